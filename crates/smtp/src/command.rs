@@ -1,0 +1,1 @@
+//! One typed command per line (RFC 5321 §4.1.1).

@@ -1,0 +1,90 @@
+//! What MAIL and RCPT carry: the typed parameters of each (RFC 5321 §4.1.1.2 and §4.1.1.3).
+
+use serde::{Deserialize, Serialize};
+
+use crate::address::{ForwardPath, ReversePath};
+
+/// `MAIL FROM:<…>` with its parameters.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mail {
+    /// The reverse-path.
+    pub from: ReversePath,
+    /// The parameters.
+    pub params: MailParams,
+}
+
+/// The parameters of MAIL. Each may be given once; unknown ones are refused (555).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MailParams {
+    /// `SIZE=`, in octets (RFC 1870).
+    pub size: Option<u64>,
+    /// `BODY=` (RFC 6152, RFC 3030).
+    pub body: Option<BodyType>,
+    /// `SMTPUTF8` (RFC 6531).
+    pub smtputf8: bool,
+    /// `RET=` (RFC 3461 §4.3).
+    pub ret: Option<Ret>,
+    /// `ENVID=`, decoded from xtext (RFC 3461 §4.4). At most 100 characters, printable ASCII.
+    pub envid: Option<String>,
+    /// `AUTH=` (RFC 4954 §5), decoded from xtext; Postern does not trust it and passes `<>` on.
+    pub auth: Option<String>,
+}
+
+/// `BODY=`: what the client says about the content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum BodyType {
+    /// Lines of ASCII.
+    SevenBit,
+    /// Lines of octets (RFC 6152).
+    EightBitMime,
+    /// Any octets, no lines (RFC 3030 §3). Only with BDAT.
+    BinaryMime,
+}
+
+/// `RET=`: how much of the message a failure report returns (RFC 3461 §4.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Ret {
+    /// The whole message.
+    Full,
+    /// The header section only.
+    Headers,
+}
+
+/// `RCPT TO:<…>` with its parameters.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rcpt {
+    /// The forward-path.
+    pub to: ForwardPath,
+    /// The parameters.
+    pub params: RcptParams,
+}
+
+/// The parameters of RCPT.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RcptParams {
+    /// `NOTIFY=` (RFC 3461 §4.1); `None` means the default: failure and delay.
+    pub notify: Option<Notify>,
+    /// `ORCPT=` (RFC 3461 §4.2): address type and the original recipient, decoded from xtext (or from
+    /// utf-8-addr-xtext, RFC 6533 §3).
+    pub orcpt: Option<OriginalRecipient>,
+}
+
+/// `NOTIFY=`: when the sender wants to hear. All `false` is `NEVER`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Notify {
+    /// Report delivery.
+    pub success: bool,
+    /// Report failure.
+    pub failure: bool,
+    /// Report delay.
+    pub delay: bool,
+}
+
+/// `ORCPT=type;address`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct OriginalRecipient {
+    /// `rfc822` or `utf-8`, lower case.
+    pub address_type: String,
+    /// The address, decoded.
+    pub address: String,
+}

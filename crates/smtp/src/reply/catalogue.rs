@@ -1,0 +1,1 @@
+//! Every reply that Postern ever sends, in one place.

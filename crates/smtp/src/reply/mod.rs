@@ -1,0 +1,96 @@
+//! Replies (RFC 5321 §4.2) and enhanced status codes (RFC 3463): building, rendering and strictly parsing them.
+
+pub mod catalogue;
+mod parse;
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+pub use parse::{ReplyError, ReplyParser};
+
+/// A complete reply: one code, an optional enhanced code, one or more lines of text.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Reply {
+    /// The three-digit code, 200 to 599.
+    pub code: u16,
+    /// The enhanced status code (RFC 2034), when there is one.
+    pub enhanced: Option<Enhanced>,
+    /// The text of each line, without code, enhanced code and line end. Never empty; peers' texts are bounded and
+    /// hold no control characters.
+    pub lines: Vec<String>,
+}
+
+/// An enhanced status code such as `5.7.1` (RFC 3463 §2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Enhanced {
+    /// 2, 4 or 5.
+    pub class: u8,
+    /// 0 to 999.
+    pub subject: u16,
+    /// 0 to 999.
+    pub detail: u16,
+}
+
+impl Reply {
+    /// A one-line reply with an enhanced code.
+    pub fn new(code: u16, enhanced: Enhanced, text: impl Into<String>) -> Self {
+        Self { code, enhanced: Some(enhanced), lines: vec![text.into()] }
+    }
+
+    /// A one-line reply without an enhanced code (greetings, EHLO, 3yz).
+    pub fn plain(code: u16, text: impl Into<String>) -> Self {
+        Self { code, enhanced: None, lines: vec![text.into()] }
+    }
+
+    /// 2yz.
+    pub fn is_positive(&self) -> bool {
+        (200..300).contains(&self.code)
+    }
+
+    /// 4yz.
+    pub fn is_transient(&self) -> bool {
+        (400..500).contains(&self.code)
+    }
+
+    /// 5yz.
+    pub fn is_permanent(&self) -> bool {
+        (500..600).contains(&self.code)
+    }
+
+    /// The reply on one line, for logs and reports: `550 5.1.1 No such user here`. Lines are joined by a space.
+    pub fn one_line(&self) -> String {
+        let text = self.lines.join(" ");
+        match self.enhanced {
+            Some(enhanced) => format!("{} {enhanced} {text}", self.code),
+            None => format!("{} {text}", self.code),
+        }
+    }
+}
+
+/// As on the wire, `code-text` lines and a last `code text` line, each ended by CRLF (RFC 5321 §4.2.1).
+impl fmt::Display for Reply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, line) in self.lines.iter().enumerate() {
+            let separator = if index + 1 == self.lines.len() { ' ' } else { '-' };
+            match self.enhanced {
+                Some(enhanced) => write!(f, "{}{separator}{enhanced} {line}\r\n", self.code)?,
+                None => write!(f, "{}{separator}{line}\r\n", self.code)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Enhanced {
+    /// `class.subject.detail`.
+    pub const fn new(class: u8, subject: u16, detail: u16) -> Self {
+        Self { class, subject, detail }
+    }
+}
+
+impl fmt::Display for Enhanced {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}.{}", self.class, self.subject, self.detail)
+    }
+}
