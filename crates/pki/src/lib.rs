@@ -1,1 +1,39 @@
-//! (being written)
+//! Keys, certificates and TLS for both sides of Postern.
+//!
+//! The types to know:
+//! - [`TlsIdentity`]: a key and its certificate chain, as a listener presents them. It comes from files that an
+//!   administrator names, or from the [`PrivateCa`] that Postern makes for itself when none are named.
+//! - [`ServerOptions`] and [`server_config`]: what a listener needs, with the certificate chosen by SNI.
+//! - [`ClientTls`] and [`Handshake`]: outgoing connections. Every handshake has a verdict of its own, so that
+//!   opportunistic connections know *why* the peer's certificate would not have been trusted.
+//! - [`facts_of_server`] and [`Handshake::facts`]: what is true of an established connection.
+//! - [`describe`]: handshake failures in plain words.
+//!
+//! What it deliberately does not do: read a clock (`now` is an argument), read configuration, open sockets, or keep
+//! static state; the crypto provider is passed along and the process-wide default is never consulted.
+
+mod ca;
+mod client;
+mod describe;
+mod error;
+mod facts;
+mod files;
+mod identity;
+mod server;
+
+pub use ca::{Issue, PrivateCa, ServerIdentity};
+pub use client::{ClientTls, Handshake, TrustAnchors, server_name};
+pub use describe::describe;
+pub use error::Error;
+pub use facts::facts_of_server;
+pub use identity::{Loaded, TlsIdentity, Warning};
+pub use server::{MinimumVersion, ServerOptions, Tickets, server_config};
+
+use std::sync::Arc;
+
+use rustls::crypto::CryptoProvider;
+
+/// The cryptography that Postern uses everywhere: aws-lc-rs, hybrid post-quantum key exchange first.
+pub fn provider() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::aws_lc_rs::default_provider())
+}

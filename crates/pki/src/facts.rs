@@ -1,0 +1,44 @@
+//! What is true of an established TLS connection, in the session's own words.
+
+use postern_smtp::tls::{PeerProof, TlsFacts};
+use rustls::{ConnectionCommon, ProtocolVersion, ServerConnection};
+
+/// What is true of a connection that a client opened to us. Clients are never asked for certificates.
+pub fn facts_of_server(connection: &ServerConnection) -> TlsFacts {
+    let server_name = connection.server_name().map(str::to_owned);
+    facts(connection, server_name, PeerProof::Anonymous)
+}
+
+pub(crate) fn facts<Side>(
+    connection: &ConnectionCommon<Side>,
+    server_name: Option<String>,
+    peer: PeerProof,
+) -> TlsFacts {
+    let group = connection
+        .negotiated_key_exchange_group()
+        .and_then(|group| group.name().as_str());
+    TlsFacts {
+        version: version(connection.protocol_version()),
+        cipher: cipher(connection.negotiated_cipher_suite()),
+        group: group.map(str::to_owned),
+        server_name,
+        peer,
+    }
+}
+
+fn version(version: Option<ProtocolVersion>) -> String {
+    match version {
+        Some(ProtocolVersion::TLSv1_3) => "TLSv1.3".to_owned(),
+        Some(ProtocolVersion::TLSv1_2) => "TLSv1.2".to_owned(),
+        Some(other) => format!("{other:?}"),
+        None => "unknown".to_owned(),
+    }
+}
+
+/// rustls writes `TLS13_AES_128_GCM_SHA256` where IANA has `TLS_AES_128_GCM_SHA256`.
+fn cipher(suite: Option<rustls::SupportedCipherSuite>) -> String {
+    let name = suite
+        .and_then(|suite| suite.suite().as_str())
+        .unwrap_or("unknown");
+    name.replacen("TLS13_", "TLS_", 1)
+}
