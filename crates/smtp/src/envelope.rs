@@ -1,8 +1,13 @@
 //! What MAIL and RCPT carry: the typed parameters of each (RFC 5321 §4.1.1.2 and §4.1.1.3).
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::address::{ForwardPath, ReversePath};
+use crate::xtext;
+
+pub use crate::xtext::{xtext_decode, xtext_encode};
 
 /// `MAIL FROM:<…>` with its parameters.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,4 +92,106 @@ pub struct OriginalRecipient {
     pub address_type: String,
     /// The address, decoded.
     pub address: String,
+}
+
+/// As MAIL's argument on the wire: `<a@example.org> SIZE=1000 BODY=8BITMIME`.
+impl fmt::Display for Mail {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.from, self.params)
+    }
+}
+
+/// Each parameter after a space, as behind MAIL's path; nothing when there are none.
+impl fmt::Display for MailParams {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(size) = self.size {
+            write!(f, " SIZE={size}")?;
+        }
+        if let Some(body) = self.body {
+            write!(f, " BODY={body}")?;
+        }
+        if self.smtputf8 {
+            f.write_str(" SMTPUTF8")?;
+        }
+        if let Some(ret) = self.ret {
+            write!(f, " RET={ret}")?;
+        }
+        if let Some(envid) = &self.envid {
+            write!(f, " ENVID={}", xtext_encode(envid))?;
+        }
+        match &self.auth {
+            Some(auth) => write!(f, " AUTH={}", xtext_encode(auth)),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for BodyType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::SevenBit => "7BIT",
+            Self::EightBitMime => "8BITMIME",
+            Self::BinaryMime => "BINARYMIME",
+        })
+    }
+}
+
+impl fmt::Display for Ret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Full => "FULL",
+            Self::Headers => "HDRS",
+        })
+    }
+}
+
+/// As RCPT's argument on the wire: `<b@example.org> NOTIFY=NEVER`.
+impl fmt::Display for Rcpt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.to, self.params)
+    }
+}
+
+/// Each parameter after a space, as behind RCPT's path; nothing when there are none.
+impl fmt::Display for RcptParams {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(notify) = self.notify {
+            write!(f, " NOTIFY={notify}")?;
+        }
+        match &self.orcpt {
+            Some(orcpt) => write!(f, " ORCPT={orcpt}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for Notify {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let chosen = [
+            (self.success, "SUCCESS"),
+            (self.failure, "FAILURE"),
+            (self.delay, "DELAY"),
+        ];
+        let words: Vec<&str> = chosen
+            .iter()
+            .filter(|(on, _)| *on)
+            .map(|(_, word)| *word)
+            .collect();
+        if words.is_empty() {
+            f.write_str("NEVER")
+        } else {
+            f.write_str(&words.join(","))
+        }
+    }
+}
+
+/// As in `ORCPT=` on the wire, always ASCII: `rfc822;` with xtext, `utf-8;` with utf-8-addr-xtext (RFC 6533 §3).
+impl fmt::Display for OriginalRecipient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let address = match self.address_type.as_str() {
+            "utf-8" => xtext::utf8_xtext_encode(&self.address),
+            _ => xtext_encode(&self.address),
+        };
+        write!(f, "{};{address}", self.address_type)
+    }
 }

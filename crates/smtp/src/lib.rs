@@ -5,7 +5,8 @@
 //!
 //! The types to know:
 //! - [`address`]: domains, mailboxes, reverse-paths and forward-paths, strictly parsed and losslessly kept.
-//! - [`envelope`]: what MAIL and RCPT carry; [`command`]: one typed command per line.
+//! - [`envelope`]: what MAIL and RCPT carry; [`command`]: one typed command per line, which
+//!   [`line`] finds.
 //! - [`reply`]: replies and enhanced codes, and the [`reply::catalogue`] of every reply Postern ever sends.
 //! - [`server::ServerSession`] and [`client::ClientSession`]: the two session state machines.
 //! - [`outcome::Outcome`]: what one delivery attempt meant for one recipient.
@@ -19,9 +20,11 @@ pub mod command;
 pub mod content;
 pub mod envelope;
 pub mod extension;
+pub mod line;
 pub mod outcome;
 pub mod reply;
 pub mod sasl;
 pub mod secret;
 pub mod server;
 pub mod tls;
+mod xtext;
