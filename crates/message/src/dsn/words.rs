@@ -1,0 +1,346 @@
+//! A report's words for people: what happened, why, and what can be done about it.
+//!
+//! The reasons are rows of two tables, one by our own [`Reason`], one by enhanced code (RFC 3463 §3 and the IANA
+//! registry) where the other server refused. Nothing is guessed from a reply's text; that is quoted as it is.
+
+use postern_smtp::outcome::{Reason, Trouble};
+use postern_smtp::reply::Enhanced;
+
+use super::{Kind, MAX_REPLY, Recipient, Report};
+use crate::text::{self, Charset};
+
+/// The subject: what happened, and to which address when there is just one.
+pub(super) fn subject(report: &Report<'_>) -> String {
+    let what = match report.kind {
+        Kind::Failed => "Not delivered",
+        Kind::Delayed => "Delayed",
+        Kind::Delivered => "Delivered",
+        Kind::Relayed => "Passed on",
+        Kind::Expanded => "Delivered to a list",
+    };
+    match report.recipients.as_slice() {
+        [only] if is_short_ascii(&only.address.to_string()) => {
+            format!("{what}: your message to {}", only.address)
+        }
+        [_] => format!("{what}: your message"),
+        several => format!("{what}: your message to {} recipients", several.len()),
+    }
+}
+
+/// The first part of a report.
+pub(super) fn for_people(report: &Report<'_>, charset: Charset) -> String {
+    let mut text = text::paragraph(
+        "",
+        &format!(
+            "This is the mail server {}.",
+            text::clean(report.reporting_mta, Charset::Ascii, 255)
+        ),
+    );
+    text.push_str("\r\n");
+    text.push_str(&text::paragraph("", &opening(report)));
+    for recipient in &report.recipients {
+        text.push_str("\r\n");
+        text.push_str(&about(recipient, charset));
+    }
+    text.push_str("\r\n");
+    text.push_str(&text::paragraph("", closing(report.kind)));
+    text.push_str("\r\n");
+    let id = text::clean(report.queue_id, Charset::Ascii, 100);
+    text.push_str(&text::paragraph(
+        "",
+        &format!("For your postmaster: queue id {id}."),
+    ));
+    text
+}
+
+fn is_short_ascii(address: &str) -> bool {
+    address.is_ascii() && address.len() <= 100
+}
+
+fn opening(report: &Report<'_>) -> String {
+    let arrival = text::plain_date(report.arrival);
+    let whom = if report.recipients.len() == 1 {
+        "this address"
+    } else {
+        "these addresses"
+    };
+    match report.kind {
+        Kind::Failed => format!(
+            "Your message of {arrival} could not be delivered to {whom}. No further attempt will be made."
+        ),
+        Kind::Delayed => format!(
+            "Your message of {arrival} has not yet been delivered to {whom}. It is still being tried: you need do nothing now."
+        ),
+        Kind::Delivered => {
+            format!("Your message of {arrival} was delivered to {whom}, and you had asked to be told.")
+        }
+        Kind::Relayed => format!(
+            "Your message of {arrival} was passed on for {whom} to a server that does not confirm delivery. Unless something goes \
+             wrong there, you will hear no more of it."
+        ),
+        Kind::Expanded => format!(
+            "Your message of {arrival} was delivered to {whom}, and went on to the recipients behind it. Of those you will get \
+             no confirmation."
+        ),
+    }
+}
+
+fn closing(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Failed => "What was sent, or the beginning of it, is attached.",
+        Kind::Delayed => {
+            "If it cannot be delivered in the end, you will get another report. Please do not send it again."
+        }
+        Kind::Delivered | Kind::Relayed | Kind::Expanded => "You need do nothing.",
+    }
+}
+
+/// What became of one recipient: the address, why, what to do, and the other server's words.
+fn about(recipient: &Recipient, charset: Charset) -> String {
+    let mut text = text::paragraph(
+        "  ",
+        &format!("<{}>", text::clean(&recipient.address.to_string(), charset, 500)),
+    );
+    if let Some(trouble) = &recipient.trouble {
+        let explanation = explain(trouble, recipient.last_trouble.as_ref());
+        text.push_str(&text::paragraph("    ", &explanation.why));
+        if recipient.action == Kind::Failed {
+            text.push_str(&text::paragraph("    ", explanation.remedy));
+        }
+    }
+    if let (Kind::Delayed, Some(until)) = (recipient.action, recipient.will_retry_until) {
+        let when = text::plain_date(until);
+        text.push_str(&text::paragraph("    ", &format!("We keep trying until {when}.")));
+    }
+    if let (Some(reply), Some(_)) = (recipient.last_reply(), &recipient.trouble) {
+        let host = recipient
+            .remote_mta
+            .as_deref()
+            .map_or("the other server".to_owned(), |host| {
+                format!("the server {}", text::clean(host, Charset::Ascii, 255))
+            });
+        text.push_str(&text::paragraph(
+            "    ",
+            &format!("The last reply of {host} was:"),
+        ));
+        text.push_str(&text::paragraph(
+            "      ",
+            &text::clean(&reply.one_line(), charset, MAX_REPLY),
+        ));
+    }
+    text
+}
+
+/// One sentence on what went wrong, and one on what the sender can do.
+struct Explanation {
+    why: String,
+    remedy: &'static str,
+}
+
+impl Explanation {
+    fn new(why: impl Into<String>, remedy: &'static str) -> Self {
+        Self {
+            why: why.into(),
+            remedy,
+        }
+    }
+}
+
+const CHECK_ADDRESS: &str =
+    "Check the address, above all what stands behind the @, for typing mistakes, and send again.";
+const TRY_LATER: &str = "Send again later; if it fails again, tell the recipient in another way.";
+const THEIR_POSTMASTER: &str =
+    "Tell the recipient in another way; their postmaster can find out more with the reply below.";
+const OUR_POSTMASTER: &str = "Please show this report to your own postmaster.";
+const MAKE_SMALLER: &str = "Make it smaller, or put large attachments where the recipient can fetch them.";
+
+fn explain(trouble: &Trouble, before: Option<&Trouble>) -> Explanation {
+    match &trouble.reason {
+        Reason::Refused => refused(trouble.reply.as_ref().and_then(|reply| reply.enhanced)),
+        Reason::Expired => expired(before),
+        other => of_ours(other),
+    }
+}
+
+fn expired(before: Option<&Trouble>) -> Explanation {
+    let gave_up = "It was tried many times, and the time for it is over.";
+    match before {
+        Some(trouble) if trouble.reason != Reason::Expired => {
+            let last = explain(trouble, None);
+            Explanation::new(format!("{gave_up} At the last attempt: {}", last.why), TRY_LATER)
+        }
+        _ => Explanation::new(gave_up, TRY_LATER),
+    }
+}
+
+/// Every reason that is not the other server's refusal.
+fn of_ours(reason: &Reason) -> Explanation {
+    match reason {
+        Reason::NullMx => Explanation::new("The domain takes no mail at all, and says so.", CHECK_ADDRESS),
+        Reason::NoSuchDomain => Explanation::new(
+            "There is no such domain, or it has no mail server.",
+            CHECK_ADDRESS,
+        ),
+        Reason::LookupFailed(_) => Explanation::new(
+            "It could not be found out which server takes the domain's mail.",
+            TRY_LATER,
+        ),
+        Reason::NoRoute => Explanation::new("This server is not set up to send mail there.", OUR_POSTMASTER),
+        Reason::OwnHost(_) => Explanation::new(
+            "The domain's mail is directed to this very server, which is not set up to take it.",
+            OUR_POSTMASTER,
+        ),
+        Reason::TooManyHops(_) => Explanation::new(
+            "The message was going in circles between servers, probably because forwarding addresses point at each other.",
+            THEIR_POSTMASTER,
+        ),
+        Reason::ConnectFailed(_) | Reason::TimedOut | Reason::ConnectionLost => Explanation::new(
+            "The recipient's mail server could not be reached or did not answer.",
+            TRY_LATER,
+        ),
+        Reason::Protocol(_) => Explanation::new(
+            "The recipient's mail server answered in a way that makes no sense.",
+            THEIR_POSTMASTER,
+        ),
+        Reason::TlsFailed(_) | Reason::SecurityUnmet(_) => Explanation::new(
+            "The mail had to travel encrypted to the right server, and no such connection could be made. It was not sent in clear.",
+            "Please show this report to your own postmaster, or reach the recipient in another way.",
+        ),
+        Reason::CredentialsWithheld(_) => Explanation::new(
+            "This server could not sign in at the server that it sends mail through.",
+            OUR_POSTMASTER,
+        ),
+        Reason::NeedsEightBit | Reason::NeedsBinary => Explanation::new(
+            "The recipient's mail server cannot take the form in which the message is encoded.",
+            "Send it again as plain text, or with its attachments in a ZIP file.",
+        ),
+        Reason::NeedsUtf8 => Explanation::new(
+            "An address or header of the message has letters beyond ASCII, and the recipient's server cannot take such mail.",
+            "Use an address of yours and of the recipient that has only plain Latin letters.",
+        ),
+        Reason::TooLarge(limit) => Explanation::new(
+            format!(
+                "The message is too large: the recipient's server takes up to {}.",
+                size(*limit)
+            ),
+            MAKE_SMALLER,
+        ),
+        Reason::Local(_) => Explanation::new("The recipient's mailbox could not be written.", OUR_POSTMASTER),
+        Reason::Withdrawn => Explanation::new(
+            "An administrator of this server ended the delivery.",
+            OUR_POSTMASTER,
+        ),
+        // Explained by the callers; said here in case a later reason has no row of its own yet.
+        other => Explanation::new(format!("{other}."), THEIR_POSTMASTER),
+    }
+}
+
+fn size(octets: u64) -> String {
+    match octets {
+        0..1_024 => format!("{octets} bytes"),
+        1_024..1_048_576 => format!("{} KiB", octets / 1_024),
+        _ => format!("{} MiB", octets / 1_048_576),
+    }
+}
+
+/// What the other server's enhanced code means (RFC 3463 §3, RFC 7372, RFC 7505, RFC 6531).
+fn refused(code: Option<Enhanced>) -> Explanation {
+    let Some(code) = code else {
+        return Explanation::new(
+            "The recipient's mail server did not take it; its own words are below.",
+            THEIR_POSTMASTER,
+        );
+    };
+    let (why, remedy) = match (code.subject, code.detail) {
+        (1, 1) => ("There is no mailbox with this address.", CHECK_ADDRESS),
+        (1, 2) => (
+            "The domain behind the @ does not exist, or takes no mail.",
+            CHECK_ADDRESS,
+        ),
+        (1, 3) => ("The address is not written correctly.", CHECK_ADDRESS),
+        (1, 4) => ("The address means more than one mailbox.", CHECK_ADDRESS),
+        (1, 6) => (
+            "The recipient has moved and left no new address.",
+            "Ask the recipient for the new address.",
+        ),
+        (1, 7 | 8) => (
+            "The recipient's server does not accept your own address as a sender.",
+            OUR_POSTMASTER,
+        ),
+        (1, 10) => ("The domain takes no mail at all, and says so.", CHECK_ADDRESS),
+        (1, _) => (
+            "The recipient's server does not accept the address.",
+            CHECK_ADDRESS,
+        ),
+        (2, 1) => (
+            "The mailbox is closed and takes no mail.",
+            "Reach the recipient in another way.",
+        ),
+        (2, 2) => ("The recipient's mailbox is full.", TRY_LATER),
+        (2, 3) => ("The message is larger than the mailbox takes.", MAKE_SMALLER),
+        (2, 4) => ("The mailing list could not be expanded.", THEIR_POSTMASTER),
+        (2, _) => ("The recipient's mailbox cannot take it.", TRY_LATER),
+        (3, 4) => (
+            "The message is too large for the recipient's server.",
+            MAKE_SMALLER,
+        ),
+        (3, 1) => ("The recipient's server has no room left.", TRY_LATER),
+        (3, _) => (
+            "The recipient's server cannot take mail at the moment.",
+            TRY_LATER,
+        ),
+        (4, 6) => (
+            "The message was going in circles between servers.",
+            THEIR_POSTMASTER,
+        ),
+        (4, 7) => (
+            "The message was too old when it came to the recipient's server.",
+            TRY_LATER,
+        ),
+        (4, _) => (
+            "Something on the way to the recipient's server does not work.",
+            TRY_LATER,
+        ),
+        (5, 3) => (
+            "It had too many recipients for the other server.",
+            "Send it again to fewer people at a time.",
+        ),
+        (5, _) => (
+            "The two mail servers did not understand each other.",
+            OUR_POSTMASTER,
+        ),
+        (6, 7..=10) => (
+            "An address or header has letters beyond ASCII, and the recipient's server cannot take such mail.",
+            "Use an address of yours and of the recipient that has only plain Latin letters.",
+        ),
+        (6, _) => (
+            "The recipient's server cannot take what the message contains.",
+            "Send it again as plain text.",
+        ),
+        (7, 8 | 9) => (
+            "The other server demands that this server signs in.",
+            OUR_POSTMASTER,
+        ),
+        (7, 10 | 11) => (
+            "The other server takes mail only over an encrypted connection of its kind.",
+            OUR_POSTMASTER,
+        ),
+        (7, 20..=27) => (
+            "The recipient's server could not assure itself that the message really comes from your domain.",
+            OUR_POSTMASTER,
+        ),
+        (7, 1 | 2) => (
+            "The recipient's server refuses it by its own rules: it may take the message for spam, or not take mail from you.",
+            "Reach the recipient in another way; with the reply below, your postmaster can find out what to change.",
+        ),
+        (7, _) => (
+            "The recipient's server refuses it for reasons of security or of its own rules; it may take the message for spam.",
+            "Reach the recipient in another way; with the reply below, your postmaster can find out what to change.",
+        ),
+        _ => (
+            "The recipient's mail server did not take it; its own words are below.",
+            THEIR_POSTMASTER,
+        ),
+    };
+    Explanation::new(why, remedy)
+}
