@@ -1,0 +1,94 @@
+//! The file as it was written, and the places in it.
+
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use super::value::Table;
+use super::{Config, Problem, Surroundings, resolve};
+
+/// A configuration file that is valid TOML. Whether it makes sense says [`File::resolve`].
+#[derive(Debug, Clone)]
+pub struct File {
+    name: String,
+    text: String,
+    folder: PathBuf,
+    root: Table,
+}
+
+impl File {
+    /// Reads and parses a file.
+    ///
+    /// # Errors
+    /// It cannot be read, or it is not TOML.
+    pub fn read(path: &Path) -> Result<Self, Problem> {
+        let name = path.display().to_string();
+        let text = std::fs::read_to_string(path).map_err(|error| Problem {
+            file: name.clone(),
+            line: None,
+            column: None,
+            key: String::new(),
+            what: format!("cannot be read: {error}"),
+            remedy: "name another file with --config, or write one with `postern init`".to_owned(),
+        })?;
+        let mut file = Self::parse(&text, &name)?;
+        if let Some(folder) = std::path::absolute(path).ok().as_deref().and_then(Path::parent) {
+            folder.clone_into(&mut file.folder);
+        }
+        Ok(file)
+    }
+
+    /// Parses the text of a file; `name` is its path, for messages and for what is relative to its folder.
+    ///
+    /// # Errors
+    /// It is not TOML.
+    pub fn parse(text: &str, name: &str) -> Result<Self, Problem> {
+        let folder = Path::new(name).parent().unwrap_or(Path::new("")).to_owned();
+        let empty = Self { name: name.to_owned(), text: text.to_owned(), folder, root: Table::default() };
+        match toml::from_str(text) {
+            Ok(root) => Ok(Self { root, ..empty }),
+            Err(error) => Err(empty.problem(
+                error.span(),
+                String::new(),
+                format!("this is not TOML: {}", error.message().lines().collect::<Vec<_>>().join(", ")),
+                "correct the line; texts stand in quotation marks, each key once in its section".to_owned(),
+            )),
+        }
+    }
+
+    /// Applies defaults, checks everything and types it.
+    ///
+    /// # Errors
+    /// All problems at once, in the order of the file.
+    pub fn resolve(&self, surroundings: &Surroundings) -> Result<Config, Vec<Problem>> {
+        resolve::resolve(self, surroundings)
+    }
+
+    pub(super) fn root(&self) -> &Table {
+        &self.root
+    }
+
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    pub(super) fn line(&self, span: &Range<usize>) -> usize {
+        let before = self.text.get(..span.start).unwrap_or(&self.text);
+        before.matches('\n').count() + 1
+    }
+
+    pub(super) fn problem(&self, span: Option<Range<usize>>, key: String, what: String, remedy: String) -> Problem {
+        Problem {
+            file: self.name.clone(),
+            line: span.as_ref().map(|span| self.line(span)),
+            column: span.as_ref().map(|span| self.column(span)),
+            key,
+            what,
+            remedy,
+        }
+    }
+
+    fn column(&self, span: &Range<usize>) -> usize {
+        let before = self.text.get(..span.start).unwrap_or(&self.text);
+        before.rsplit('\n').next().unwrap_or(before).chars().count() + 1
+    }
+}

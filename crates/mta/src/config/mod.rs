@@ -1,0 +1,54 @@
+//! The configuration: one TOML file, read, judged and resolved.
+//!
+//! - [`File`] is what was written; [`Config`] is what will run: every default applied, every value typed.
+//! - [`File::resolve`] reports all [`Problem`]s at once: which key, which line, what is wrong, what to do.
+//! - [`reference`] is the one table of all keys with their types, defaults and reasons. Unknown keys are found with it,
+//!   defaults are taken from it, `postern config explain` and `docs/configuration.md` are made from it.
+//! - [`Surroundings`] is what the configuration is judged against besides itself, given as an argument.
+//!
+//! What it deliberately does not do: open certificates, sockets or databases, or read passwords. [`Config::missing_files`]
+//! looks whether the files that it names are there, and only when asked.
+
+mod file;
+mod files;
+mod model;
+mod problem;
+mod reader;
+pub mod reference;
+mod resolve;
+pub mod show;
+mod surroundings;
+mod template;
+#[cfg(test)]
+mod tests;
+pub mod units;
+mod value;
+
+use std::path::{Path, PathBuf};
+
+pub use file::File;
+pub use model::{
+    AddressSpace, Config, Connector, ConnectorName, CredentialFile, Dns, FromCheck, IdentityFiles, Listener,
+    ListenerLimits, LmtpAddress, LocalDomain, Log, LogFormat, LogLevel, NamedNetworks, Queue, Retry, Role,
+    SessionTickets, StoreKind, Tls, TlsVersion, Way,
+};
+pub use problem::{Problem, Problems};
+pub use surroundings::Surroundings;
+pub use template::{Field, Template, TemplateValues};
+
+impl Config {
+    /// Reads and resolves a file.
+    ///
+    /// # Errors
+    /// All that is wrong with it, for the administrator.
+    pub fn load(path: &Path, surroundings: &Surroundings) -> Result<Self, Problems> {
+        let file = File::read(path).map_err(|problem| Problems(vec![problem]))?;
+        file.resolve(surroundings).map_err(Problems)
+    }
+}
+
+/// Where the configuration is when the command line names no file: `$POSTERN_CONFIG`, else `/etc/postern/postern.toml`.
+pub fn default_path() -> PathBuf {
+    let named = std::env::var_os("POSTERN_CONFIG").filter(|path| !path.is_empty());
+    named.map_or_else(|| PathBuf::from("/etc/postern/postern.toml"), PathBuf::from)
+}

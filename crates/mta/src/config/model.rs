@@ -1,0 +1,423 @@
+//! What will run: the resolved configuration, every default applied, every value typed.
+
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use postern_smtp::address::{Domain, Mailbox};
+use postern_smtp::server::{AuthOffer, Limits, LineEndings, Timeouts, TlsMode};
+use postern_smtp::tls::TlsRequirement;
+
+use super::Problem;
+use super::show::Setting;
+use super::template::Template;
+
+/// The configuration as it will run.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The name Postern gives itself in the banner, in EHLO and in `Received` fields.
+    pub hostname: Domain,
+    /// Where the queue, the users and the private CA live. Absolute once loaded from a file.
+    pub data_dir: PathBuf,
+    /// Where mail for `postmaster` of every own domain goes when nothing there bears that name.
+    pub postmaster: Option<Mailbox>,
+    /// The address in the From: field of reports.
+    pub report_from: Mailbox,
+    /// What is written to the log, and how.
+    pub log: Log,
+    /// Whom to ask for names.
+    pub dns: Dns,
+    /// Certificates and protocol versions.
+    pub tls: Tls,
+    /// Where Postern listens.
+    pub listeners: Vec<Listener>,
+    /// The domains Postern is the final destination of. No name occurs twice.
+    pub domains: Vec<LocalDomain>,
+    /// The ways out, the implicit `mx` included. No name occurs twice.
+    pub connectors: Vec<Connector>,
+    /// Who may relay without signing in, on relay listeners.
+    pub relay_networks: Vec<NamedNetworks>,
+    /// How long and how often delivery is tried.
+    pub queue: Queue,
+    /// What is allowed but probably not meant. To be logged at start.
+    pub warnings: Vec<Problem>,
+    /// Every setting with its value and where it came from, in the order of the file's sections.
+    pub settings: Vec<Setting>,
+}
+
+/// `[log]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Log {
+    /// For people or for programs.
+    pub format: LogFormat,
+    /// How much.
+    pub level: LogLevel,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// One readable line per event.
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+/// How much is logged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogLevel {
+    /// What a postmaster wants to know.
+    Info,
+    /// What a developer wants to know besides.
+    Debug,
+}
+
+/// `[dns]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dns {
+    /// The servers to ask; empty: those of the system.
+    pub servers: Vec<SocketAddr>,
+    /// How long one question may take.
+    pub timeout: Duration,
+}
+
+/// `[tls]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tls {
+    /// The identities from files, the default one first; empty: the private CA issues one for the host name.
+    pub identities: Vec<IdentityFiles>,
+    /// The oldest version that listeners accept.
+    pub minimum: TlsVersion,
+}
+
+/// A certificate chain and its key, by file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IdentityFiles {
+    /// The name that listeners refer to.
+    pub name: String,
+    /// PEM: the certificate, then its chain.
+    pub certificate: PathBuf,
+    /// PEM: the private key.
+    pub key: PathBuf,
+}
+
+/// A version of TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum TlsVersion {
+    /// TLS 1.2 (RFC 5246).
+    Tls12,
+    /// TLS 1.3 (RFC 8446).
+    Tls13,
+}
+
+/// A `[[listener]]`: bound addresses and what is spoken there.
+#[derive(Debug, Clone)]
+pub struct Listener {
+    /// Its name in the log.
+    pub name: String,
+    /// What it is for.
+    pub role: Role,
+    /// The addresses; never empty. Port 0 lets the system choose.
+    pub bind: Vec<SocketAddr>,
+    /// When TLS starts.
+    pub tls: TlsMode,
+    /// Whether AUTH is offered.
+    pub auth: AuthOffer,
+    /// The addresses that must speak the PROXY protocol; from others it is not interpreted.
+    pub proxy_from: Vec<IpNet>,
+    /// What a bare LF in content becomes.
+    pub line_endings: LineEndings,
+    /// The names of the identities presented here; all of [`Tls::identities`] when it named none.
+    pub identities: Vec<String>,
+    /// Whether TLS sessions may be resumed.
+    pub session_tickets: SessionTickets,
+    /// Whether the From: field of signed-in principals is checked.
+    pub check_from_header: FromCheck,
+    /// Bounds per listener and per session.
+    pub limits: ListenerLimits,
+    /// A message with more `Received` fields than this goes in circles (RFC 5321 §6.3).
+    pub hops: usize,
+}
+
+/// What a listener is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Mail from other servers: own domains, permitted networks and, with AUTH, own people.
+    Relay,
+    /// Mail from signed-in people only (RFC 6409).
+    Submission,
+}
+
+/// Whether TLS sessions may be resumed with tickets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SessionTickets {
+    /// Tickets are issued.
+    Issued,
+    /// Every connection makes a full handshake.
+    Never,
+}
+
+/// Whether the From: field of signed-in principals must be an address of theirs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FromCheck {
+    /// A foreign address in From: is refused.
+    Enforced,
+    /// Only the reverse-path is checked.
+    Off,
+}
+
+/// Bounds of a listener.
+#[derive(Debug, Clone)]
+pub struct ListenerLimits {
+    /// Sessions at the same time.
+    pub sessions: usize,
+    /// Sessions at the same time from one client address.
+    pub sessions_per_address: usize,
+    /// Bounds per session.
+    pub smtp: Limits,
+    /// Time bounds per session.
+    pub timeouts: Timeouts,
+}
+
+/// A `[[domain]]`: Postern is the final destination.
+///
+/// Local parts are compared without regard to case: the keys of `mailboxes` and `aliases` are in lower case.
+#[derive(Debug, Clone)]
+pub struct LocalDomain {
+    /// The domain.
+    pub name: Domain,
+    /// The connector its mail goes to; it exists.
+    pub connector: ConnectorName,
+    /// Local parts that exist besides the addresses of Postern's users, unquoted and in lower case.
+    pub mailboxes: HashSet<String>,
+    /// Local part (unquoted, lower case) → where its mail goes instead. An alias may name itself: then the mailbox of
+    /// that name gets the message too, and is not expanded again. Otherwise the aliases are free of loops.
+    pub aliases: HashMap<String, Vec<Mailbox>>,
+    /// What separates a detail from the mailbox: `anna+lists`.
+    pub plus: Option<char>,
+    /// Where mail for unknown local parts goes; `None`: it is refused.
+    pub catch_all: Option<Mailbox>,
+}
+
+/// The name of a connector.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ConnectorName(pub String);
+
+/// A `[[connector]]`: a named way out.
+#[derive(Debug, Clone)]
+pub struct Connector {
+    /// Its name.
+    pub name: ConnectorName,
+    /// Where it leads.
+    pub to: Way,
+    /// The recipients' domains it serves; empty: only the domains that name it.
+    pub spaces: Vec<AddressSpace>,
+    /// Among equally specific address spaces the lowest cost wins.
+    pub cost: u32,
+    /// What must be true before MAIL is said.
+    pub requirement: TlsRequirement,
+    /// PEM: trust anchors in place of the system's.
+    pub trust: Option<PathBuf>,
+    /// What to sign in with. Only with [`Way::Smtp`] and [`TlsRequirement::Verified`].
+    pub credential: Option<CredentialFile>,
+    /// Connections per destination at the same time; at least 1.
+    pub concurrency: usize,
+    /// Messages per connection; at least 1.
+    pub messages_per_connection: usize,
+    /// How long a finished connection is kept for reuse.
+    pub idle: Duration,
+    /// Our name in EHLO or LHLO.
+    pub hello: String,
+}
+
+/// Where a connector leads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Way {
+    /// To the recipient's domain by MX (RFC 5321 §5).
+    Mx {
+        /// The port, 25 but for tests.
+        port: u16,
+    },
+    /// To one host.
+    Smtp {
+        /// Name or address, without brackets.
+        host: String,
+        /// The port.
+        port: u16,
+        /// Whether TLS starts with the first byte.
+        implicit_tls: bool,
+    },
+    /// To a mail store by LMTP (RFC 2033).
+    Lmtp(LmtpAddress),
+    /// Into a Maildir on this machine.
+    Maildir(Template),
+}
+
+/// Where an LMTP server listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LmtpAddress {
+    /// A socket in the file system.
+    Unix(PathBuf),
+    /// A host (name or address, without brackets) and a port.
+    Tcp(String, u16),
+}
+
+/// A set of recipients' domains. The most specific one wins: exact, then the longest below, then any.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum AddressSpace {
+    /// `*`.
+    Any,
+    /// `partner.example`.
+    Exact(Domain),
+    /// `*.partner.example`: all names below, not the name itself.
+    Below(Domain),
+}
+
+/// A name and the file with its password.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CredentialFile {
+    /// The name.
+    pub user: String,
+    /// The file; its first line is the password.
+    pub password_file: PathBuf,
+}
+
+/// Client networks that may relay without signing in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamedNetworks {
+    /// What the log calls them.
+    pub name: String,
+    /// The networks, host bits cleared, IPv4-mapped IPv6 networks turned into IPv4.
+    pub networks: Vec<IpNet>,
+}
+
+/// `[queue]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Queue {
+    /// Where messages wait.
+    pub store: StoreKind,
+    /// When to try again and when to give up.
+    pub retry: Retry,
+    /// For how long an attempt owns its recipients unless it renews.
+    pub lease: Duration,
+    /// Attempts at the same time.
+    pub deliveries: usize,
+}
+
+/// Where messages wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StoreKind {
+    /// On disk, in the data directory.
+    Sqlite,
+    /// In memory: lost at a restart. For trials.
+    Memory,
+}
+
+/// When to try again and when to give up.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Retry {
+    /// The waits after the first, second … attempt; the last one repeats. Never empty.
+    pub intervals: Vec<Duration>,
+    /// The share of the interval added at random, 0 to 0.5.
+    pub jitter: f64,
+    /// When to give up.
+    pub expire: Duration,
+    /// When to tell the sender of a delay; `None`: never.
+    pub delay_warning: Option<Duration>,
+}
+
+impl Config {
+    /// The connector of this name.
+    pub fn connector(&self, name: &ConnectorName) -> Option<&Connector> {
+        self.connectors.iter().find(|connector| connector.name == *name)
+    }
+
+    /// The own domain of this name.
+    pub fn domain(&self, name: &Domain) -> Option<&LocalDomain> {
+        self.domains.iter().find(|domain| domain.name == *name)
+    }
+
+    /// The name of the networks that let this client relay without signing in.
+    pub fn relay_network(&self, client: IpAddr) -> Option<&str> {
+        let client = client.to_canonical();
+        let holds = |named: &&NamedNetworks| named.networks.iter().any(|network| network.contains(&client));
+        self.relay_networks.iter().find(holds).map(|named| named.name.as_str())
+    }
+}
+
+impl AddressSpace {
+    /// How specific the match with this domain is (higher wins), or `None` when the space does not hold it.
+    pub fn matches(&self, domain: &str) -> Option<usize> {
+        match self {
+            Self::Any => Some(0),
+            Self::Exact(name) => domain.eq_ignore_ascii_case(name.as_str()).then_some(usize::MAX),
+            Self::Below(name) => is_below(domain, name.as_str()).then_some(name.as_str().len()),
+        }
+    }
+}
+
+impl fmt::Display for AddressSpace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Any => f.write_str("*"),
+            Self::Exact(name) => f.write_str(name.as_str()),
+            Self::Below(name) => write!(f, "*.{}", name.as_str()),
+        }
+    }
+}
+
+impl fmt::Display for ConnectorName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl From<SessionTickets> for bool {
+    fn from(tickets: SessionTickets) -> Self {
+        tickets == SessionTickets::Issued
+    }
+}
+
+impl From<FromCheck> for bool {
+    fn from(check: FromCheck) -> Self {
+        check == FromCheck::Enforced
+    }
+}
+
+/// Whether `domain` is `parent` with at least one label before it.
+fn is_below(domain: &str, parent: &str) -> bool {
+    let domain = domain.to_lowercase();
+    domain.strip_suffix(parent).is_some_and(|rest| rest.len() > 1 && rest.ends_with('.'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn domain(text: &str) -> Domain {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn the_more_specific_space_matches_higher() {
+        let spaces = [
+            AddressSpace::Any,
+            AddressSpace::Below(domain("example")),
+            AddressSpace::Below(domain("partner.example")),
+            AddressSpace::Exact(domain("mail.partner.example")),
+        ];
+        let ranks: Vec<_> = spaces.iter().map(|space| space.matches("Mail.Partner.Example").unwrap()).collect();
+        assert!(ranks.is_sorted_by(|low, high| low < high), "{ranks:?}");
+    }
+
+    #[test]
+    fn below_does_not_match_the_name_itself_nor_a_longer_label() {
+        let space = AddressSpace::Below(domain("partner.example"));
+        for other in ["partner.example", "notpartner.example", ".partner.example", "example"] {
+            assert_eq!(space.matches(other), None, "{other}");
+        }
+    }
+}

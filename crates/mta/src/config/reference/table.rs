@@ -1,0 +1,533 @@
+//! The table itself, in the order of the reference chapter.
+
+use super::Preset::{Absent, Depends, Required, Value};
+use super::Kind::{
+    Aliases, Choice, Count, Domain, Duration, DurationOrNever, List, Mailbox, Path, Recipient, Share, Size, Switch, Text,
+};
+use super::Occurs::{Often, Once};
+use super::{Key, Kind, Section};
+
+/// Every section of the file with every key.
+pub const SECTIONS: &[Section] = &[
+    section("", Once, "Who this server is.", TOP),
+    section("log", Once, "What is written to standard error, and how.", LOG),
+    section("dns", Once, "Whom to ask for the names of other servers.", DNS),
+    section("limits", Once, "Bounds for every listener; a listener may set its own.", LIMITS),
+    section("tls", Once, "What Postern shows to clients that start TLS.", TLS),
+    section(
+        "tls.identity",
+        Often,
+        "A certificate with its key; clients get the one whose names match what they ask for (SNI), else the first. \
+         Without any, a private CA in the data directory issues one for the host name.",
+        IDENTITY,
+    ),
+    section("listener", Often, "Addresses on which Postern listens, and what is spoken there.", LISTENER),
+    Section {
+        path: "listener.limits",
+        occurs: Once,
+        about: "Bounds of the listener above it.",
+        keys: &[],
+        inherits: Some("limits"),
+    },
+    section("domain", Often, "A domain that Postern is the final destination of.", DOMAIN),
+    section(
+        "connector",
+        Often,
+        "A named way out. The most specific address space wins, then the lowest cost. If no connector has the address \
+         space \"*\", there is one named \"mx\" with to = \"mx\", address_space = [\"*\"] and cost = 100.",
+        CONNECTOR,
+    ),
+    section("relay", Once, "Who may relay without signing in.", &[]),
+    section(
+        "relay.networks",
+        Often,
+        "Clients, by network, that may relay to anywhere through relay listeners without signing in: printers, monitoring. \
+         Whole continents, and networks that hold the default gateway's address, are refused: behind a container bridge \
+         every client looks like the gateway.",
+        NETWORKS,
+    ),
+    section("queue", Once, "How long and how often delivery is tried.", QUEUE),
+    section("report", Once, "The reports that senders get (bounces).", REPORT),
+];
+
+const fn section(path: &'static str, occurs: super::Occurs, about: &'static str, keys: &'static [Key]) -> Section {
+    Section { path, occurs, about, keys, inherits: None }
+}
+
+/// A whole number, at least one.
+const fn count(unit: &'static str) -> Kind {
+    Count { unit, least: 1, most: 1_000_000_000 }
+}
+
+const TOP: &[Key] = &[
+    Key {
+        name: "hostname",
+        kind: Domain,
+        default: Required,
+        reason: "The name in the banner, in EHLO and in Received fields; the world expects it to resolve to this machine and back.",
+        example: "\"mail.example.org\"",
+    },
+    Key {
+        name: "data_dir",
+        kind: Path,
+        default: Value("\"/var/lib/postern\""),
+        reason: "Holds the queue, the users and the private CA; only Postern may read it, and it belongs on a disk that survives.",
+        example: "\"/var/lib/postern\"",
+    },
+    Key {
+        name: "postmaster",
+        kind: Mailbox,
+        default: Absent("postmaster@ of each own domain goes where that domain's mail goes"),
+        reason: "Where mail for postmaster@ of every own domain goes when nobody there bears that name; every domain must have one (RFC 5321 §4.5.1).",
+        example: "\"anna@example.org\"",
+    },
+];
+
+const LOG: &[Key] = &[
+    Key {
+        name: "format",
+        kind: Choice(&["text", "json"]),
+        default: Value("\"text\""),
+        reason: "One readable line per event for people, or one JSON object for programs.",
+        example: "\"json\"",
+    },
+    Key {
+        name: "level",
+        kind: Choice(&["info", "debug"]),
+        default: Value("\"info\""),
+        reason: "How much is logged; \"debug\" is for hunting a fault and is too much for every day.",
+        example: "\"debug\"",
+    },
+];
+
+const DNS: &[Key] = &[
+    Key {
+        name: "servers",
+        kind: List("addresses, with a port unless it is 53"),
+        default: Absent("the system's (/etc/resolv.conf)"),
+        reason: "Name servers to ask; a resolver on this machine is the fastest and the most trustworthy.",
+        example: "[\"127.0.0.1:53\"]",
+    },
+    Key {
+        name: "timeout",
+        kind: Duration,
+        default: Value("\"5s\""),
+        reason: "How long to wait for an answer to one question before it is asked again or put off.",
+        example: "\"5s\"",
+    },
+];
+
+const LIMITS: &[Key] = &[
+    Key {
+        name: "sessions",
+        kind: count("sessions"),
+        default: Value("1000"),
+        reason: "Sessions at the same time per listener, so that a flood costs a known amount of memory.",
+        example: "1000",
+    },
+    Key {
+        name: "sessions_per_address",
+        kind: count("sessions"),
+        default: Value("50"),
+        reason: "Sessions at the same time from one client address, so that one client cannot take all of them.",
+        example: "50",
+    },
+    Key {
+        name: "message_size",
+        kind: Size { least: 65_536 },
+        default: Value("\"35 MiB\""),
+        reason: "The largest message taken, announced with SIZE; 35 MiB holds a 25 MiB attachment after base64 (the least allowed is RFC 5321 §4.5.3.1.7's).",
+        example: "\"35 MiB\"",
+    },
+    Key {
+        name: "recipients",
+        kind: Count { unit: "recipients", least: 100, most: 1_000_000 },
+        default: Value("1000"),
+        reason: "Recipients per message; RFC 5321 §4.5.3.1.8 demands that 100 are always taken.",
+        example: "1000",
+    },
+    Key {
+        name: "transactions",
+        kind: count("messages"),
+        default: Value("1000"),
+        reason: "Messages per session, so that sessions end some day and a drain does not wait for ever.",
+        example: "1000",
+    },
+    Key {
+        name: "errors",
+        kind: count("refused commands"),
+        default: Value("10"),
+        reason: "Refused commands before the session ends: people make few mistakes, address harvesters many.",
+        example: "10",
+    },
+    Key {
+        name: "idle_commands",
+        kind: count("commands"),
+        default: Value("100"),
+        reason: "Commands that send no mail (NOOP, RSET, VRFY …) before the session ends.",
+        example: "100",
+    },
+    Key {
+        name: "auth_attempts",
+        kind: count("attempts"),
+        default: Value("3"),
+        reason: "Attempts to sign in per session; guessing passwords then costs a connection and a handshake each time.",
+        example: "3",
+    },
+    Key {
+        name: "command_timeout",
+        kind: Duration,
+        default: Value("\"5m\""),
+        reason: "How long to wait for the next command; RFC 5321 §4.5.3.2.7 asks for five minutes.",
+        example: "\"5m\"",
+    },
+    Key {
+        name: "content_timeout",
+        kind: Duration,
+        default: Value("\"5m\""),
+        reason: "How long to wait for the next piece of a message's content.",
+        example: "\"5m\"",
+    },
+    Key {
+        name: "session_timeout",
+        kind: Duration,
+        default: Value("\"1h\""),
+        reason: "How long a session may last in all, however slowly its client speaks.",
+        example: "\"1h\"",
+    },
+    Key {
+        name: "hops",
+        kind: Count { unit: "Received fields", least: 10, most: 1000 },
+        default: Value("50"),
+        reason: "A message with more Received fields than this goes in circles and is refused (RFC 5321 §6.3).",
+        example: "50",
+    },
+];
+
+const TLS: &[Key] = &[Key {
+    name: "minimum",
+    kind: Choice(&["1.2", "1.3"]),
+    default: Value("\"1.2\""),
+    reason: "The oldest version of TLS that listeners accept; older ones than 1.2 are broken, and much good equipment speaks no 1.3.",
+    example: "\"1.3\"",
+}];
+
+const IDENTITY: &[Key] = &[
+    Key {
+        name: "name",
+        kind: Text,
+        default: Required,
+        reason: "The name by which listeners refer to this identity.",
+        example: "\"main\"",
+    },
+    Key {
+        name: "certificate",
+        kind: Path,
+        default: Required,
+        reason: "A PEM file with the certificate followed by its intermediate certificates (fullchain.pem).",
+        example: "\"/etc/postern/fullchain.pem\"",
+    },
+    Key {
+        name: "key",
+        kind: Path,
+        default: Required,
+        reason: "A PEM file with the private key, readable by Postern only.",
+        example: "\"/etc/postern/privkey.pem\"",
+    },
+];
+
+const LISTENER: &[Key] = &[
+    Key {
+        name: "name",
+        kind: Text,
+        default: Required,
+        reason: "The name that the log gives to this listener.",
+        example: "\"submission\"",
+    },
+    Key {
+        name: "role",
+        kind: Choice(&["relay", "submission"]),
+        default: Required,
+        reason: "\"relay\" takes mail from other servers for own domains; \"submission\" takes mail from signed-in people to anywhere.",
+        example: "\"submission\"",
+    },
+    Key {
+        name: "bind",
+        kind: List("addresses with a port"),
+        default: Required,
+        reason: "Where to listen: 25 for relay; 587 and, with TLS from the first byte, 465 for submission. [::] means every address of this machine, IPv4 included.",
+        example: "[\"[::]:587\"]",
+    },
+    Key {
+        name: "tls",
+        kind: Choice(&["offered", "required", "implicit"]),
+        default: Depends("\"required\" for submission, \"offered\" for relay"),
+        reason: "STARTTLS offered, STARTTLS before anything else, or TLS from the first byte; other servers on port 25 cannot be forced (RFC 3207 §4), people can.",
+        example: "\"implicit\"",
+    },
+    Key {
+        name: "auth",
+        kind: Switch,
+        default: Depends("true for submission (always), false for relay"),
+        reason: "Whether a relay listener offers signing in after STARTTLS, for devices that know only port 25.",
+        example: "true",
+    },
+    Key {
+        name: "proxy_protocol",
+        kind: List("addresses or networks"),
+        default: Value("[]"),
+        reason: "Load balancers that must say with the PROXY protocol (v1 or v2) who the client is; from all others it is not interpreted.",
+        example: "[\"10.0.0.5\", \"192.0.2.0/24\"]",
+    },
+    Key {
+        name: "line_endings",
+        kind: Choice(&["strict", "repair"]),
+        default: Depends("\"repair\" for submission, \"strict\" for relay"),
+        reason: "A bare LF in a message is refused, or becomes CRLF: some programs and devices send it, and between servers it is how mail is smuggled.",
+        example: "\"strict\"",
+    },
+    Key {
+        name: "identities",
+        kind: List("names of [[tls.identity]]"),
+        default: Absent("all of them"),
+        reason: "The identities that this listener presents.",
+        example: "[\"main\"]",
+    },
+    Key {
+        name: "session_tickets",
+        kind: Switch,
+        default: Depends("true for submission, false for relay"),
+        reason: "Whether TLS sessions may be resumed; on port 25 tickets broke delivery from a large provider and gain nothing.",
+        example: "false",
+    },
+    Key {
+        name: "check_from_header",
+        kind: Switch,
+        default: Value("true"),
+        reason: "Whether the From: field of signed-in people must be an address of theirs, as the reverse-path must in any case.",
+        example: "false",
+    },
+];
+
+const DOMAIN: &[Key] = &[
+    Key {
+        name: "name",
+        kind: Domain,
+        default: Required,
+        reason: "The domain; its subdomains are domains of their own.",
+        example: "\"example.org\"",
+    },
+    Key {
+        name: "deliver",
+        kind: Text,
+        default: Required,
+        reason: "The name of the connector that leads to the mailboxes of this domain.",
+        example: "\"mailstore\"",
+    },
+    Key {
+        name: "mailboxes",
+        kind: List("local parts"),
+        default: Value("[]"),
+        reason: "Local parts that exist besides the addresses of Postern's own users; mail for unknown ones is refused at RCPT, so that nobody gets bounces for forged mail.",
+        example: "[\"anna\", \"info\"]",
+    },
+    Key {
+        name: "aliases",
+        kind: Aliases,
+        default: Value("{}"),
+        reason: "Local parts whose mail goes elsewhere; one that names itself among others keeps a copy in the mailbox of that name.",
+        example: "{ sales = [\"anna\", \"bob@elsewhere.example\"] }",
+    },
+    Key {
+        name: "plus",
+        kind: Text,
+        default: Value("\"+\""),
+        reason: "The character that separates a detail from the mailbox, as in anna+lists; \"\" switches this off.",
+        example: "\"-\"",
+    },
+    Key {
+        name: "catch_all",
+        kind: Recipient,
+        default: Absent("mail for unknown recipients is refused"),
+        reason: "Where mail for unknown local parts goes; it attracts what is sent to made-up addresses.",
+        example: "\"anna@example.org\"",
+    },
+];
+
+const CONNECTOR: &[Key] = &[
+    Key {
+        name: "name",
+        kind: Text,
+        default: Required,
+        reason: "The name by which domains refer to this connector, and that the log gives to it.",
+        example: "\"mailstore\"",
+    },
+    Key {
+        name: "to",
+        kind: Text,
+        default: Required,
+        reason: "Where it leads: \"mx\", \"smtp:host:port\", \"lmtp:unix:/path\", \"lmtp:host:port\" or \"maildir:/path\" with the fields {local}, {domain}, {address} and {detail}.",
+        example: "\"lmtp:unix:/run/dovecot/lmtp\"",
+    },
+    Key {
+        name: "address_space",
+        kind: List("\"*\", domains or \"*.domain\""),
+        default: Value("[]"),
+        reason: "The recipients' domains that take this way; without any it serves only the domains that name it.",
+        example: "[\"partner.example\", \"*.partner.example\"]",
+    },
+    Key {
+        name: "cost",
+        kind: Count { unit: "points", least: 0, most: 65_535 },
+        default: Value("10"),
+        reason: "Among equally specific address spaces the lowest cost wins.",
+        example: "20",
+    },
+    Key {
+        name: "tls",
+        kind: Choice(&["none", "opportunistic", "required", "verified"]),
+        default: Depends("\"opportunistic\"; with user \"verified\"; over a socket in the file system none"),
+        reason: "What must be true before mail is sent: nothing, TLS where the peer has it, TLS with any certificate, or TLS with a certificate that verifies.",
+        example: "\"verified\"",
+    },
+    Key {
+        name: "trust",
+        kind: Path,
+        default: Absent("the system's trust anchors"),
+        reason: "A PEM file with the trust anchors to verify against in place of the system's, for a peer with a private CA.",
+        example: "\"/etc/postern/partner-roots.pem\"",
+    },
+    Key {
+        name: "user",
+        kind: Text,
+        default: Absent("no signing in"),
+        reason: "The name to sign in with at a smarthost; it is sent only over verified TLS.",
+        example: "\"office@example.org\"",
+    },
+    Key {
+        name: "password_file",
+        kind: Path,
+        default: Absent("no signing in"),
+        reason: "A file whose first line is the password to sign in with, readable by Postern only.",
+        example: "\"/etc/postern/smarthost.password\"",
+    },
+    Key {
+        name: "port",
+        kind: Count { unit: "the port", least: 1, most: 65_535 },
+        default: Depends("25 for \"mx\"; for others it stands in to"),
+        reason: "The port of the recipients' mail hosts; the world listens on 25, another one is for trials.",
+        example: "2525",
+    },
+    Key {
+        name: "concurrency",
+        kind: count("connections"),
+        default: Value("20"),
+        reason: "Connections to one destination at the same time; many receivers slow down those who open more.",
+        example: "20",
+    },
+    Key {
+        name: "messages_per_connection",
+        kind: count("messages"),
+        default: Value("100"),
+        reason: "Messages over one connection before a new one is made, so that the load spreads over several hosts.",
+        example: "100",
+    },
+    Key {
+        name: "idle",
+        kind: Duration,
+        default: Value("\"10s\""),
+        reason: "How long a finished connection is kept for the next message.",
+        example: "\"10s\"",
+    },
+    Key {
+        name: "hello",
+        kind: Domain,
+        default: Depends("hostname"),
+        reason: "The name in EHLO or LHLO where it must differ from the host name.",
+        example: "\"out.example.org\"",
+    },
+    Key {
+        name: "implicit_tls",
+        kind: Switch,
+        default: Depends("true for \"smtp:\" on port 465, else false"),
+        reason: "Whether TLS starts with the first byte at an \"smtp:\" host, instead of with STARTTLS.",
+        example: "true",
+    },
+];
+
+const NETWORKS: &[Key] = &[
+    Key {
+        name: "name",
+        kind: Text,
+        default: Required,
+        reason: "What the log calls these clients.",
+        example: "\"printers\"",
+    },
+    Key {
+        name: "networks",
+        kind: List("addresses or networks"),
+        default: Required,
+        reason: "The clients' addresses; at most a /8 of IPv4 or a /16 of IPv6 each, without the default gateway's address.",
+        example: "[\"192.0.2.0/28\", \"2001:db8:1::/64\"]",
+    },
+];
+
+const QUEUE: &[Key] = &[
+    Key {
+        name: "store",
+        kind: Choice(&["sqlite", "memory"]),
+        default: Value("\"sqlite\""),
+        reason: "Where messages wait: on disk, or, for trials only, in memory, where a restart loses them.",
+        example: "\"memory\"",
+    },
+    Key {
+        name: "retry",
+        kind: List("time spans"),
+        default: Value("[\"5m\", \"10m\", \"20m\", \"40m\", \"1h\", \"2h\", \"3h\"]"),
+        reason: "The waits after the first, second … attempt, the last one repeats; they grow because what is not mended in minutes is mended in hours, and greylisting ends soon.",
+        example: "[\"5m\", \"30m\", \"2h\"]",
+    },
+    Key {
+        name: "jitter",
+        kind: Share,
+        default: Value("0.1"),
+        reason: "The share of each wait that is added at random, so that deferred mail does not come back all at once.",
+        example: "0.1",
+    },
+    Key {
+        name: "expire",
+        kind: Duration,
+        default: Value("\"5d\""),
+        reason: "When to give up and tell the sender; RFC 5321 §4.5.4.1 asks for four to five days.",
+        example: "\"5d\"",
+    },
+    Key {
+        name: "delay_warning",
+        kind: DurationOrNever,
+        default: Value("\"4h\""),
+        reason: "When to tell the sender that a message is still waiting: soon enough to phone instead.",
+        example: "\"never\"",
+    },
+    Key {
+        name: "lease",
+        kind: Duration,
+        default: Value("\"15m\""),
+        reason: "For how long an attempt owns its recipients without renewing; after a crash they are tried again when it is over.",
+        example: "\"15m\"",
+    },
+    Key {
+        name: "deliveries",
+        kind: count("attempts"),
+        default: Value("200"),
+        reason: "Attempts at the same time over all destinations.",
+        example: "200",
+    },
+];
+
+const REPORT: &[Key] = &[Key {
+    name: "from",
+    kind: Mailbox,
+    default: Depends("postmaster@ the host name"),
+    reason: "The address in the From: field of reports, to which puzzled people reply.",
+    example: "\"postmaster@example.org\"",
+}];
