@@ -5,12 +5,21 @@
 //! one of six [`Question`]s and pauses until the [`Verdict`] comes. While it is paused the driver should read no
 //! more bytes.
 
+mod budget;
+mod clock;
+mod commands;
+mod outbox;
+mod receive;
+mod session;
 mod settings;
+mod state;
+mod table;
 
 use std::time::Instant;
 
 use bytes::Bytes;
 
+pub use session::ServerSession;
 pub use settings::{AuthOffer, Limits, LineEndings, Settings, Timeouts, TlsMode};
 
 use crate::address::{ForwardPath, ReversePath};
