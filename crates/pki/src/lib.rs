@@ -19,6 +19,7 @@ mod error;
 mod facts;
 mod files;
 mod identity;
+mod mac;
 mod server;
 
 pub use ca::{Issue, PrivateCa, ServerIdentity};
@@ -27,6 +28,7 @@ pub use describe::describe;
 pub use error::Error;
 pub use facts::facts_of_server;
 pub use identity::{Loaded, TlsIdentity, Warning};
+pub use mac::{ProcessKey, Tag};
 pub use server::{MinimumVersion, ServerOptions, Tickets, server_config};
 
 use std::sync::Arc;

@@ -1,0 +1,313 @@
+//! Who may sign in, and which addresses are his: Postern's own users.
+//!
+//! The types to know:
+//! - [`Users`]: the users in `users.db` in the data directory. The daemon and the command line open it at the same
+//!   time; a change is in force at the next sign-in, without a reload.
+//! - [`Principal`]: somebody who has signed in, and the addresses that he owns.
+//! - [`Denied`]: why somebody could not sign in. A directory that is out of order is never taken for a wrong
+//!   password: the client is to try again later, not to ask its user for another password.
+//!
+//! A name that does not exist costs as much time as a wrong password, and sign-ins in parallel are bounded, so that
+//! guessing neither tells who exists nor starves the machine. One who signs in often within a few minutes pays for
+//! the password once.
+//!
+//! What it deliberately does not do: decide what a principal may send (the gate does), count failures, or resolve
+//! aliases and plus-addressing for recipients (routing does).
+
+mod database;
+mod error;
+mod passwords;
+mod recent;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use postern_pki::ProcessKey;
+use postern_smtp::address::{Host, Mailbox};
+use postern_smtp::sasl::Credential;
+use postern_smtp::secret::Secret;
+use serde::{Deserialize, Serialize};
+
+pub use error::Error;
+
+use database::{Account, Database};
+use passwords::Passwords;
+use recent::Recent;
+
+/// How long a password that was right counts as right without being worked out again.
+const REMEMBERED: Duration = Duration::from_secs(5 * 60);
+/// How many sign-ins are remembered at most.
+const MOST_REMEMBERED: usize = 4096;
+/// The longest user name, in octets.
+const LONGEST_NAME: usize = 255;
+/// The longest password, in octets.
+const LONGEST_PASSWORD: usize = 1024;
+
+/// Postern's own users. Cheap to clone: all clones share one database connection.
+#[derive(Debug, Clone)]
+pub struct Users {
+    database: Arc<Database>,
+    passwords: Arc<Passwords>,
+    recent: Arc<Mutex<Recent>>,
+}
+
+/// A user as an administrator sees him.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct User {
+    /// The name, in lower case.
+    pub name: String,
+    /// The addresses that are his, in the order in which they were added.
+    pub addresses: Vec<Mailbox>,
+    /// When he was added.
+    pub created: Timestamp,
+    /// When his password was last set.
+    pub password_set: Timestamp,
+}
+
+/// Somebody who has signed in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Principal {
+    /// His name, in lower case; never the address that he may have signed in with.
+    pub name: String,
+    /// The addresses that are his.
+    pub addresses: Vec<Mailbox>,
+}
+
+/// Why somebody could not sign in, or a question could not be answered.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Denied {
+    /// There is no such user, or the password is wrong. Which of the two is told to nobody.
+    #[error("wrong user name or password")]
+    BadCredentials,
+    /// The directory is out of order; the words are for the log.
+    #[error("the user directory is not available: {0}")]
+    Unavailable(String),
+}
+
+impl Users {
+    /// Opens the users of this data directory, or makes an empty list.
+    ///
+    /// # Errors
+    /// Local: the file cannot be opened, is damaged, is not Postern's, or belongs to a newer version.
+    pub fn open(data_dir: &Path) -> Result<Self, Error> {
+        let key = ProcessKey::random().map_err(|error| Error::Crypto(error.to_string()))?;
+        Ok(Self {
+            database: Arc::new(Database::open(&data_dir.join("users.db"))?),
+            passwords: Arc::new(Passwords::new()),
+            recent: Arc::new(Mutex::new(Recent::new(key, REMEMBERED, MOST_REMEMBERED))),
+        })
+    }
+
+    /// The file that holds the users.
+    pub fn path(&self) -> PathBuf {
+        self.database.path().to_owned()
+    }
+
+    /// Adds a user. Takes a moment: passwords are slow to work out on purpose.
+    ///
+    /// # Errors
+    /// The name or the password cannot be used, the name is taken, or an address is somebody else's.
+    pub fn add(&self, name: &str, password: &Secret, addresses: &[Mailbox]) -> Result<(), Error> {
+        let name = usable_name(name)?;
+        let hash = self.passwords.hash(usable_password(password)?)?;
+        self.database.add(&name, &hash, addresses, Timestamp::now())
+    }
+
+    /// Gives a user another password. It is in force at once.
+    ///
+    /// # Errors
+    /// There is no such user, or the password cannot be used.
+    pub fn set_password(&self, name: &str, password: &Secret) -> Result<(), Error> {
+        let hash = self.passwords.hash(usable_password(password)?)?;
+        self.database
+            .set_hash(&sign_in_key(name), &hash, Timestamp::now())
+    }
+
+    /// All users by name.
+    ///
+    /// # Errors
+    /// Local: the database cannot be read.
+    pub fn list(&self) -> Result<Vec<User>, Error> {
+        self.database.list()
+    }
+
+    /// One user.
+    ///
+    /// # Errors
+    /// There is no such user.
+    pub fn show(&self, name: &str) -> Result<User, Error> {
+        self.database.show(&sign_in_key(name))
+    }
+
+    /// Removes a user and his addresses. He cannot sign in from now on; sessions that are signed in go on.
+    ///
+    /// # Errors
+    /// There is no such user.
+    pub fn remove(&self, name: &str) -> Result<(), Error> {
+        self.database.remove(&sign_in_key(name))
+    }
+
+    /// Gives a user one more address.
+    ///
+    /// # Errors
+    /// There is no such user, or the address is somebody else's. An address that is his already is no error.
+    pub fn add_address(&self, name: &str, address: &Mailbox) -> Result<(), Error> {
+        self.database.add_address(&sign_in_key(name), address)
+    }
+
+    /// Takes an address from a user.
+    ///
+    /// # Errors
+    /// There is no such user, or the address is not his.
+    pub fn remove_address(&self, name: &str, address: &Mailbox) -> Result<(), Error> {
+        self.database.remove_address(&sign_in_key(name), address)
+    }
+
+    /// Whether a user and a password belong together. One signs in with the user name or with one of his addresses.
+    ///
+    /// # Errors
+    /// [`Denied::BadCredentials`], after the same time whether the user exists or not; [`Denied::Unavailable`] when
+    /// the database is broken or locked.
+    pub async fn authenticate(&self, credential: &Credential) -> Result<Principal, Denied> {
+        let Credential::Password {
+            user,
+            password,
+            acting_as,
+        } = credential;
+        if usable_name(user).is_err() || usable_password(password).is_err() {
+            return Err(Denied::BadCredentials);
+        }
+        let account = self.account(user).await?;
+        if !self.is_right(account.as_ref(), password).await? {
+            return Err(Denied::BadCredentials);
+        }
+        let principal = account.ok_or(Denied::BadCredentials)?.principal;
+        // RFC 4616 §2: nobody acts for somebody else here.
+        match acting_as {
+            Some(other) if !principal.is_called(other) => Err(Denied::BadCredentials),
+            _ => Ok(principal),
+        }
+    }
+
+    /// Whether an address belongs to any user, exactly as it stands (in any case, without plus-addressing).
+    ///
+    /// # Errors
+    /// [`Denied::Unavailable`].
+    pub fn is_recipient(&self, address: &Mailbox) -> Result<bool, Denied> {
+        self.database.has_address(address).map_err(unavailable)
+    }
+
+    /// How many passwords were worked out since the start. Each costs some 20 ms of a processor and 19 MiB for
+    /// that time.
+    pub fn passwords_worked_out(&self) -> u64 {
+        self.passwords.worked_out()
+    }
+
+    async fn account(&self, user: &str) -> Result<Option<Account>, Denied> {
+        let (database, key) = (self.database.clone(), sign_in_key(user));
+        let found = tokio::task::spawn_blocking(move || database.account(&key)).await;
+        found
+            .map_err(|error| Denied::Unavailable(error.to_string()))?
+            .map_err(unavailable)
+    }
+
+    async fn is_right(&self, account: Option<&Account>, password: &Secret) -> Result<bool, Denied> {
+        if let Some(account) = account
+            && self
+                .recent()
+                .remembers(&account.principal.name, &account.hash, password, Instant::now())
+        {
+            return Ok(true);
+        }
+        let right = self
+            .passwords
+            .verify(account.map(|account| account.hash.clone()), password)
+            .await?;
+        if let Some(account) = account.filter(|_| right) {
+            self.recent()
+                .remember(&account.principal.name, &account.hash, password, Instant::now());
+        }
+        Ok(right)
+    }
+
+    fn recent(&self) -> std::sync::MutexGuard<'_, Recent> {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Principal {
+    /// Whether he may send as this address: it is his, in any case, or it is his with a detail behind the delimiter
+    /// (`anna+lists@example.org`).
+    pub fn owns(&self, address: &Mailbox, delimiter: Option<char>) -> bool {
+        let whole = address_key(address);
+        let without_detail = delimiter.and_then(|delimiter| key_without_detail(address, delimiter));
+        self.addresses
+            .iter()
+            .map(address_key)
+            .any(|own| own == whole || Some(own) == without_detail)
+    }
+
+    fn is_called(&self, name: &str) -> bool {
+        let key = sign_in_key(name);
+        self.name == key || self.addresses.iter().any(|own| address_key(own) == key)
+    }
+}
+
+/// What two addresses must have in common to be the same user's: the local part in any case and with or without
+/// quotes, the domain in any case and either spelling.
+fn address_key(address: &Mailbox) -> String {
+    keyed(&address.local.value(), &address.host)
+}
+
+fn key_without_detail(address: &Mailbox, delimiter: char) -> Option<String> {
+    let local = address.local.value();
+    let (base, _detail) = local.split_once(delimiter)?;
+    (!base.is_empty()).then(|| keyed(base, &address.host))
+}
+
+fn keyed(local: &str, host: &Host) -> String {
+    let host = match host {
+        Host::Domain(domain) => domain.to_ascii().unwrap_or_else(|_| domain.as_str().to_owned()),
+        Host::Literal(_) => host.to_string(),
+    };
+    format!("{}@{}", local.to_lowercase(), host.to_lowercase())
+}
+
+/// The form in which user names are stored and looked up; a name that is an address compares like one.
+fn sign_in_key(name: &str) -> String {
+    match name.parse::<Mailbox>() {
+        Ok(address) => address_key(&address),
+        Err(_) => name.to_lowercase(),
+    }
+}
+
+fn usable_name(name: &str) -> Result<String, Error> {
+    let reason = match name {
+        "" => "it is empty",
+        _ if name.len() > LONGEST_NAME => "it is longer than 255 octets",
+        _ if name.chars().any(char::is_control) => "it holds control characters",
+        _ if name.trim() != name => "it begins or ends with white space",
+        _ => return Ok(sign_in_key(name)),
+    };
+    Err(Error::UnusableName { reason })
+}
+
+fn usable_password(password: &Secret) -> Result<&Secret, Error> {
+    let reason = match password.expose() {
+        [] => "it is empty",
+        octets if octets.len() > LONGEST_PASSWORD => "it is longer than 1024 octets",
+        octets if octets.iter().any(u8::is_ascii_control) => "it holds control characters",
+        _ => return Ok(password),
+    };
+    Err(Error::UnusablePassword { reason })
+}
+
+#[allow(clippy::needless_pass_by_value)] // Shaped for map_err.
+fn unavailable(error: Error) -> Denied {
+    Denied::Unavailable(error.to_string())
+}
+
+#[cfg(test)]
+mod tests;
