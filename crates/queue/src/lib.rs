@@ -9,24 +9,27 @@
 //!
 //! What it deliberately does not do: know sessions, routes or configuration; read a clock (`now` is an argument).
 
+mod agenda;
 mod body;
 mod draft;
 mod error;
+mod filter;
 mod id;
 mod memory;
 mod model;
 pub mod retry;
+mod row;
 mod sqlite;
 mod store;
 
 pub use body::Body;
 pub use draft::Draft;
 pub use error::Error;
-pub use id::QueueId;
+pub use id::{QueueId, QueueIdError};
 pub use memory::MemoryStore;
 pub use model::{
-    Batch, Change, Delivery, Destination, Disposition, Envelope, Filter, LeaseId, LeaseRequest, Message, NewMessage, Origin,
-    Recipient, RecipientId, RecipientState, Selection, Settled,
+    Batch, Change, Delivery, Destination, Disposition, Envelope, Filter, LeaseId, LeaseRequest, Message,
+    NewMessage, Origin, Recipient, RecipientId, RecipientState, Selection, Settled,
 };
-pub use sqlite::SqliteStore;
+pub use sqlite::{Options, SqliteStore};
 pub use store::Store;

@@ -4,7 +4,8 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 
 use crate::{
-    Batch, Body, Change, Delivery, Draft, Error, Filter, LeaseId, LeaseRequest, Message, NewMessage, QueueId, Selection, Settled,
+    Batch, Body, Change, Delivery, Draft, Error, Filter, LeaseId, LeaseRequest, Message, NewMessage, QueueId,
+    Selection, Settled,
 };
 
 /// A durable queue. Every method may be called from any task at any time.
