@@ -1,1 +1,3 @@
-//! (being written)
+//! What Postern's tests are made with: scripted DNS, transcripts and the like. Never part of the product.
+
+pub mod dns;
