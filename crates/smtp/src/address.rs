@@ -322,10 +322,13 @@ impl FromStr for Mailbox {
 
     fn from_str(text: &str) -> Result<Self, AddressError> {
         let (local, host) = split_local(text)?;
-        Ok(Self {
-            local,
-            host: host.parse()?,
-        })
+        let host = host.parse()?;
+        // With its angle brackets it must fit a path.
+        if text.len() + 2 > MAX_PATH {
+            Err(AddressError::PathTooLong)
+        } else {
+            Ok(Self { local, host })
+        }
     }
 }
 

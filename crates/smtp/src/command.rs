@@ -163,7 +163,7 @@ impl Command {
     /// [`SyntaxError::reply`], after the session has checked whether the verb was allowed at all.
     pub fn parse(line: &[u8]) -> Result<Self, SyntaxError> {
         // RFC 5321 §4.1.1: trailing white space is to be tolerated.
-        let line = line.trim_ascii_end();
+        let line = trim_blanks_end(line);
         let end = line.iter().position(|c| *c == b' ').unwrap_or(line.len());
         let (word, rest) = line.split_at(end);
         let verb = Verb::from_word(word);
@@ -300,8 +300,9 @@ impl SyntaxError {
     /// The verb whose arguments were wrong, so that the table of legality can be consulted first.
     pub fn verb(&self) -> Verb {
         match self {
-            Self::Arguments(verb) | Self::Characters(verb) => *verb,
-            Self::Path { verb, .. }
+            Self::Arguments(verb)
+            | Self::Characters(verb)
+            | Self::Path { verb, .. }
             | Self::Parameter { verb, .. }
             | Self::DuplicateParameter { verb, .. }
             | Self::UnknownParameter { verb, .. } => *verb,
@@ -406,6 +407,13 @@ fn parse_auth(argument: &str) -> Result<Command, SyntaxError> {
         mechanism: mechanism.to_ascii_uppercase(),
         initial,
     })
+}
+
+fn trim_blanks_end(mut line: &[u8]) -> &[u8] {
+    while let [start @ .., b' ' | b'\t'] = line {
+        line = start;
+    }
+    line
 }
 
 /// The text, if it is UTF-8 without control characters (tabs included: no argument may hold one).

@@ -26,6 +26,10 @@ pub struct Limits {
 
 /// What a peer's EHLO reply offers. The default is what HELO gives: nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent facts: each keyword is there or not"
+)]
 pub struct Capabilities {
     /// PIPELINING (RFC 2920).
     pub pipelining: bool,
@@ -95,10 +99,8 @@ impl Capabilities {
     }
 
     fn add(&mut self, line: &str) {
-        // `AUTH=PLAIN` of old servers.
-        let line = line.replacen("AUTH=", "AUTH ", 1);
-        let mut words = line.split_ascii_whitespace();
-        let Some(keyword) = words.next() else { return };
+        let (keyword, rest) = split_keyword(line);
+        let mut words = rest.split_ascii_whitespace();
         match keyword.to_ascii_uppercase().as_str() {
             "PIPELINING" => self.pipelining = true,
             "SIZE" => self.size = Some(words.next().and_then(size_limit)),
@@ -134,6 +136,14 @@ impl Limits {
             "MAILMAX" => self.mailmax = value,
             _ => {}
         }
+    }
+}
+
+/// Keyword and parameters (RFC 5321 §4.1.1.1 ehlo-line); old servers write `AUTH=PLAIN`.
+fn split_keyword(line: &str) -> (&str, &str) {
+    match line.split_at_checked("AUTH=".len()) {
+        Some((start, rest)) if start.eq_ignore_ascii_case("AUTH=") => ("AUTH", rest),
+        _ => line.split_once(' ').unwrap_or((line, "")),
     }
 }
 

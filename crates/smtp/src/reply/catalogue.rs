@@ -2,7 +2,7 @@
 //!
 //! Each reply is a function here and an [`Entry`] in [`ALL`], both made from the same line, so that the code, the
 //! documentation (`docs/replies.md` is generated from it) and what goes over the wire cannot differ. Where there is
-//! something to look up, the text ends with a short stable help token in brackets, such as `(starts-tls-first)`.
+//! something to look up, the text ends with a short stable help token in brackets, such as `(starttls-first)`.
 //!
 //! Words of a client that a reply repeats are cleaned and bounded first: see [`clean`].
 //!
@@ -160,8 +160,10 @@ catalogue! {
     too_many_messages(hostname: &str) = 421 [4 7 0] ("too-many-messages") "{hostname} takes no more messages in this session, connect again", "RFC 9422 §4.1";
     /// Too many attempts to sign in failed in this session.
     too_many_sign_ins(hostname: &str) = 421 [4 7 0] ("too-many-sign-ins") "{hostname} Error: too many failed sign-ins, closing connection", "RFC 4954 §4";
-    /// This client has as many sessions open as one address may, or comes too often.
-    too_many_from_address() = 450 [4 7 1] ("too-many-from-you") "Too many sessions or messages from your address, try again later", "RFC 5321 §4.2.3";
+    /// This client's address sends more than one address may for now. Try again later.
+    too_many_from_address() = 450 [4 7 1] ("too-many-from-you") "Too much mail from your address, try again later", "RFC 5321 §4.2.3";
+    /// This client's address has as many sessions open as it may. Try again when one of them has ended.
+    too_many_sessions(hostname: &str) = 421 [4 7 0] ("too-many-sessions") "{hostname} has too many sessions from your address, try again later", "RFC 5321 §3.8";
     /// Something went wrong in the server; its log says what. Try again later.
     local_error() = 451 [4 3 0] ("local-error") "Local error in processing, try again later", "RFC 5321 §4.2.3";
     /// A transaction already has as many recipients as it may; send to the rest in another one.
@@ -251,7 +253,7 @@ catalogue! {
     /// The user who has signed in may not send as this address. The administrator can add it to the user.
     sender_not_owned(sender: &ReversePath, user: &str) = 553 [5 7 1] ("sender-not-owned") "{sender}: not owned by {user}", "RFC 6409 §6.1";
     /// The policy does not let this client in.
-    no_service(hostname: &str) = 554 [5 7 1] ("no-service") "{hostname} has no SMTP service for you", "RFC 5321 §3.1";
+    no_service(hostname: &str) = 554 ("no-service") "{hostname} has no SMTP service for you", "RFC 5321 §3.1";
     /// The message has been through this server too often: two servers send it to each other.
     routing_loop() = 554 [5 4 6] ("mail-loop") "Too many hops: the message is going in circles", "RFC 5321 §6.3";
     /// A parameter of MAIL or RCPT that this server does not know.

@@ -3,7 +3,7 @@
 pub mod catalogue;
 mod parse;
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use serde::{Deserialize, Serialize};
 
@@ -76,15 +76,18 @@ impl Reply {
     }
 }
 
-/// As on the wire, `code-text` lines and a last `code text` line, each ended by CRLF (RFC 5321 §4.2.1).
+/// As on the wire, `code-text` lines and a last `code text` line, each ended by CRLF (RFC 5321 §4.2.1). A control
+/// character in a text goes out as `?`: no text can ever make a second reply.
 impl fmt::Display for Reply {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, line) in self.lines.iter().enumerate() {
             let separator = if index + 1 == self.lines.len() { ' ' } else { '-' };
             match self.enhanced {
-                Some(enhanced) => write!(f, "{}{separator}{enhanced} {line}\r\n", self.code)?,
-                None => write!(f, "{}{separator}{line}\r\n", self.code)?,
+                Some(enhanced) => write!(f, "{}{separator}{enhanced} ", self.code)?,
+                None => write!(f, "{}{separator}", self.code)?,
             }
+            write_clean(line, f)?;
+            f.write_str("\r\n")?;
         }
         Ok(())
     }
@@ -105,4 +108,12 @@ impl fmt::Display for Enhanced {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{}.{}", self.class, self.subject, self.detail)
     }
+}
+
+fn write_clean(text: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    if !text.contains(char::is_control) {
+        return f.write_str(text);
+    }
+    text.chars()
+        .try_for_each(|c| f.write_char(if c.is_control() { '?' } else { c }))
 }

@@ -1,6 +1,5 @@
 //! Reading a peer's replies (RFC 5321 §4.2), strictly and within bounds.
 
-use bytes::Buf as _;
 use memchr::memchr;
 
 use super::{Enhanced, Reply};
@@ -56,7 +55,7 @@ impl ReplyParser {
         let mut rest = input;
         while let Some(end) = memchr(b'\n', rest) {
             self.take(&rest[..=end])?;
-            rest.advance(end + 1);
+            rest = &rest[end + 1..];
             if let Some(reply) = self.end_line()? {
                 return Ok((input.len() - rest.len(), Some(reply)));
             }
