@@ -61,6 +61,16 @@ pub(crate) fn field(name: &str, value: &str) -> String {
     folded
 }
 
+/// A header field in which every clause begins a line of its own; long clauses are folded further. Ends with CRLF.
+pub(crate) fn clauses(name: &str, clauses: &[String]) -> String {
+    let mut folded = format!("{name}:");
+    for (index, clause) in clauses.iter().enumerate() {
+        let line = field(if index == 0 { name } else { "" }, clause);
+        folded.push_str(&line[line.find(':').map_or(0, |colon| colon + 1)..]);
+    }
+    folded
+}
+
 /// A paragraph of plain text, each line beginning with `indent`, broken at spaces. Ends with CRLF.
 pub(crate) fn paragraph(indent: &str, text: &str) -> String {
     let mut wrapped = String::new();

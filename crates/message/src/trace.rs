@@ -81,20 +81,26 @@ impl Received<'_> {
         } else {
             Charset::Ascii
         };
-        let mut words = format!("from {} ({})", hello(self.from_hello), self.tcp_info());
-        words.push_str(&format!(" by {} (Postern) with {}", host(self.by), self.protocol));
+        let mut clauses = vec![
+            format!("from {} ({})", hello(self.from_hello), self.tcp_info()),
+            format!("by {} (Postern) with {}", host(self.by), self.protocol),
+        ];
         if let Some((version, cipher)) = self.tls {
-            words.push_str(&format!(" (using {} with {})", token(version), token(cipher)));
+            clauses.push(format!("(using {} with {})", host(version), host(cipher)));
         }
-        words.push_str(&format!(" id {}", token(self.id)));
-        if let Some(recipient) = self.recipient.map(ToString::to_string) {
-            // RFC 6531 §3.7.3: an address beyond ASCII may stand here only in a message that was UTF8SMTP.
-            if recipient.is_ascii() || charset == Charset::Utf8 {
-                words.push_str(&format!(" for <{}>", text::clean(&recipient, charset, 320)));
+        clauses.push(format!("id {}{};", host(self.id), self.for_clause(charset)));
+        clauses.push(text::date(self.date));
+        text::clauses("Received", &clauses).into_bytes()
+    }
+
+    /// RFC 6531 §3.7.3: an address beyond ASCII may stand here only in a message that was UTF8SMTP.
+    fn for_clause(&self, charset: Charset) -> String {
+        match self.recipient.map(ToString::to_string) {
+            Some(recipient) if recipient.is_ascii() || charset == Charset::Utf8 => {
+                format!(" for <{}>", text::clean(&recipient, charset, 320))
             }
+            _ => String::new(),
         }
-        words.push_str(&format!("; {}", text::date(self.date)));
-        text::field("Received", &words).into_bytes()
     }
 
     /// RFC 5321 §4.4 TCP-info.
@@ -141,10 +147,6 @@ fn host(name: &str) -> String {
     }
 }
 
-fn token(text: &str) -> String {
-    host(text)
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -174,9 +176,11 @@ mod tests {
         let rendered = text(&received());
         assert_eq!(
             rendered,
-            "Received: from client.example.org ([192.0.2.7]) by mail.example.net (Postern)\r\n \
-             with ESMTPSA (using TLSv1.3 with TLS_AES_256_GCM_SHA384) id 4cX9; Fri, 20 Nov\r\n \
-             2026 19:30:00 +0000\r\n"
+            "Received: from client.example.org ([192.0.2.7])\r\n \
+             by mail.example.net (Postern) with ESMTPSA\r\n \
+             (using TLSv1.3 with TLS_AES_256_GCM_SHA384)\r\n \
+             id 4cX9;\r\n \
+             Fri, 20 Nov 2026 19:30:00 +0000\r\n"
         );
         assert!(rendered.lines().all(|line| line.len() <= 78));
     }
@@ -191,7 +195,7 @@ mod tests {
         };
         let rendered = text(&field).replace("\r\n", "");
         assert!(rendered.contains("(c.example.org [192.0.2.7])"), "{rendered}");
-        assert!(rendered.contains(" for <ann@example.net>; "), "{rendered}");
+        assert!(rendered.contains("id 4cX9 for <ann@example.net>; "), "{rendered}");
     }
 
     #[test]
