@@ -449,6 +449,18 @@ impl From<Domain> for Host {
     }
 }
 
+impl From<Mailbox> for ReversePath {
+    fn from(mailbox: Mailbox) -> Self {
+        Self::Mailbox(mailbox)
+    }
+}
+
+impl From<Mailbox> for ForwardPath {
+    fn from(mailbox: Mailbox) -> Self {
+        Self::Mailbox(mailbox)
+    }
+}
+
 /// Splits `<mailbox>` or `<@a,@b:mailbox>` off the front. The source route is ignored, as RFC 5321 Appendix C asks:
 /// policy sees the final mailbox, which is where the mail would go.
 fn split_path(text: &str) -> Result<(Mailbox, &str), AddressError> {

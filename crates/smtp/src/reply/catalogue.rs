@@ -12,7 +12,7 @@
 use std::fmt::{self, Write};
 
 use super::{Enhanced, Reply};
-use crate::address::{AddressError, ForwardPath, ReversePath};
+use crate::address::{AddressError, ForwardPath, Mailbox, ReversePath};
 use crate::command::Verb;
 use crate::content::Violation;
 
@@ -241,9 +241,9 @@ catalogue! {
     /// The recipient is elsewhere and the client has not signed in. This server is no open relay.
     relay_denied(recipient: &ForwardPath) = 550 [5 7 1] ("relay-denied") "{recipient}... Relaying denied. Proper authentication required.", "RFC 5321 §3.6.2";
     /// The address in the `From:` header does not belong to the user who has signed in.
-    from_not_owned(address: &str, user: &str) = 550 [5 7 1] ("from-not-owned") "From header {address}: not owned by {user}", "RFC 6409 §6.1";
+    from_not_owned(author: &Mailbox, user: &str) = 550 [5 7 1] ("from-not-owned") "From header <{author}>: not owned by {user}", "RFC 6409 §6.1";
     /// The message has no From header field, or one that cannot be understood.
-    bad_from_header() = 550 [5 6 0] ("bad-from-header") "The message needs one well-formed From header field", "RFC 6409 §6.1";
+    from_unreadable() = 550 [5 6 0] ("from-unreadable") "The message needs one well-formed From header field", "RFC 6409 §6.1";
     /// The client sent a CR or LF that is not half of a CRLF, or a NUL. Some programs do so by mistake, attackers to smuggle a second message.
     bare_octet(octet: &Violation) = 550 [5 6 0] ("bad-line-ending") "Your input holds {octet}: lines must end with CRLF. Closing connection", "RFC 5321 §2.3.8";
     /// The message is larger than this server takes.
@@ -255,7 +255,7 @@ catalogue! {
     /// The policy does not let this client in.
     no_service(hostname: &str) = 554 ("no-service") "{hostname} has no SMTP service for you", "RFC 5321 §3.1";
     /// The message has been through this server too often: two servers send it to each other.
-    routing_loop() = 554 [5 4 6] ("mail-loop") "Too many hops: the message is going in circles", "RFC 5321 §6.3";
+    mail_loop() = 554 [5 4 6] ("mail-loop") "Too many hops: the message is going in circles", "RFC 5321 §6.3";
     /// A parameter of MAIL or RCPT that this server does not know.
     unknown_parameter(keyword: &str) = 555 [5 5 4] "The parameter {keyword} is not recognised", "RFC 5321 §4.1.1.11";
 }
