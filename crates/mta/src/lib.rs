@@ -1,3 +1,24 @@
-//! (being written)
+//! The daemon: accept, decide, enqueue, route, deliver, report.
+//!
+//! This is the only place where the protocol, the queue, DNS and TLS meet. The types to know:
+//! - [`config::Config`]: what will run. [`daemon::Daemon`]: what runs; it owns every task.
+//! - `inbound`: listeners, the driver of each session, the gate that answers its six questions, and taking
+//!   responsibility. `outbound`: from a leased batch to one outcome per recipient.
+//! - [`routing::Routing`]: the relay policy and the choice of a connector, as pure decisions.
+//! - [`event::Event`]: everything that happens, as a typed fact; [`observe`] renders it.
+//! - [`admin::Admin`]: what the command line (and later the console) can do, whether the daemon runs or not.
+//!
+//! One message's way: `inbound::connection` → `inbound::gate` → `inbound::accept` → `Store::enqueue` → `scheduler` →
+//! `outbound::attempt` → `report` → `Store::record`.
 
+pub mod admin;
 pub mod config;
+pub mod daemon;
+pub mod directory;
+pub mod event;
+mod inbound;
+pub mod observe;
+mod outbound;
+mod report;
+pub mod routing;
+mod scheduler;

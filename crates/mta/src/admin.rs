@@ -1,0 +1,187 @@
+//! What an administrator can do: the operations behind the command line and, later, the console.
+//!
+//! A [`Request`] is carried out by the running daemon, reached through its control socket, or, when none runs, on the
+//! store directly; whoever asks need not care which. Users are changed in their database, which the daemon reads at
+//! each question.
+
+pub(crate) mod socket;
+
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use postern_queue::{Change, Delivery, Filter, QueueId, Selection, Store};
+use serde::{Deserialize, Serialize};
+
+use crate::config::Config;
+use crate::daemon::open_store;
+use crate::directory::{self, Users};
+
+/// Asks the running daemon to read its configuration again.
+pub type Reload = tokio::sync::mpsc::Sender<()>;
+
+/// An operation.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Request {
+    /// Which deliveries are there?
+    Find {
+        /// Which ones.
+        filter: Filter,
+        /// How many.
+        page: Selection,
+    },
+    /// Change deliveries.
+    Amend {
+        /// Which ones.
+        filter: Filter,
+        /// How.
+        change: Change,
+    },
+    /// How much is in the queue?
+    Status,
+    /// The first octets of a message.
+    Content {
+        /// Which one.
+        id: QueueId,
+        /// At most so many.
+        most: usize,
+    },
+    /// Read the configuration again.
+    Reload,
+}
+
+/// What came of an operation.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Response {
+    /// Deliveries.
+    Deliveries(Vec<Delivery>),
+    /// So many were changed.
+    Changed(u64),
+    /// The queue in figures.
+    Status(Status),
+    /// A message's first octets.
+    Content(Vec<u8>),
+    /// It is done.
+    Done,
+    /// It could not be done.
+    Failed(String),
+}
+
+/// The queue in figures.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Status {
+    /// Deliveries in all.
+    pub deliveries: u64,
+    /// Those of them that are held.
+    pub held: u64,
+    /// Messages that could not be read and were set aside, with the reason.
+    pub quarantined: Vec<(QueueId, String)>,
+}
+
+/// Why an operation could not be done.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The daemon is running but cannot be talked to.
+    #[error("{path}: the running Postern cannot be reached: {source}; are you the user that runs it, or root?")]
+    Unreachable {
+        /// The control socket.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The daemon's answer could not be understood.
+    #[error("the running Postern answered something else: {0}; is it of another version?")]
+    Garbled(String),
+    /// The store refused.
+    #[error(transparent)]
+    Queue(#[from] postern_queue::Error),
+    /// The users could not be opened.
+    #[error(transparent)]
+    Users(#[from] directory::Error),
+    /// The operation failed in the daemon.
+    #[error("{0}")]
+    Failed(String),
+    /// It makes sense only with a running daemon.
+    #[error("Postern is not running (no control socket in {0})")]
+    NotRunning(PathBuf),
+}
+
+/// The operations of one installation.
+pub struct Admin {
+    config: Config,
+}
+
+impl Admin {
+    /// For the installation that a configuration describes.
+    pub fn new(config: Config) -> Self {
+        Self { config }
+    }
+
+    /// The users of this installation.
+    ///
+    /// # Errors
+    /// [`Error::Users`] when their database cannot be opened.
+    pub fn users(&self) -> Result<Users, Error> {
+        Ok(Users::open(&self.config.data_dir)?)
+    }
+
+    /// Carries out an operation: in the running daemon, or directly when none runs.
+    ///
+    /// # Errors
+    /// Why it could not be done; then nothing was changed.
+    pub async fn call(&self, request: Request) -> Result<Response, Error> {
+        let response = match socket::call(&self.config.data_dir, &request).await? {
+            Some(response) => response,
+            None => self.call_directly(request).await?,
+        };
+        match response {
+            Response::Failed(why) => Err(Error::Failed(why)),
+            response => Ok(response),
+        }
+    }
+
+    async fn call_directly(&self, request: Request) -> Result<Response, Error> {
+        if matches!(request, Request::Reload) {
+            return Err(Error::NotRunning(self.config.data_dir.clone()));
+        }
+        let now = Timestamp::now();
+        let store = open_store(&self.config, now)?;
+        Ok(execute(&*store, request, now).await?)
+    }
+}
+
+/// Carries out what concerns the store.
+pub(crate) async fn execute(
+    store: &dyn Store,
+    request: Request,
+    now: Timestamp,
+) -> Result<Response, postern_queue::Error> {
+    Ok(match request {
+        Request::Find { filter, page } => Response::Deliveries(store.find(filter, page).await?),
+        Request::Amend { filter, change } => Response::Changed(store.amend(now, filter, change).await?),
+        Request::Status => {
+            let (deliveries, held) = store.count().await?;
+            Response::Status(Status { deliveries, held, quarantined: store.quarantined().await? })
+        }
+        Request::Content { id, most } => Response::Content(read_content(store, id, most).await?),
+        Request::Reload => Response::Done,
+    })
+}
+
+async fn read_content(store: &dyn Store, id: QueueId, most: usize) -> Result<Vec<u8>, postern_queue::Error> {
+    let mut body = store.body(id).await?;
+    let mut content = Vec::new();
+    while content.len() < most
+        && let Some(piece) = body.next().await?
+    {
+        content.extend_from_slice(&piece);
+    }
+    content.truncate(most);
+    Ok(content)
+}
+
+fn control_path(data_dir: &Path) -> PathBuf {
+    data_dir.join("control.sock")
+}

@@ -1,0 +1,111 @@
+//! The control socket: one JSON request a line, one JSON response a line, on this machine only.
+//!
+//! Who may use it is decided by the file's mode (0600) in the data directory. Requests are bounded.
+
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use super::{Error, Reload, Request, Response, control_path, execute};
+use crate::daemon::{self, Shared};
+use crate::event::Event;
+
+/// A longer request is refused.
+const REQUEST_MOST: u64 = 1024 * 1024;
+/// Who connects and says nothing is let go after this.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Listens on the control socket.
+pub(crate) fn serve(shared: Arc<Shared>, reload: Reload) -> Result<JoinHandle<()>, daemon::Error> {
+    let path = control_path(&shared.site.load().config.data_dir);
+    let listening = bind(&path).map_err(|source| daemon::Error::Control { path, source })?;
+    Ok(tokio::spawn(async move {
+        while let Ok((stream, _)) = listening.accept().await {
+            let (shared, reload) = (Arc::clone(&shared), reload.clone());
+            tokio::spawn(timeout(PATIENCE, async move { converse(stream, &shared, &reload).await }));
+        }
+    }))
+}
+
+/// Removes the socket at the end.
+pub(crate) fn remove(data_dir: &Path) {
+    let _ = std::fs::remove_file(control_path(data_dir));
+}
+
+/// Asks the running daemon; `None` when none runs.
+pub(super) async fn call(data_dir: &Path, request: &Request) -> Result<Option<Response>, Error> {
+    let path = control_path(data_dir);
+    let stream = match UnixStream::connect(&path).await {
+        Ok(stream) => stream,
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => return Ok(None),
+        Err(source) => return Err(Error::Unreachable { path, source }),
+    };
+    let answer = ask(stream, request).await.map_err(|source| Error::Unreachable { path, source })?;
+    serde_json::from_str(&answer).map(Some).map_err(|error| Error::Garbled(error.to_string()))
+}
+
+async fn ask(stream: UnixStream, request: &Request) -> io::Result<String> {
+    let mut stream = BufReader::new(stream);
+    let mut line = serde_json::to_vec(request)?;
+    line.push(b'\n');
+    stream.write_all(&line).await?;
+    let mut answer = String::new();
+    stream.read_line(&mut answer).await?;
+    Ok(answer)
+}
+
+/// The queue's lock was taken before, so that a socket that is still there is a dead daemon's.
+fn bind(path: &Path) -> io::Result<UnixListener> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let listening = UnixListener::bind(path)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+    Ok(listening)
+}
+
+async fn converse(stream: UnixStream, shared: &Shared, reload: &Reload) -> io::Result<()> {
+    let (reader, mut writer) = stream.into_split();
+    let mut line = String::new();
+    BufReader::new(reader.take(REQUEST_MOST)).read_line(&mut line).await?;
+    let response = match serde_json::from_str(&line) {
+        Ok(request) => carry_out(shared, reload, request).await,
+        Err(error) => Response::Failed(format!("not a request of this version: {error}")),
+    };
+    let mut answer = serde_json::to_vec(&response)?;
+    answer.push(b'\n');
+    writer.write_all(&answer).await
+}
+
+async fn carry_out(shared: &Shared, reload: &Reload, request: Request) -> Response {
+    if let Request::Reload = request {
+        return match reload.send(()).await {
+            Ok(()) => Response::Done,
+            Err(_) => Response::Failed("this Postern cannot reload".into()),
+        };
+    }
+    let change = match &request {
+        Request::Amend { change, .. } => Some(*change),
+        _ => None,
+    };
+    match execute(&*shared.store, request, Timestamp::now()).await {
+        Ok(response) => {
+            if let (Some(change), Response::Changed(deliveries)) = (change, &response) {
+                let change = format!("{change:?}").to_lowercase();
+                shared.observer.daemon(Event::Amended { change, deliveries: *deliveries });
+                shared.wake.notify_one();
+            }
+            response
+        }
+        Err(error) => Response::Failed(error.to_string()),
+    }
+}

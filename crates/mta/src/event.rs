@@ -1,0 +1,353 @@
+//! What happens in the daemon, as typed facts.
+//!
+//! Every step of a session or a delivery emits one [`Event`]; [`observe`](crate::observe) renders log lines, JSON and
+//! the demo's narration from that one value. Instrumentation is never written by hand between the lines of the logic.
+//! Words that came from a peer are cleaned when an event is rendered, never interpreted.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+
+use jiff::Timestamp;
+use postern_queue::QueueId;
+use postern_smtp::outcome::Trouble;
+use serde::Serialize;
+
+/// What a line is about: the id that stands on every line of the log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum Subject {
+    /// The daemon as a whole.
+    Daemon,
+    /// One session, by its id.
+    Session(String),
+    /// One message.
+    Message(QueueId),
+}
+
+/// How much an operator should care.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// Only when looking closely.
+    Debug,
+    /// The normal course of things.
+    Info,
+    /// Something was refused, delayed or fell back.
+    Notice,
+    /// An administrator has to do something.
+    Alarm,
+}
+
+/// One fact.
+#[derive(Debug, Clone, Serialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub enum Event {
+    /// The daemon runs.
+    Started {
+        /// Our version.
+        version: String,
+        /// Our name.
+        hostname: String,
+    },
+    /// A listener is bound.
+    Listening {
+        /// The listener's name.
+        listener: String,
+        /// The bound address.
+        address: SocketAddr,
+    },
+    /// The configuration was read again.
+    Reloaded,
+    /// Drain has begun: no new sessions, no new attempts.
+    Draining,
+    /// All ended in order.
+    Stopped,
+    /// Something an administrator has to look at.
+    Alarm {
+        /// What is wrong.
+        what: String,
+        /// What to do.
+        remedy: String,
+    },
+    /// A client connected.
+    SessionOpened {
+        /// The listener's name.
+        listener: String,
+        /// The client (behind a proxy: the real one).
+        client: SocketAddr,
+    },
+    /// A client was turned away before its session began.
+    SessionRefused {
+        /// The listener's name.
+        listener: String,
+        /// The client.
+        client: SocketAddr,
+        /// Why.
+        reason: String,
+    },
+    /// TLS stands.
+    TlsStarted {
+        /// The version, `TLSv1.3`.
+        version: String,
+        /// The suite.
+        cipher: String,
+        /// The name the client asked for.
+        server_name: Option<String>,
+    },
+    /// A handshake with a client failed.
+    TlsFailed {
+        /// Why, in words.
+        reason: String,
+    },
+    /// Somebody signed in.
+    SignedIn {
+        /// The principal.
+        user: String,
+    },
+    /// Somebody failed to sign in.
+    SignInFailed {
+        /// The name that was tried.
+        user: String,
+        /// The client's address.
+        client: IpAddr,
+        /// The reply's words.
+        reply: String,
+    },
+    /// A policy refused something.
+    Refused {
+        /// At which command.
+        at: &'static str,
+        /// The address in question.
+        address: Option<String>,
+        /// The reply.
+        reply: String,
+    },
+    /// A message is on disk and was acknowledged.
+    Accepted {
+        /// Its session.
+        session: String,
+        /// The reverse-path.
+        from: String,
+        /// The recipients.
+        to: Vec<String>,
+        /// Octets.
+        size: u64,
+        /// The principal.
+        user: Option<String>,
+    },
+    /// A session ended.
+    SessionClosed {
+        /// How.
+        reason: String,
+        /// Messages accepted in it.
+        messages: u32,
+    },
+    /// TLS to a next hop failed and the one retry in clear follows.
+    FellBackToClear {
+        /// The host.
+        host: String,
+        /// Why TLS failed.
+        reason: String,
+    },
+    /// A recipient was delivered.
+    Delivered {
+        /// The recipient.
+        to: String,
+        /// The connector.
+        connector: String,
+        /// Where to: host and address, or a mailbox path.
+        host: String,
+        /// How it was protected on the way.
+        tls: String,
+        /// The next hop's reply.
+        reply: Option<String>,
+        /// Milliseconds since it was accepted.
+        age_ms: i64,
+    },
+    /// A recipient has to wait.
+    Deferred {
+        /// The recipient.
+        to: String,
+        /// The connector.
+        connector: String,
+        /// The host last spoken to.
+        host: Option<String>,
+        /// Why.
+        #[serde(serialize_with = "as_text")]
+        trouble: Trouble,
+        /// The next attempt.
+        next: Timestamp,
+    },
+    /// A recipient failed for good.
+    Failed {
+        /// The recipient.
+        to: String,
+        /// The connector.
+        connector: String,
+        /// The host last spoken to.
+        host: Option<String>,
+        /// Why.
+        #[serde(serialize_with = "as_text")]
+        trouble: Trouble,
+    },
+    /// A report was queued.
+    Reported {
+        /// `failed`, `delayed`, `delivered` or `relayed`.
+        kind: String,
+        /// To whom.
+        to: String,
+        /// The report's own id.
+        report: QueueId,
+    },
+    /// No report was sent although a recipient failed.
+    ReportWithheld {
+        /// Why.
+        reason: String,
+    },
+    /// An attempt came to its end but could not be recorded; it will be repeated.
+    NotRecorded {
+        /// Why.
+        reason: String,
+    },
+    /// An administrator changed deliveries.
+    Amended {
+        /// `hold`, `release` …
+        change: String,
+        /// How many deliveries.
+        deliveries: u64,
+    },
+}
+
+fn as_text<S: serde::Serializer>(trouble: &Trouble, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&clean(&trouble.to_string()))
+}
+
+impl Event {
+    /// How much an operator should care.
+    pub fn level(&self) -> Level {
+        match self {
+            Self::SessionOpened { .. } | Self::SessionClosed { .. } | Self::TlsStarted { .. } => Level::Debug,
+            Self::Alarm { .. } | Self::NotRecorded { .. } => Level::Alarm,
+            Self::SessionRefused { .. }
+            | Self::TlsFailed { .. }
+            | Self::SignInFailed { .. }
+            | Self::Refused { .. }
+            | Self::FellBackToClear { .. }
+            | Self::Deferred { .. }
+            | Self::Failed { .. }
+            | Self::ReportWithheld { .. } => Level::Notice,
+            _ => Level::Info,
+        }
+    }
+}
+
+/// Makes text from outside harmless for a log line or a terminal: control characters become `?`, and it is bounded.
+pub fn clean(text: &str) -> String {
+    const MOST: usize = 600;
+    text.chars().take(MOST).map(|c| if is_harmless(c) { c } else { '?' }).collect()
+}
+
+/// Control characters and those that change the direction or the place of what follows are not.
+fn is_harmless(c: char) -> bool {
+    !c.is_control() && !matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Daemon => f.write_str("postern"),
+            Self::Session(id) => f.write_str(id),
+            Self::Message(id) => write!(f, "{id}"),
+        }
+    }
+}
+
+impl fmt::Display for Level {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Debug => "debug",
+            Self::Info => "info",
+            Self::Notice => "notice",
+            Self::Alarm => "ALARM",
+        })
+    }
+}
+
+/// One sentence for people. A flat table: one arm per event.
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Started { version, hostname } => write!(f, "Postern {version} runs as {hostname}"),
+            Self::Listening { listener, address } => write!(f, "listening: {listener} on {address}"),
+            Self::Reloaded => f.write_str("configuration reloaded; no session was dropped"),
+            Self::Draining => f.write_str("shutting down: finishing what is under way"),
+            Self::Stopped => f.write_str("stopped"),
+            Self::Alarm { what, remedy } => write!(f, "{} | what to do: {}", clean(what), clean(remedy)),
+            Self::SessionOpened { listener, client } => write!(f, "session opened: {client} on {listener}"),
+            Self::SessionRefused { listener, client, reason } => {
+                write!(f, "session refused: {client} on {listener}: {}", clean(reason))
+            }
+            Self::TlsStarted { version, cipher, server_name } => {
+                write!(f, "TLS started: {version} {cipher}")?;
+                server_name.as_ref().map_or(Ok(()), |name| write!(f, " for {}", clean(name)))
+            }
+            Self::TlsFailed { reason } => write!(f, "TLS handshake failed: {}", clean(reason)),
+            Self::SignedIn { user } => write!(f, "signed in: {}", clean(user)),
+            Self::SignInFailed { user, client, reply } => {
+                write!(f, "sign-in failed: {} from {client}: {}", clean(user), clean(reply))
+            }
+            Self::Refused { at, address, reply } => {
+                let address = address.as_deref().map(|address| format!(" {}", clean(address))).unwrap_or_default();
+                write!(f, "refused at {at}{address}: {}", clean(reply))
+            }
+            Self::Accepted { session, from, to, size, user } => {
+                let user = user.as_deref().map(|user| format!(" by {}", clean(user))).unwrap_or_default();
+                let to = clean(&to.join(", "));
+                write!(f, "accepted: {} -> {to}, {size} octets{user}, session {session}", clean(from))
+            }
+            Self::SessionClosed { reason, messages } => {
+                write!(f, "session closed: {reason}, {messages} messages accepted")
+            }
+            Self::FellBackToClear { host, reason } => {
+                write!(f, "TLS to {} failed, trying once in clear: {}", clean(host), clean(reason))
+            }
+            Self::Delivered { to, connector, host, tls, reply, age_ms } => {
+                let reply = reply.as_deref().map(|reply| format!(": {}", clean(reply))).unwrap_or_default();
+                let (to, host) = (clean(to), clean(host));
+                write!(f, "delivered: {to} via {connector} to {host} ({tls}) after {age_ms} ms{reply}")
+            }
+            Self::Deferred { to, connector, host, trouble, next } => {
+                let host = host.as_deref().map(|host| format!(" at {}", clean(host))).unwrap_or_default();
+                let (to, trouble) = (clean(to), clean(&trouble.to_string()));
+                write!(f, "deferred: {to} via {connector}{host}: {trouble}; next try {next:.0}")
+            }
+            Self::Failed { to, connector, host, trouble } => {
+                let host = host.as_deref().map(|host| format!(" at {}", clean(host))).unwrap_or_default();
+                write!(f, "failed: {} via {connector}{host}: {}", clean(to), clean(&trouble.to_string()))
+            }
+            Self::Reported { kind, to, report } => write!(f, "reported as {kind} to {} in {report}", clean(to)),
+            Self::ReportWithheld { reason } => write!(f, "no report sent: {}", clean(reason)),
+            Self::NotRecorded { reason } => {
+                write!(f, "the attempt could not be recorded and will be repeated: {}", clean(reason))
+            }
+            Self::Amended { change, deliveries } => write!(f, "{change} by an administrator: {deliveries} deliveries"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peers_words_cannot_forge_a_log_line() {
+        let event = Event::Refused { at: "EHLO", address: Some("x\r\n2026 ALARM forged\u{1b}[2J\u{202e}".into()), reply: "no".into() };
+        let line = event.to_string();
+        assert!(!line.contains(['\r', '\n', '\u{1b}', '\u{202e}']), "{line:?}");
+    }
+
+    #[test]
+    fn text_from_outside_is_bounded() {
+        assert_eq!(clean(&"x".repeat(100_000)).len(), 600);
+    }
+}

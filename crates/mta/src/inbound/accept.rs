@@ -1,0 +1,176 @@
+//! Takes responsibility for a message: the last checks, our own header fields, and one commit.
+//!
+//! When [`take`] says [`Verdict::Queued`], the message is on disk. Nothing else in Postern says so to a client.
+
+use jiff::Timestamp;
+use postern_message::inspect::Inspection;
+use postern_message::{repair, trace};
+use postern_queue::{Envelope, Error, NewMessage, Origin, Recipient};
+use postern_smtp::address::{Mailbox, ReversePath};
+use postern_smtp::envelope::RcptParams;
+use postern_smtp::reply::{Reply, catalogue};
+use postern_smtp::server::{Transaction, Verdict};
+
+use super::gate::{Content, Gate};
+use crate::config::FromCheck;
+use crate::daemon::Site;
+use crate::event::{Event, Subject};
+use crate::routing::destination_of;
+
+/// Checks, stamps and enqueues a complete transaction.
+///
+/// # Errors
+/// The reply that refuses it; then nothing was stored.
+pub(crate) async fn take(
+    gate: &mut Gate,
+    transaction: Transaction,
+    recipients: Vec<(Mailbox, RcptParams)>,
+    content: Content,
+) -> Result<Verdict, Reply> {
+    if let Some(error) = content.trouble {
+        return Err(not_stored(gate, &error));
+    }
+    let now = Timestamp::now();
+    let site = gate.site();
+    let inspection = content.inspector.finish();
+    check_hops(gate, &inspection)?;
+    check_author(gate, &inspection)?;
+    let id = content.draft.id().to_string();
+    let stamp = Stamp { id: &id, now };
+    let mut head = received(gate, &site, &transaction, &recipients, &stamp);
+    if gate.principal.is_some() {
+        head.extend(repairs(gate, &site, &transaction.from, &inspection, &stamp));
+    }
+    let accepted = Event::Accepted {
+        session: gate.client.session.clone(),
+        from: transaction.from.to_string(),
+        to: recipients.iter().map(|(mailbox, _)| mailbox.to_string()).collect(),
+        size: transaction.size,
+        user: gate.principal.as_ref().map(|principal| principal.name.clone()),
+    };
+    let envelope = envelope(gate, transaction, recipients, &inspection);
+    let message = NewMessage { envelope, head: head.into(), draft: content.draft };
+    let id = gate.shared.store.enqueue(now, message).await.map_err(|error| not_stored(gate, &error))?;
+    gate.accepted += 1;
+    gate.shared.observer.emit(Subject::Message(id), accepted);
+    gate.shared.wake.notify_one();
+    Ok(Verdict::Queued { id: id.to_string() })
+}
+
+/// A message that passed too many servers goes in circles (RFC 5321 §6.3).
+fn check_hops(gate: &Gate, inspection: &Inspection) -> Result<(), Reply> {
+    let most = gate.listener.config.hops;
+    let hops = usize::try_from(inspection.received_count).unwrap_or(usize::MAX);
+    if hops > most { Err(catalogue::mail_loop()) } else { Ok(()) }
+}
+
+/// A signed-in principal writes under his own addresses: Sender: when there is one, else every address in From:
+/// (RFC 5322 §3.6.2, RFC 6409 §6.1).
+fn check_author(gate: &Gate, inspection: &Inspection) -> Result<(), Reply> {
+    let Some(principal) = &gate.principal else { return Ok(()) };
+    if gate.listener.config.check_from_header == FromCheck::Off || !inspection.has_from {
+        return Ok(());
+    }
+    let Ok(authors) = &inspection.from else { return Err(catalogue::from_unreadable()) };
+    if inspection.from_count > 1 {
+        return Err(catalogue::from_unreadable());
+    }
+    match authors.iter().find(|author| !gate.owns(principal, author)) {
+        Some(foreign) => Err(catalogue::from_not_owned(foreign, &principal.name)),
+        None => Ok(()),
+    }
+}
+
+/// What makes the fields that we add this message's own.
+struct Stamp<'a> {
+    id: &'a str,
+    now: Timestamp,
+}
+
+fn received(
+    gate: &Gate,
+    site: &Site,
+    transaction: &Transaction,
+    recipients: &[(Mailbox, RcptParams)],
+    stamp: &Stamp<'_>,
+) -> Vec<u8> {
+    // With several recipients a `for` would tell each of the others (RFC 5321 §7.2).
+    let only = match (transaction.to.as_slice(), recipients) {
+        ([_], [(mailbox, _)]) => Some(mailbox),
+        _ => None,
+    };
+    let hello = gate.hello.as_ref();
+    let tls = gate.tls.as_ref();
+    let protocol = trace::protocol(trace::Transfer {
+        extended: hello.is_some_and(|hello| hello.extended),
+        tls: tls.is_some(),
+        authenticated: gate.principal.is_some(),
+        utf8: transaction.params.smtputf8,
+    });
+    let received = trace::Received {
+        from_hello: hello.map_or("", |hello| hello.name.as_str()),
+        client: gate.client.address.ip(),
+        client_name: None,
+        by: site.config.hostname.as_str(),
+        protocol,
+        tls: tls.map(|facts| (facts.version.as_str(), facts.cipher.as_str())),
+        id: stamp.id,
+        recipient: only,
+        date: stamp.now,
+    };
+    received.render()
+}
+
+/// What a submission lacks is added (RFC 6409 §8); a missing author is the one whom we know to have signed in.
+fn repairs(gate: &Gate, site: &Site, from: &ReversePath, inspection: &Inspection, stamp: &Stamp<'_>) -> Vec<u8> {
+    let hostname = site.config.hostname.as_str();
+    let mut fields = repair::missing_fields(inspection, stamp.now, stamp.id, hostname);
+    let principals = || gate.principal.as_ref().and_then(|principal| principal.addresses.first());
+    let author = from.mailbox().or_else(principals).filter(|author| author.is_ascii());
+    if let (false, Some(author)) = (inspection.has_from, author) {
+        fields.extend_from_slice(format!("From: <{author}>\r\n").as_bytes());
+    }
+    fields
+}
+
+fn envelope(
+    gate: &Gate,
+    transaction: Transaction,
+    recipients: Vec<(Mailbox, RcptParams)>,
+    inspection: &Inspection,
+) -> Envelope {
+    let recipient = |(address, params): (Mailbox, RcptParams)| Recipient {
+        destination: destination_of(&address),
+        address,
+        notify: params.notify,
+        orcpt: params.orcpt,
+    };
+    Envelope {
+        from: transaction.from,
+        ret: transaction.params.ret,
+        envid: transaction.params.envid,
+        body: transaction.params.body,
+        smtputf8: transaction.params.smtputf8,
+        eight_bit: transaction.eight_bit,
+        utf8_headers: inspection.utf8_headers,
+        origin: Origin {
+            listener: Some(gate.listener.config.name.clone()),
+            client: Some(gate.client.address.ip()),
+            user: gate.principal.as_ref().map(|principal| principal.name.clone()),
+            session: Some(gate.client.session.clone()),
+        },
+        recipients: recipients.into_iter().map(recipient).collect(),
+    }
+}
+
+fn not_stored(gate: &Gate, error: &Error) -> Reply {
+    gate.emit(Event::Alarm {
+        what: format!("a message could not be stored: {error}"),
+        remedy: "make room on the disk that holds the data directory; nothing was acknowledged, senders try again"
+            .into(),
+    });
+    match error {
+        Error::Full { .. } => catalogue::storage_full(),
+        _ => catalogue::local_error(),
+    }
+}

@@ -1,0 +1,247 @@
+//! Answers the six questions of a session: may they come, who are they, may they send this there?
+//!
+//! One `await`, one verdict, one reply each. The order of verbs and the limits were checked by the session before it
+//! asked; what is decided here is policy: the directory, the relay rules, and whose address is whose.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use postern_message::inspect::Inspector;
+use postern_queue::Draft;
+use postern_smtp::address::{ForwardPath, Mailbox, ReversePath};
+use postern_smtp::envelope::{Mail, Rcpt, RcptParams};
+use postern_smtp::reply::{Reply, catalogue};
+use postern_smtp::sasl::Credential;
+use postern_smtp::server::{Hello, Question, Verdict};
+use postern_smtp::tls::TlsFacts;
+
+use super::accept;
+use super::listener::Listener;
+use crate::daemon::{Shared, Site};
+use crate::directory::{Denied, Principal};
+use crate::event::{Event, Subject};
+use crate::routing::Recipient;
+
+/// A message's header section is looked at up to this size, in octets.
+const HEADER_MOST: usize = 256 * 1024;
+
+/// Who is at the other end.
+#[derive(Debug, Clone)]
+pub(crate) struct Client {
+    /// Its address.
+    pub(crate) address: SocketAddr,
+    /// The session's id.
+    pub(crate) session: String,
+}
+
+/// The policy's side of one session.
+pub(crate) struct Gate {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) listener: Arc<Listener>,
+    pub(crate) client: Client,
+    pub(crate) hello: Option<Hello>,
+    pub(crate) tls: Option<TlsFacts>,
+    pub(crate) principal: Option<Principal>,
+    /// Messages accepted in this session.
+    pub(crate) accepted: u32,
+    pending: Pending,
+}
+
+/// The transaction that is under way.
+#[derive(Default)]
+struct Pending {
+    recipients: Vec<(Mailbox, RcptParams)>,
+    content: Option<Content>,
+}
+
+/// Content on its way in: stored and looked at in one pass.
+pub(crate) struct Content {
+    pub(crate) draft: Draft,
+    pub(crate) inspector: Inspector,
+    /// The first trouble in storing it; what follows is dropped and the end is answered with it.
+    pub(crate) trouble: Option<postern_queue::Error>,
+}
+
+impl Gate {
+    /// The gate for a session that begins.
+    pub(crate) fn new(shared: Arc<Shared>, listener: Arc<Listener>, client: Client) -> Self {
+        Self {
+            shared,
+            listener,
+            client,
+            hello: None,
+            tls: None,
+            principal: None,
+            accepted: 0,
+            pending: Pending::default(),
+        }
+    }
+
+    /// After STARTTLS nothing that was known before counts (RFC 3207 §4.2).
+    pub(crate) fn start_over(&mut self, facts: TlsFacts) {
+        self.hello = None;
+        self.principal = None;
+        self.pending = Pending::default();
+        self.tls = Some(facts);
+    }
+
+    /// Decides.
+    pub(crate) async fn answer(&mut self, question: Question) -> Verdict {
+        match question {
+            Question::Connect => Verdict::Accept,
+            Question::Hello(hello) => {
+                self.hello = Some(hello);
+                Verdict::Accept
+            }
+            Question::Authenticate(credential) => Box::pin(self.authenticate(credential)).await,
+            Question::Mail(mail) => self.mail(&mail),
+            Question::Rcpt(rcpt) => self.rcpt(rcpt),
+            Question::Take(transaction) => {
+                let Pending { recipients, content } = std::mem::take(&mut self.pending);
+                let content = content.unwrap_or_else(|| self.begin());
+                let taken = Box::pin(accept::take(self, transaction, recipients, content)).await;
+                taken.unwrap_or_else(|reply| self.refuse("end of content", None, reply))
+            }
+        }
+    }
+
+    /// Stores and inspects a piece of content.
+    pub(crate) async fn content(&mut self, bytes: Bytes) {
+        if self.pending.content.is_none() {
+            self.pending.content = Some(self.begin());
+        }
+        let Some(content) = &mut self.pending.content else { return };
+        if content.trouble.is_some() {
+            return;
+        }
+        content.inspector.feed(&bytes);
+        if let Err(error) = content.draft.write(&bytes).await {
+            content.trouble = Some(error);
+        }
+    }
+
+    /// Forgets the content streamed so far.
+    pub(crate) fn discard(&mut self) {
+        self.pending.content = None;
+    }
+
+    /// Emits an event of this session.
+    pub(crate) fn emit(&self, event: Event) {
+        self.shared.observer.emit(Subject::Session(self.client.session.clone()), event);
+    }
+
+    /// The configuration of the moment.
+    pub(crate) fn site(&self) -> Arc<Site> {
+        self.shared.site.load_full()
+    }
+
+    /// Whether the signed-in principal may write as this address.
+    pub(crate) fn owns(&self, principal: &Principal, address: &Mailbox) -> bool {
+        principal.owns(address, self.site().routing.plus_of(address))
+    }
+
+    fn begin(&self) -> Content {
+        Content {
+            draft: self.shared.store.begin(Timestamp::now()),
+            inspector: Inspector::new(HEADER_MOST),
+            trouble: None,
+        }
+    }
+
+    async fn authenticate(&mut self, credential: Credential) -> Verdict {
+        let Credential::Password { user, acting_as, .. } = &credential;
+        let user = user.clone();
+        // Acting as somebody else is for a later directory; refusing looks like any other failure.
+        let checked = match acting_as {
+            None => self.shared.users.authenticate(&credential).await,
+            Some(_) => Err(Denied::BadCredentials),
+        };
+        match checked {
+            Ok(principal) => {
+                self.emit(Event::SignedIn { user: principal.name.clone() });
+                let user = principal.name.clone();
+                self.principal = Some(principal);
+                Verdict::SignedIn { user }
+            }
+            Err(denied) => {
+                let reply = self.denied(&denied);
+                let client = self.client.address.ip();
+                self.emit(Event::SignInFailed { user, client, reply: reply.one_line() });
+                Verdict::Refuse(reply)
+            }
+        }
+    }
+
+    /// The reply to a directory's no; when the directory itself failed, the administrator hears of it.
+    fn denied(&self, denied: &Denied) -> Reply {
+        match denied {
+            Denied::BadCredentials => catalogue::bad_credentials(),
+            Denied::Unavailable(why) => {
+                self.emit(Event::Alarm {
+                    what: format!("the directory of users cannot be read: {why}"),
+                    remedy: "look at users.db in the data directory: permissions, disk, other programs that lock it"
+                        .into(),
+                });
+                catalogue::directory_down()
+            }
+        }
+    }
+
+    fn mail(&mut self, mail: &Mail) -> Verdict {
+        self.pending = Pending::default();
+        let (Some(principal), ReversePath::Mailbox(from)) = (&self.principal, &mail.from) else {
+            return Verdict::Accept;
+        };
+        if self.owns(principal, from) {
+            return Verdict::Accept;
+        }
+        let reply = catalogue::sender_not_owned(&mail.from, &principal.name);
+        self.refuse("MAIL", Some(from.to_string()), reply)
+    }
+
+    fn rcpt(&mut self, rcpt: Rcpt) -> Verdict {
+        let address = rcpt.to.to_string();
+        match self.recipients(&rcpt.to) {
+            Ok(mailboxes) => {
+                self.add(mailboxes, &rcpt);
+                Verdict::Accept
+            }
+            Err(reply) => self.refuse("RCPT", Some(address), reply),
+        }
+    }
+
+    /// Who receives what is sent to a forward-path, or the reply that refuses it.
+    fn recipients(&self, to: &ForwardPath) -> Result<Vec<Mailbox>, Reply> {
+        let routing = &self.site().routing;
+        match routing.recipient(to, &self.shared.users) {
+            Ok(Recipient::Local(mailboxes)) => Ok(mailboxes),
+            Ok(Recipient::Unknown) => Err(catalogue::unknown_user(to)),
+            Ok(Recipient::Foreign(mailbox)) => {
+                let (role, client) = (self.listener.config.role, self.client.address.ip());
+                if routing.may_relay(self.principal.is_some(), role, client) {
+                    Ok(vec![mailbox])
+                } else {
+                    Err(catalogue::relay_denied(to))
+                }
+            }
+            Err(denied) => Err(self.denied(&denied)),
+        }
+    }
+
+    /// Adds recipients, each once. An alias that stands for several is not delivered "to" any of them in the DSN
+    /// sense, so what the sender first wrote is kept as ORCPT (RFC 3461 §4.2).
+    fn add(&mut self, mailboxes: Vec<Mailbox>, rcpt: &Rcpt) {
+        for mailbox in mailboxes {
+            if !self.pending.recipients.iter().any(|(known, _)| *known == mailbox) {
+                self.pending.recipients.push((mailbox, rcpt.params.clone()));
+            }
+        }
+    }
+
+    fn refuse(&self, at: &'static str, address: Option<String>, reply: Reply) -> Verdict {
+        self.emit(Event::Refused { at, address, reply: reply.one_line() });
+        Verdict::Refuse(reply)
+    }
+}

@@ -1,0 +1,13 @@
+//! Mail on its way in: listeners, the driver of each session, the policy's answers, and taking responsibility.
+//!
+//! [`listener`] accepts connections within limits; [`connection`] drives one [`ServerSession`]; [`gate`] answers the
+//! session's six questions; [`accept`] turns a complete transaction into a queued message.
+//!
+//! [`ServerSession`]: postern_smtp::server::ServerSession
+
+pub(crate) mod accept;
+pub(crate) mod connection;
+pub(crate) mod gate;
+pub(crate) mod listener;
+mod proxy;
+mod stream;

@@ -1,0 +1,362 @@
+//! One connection to a next hop: drives a [`ClientSession`] over TCP, TLS or a local socket.
+//!
+//! Like its counterpart in `inbound`, this is only I/O: what may be said when, and what a reply means, the session
+//! knows.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use bytes::BytesMut;
+use postern_pki::{ClientTls, Handshake};
+use postern_queue::Body;
+use postern_smtp::client::{ClientSession, Input, Job, Output, Plan, Protocol, Timeouts, TlsStart};
+use postern_smtp::outcome::{Outcome, Reason, Step, Trouble};
+use postern_smtp::sasl::Credential;
+use postern_smtp::secret::Secret;
+use postern_smtp::tls::{PeerProof, TlsFacts, TlsRequirement};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use super::route::{Place, Target};
+use crate::config::{Connector, CredentialFile, Way};
+
+/// RFC 5321 has no limit for connecting; operating systems try for minutes, which is longer than it is worth.
+const CONNECT: Duration = Duration::from_secs(30);
+/// A stalled handshake counts as failed after this.
+const HANDSHAKE: Duration = Duration::from_secs(30);
+/// How long a peer may take none of our bytes.
+const WRITE: Duration = Duration::from_secs(180);
+const READ_BUFFER: usize = 4096;
+/// Content is sent in pieces of about this size.
+const SEND_BUFFER: usize = 64 * 1024;
+
+/// How a connection is to be made.
+#[derive(Clone)]
+pub(crate) struct Terms<'a> {
+    /// The connector.
+    pub(crate) connector: &'a Arc<Connector>,
+    /// The trusted roots for it.
+    pub(crate) tls: &'a Result<ClientTls, String>,
+    /// Whether TLS is to be left out: the one retry in clear.
+    pub(crate) in_clear: bool,
+}
+
+/// An open session with a next hop.
+pub(crate) struct Live {
+    stream: Option<Stream>,
+    session: ClientSession,
+    deadline: Instant,
+    unsent: BytesMut,
+    handshake: Option<Handshake>,
+    pub(crate) connector: Arc<Connector>,
+    pub(crate) target: Target,
+    /// Messages given to this session.
+    pub(crate) messages: usize,
+}
+
+/// What the session wants of whoever drives it.
+enum Event {
+    Ready,
+    Content,
+    Rewind,
+    Outcomes(Vec<Outcome>),
+    Closed(Option<Trouble>),
+}
+
+impl Live {
+    /// Connects and brings the session to where it takes messages.
+    pub(crate) async fn open(way: Terms<'_>, target: &Target) -> Result<Self, Trouble> {
+        let credential = way.connector.credential.as_ref().map(read_credential).transpose()?;
+        let on_this_machine = matches!(target.at, Place::Unix(_));
+        // What crosses no wire needs no protection.
+        let requirement = if on_this_machine { TlsRequirement::None } else { way.connector.requirement };
+        let mut stream = Stream::connect(&target.at).await?;
+        let handshake = match way.tls {
+            Ok(tls) => Some(tls.handshake(requirement)),
+            Err(why) if requirement > TlsRequirement::Opportunistic => {
+                return Err(Trouble::new(Step::Tls, Reason::SecurityUnmet(why.clone())));
+            }
+            Err(_) => None,
+        };
+        let mut tls = if way.in_clear || handshake.is_none() { TlsStart::Never } else { TlsStart::StartTls };
+        if let (Some(handshake), Way::Smtp { implicit_tls: true, .. }) = (&handshake, &way.connector.to) {
+            let facts;
+            (stream, facts) = stream.secure(handshake, &target.host).await?;
+            tls = TlsStart::Implicit(facts);
+        }
+        let now = Instant::now();
+        let plan = Plan {
+            protocol: protocol(&way.connector.to),
+            hello: way.connector.hello.clone(),
+            requirement,
+            tls,
+            credential,
+            timeouts: Timeouts::default(),
+        };
+        let mut live = Self {
+            stream: Some(stream),
+            session: ClientSession::new(plan, now),
+            deadline: now + Timeouts::default().greeting,
+            unsent: BytesMut::new(),
+            handshake,
+            connector: Arc::clone(way.connector),
+            target: target.clone(),
+            messages: 0,
+        };
+        match live.next().await {
+            Event::Ready => Ok(live),
+            Event::Closed(trouble) => Err(trouble.unwrap_or_else(lost)),
+            Event::Content | Event::Rewind | Event::Outcomes(_) => Err(Trouble::new(Step::Hello, Reason::Protocol("out of turn".into()))),
+        }
+    }
+
+    /// Delivers one message; one outcome per recipient of the job, in order.
+    pub(crate) async fn deliver(&mut self, job: Job, body: &mut Body) -> Vec<Outcome> {
+        let recipients = job.to.len();
+        self.messages += 1;
+        self.feed(Input::Deliver(job));
+        loop {
+            match self.next().await {
+                Event::Content => self.give_content(body).await,
+                Event::Rewind => body.rewind(),
+                Event::Outcomes(outcomes) => return outcomes,
+                Event::Ready => {}
+                Event::Closed(trouble) => {
+                    return vec![Outcome::Deferred(trouble.unwrap_or_else(lost)); recipients];
+                }
+            }
+        }
+    }
+
+    /// Whether another message can go over this session.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.session.is_ready() && self.messages < self.connector.messages_per_connection
+    }
+
+    /// Whether the peer passes delivery status requests on (RFC 3461).
+    pub(crate) fn passes_on_dsn(&self) -> bool {
+        self.session.capabilities().is_some_and(|capabilities| capabilities.dsn)
+    }
+
+    /// How the connection is protected, in words for the log.
+    pub(crate) fn protection(&self) -> String {
+        let Some(facts) = self.session.tls() else { return "in clear".into() };
+        let proof = match &facts.peer {
+            PeerProof::Verified => "verified".to_owned(),
+            PeerProof::Anonymous => "anonymous".to_owned(),
+            PeerProof::Unverified(why) => format!("unverified: {why}"),
+        };
+        format!("{} {}, {proof}", facts.version, facts.cipher)
+    }
+
+    /// Ends the session politely, without waiting long.
+    pub(crate) async fn quit(mut self) {
+        self.feed(Input::Quit);
+        let _ = timeout(Duration::from_secs(2), async {
+            while !matches!(self.next().await, Event::Closed(_)) {}
+        })
+        .await;
+    }
+
+    fn feed(&mut self, input: Input<'_>) {
+        self.session.handle(Input::Time(Instant::now()));
+        self.session.handle(input);
+    }
+
+    /// Runs the session until it wants something that only the caller has.
+    async fn next(&mut self) -> Event {
+        loop {
+            while let Some(output) = self.session.poll() {
+                match output {
+                    Output::Send(bytes) => self.unsent.extend_from_slice(&bytes),
+                    Output::StartTls => self.upgrade().await,
+                    Output::Content => return Event::Content,
+                    Output::Rewind => return Event::Rewind,
+                    Output::Outcomes(outcomes) => return Event::Outcomes(outcomes),
+                    Output::Ready => return self.flushed(Event::Ready).await,
+                    Output::Wait { until } => self.deadline = until,
+                    Output::Close(trouble) => return self.flushed(Event::Closed(trouble)).await,
+                }
+            }
+            if self.flush().await.is_err() {
+                self.feed(Input::Closed);
+                continue;
+            }
+            self.read().await;
+        }
+    }
+
+    async fn flushed(&mut self, event: Event) -> Event {
+        // What cannot be sent any more shows at the next read.
+        let _ = self.flush().await;
+        event
+    }
+
+    async fn read(&mut self) {
+        let Some(stream) = &mut self.stream else { return self.feed(Input::Closed) };
+        let mut buffer = [0; READ_BUFFER];
+        let read = tokio::time::timeout_at(self.deadline.into(), stream.read(&mut buffer)).await;
+        match read {
+            Ok(Ok(0) | Err(_)) => {
+                self.stream = None;
+                self.feed(Input::Closed);
+            }
+            Ok(Ok(count)) => self.feed(Input::Bytes(&buffer[..count])),
+            Err(_) => self.session.handle(Input::Time(Instant::now())),
+        }
+    }
+
+    async fn flush(&mut self) -> io::Result<()> {
+        if self.unsent.is_empty() {
+            return Ok(());
+        }
+        let bytes = self.unsent.split();
+        let Some(stream) = &mut self.stream else { return Err(io::ErrorKind::NotConnected.into()) };
+        let sent = timeout(WRITE, async {
+            stream.write_all(&bytes).await?;
+            stream.flush().await
+        });
+        sent.await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+    }
+
+    async fn upgrade(&mut self) {
+        let flushed = self.flush().await;
+        let (Some(stream), Some(handshake)) = (self.stream.take(), &self.handshake) else {
+            return self.feed(Input::Closed);
+        };
+        if let Err(error) = flushed {
+            return self.feed(Input::TlsFailed(error.to_string()));
+        }
+        match stream.secure(handshake, &self.target.host).await {
+            Ok((stream, facts)) => {
+                self.stream = Some(stream);
+                self.feed(Input::TlsStarted(facts));
+            }
+            Err(trouble) => self.feed(Input::TlsFailed(words(&trouble))),
+        }
+    }
+
+    /// Hands the session content until it wants no more or a buffer's worth is there to be sent.
+    async fn give_content(&mut self, body: &mut Body) {
+        match body.next().await {
+            Ok(Some(piece)) => self.feed(Input::Content(&piece)),
+            Ok(None) => self.feed(Input::ContentEnd),
+            Err(error) => self.feed(Input::ContentFailed(error.to_string())),
+        }
+        if self.unsent.len() >= SEND_BUFFER && self.flush().await.is_err() {
+            self.feed(Input::Closed);
+        }
+    }
+}
+
+fn words(trouble: &Trouble) -> String {
+    match &trouble.reason {
+        Reason::TlsFailed(why) => why.clone(),
+        other => other.to_string(),
+    }
+}
+
+fn lost() -> Trouble {
+    Trouble::new(Step::Connect, Reason::ConnectionLost)
+}
+
+fn protocol(way: &Way) -> Protocol {
+    match way {
+        Way::Lmtp(_) => Protocol::Lmtp,
+        Way::Mx { .. } | Way::Smtp { .. } | Way::Maildir(_) => Protocol::Smtp,
+    }
+}
+
+/// Read at each connection, so that a changed password counts at once.
+fn read_credential(file: &CredentialFile) -> Result<Credential, Trouble> {
+    let withheld = |why: String| Trouble::new(Step::Authenticate, Reason::CredentialsWithheld(why));
+    let text = std::fs::read(&file.password_file)
+        .map_err(|error| withheld(format!("{} cannot be read: {error}", file.password_file.display())))?;
+    let line = text.split(|octet| *octet == b'\n').next().unwrap_or_default();
+    let password = line.strip_suffix(b"\r").unwrap_or(line);
+    if password.is_empty() {
+        return Err(withheld(format!("{} is empty", file.password_file.display())));
+    }
+    Ok(Credential::Password { user: file.user.clone(), password: Secret::new(password), acting_as: None })
+}
+
+/// A connection in clear, under TLS, or on this machine.
+enum Stream {
+    Tcp(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+    Unix(UnixStream),
+}
+
+impl Stream {
+    async fn connect(place: &Place) -> Result<Self, Trouble> {
+        let connecting = async {
+            match place {
+                Place::Tcp(address) => {
+                    let stream = TcpStream::connect(address).await?;
+                    let _ = stream.set_nodelay(true);
+                    Ok(Self::Tcp(stream))
+                }
+                Place::Unix(path) => UnixStream::connect(path).await.map(Self::Unix),
+            }
+        };
+        let connected = timeout(CONNECT, connecting).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+        connected.map_err(|error: io::Error| Trouble::new(Step::Connect, Reason::ConnectFailed(error.to_string())))
+    }
+
+    /// Does the handshake.
+    async fn secure(self, handshake: &Handshake, host: &str) -> Result<(Self, TlsFacts), Trouble> {
+        let failed = |why: String| Trouble::new(Step::Tls, Reason::TlsFailed(why));
+        let Self::Tcp(stream) = self else { return Err(failed("TLS is not spoken on a local socket".into())) };
+        let name = postern_pki::server_name(host.trim_matches(['[', ']'])).map_err(|error| failed(error.to_string()))?;
+        let connecting = TlsConnector::from(handshake.config()).connect(name, stream);
+        let stream = match timeout(HANDSHAKE, connecting).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => return Err(failed(postern_pki::describe(&error))),
+            Err(_) => return Err(failed("the handshake stalled".into())),
+        };
+        let facts = handshake.facts(stream.get_ref().1);
+        Ok((Self::Tls(Box::new(stream)), facts))
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_write(cx, buf),
+            Self::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
+            Self::Unix(stream) => Pin::new(stream).poll_write(cx, buf),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Unix(stream) => Pin::new(stream).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+}

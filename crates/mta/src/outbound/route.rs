@@ -1,0 +1,182 @@
+//! Which hosts take a destination's mail, in the order in which they are to be tried (RFC 5321 §5.1).
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+
+use postern_dns::{LookupError, MailHosts, Resolver, mail_hosts};
+use postern_queue::Destination;
+use postern_smtp::outcome::{Outcome, Reason, Step, Trouble};
+
+use crate::config::{Connector, LmtpAddress, Way};
+use crate::daemon::Shared;
+
+/// At most so many hosts of an MX list are tried in one attempt, and so many addresses of each.
+const HOSTS_MOST: usize = 8;
+const ADDRESSES_MOST: usize = 4;
+
+/// One place to connect to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Target {
+    /// The name that the peer's certificate must bear, and that people know it by.
+    pub(crate) host: String,
+    /// Where.
+    pub(crate) at: Place,
+}
+
+/// A socket to connect to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// TCP.
+    Tcp(SocketAddr),
+    /// A socket in the file system.
+    Unix(PathBuf),
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.at {
+            Place::Tcp(address) => write!(f, "{} [{}]:{}", self.host, address.ip(), address.port()),
+            Place::Unix(path) => write!(f, "{}", path.display()),
+        }
+    }
+}
+
+/// The hosts for a destination by a connector, best first.
+///
+/// # Errors
+/// What becomes of every recipient when there is none: deferred when DNS did not answer, failed when it said no.
+pub(crate) async fn targets(
+    shared: &Shared,
+    connector: &Connector,
+    destination: &Destination,
+) -> Result<Vec<Target>, Outcome> {
+    match &connector.to {
+        Way::Mx { port } => mx_targets(shared, destination, *port).await,
+        Way::Smtp { host, port, .. } => host_targets(&*shared.resolver, host, *port).await,
+        Way::Lmtp(LmtpAddress::Tcp(host, port)) => host_targets(&*shared.resolver, host, *port).await,
+        Way::Lmtp(LmtpAddress::Unix(path)) => {
+            Ok(vec![Target { host: "localhost".into(), at: Place::Unix(path.clone()) }])
+        }
+        Way::Maildir(_) => Ok(Vec::new()),
+    }
+}
+
+async fn host_targets(resolver: &dyn Resolver, host: &str, port: u16) -> Result<Vec<Target>, Outcome> {
+    let found = addresses(resolver, host).await.map_err(|error| {
+        // Our own configuration names this host, so its absence is our fault and not the message's.
+        deferred(Reason::LookupFailed(format!("{host}: {error}")))
+    })?;
+    Ok(found.into_iter().map(|ip| target(host, ip, port)).collect())
+}
+
+async fn mx_targets(shared: &Shared, destination: &Destination, port: u16) -> Result<Vec<Target>, Outcome> {
+    if let Some(ip) = address_literal(&destination.0) {
+        return Ok(vec![target(&destination.0, ip, port)]);
+    }
+    let groups = mail_host_groups(&*shared.resolver, &destination.0).await?;
+    let mut found = Found::default();
+    for group in &groups {
+        if found.resolve_group(shared, group, port).await {
+            break;
+        }
+    }
+    found.conclude()
+}
+
+/// The destination's mail hosts in groups of equal preference, best group first.
+async fn mail_host_groups(resolver: &dyn Resolver, domain: &str) -> Result<Vec<Vec<String>>, Outcome> {
+    match mail_hosts(domain, resolver.mx(domain).await, |below| fastrand::usize(..below)) {
+        Ok(MailHosts::Hosts(groups)) => Ok(groups),
+        Ok(MailHosts::Implicit(domain)) => Ok(vec![vec![domain]]),
+        Ok(MailHosts::NullMx) => Err(failed(Reason::NullMx)),
+        Err(error) if error.is_temporary() => Err(deferred(Reason::LookupFailed(error.to_string()))),
+        Err(_) => Err(failed(Reason::NoSuchDomain)),
+    }
+}
+
+/// What the walk through the groups has found.
+#[derive(Default)]
+struct Found {
+    targets: Vec<Target>,
+    hosts: usize,
+    ourselves: Option<String>,
+    last_error: Option<LookupError>,
+    saw_temporary: bool,
+}
+
+impl Found {
+    /// Resolves a group of equals. `true` ends the walk: enough hosts, or this server is one of the group, so that
+    /// hosts of this and any worse preference must not be tried (RFC 5321 §5.1).
+    async fn resolve_group(&mut self, shared: &Shared, group: &[String], port: u16) -> bool {
+        let mut of_group = Vec::new();
+        for host in group {
+            if self.hosts >= HOSTS_MOST {
+                break;
+            }
+            match addresses(&*shared.resolver, host).await {
+                Ok(ips) => {
+                    self.hosts += 1;
+                    of_group.extend(ips.into_iter().map(|ip| target(host, ip, port)));
+                }
+                Err(error) => {
+                    self.saw_temporary |= error.is_temporary();
+                    self.last_error = Some(error);
+                }
+            }
+        }
+        if let Some(own) = of_group.iter().find(|target| is_ourselves(shared, target)) {
+            self.ourselves = Some(own.host.clone());
+            return true;
+        }
+        self.targets.extend(of_group);
+        self.hosts >= HOSTS_MOST
+    }
+
+    fn conclude(self) -> Result<Vec<Target>, Outcome> {
+        if !self.targets.is_empty() {
+            return Ok(self.targets);
+        }
+        if let Some(host) = self.ourselves {
+            return Err(failed(Reason::OwnHost(host)));
+        }
+        match self.last_error {
+            Some(error) if self.saw_temporary => Err(deferred(Reason::LookupFailed(error.to_string()))),
+            _ => Err(failed(Reason::NoSuchDomain)),
+        }
+    }
+}
+
+fn is_ourselves(shared: &Shared, target: &Target) -> bool {
+    let Place::Tcp(address) = &target.at else { return false };
+    let own_name = shared.site.load().config.hostname.as_str().eq_ignore_ascii_case(&target.host);
+    let own = shared.own_addresses.load();
+    own.contains(address) || (own_name && own.iter().any(|own| own.port() == address.port()))
+}
+
+async fn addresses(resolver: &dyn Resolver, host: &str) -> Result<Vec<IpAddr>, LookupError> {
+    if let Ok(ip) = host.parse::<IpAddr>() {
+        return Ok(vec![ip]);
+    }
+    let mut found = resolver.addresses(host).await?.records;
+    found.truncate(ADDRESSES_MOST);
+    Ok(found)
+}
+
+/// `[192.0.2.1]` or `[IPv6:2001:db8::1]` as a destination (RFC 5321 §4.1.3).
+fn address_literal(destination: &str) -> Option<IpAddr> {
+    let inner = destination.strip_prefix('[')?.strip_suffix(']')?;
+    inner.strip_prefix("IPv6:").or(Some(inner))?.parse().ok()
+}
+
+fn target(host: &str, ip: IpAddr, port: u16) -> Target {
+    Target { host: host.to_owned(), at: Place::Tcp(SocketAddr::new(ip, port)) }
+}
+
+fn deferred(reason: Reason) -> Outcome {
+    Outcome::Deferred(Trouble::new(Step::Lookup, reason))
+}
+
+fn failed(reason: Reason) -> Outcome {
+    Outcome::Failed(Trouble::new(Step::Lookup, reason))
+}

@@ -1,0 +1,337 @@
+//! Records what attempts came to and tells senders what they have to know: failures, delays, deliveries asked for.
+//!
+//! Dispositions and the reports that follow from them are written in one transaction: after it nothing is repeated,
+//! before it nothing has happened. A report is never sent for a report (RFC 5321 §6.1: reverse-path `<>`).
+
+use jiff::Timestamp;
+use postern_message::dsn::{self, Kind, Original, Report};
+use postern_message::header::Headers;
+use postern_queue::retry::{Attempt, Decision, Failed, decide};
+use postern_queue::{
+    Batch, Disposition, Draft, Envelope, Error, NewMessage, Origin, QueueId, Recipient, RecipientId, Settled,
+};
+use postern_smtp::address::{ForwardPath, Mailbox, ReversePath};
+use postern_smtp::envelope::Ret;
+use postern_smtp::outcome::{Outcome, Reason, Step, Trouble};
+use postern_smtp::reply::{Enhanced, Reply};
+
+use crate::daemon::{Shared, Site};
+use crate::event::{Event, Subject};
+use crate::outbound::{Attempted, Reached, SuccessReport};
+use crate::routing::{self, destination_of};
+
+/// A message up to this size, in octets, comes back whole when the sender did not ask for its header section only.
+const RETURN_WHOLE: u64 = 50 * 1024;
+/// As much of a message's beginning is read to find its header section.
+const HEADER_MOST: usize = 256 * 1024;
+
+/// Records an attempt, with its reports, and emits what happened.
+pub(crate) async fn settle(shared: &Shared, site: &Site, batch: Batch, attempted: Attempted) {
+    let now = Timestamp::now();
+    let attempt = Attempt {
+        accepted: batch.message.accepted,
+        now,
+        attempts: batch.attempts,
+        outcomes: attempted.recipients.iter().map(|reached| (reached.id, reached.outcome.clone())).collect(),
+        delay_reported: batch.delay_reported,
+        random: fastrand::f64(),
+    };
+    let decision = decide(&site.schedule, attempt);
+    let settlement = Settlement { shared, site, batch: &batch, reached: &attempted.recipients, now };
+    let events = settlement.events(&attempted.connector, &decision);
+    settlement.record(decision, events).await;
+}
+
+/// Ends a batch that an administrator bounced: no attempt, a report.
+pub(crate) async fn withdraw(shared: &Shared, site: &Site, batch: Batch) {
+    let trouble = Trouble::new(Step::Route, Reason::Withdrawn);
+    let failed = Failed { trouble: trouble.clone(), expired: false };
+    let ids = || batch.recipients.iter().map(|(id, _)| *id);
+    let decision = Decision {
+        dispositions: ids().map(|id| (id, Disposition::Done)).collect(),
+        failed: ids().map(|id| (id, failed.clone())).collect(),
+        ..Decision::default()
+    };
+    let settlement = Settlement { shared, site, batch: &batch, reached: &[], now: Timestamp::now() };
+    let event = |(_, recipient): &(RecipientId, Recipient)| Event::Failed {
+        to: recipient.address.to_string(),
+        connector: "none".into(),
+        host: None,
+        trouble: trouble.clone(),
+    };
+    let events = batch.recipients.iter().map(event).collect();
+    settlement.record(decision, events).await;
+}
+
+/// One batch on its way from outcomes to what is recorded and reported.
+struct Settlement<'a> {
+    shared: &'a Shared,
+    site: &'a Site,
+    batch: &'a Batch,
+    reached: &'a [Reached],
+    now: Timestamp,
+}
+
+impl Settlement<'_> {
+    async fn record(&self, decision: Decision, events: Vec<Event>) {
+        let Reports { messages, events: reported } = self.reports(&decision).await;
+        let settled = Settled {
+            lease: self.batch.lease,
+            delay_reported: self.batch.delay_reported || !decision.delayed.is_empty(),
+            dispositions: decision.dispositions,
+            attempted: true,
+            follow_ups: messages,
+        };
+        let has_follow_ups = !settled.follow_ups.is_empty();
+        match self.shared.store.record(self.now, settled).await {
+            Ok(()) => {
+                events.into_iter().chain(reported).for_each(|event| self.emit(event));
+                if has_follow_ups {
+                    self.shared.wake.notify_one();
+                }
+            }
+            // Removed by an administrator while it was under way: what happened is said all the same.
+            Err(Error::LeaseLost) => {
+                events.into_iter().for_each(|event| self.emit(event));
+                self.emit(Event::NotRecorded { reason: Error::LeaseLost.to_string() });
+            }
+            Err(error) => self.emit(Event::NotRecorded { reason: error.to_string() }),
+        }
+    }
+
+    fn emit(&self, event: Event) {
+        self.shared.observer.emit(Subject::Message(self.batch.id), event);
+    }
+
+    /// What the log says about each recipient.
+    fn events(&self, connector: &str, decision: &Decision) -> Vec<Event> {
+        let age_ms = self.now.duration_since(self.batch.message.accepted).as_millis();
+        let age_ms = i64::try_from(age_ms).unwrap_or(i64::MAX);
+        let event = |reached: &Reached| {
+            let (to, connector) = (self.recipient(reached.id)?.address.to_string(), connector.to_owned());
+            let host = reached.host.clone();
+            let next = decision.dispositions.iter().find_map(|(id, disposition)| match disposition {
+                Disposition::Retry { due, .. } if *id == reached.id => Some(*due),
+                _ => None,
+            });
+            Some(match (&reached.outcome, next) {
+                (Outcome::Delivered(reply), _) => Event::Delivered {
+                    to,
+                    connector,
+                    host: host.unwrap_or_default(),
+                    tls: reached.protection.clone(),
+                    reply: reply.as_ref().map(Reply::one_line),
+                    age_ms,
+                },
+                (Outcome::Deferred(trouble), Some(next)) => {
+                    Event::Deferred { to, connector, host, trouble: trouble.clone(), next }
+                }
+                (Outcome::Deferred(trouble) | Outcome::Failed(trouble), _) => {
+                    Event::Failed { to, connector, host, trouble: trouble.clone() }
+                }
+            })
+        };
+        self.reached.iter().filter_map(event).collect()
+    }
+
+    fn recipient(&self, id: RecipientId) -> Option<&Recipient> {
+        self.batch.recipients.iter().find(|(known, _)| *known == id).map(|(_, recipient)| recipient)
+    }
+
+    fn reached(&self, id: RecipientId) -> Option<&Reached> {
+        self.reached.iter().find(|reached| reached.id == id)
+    }
+
+    /// The reports that a decision calls for.
+    async fn reports(&self, decision: &Decision) -> Reports {
+        let due = [
+            (Kind::Failed, self.failures(decision)),
+            (Kind::Delayed, self.delays(decision)),
+            (Kind::Delivered, self.successes(decision, SuccessReport::Delivered, Kind::Delivered)),
+            (Kind::Relayed, self.successes(decision, SuccessReport::Relayed, Kind::Relayed)),
+        ];
+        let mut reports = Reports::default();
+        for (kind, recipients) in due {
+            if !recipients.is_empty() {
+                self.report(kind, recipients, &mut reports).await;
+            }
+        }
+        reports
+    }
+
+    async fn report(&self, kind: Kind, recipients: Vec<dsn::Recipient>, reports: &mut Reports) {
+        let ReversePath::Mailbox(sender) = &self.batch.message.from else {
+            let reason = "it is a report itself, and reports are not reported on".to_owned();
+            return reports.events.push(Event::ReportWithheld { reason });
+        };
+        let original = match self.read_original(kind).await {
+            Ok(original) => original,
+            // The report matters more than what it returns.
+            Err(_) => (Vec::new(), Returned::Headers),
+        };
+        let id = self.shared.store.begin(self.now).id();
+        let content = self.compose(kind, sender, recipients, &original, id);
+        let envelope = self.report_envelope(sender, &content);
+        reports.events.push(Event::Reported { kind: format!("{kind:?}").to_lowercase(), to: sender.to_string(), report: id });
+        let head = bytes::Bytes::new();
+        reports.messages.push(NewMessage { envelope, head, draft: Draft::from_bytes(id, content) });
+    }
+
+    fn compose(
+        &self,
+        kind: Kind,
+        sender: &Mailbox,
+        recipients: Vec<dsn::Recipient>,
+        (original, returned): &(Vec<u8>, Returned),
+        id: QueueId,
+    ) -> Vec<u8> {
+        let message = &self.batch.message;
+        let headers = Headers::parse(header_section(original));
+        let message_id = headers.as_ref().ok().and_then(Headers::message_id);
+        let config = &self.site.config;
+        let report = Report {
+            kind,
+            reporting_mta: config.hostname.as_str(),
+            arrival: message.accepted,
+            envid: message.envid.as_deref(),
+            from_address: &config.report_from,
+            to: sender,
+            message_id: message_id.as_deref(),
+            queue_id: &message.id.to_string(),
+            recipients,
+            original: match returned {
+                Returned::Whole => Original::Full(original),
+                Returned::Headers => Original::Headers(header_section(original)),
+            },
+            utf8: message.smtputf8,
+        };
+        report.compose(self.now, &id.to_string())
+    }
+
+    /// Reads as much of the original as the report returns (RFC 3461 §4.3).
+    async fn read_original(&self, kind: Kind) -> Result<(Vec<u8>, Returned), Error> {
+        let message = &self.batch.message;
+        let whole = kind == Kind::Failed && message.ret != Some(Ret::Headers) && message.size <= RETURN_WHOLE;
+        let mut body = self.shared.store.body(message.id).await?;
+        let mut original = Vec::new();
+        while let Some(piece) = body.next().await? {
+            original.extend_from_slice(&piece);
+            if !whole && original.len() >= HEADER_MOST {
+                break;
+            }
+        }
+        Ok((original, if whole { Returned::Whole } else { Returned::Headers }))
+    }
+
+    fn report_envelope(&self, sender: &Mailbox, content: &[u8]) -> Envelope {
+        let path = ForwardPath::Mailbox(sender.clone());
+        // A sender of ours may be an alias; one that cannot be resolved is still where the report belongs.
+        let to = match self.site.routing.recipient(&path, &self.shared.users) {
+            Ok(routing::Recipient::Local(mailboxes)) => mailboxes,
+            _ => vec![sender.clone()],
+        };
+        let recipient = |address: Mailbox| Recipient {
+            destination: destination_of(&address),
+            address,
+            notify: None,
+            orcpt: None,
+        };
+        let headers = header_section(content);
+        Envelope {
+            from: ReversePath::Null,
+            ret: None,
+            envid: None,
+            body: None,
+            smtputf8: self.batch.message.smtputf8,
+            eight_bit: !content.is_ascii(),
+            utf8_headers: !headers.is_ascii(),
+            origin: Origin::default(),
+            recipients: to.into_iter().map(recipient).collect(),
+        }
+    }
+
+    /// NOTIFY: failure is reported unless the sender asked otherwise (RFC 3461 §4.1).
+    fn failures(&self, decision: &Decision) -> Vec<dsn::Recipient> {
+        let wanted = |recipient: &Recipient| recipient.notify.is_none_or(|notify| notify.failure);
+        let entry = |(id, failed): &(RecipientId, Failed)| {
+            let recipient = self.recipient(*id).filter(|recipient| wanted(recipient))?;
+            let mut entry = self.entry(*id, recipient, Kind::Failed);
+            let trouble = if failed.expired {
+                entry.last_trouble = Some(failed.trouble.clone());
+                Trouble::new(failed.trouble.step, Reason::Expired)
+            } else {
+                failed.trouble.clone()
+            };
+            entry.status = trouble.enhanced(5);
+            entry.trouble = Some(trouble);
+            Some(entry)
+        };
+        decision.failed.iter().filter_map(entry).collect()
+    }
+
+    fn delays(&self, decision: &Decision) -> Vec<dsn::Recipient> {
+        let wanted = |recipient: &Recipient| recipient.notify.is_none_or(|notify| notify.delay);
+        let entry = |(id, trouble): &(RecipientId, Trouble)| {
+            let recipient = self.recipient(*id).filter(|recipient| wanted(recipient))?;
+            let mut entry = self.entry(*id, recipient, Kind::Delayed);
+            entry.status = trouble.enhanced(4);
+            entry.trouble = Some(trouble.clone());
+            entry.will_retry_until = self.expiry();
+            Some(entry)
+        };
+        decision.delayed.iter().filter_map(entry).collect()
+    }
+
+    /// Success is reported only when asked for, and only when no later host does it.
+    fn successes(&self, decision: &Decision, by: SuccessReport, kind: Kind) -> Vec<dsn::Recipient> {
+        let wanted = |recipient: &Recipient| recipient.notify.is_some_and(|notify| notify.success);
+        let entry = |(id, reply): &(RecipientId, Option<Reply>)| {
+            let recipient = self.recipient(*id).filter(|recipient| wanted(recipient))?;
+            self.reached(*id).filter(|reached| reached.success == by)?;
+            let mut entry = self.entry(*id, recipient, kind);
+            entry.diagnostic.clone_from(reply);
+            Some(entry)
+        };
+        decision.delivered.iter().filter_map(entry).collect()
+    }
+
+    fn entry(&self, id: RecipientId, recipient: &Recipient, action: Kind) -> dsn::Recipient {
+        let host = self.reached(id).and_then(|reached| reached.host.as_deref());
+        dsn::Recipient {
+            address: recipient.address.clone(),
+            original: recipient.orcpt.clone(),
+            action,
+            status: Enhanced::new(2, 0, 0),
+            trouble: None,
+            last_trouble: None,
+            // `host [address]:port`: the name alone is what RFC 3464 §2.3.5 wants.
+            remote_mta: host.and_then(|host| host.split(' ').next()).filter(|host| !host.starts_with('/')).map(Into::into),
+            diagnostic: None,
+            last_attempt: Some(self.now),
+            will_retry_until: None,
+        }
+    }
+
+    fn expiry(&self) -> Option<Timestamp> {
+        self.batch.message.accepted.checked_add(self.site.schedule.expire).ok()
+    }
+}
+
+/// Reports to be enqueued, and the events that say so.
+#[derive(Default)]
+struct Reports {
+    messages: Vec<NewMessage>,
+    events: Vec<Event>,
+}
+
+/// How much of the original is returned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Returned {
+    Whole,
+    Headers,
+}
+
+/// The part before the empty line, its last CRLF included.
+fn header_section(content: &[u8]) -> &[u8] {
+    memchr::memmem::find(content, b"\r\n\r\n").map_or(content, |at| &content[..at + 2])
+}

@@ -1,0 +1,204 @@
+//! Who may send where, and by which way: the relay policy and the choice of a connector.
+//!
+//! The types to know: [`Routing`], made once from a configuration, and [`Recipient`], its answer to a RCPT. There is
+//! exactly one place that lets mail leave for a foreign domain, [`Routing::may_relay`], and it says yes only to a
+//! signed-in principal or to a network that the configuration lists by name.
+//!
+//! What it deliberately does not do: look up DNS (that is `outbound`'s) or know of sessions.
+
+use std::cmp::Reverse;
+use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use postern_queue::Destination;
+use postern_smtp::address::{Domain, ForwardPath, Host, LocalPart, Mailbox};
+
+use crate::config::{Config, Connector, LocalDomain, Role};
+use crate::directory::{Denied, Users};
+
+/// An alias may lead to another alias, but not forever.
+const ALIAS_DEPTH: usize = 16;
+
+/// An alias may stand for many, but not for everybody.
+const ALIAS_TARGETS: usize = 1000;
+
+/// The relay policy and the connectors of one configuration.
+pub struct Routing {
+    config: Arc<Config>,
+    domains: HashMap<Domain, LocalDomain>,
+    connectors: Vec<Arc<Connector>>,
+}
+
+/// What a forward-path means here.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Recipient {
+    /// Ours: deliver to these (aliases are expanded; some of them may be elsewhere).
+    Local(Vec<Mailbox>),
+    /// Ours by its domain, but nobody has that address.
+    Unknown,
+    /// Somebody else's: only for those who [may relay](Routing::may_relay).
+    Foreign(Mailbox),
+}
+
+impl Routing {
+    /// The policy that a configuration describes.
+    pub fn new(config: Arc<Config>) -> Self {
+        let domains = config.domains.iter().map(|domain| (domain.name.clone(), domain.clone())).collect();
+        let connectors = config.connectors.iter().cloned().map(Arc::new).collect();
+        Self { config, domains, connectors }
+    }
+
+    /// Whether this client may send to foreign domains: a signed-in principal may; a client in a network listed by
+    /// name may on relay listeners; nobody else ever does.
+    pub fn may_relay(&self, signed_in: bool, role: Role, client: IpAddr) -> bool {
+        signed_in || (role == Role::Relay && self.config.relay_network(client).is_some())
+    }
+
+    /// What a forward-path means here.
+    ///
+    /// # Errors
+    /// [`Denied::Unavailable`] when the directory cannot be asked: neither yes nor no.
+    pub fn recipient(&self, to: &ForwardPath, users: &Users) -> Result<Recipient, Denied> {
+        let mailbox = match to {
+            ForwardPath::Mailbox(mailbox) => mailbox.clone(),
+            ForwardPath::Postmaster => self.postmaster_here(),
+        };
+        let Some(domain) = self.local_domain(&mailbox) else {
+            return Ok(if *to == ForwardPath::Postmaster {
+                Recipient::Local(vec![mailbox])
+            } else {
+                Recipient::Foreign(mailbox)
+            });
+        };
+        let mut expansion = Expansion { routing: self, users, seen: HashSet::new(), targets: Vec::new() };
+        let known = expansion.local(domain, &mailbox, 0)?;
+        Ok(if known { Recipient::Local(expansion.targets) } else { Recipient::Unknown })
+    }
+
+    /// The connector for a destination: for our own domains the one they name; otherwise the one with the most
+    /// specific address space, then the lowest cost, then the first in the file.
+    pub fn connector(&self, destination: &Destination) -> Option<&Arc<Connector>> {
+        let domain: Option<Domain> = destination.0.parse().ok();
+        if let Some(local) = domain.as_ref().and_then(|domain| self.domains.get(domain)) {
+            return self.connectors.iter().find(|connector| connector.name == local.connector);
+        }
+        let fit = |connector: &Connector| connector.spaces.iter().filter_map(|space| space.matches(&destination.0)).max();
+        self.connectors
+            .iter()
+            .filter_map(|connector| Some((fit(connector)?, connector)))
+            .min_by_key(|(fit, connector)| (Reverse(*fit), connector.cost))
+            .map(|(_, connector)| connector)
+    }
+
+    /// The delimiter of plus-addressing where this mailbox lives; foreign mailboxes have none.
+    pub fn plus_of(&self, mailbox: &Mailbox) -> Option<char> {
+        self.local_domain(mailbox)?.plus
+    }
+
+    fn local_domain(&self, mailbox: &Mailbox) -> Option<&LocalDomain> {
+        self.domains.get(mailbox.domain()?)
+    }
+
+    /// `<Postmaster>` without a domain is for whoever runs this host (RFC 5321 §4.5.1).
+    fn postmaster_here(&self) -> Mailbox {
+        if let Some(postmaster) = &self.config.postmaster {
+            return postmaster.clone();
+        }
+        let hostname = &self.config.hostname;
+        let first = || self.config.domains.first().map_or(hostname, |domain| &domain.name);
+        let domain = if self.domains.contains_key(hostname) { hostname } else { first() };
+        Mailbox::new(postmaster_local(), Host::Domain(domain.clone()))
+    }
+}
+
+/// What a mailbox's deliveries are grouped by: its domain as A-labels in lower case, or its address literal.
+pub fn destination_of(mailbox: &Mailbox) -> Destination {
+    Destination(match &mailbox.host {
+        Host::Domain(domain) => domain.to_ascii().unwrap_or_else(|_| domain.as_str().to_owned()),
+        literal @ Host::Literal(_) => literal.to_string(),
+    })
+}
+
+/// A local part without its plus-detail, and the detail.
+pub fn split_detail(local: &str, plus: Option<char>) -> (&str, Option<&str>) {
+    match plus.and_then(|plus| local.split_once(plus)) {
+        Some((base, detail)) if !base.is_empty() => (base, Some(detail)),
+        _ => (local, None),
+    }
+}
+
+/// The walk from one address through aliases to those that receive.
+struct Expansion<'a> {
+    routing: &'a Routing,
+    users: &'a Users,
+    seen: HashSet<Mailbox>,
+    targets: Vec<Mailbox>,
+}
+
+impl Expansion<'_> {
+    /// Follows one address of ours; `false` when nobody has it.
+    fn local(&mut self, domain: &LocalDomain, mailbox: &Mailbox, depth: usize) -> Result<bool, Denied> {
+        if depth > ALIAS_DEPTH || !self.seen.insert(mailbox.clone()) {
+            return Ok(true);
+        }
+        let local = mailbox.local.value().to_lowercase();
+        let base = split_detail(&local, domain.plus).0;
+        for name in if base == local { vec![base] } else { vec![local.as_str(), base] } {
+            if let Some(aliased) = domain.aliases.get(name) {
+                for target in aliased {
+                    // An alias that names itself means the mailbox of that name.
+                    let itself = target.domain() == mailbox.domain() && target.local.value().to_lowercase() == name;
+                    if itself { self.deliver(mailbox.clone()) } else { self.follow(target, depth)? }
+                }
+                return Ok(true);
+            }
+            if self.exists(domain, name, mailbox)? {
+                self.deliver(mailbox.clone());
+                return Ok(true);
+            }
+        }
+        if base == "postmaster" {
+            let postmaster = self.routing.config.postmaster.clone();
+            match postmaster {
+                Some(postmaster) if postmaster != *mailbox => self.follow(&postmaster, depth)?,
+                _ => self.deliver(mailbox.clone()),
+            }
+            return Ok(true);
+        }
+        match &domain.catch_all {
+            Some(target) => self.follow(target, depth).map(|()| true),
+            None => Ok(false),
+        }
+    }
+
+    /// An alias's target: ours is followed, anything else receives as it is.
+    fn follow(&mut self, target: &Mailbox, depth: usize) -> Result<(), Denied> {
+        let known = match self.routing.local_domain(target) {
+            Some(domain) => self.local(domain, target, depth + 1)?,
+            None => false,
+        };
+        if !known {
+            self.deliver(target.clone());
+        }
+        Ok(())
+    }
+
+    fn exists(&self, domain: &LocalDomain, name: &str, mailbox: &Mailbox) -> Result<bool, Denied> {
+        if domain.mailboxes.contains(name) {
+            return Ok(true);
+        }
+        let Ok(local) = name.parse::<LocalPart>() else { return Ok(false) };
+        self.users.is_recipient(&Mailbox::new(local, mailbox.host.clone()))
+    }
+
+    fn deliver(&mut self, mailbox: Mailbox) {
+        if self.targets.len() < ALIAS_TARGETS && !self.targets.contains(&mailbox) {
+            self.targets.push(mailbox);
+        }
+    }
+}
+
+fn postmaster_local() -> LocalPart {
+    "postmaster".parse().expect("postmaster is a local part")
+}
