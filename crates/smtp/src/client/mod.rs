@@ -1,7 +1,20 @@
 //! The client's side of a session as a state machine: SMTP (RFC 5321) and LMTP (RFC 2033).
 //!
 //! The client takes a requirement, not a mode: unless the [`TlsFacts`] of the connection satisfy the plan's
-//! [`TlsRequirement`], no input of any kind makes it say MAIL or AUTH.
+//! [`TlsRequirement`], no input of any kind makes it say MAIL or AUTH. Credentials are said only over TLS to a peer
+//! that proved who it is, whatever the requirement.
+//!
+//! [`ClientSession`] is the machine: feed it an [`Input`], then perform what [`ClientSession::poll`] gives until it
+//! gives nothing. A [`Plan`] is fixed for the session, a [`Job`] is one message; a session takes many, one after the
+//! other, and answers each with one [`Outcome`] per recipient. `session` opens and ends a session, `delivery` carries
+//! one job through its transactions, and `terms` decides what the peer's extensions allow.
+//!
+//! What it deliberately does not do: choose hosts, retry, watch how long a write or a handshake takes (the driver
+//! does, RFC 5321 §4.5.3.2.5), or look into the content.
+
+mod delivery;
+mod session;
+mod terms;
 
 use std::time::{Duration, Instant};
 
@@ -12,6 +25,8 @@ use crate::envelope::{MailParams, RcptParams};
 use crate::outcome::{Outcome, Trouble};
 use crate::sasl::Credential;
 use crate::tls::{TlsFacts, TlsRequirement};
+
+pub use session::ClientSession;
 
 /// What the session is for and what it must obey; fixed for its life.
 #[derive(Debug, Clone)]
@@ -96,7 +111,8 @@ pub enum Input<'a> {
     TlsStarted(TlsFacts),
     /// The handshake failed or stalled; the words say why. The connection is gone.
     TlsFailed(String),
-    /// Deliver this message; allowed at the start and whenever [`Output::Ready`] was the last word.
+    /// Deliver this message; allowed at the start and whenever [`Output::Ready`] was the last word. One that comes
+    /// earlier waits its turn, and one that comes when the session has ended is deferred: each gets its outcomes.
     Deliver(Job),
     /// A piece of content that [`Output::Content`] asked for: lines ended by CRLF, dots not stuffed.
     Content(&'a [u8]),
@@ -117,8 +133,11 @@ pub enum Output {
     Send(Bytes),
     /// Flush, then do the TLS handshake.
     StartTls,
-    /// Give the next piece of content.
+    /// Give the next piece of content: one [`Input::Content`], [`Input::ContentEnd`] or [`Input::ContentFailed`].
     Content,
+    /// Begin the content anew: the next [`Output::Content`] asks for its first piece again. It comes when the peer takes
+    /// fewer recipients at once than the job has, so that the message is sent in several transactions.
+    Rewind,
     /// The job is over: one outcome per recipient, in order.
     Outcomes(Vec<Outcome>),
     /// The session can take another [`Input::Deliver`].
