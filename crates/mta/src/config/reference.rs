@@ -140,9 +140,15 @@ impl Section {
 
     /// The names of the sections directly below.
     pub fn subsections(&self) -> impl Iterator<Item = &'static str> {
-        let prefix = if self.path.is_empty() { String::new() } else { format!("{}.", self.path) };
+        let prefix = if self.path.is_empty() {
+            String::new()
+        } else {
+            format!("{}.", self.path)
+        };
         let below = SECTIONS.iter().filter(|section| !section.path.is_empty());
-        below.filter_map(move |section| section.path.strip_prefix(&prefix)).filter(|name| !name.contains('.'))
+        below
+            .filter_map(move |section| section.path.strip_prefix(&prefix))
+            .filter(|name| !name.contains('.'))
     }
 }
 
@@ -163,7 +169,14 @@ impl Entry {
             // Writing to a String cannot fail.
             let _ = writeln!(text, "  {what:<9}{value}");
         };
-        line("section", if section.path.is_empty() { "(top of the file)" } else { section.path });
+        line(
+            "section",
+            if section.path.is_empty() {
+                "(top of the file)"
+            } else {
+                section.path
+            },
+        );
         line("type", &key.kind.describe());
         line("default", &self.default_text());
         line("example", &format!("{} = {}", key.name, key.example));
@@ -190,16 +203,28 @@ impl Kind {
             Self::Domain => "domain name".to_owned(),
             Self::Mailbox => "mail address".to_owned(),
             Self::Recipient => "local part of this domain, or mail address".to_owned(),
-            Self::Choice(words) => words.iter().map(|word| format!("\"{word}\"")).collect::<Vec<_>>().join(" or "),
+            Self::Choice(words) => words
+                .iter()
+                .map(|word| format!("\"{word}\""))
+                .collect::<Vec<_>>()
+                .join(" or "),
             Self::Switch => "true or false".to_owned(),
-            Self::Count { unit, least, most: u32::MAX } => format!("whole number of {unit}, at least {least}"),
+            Self::Count {
+                unit,
+                least,
+                most: u32::MAX,
+            } => format!("whole number of {unit}, at least {least}"),
             Self::Count { unit, least, most } => format!("whole number of {unit}, {least} to {most}"),
-            Self::Size { least } => format!("size such as \"10 KiB\", \"35 MiB\", or octets, at least {least}"),
+            Self::Size { least } => {
+                format!("size such as \"10 KiB\", \"35 MiB\", or octets, at least {least}")
+            }
             Self::Duration => "time span such as \"500ms\", \"30s\", \"5m\", \"2h\", \"5d\"".to_owned(),
             Self::DurationOrNever => "time span such as \"30m\", \"4h\", or \"never\"".to_owned(),
             Self::Share => "number from 0 to 0.5".to_owned(),
             Self::List(what) => format!("list of {what}"),
-            Self::Aliases => "table: local part = list of local parts of this domain or mail addresses".to_owned(),
+            Self::Aliases => {
+                "table: local part = list of local parts of this domain or mail addresses".to_owned()
+            }
         }
     }
 }
@@ -211,7 +236,9 @@ pub fn section(path: &str) -> Option<&'static Section> {
 
 /// Every key with its section, inherited ones included.
 pub fn entries() -> impl Iterator<Item = Entry> {
-    SECTIONS.iter().flat_map(|section| section.keys().iter().map(move |key| Entry { section, key }))
+    SECTIONS
+        .iter()
+        .flat_map(|section| section.keys().iter().map(move |key| Entry { section, key }))
 }
 
 /// The key of this path.
@@ -224,7 +251,12 @@ pub fn near_misses(path: &str) -> Vec<String> {
     let last = |path: &str| path.rsplit('.').next().unwrap_or(path).to_owned();
     let mut ranked: Vec<_> = entries()
         .map(|entry| entry.path())
-        .map(|known| (distance(path, &known).min(distance(&last(path), &last(&known)) + 1), known))
+        .map(|known| {
+            (
+                distance(path, &known).min(distance(&last(path), &last(&known)) + 1),
+                known,
+            )
+        })
         .filter(|(distance, _)| *distance <= 1 + path.len() / 3)
         .collect();
     ranked.sort();
@@ -235,7 +267,10 @@ pub fn near_misses(path: &str) -> Vec<String> {
 pub fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let bound = 1 + word.chars().count() / 3;
     let ranked = candidates.map(|candidate| (distance(word, candidate), candidate));
-    ranked.filter(|(distance, _)| *distance <= bound).min().map(|(_, candidate)| candidate)
+    ranked
+        .filter(|(distance, _)| *distance <= bound)
+        .min()
+        .map(|(_, candidate)| candidate)
 }
 
 /// How many letters have to be put in, left out, changed or swapped with their neighbour.
@@ -263,11 +298,18 @@ fn distance(left: &str, right: &str) -> usize {
 pub fn chapter() -> String {
     let mut text = INTRODUCTION.to_owned();
     for section in SECTIONS {
-        let title = if section.path.is_empty() { "The top of the file".to_owned() } else { format!("`{}`", section.header()) };
+        let title = if section.path.is_empty() {
+            "The top of the file".to_owned()
+        } else {
+            format!("`{}`", section.header())
+        };
         let _ = write!(text, "\n## {title}\n\n{}\n", section.about);
         match section.inherits {
             Some(parent) => {
-                let _ = write!(text, "\nThe keys are those of `[{parent}]`; what is not written is inherited from there.\n");
+                let _ = write!(
+                    text,
+                    "\nThe keys are those of `[{parent}]`; what is not written is inherited from there.\n"
+                );
             }
             None => text.push_str(&key_table(section)),
         }
@@ -305,7 +347,11 @@ fn key_table(section: &'static Section) -> String {
             key.reason.to_owned(),
             format!("`{}`", key.example),
         ];
-        let _ = writeln!(text, "| {} |", cells.map(|cell| cell.replace('|', "\\|")).join(" | "));
+        let _ = writeln!(
+            text,
+            "| {} |",
+            cells.map(|cell| cell.replace('|', "\\|")).join(" | ")
+        );
     }
     text
 }
@@ -332,7 +378,10 @@ mod tests {
             if let Value(literal) = entry.key.default {
                 assert!(parses(literal), "{path}: the default is not TOML");
             }
-            assert!(entry.key.reason.ends_with('.') && entry.key.reason.len() > 20, "{path}: the reason is no sentence");
+            assert!(
+                entry.key.reason.ends_with('.') && entry.key.reason.len() > 20,
+                "{path}: the reason is no sentence"
+            );
         }
     }
 
@@ -360,6 +409,9 @@ mod tests {
             std::fs::write(path, chapter()).unwrap();
         }
         let written = std::fs::read_to_string(path).unwrap_or_default();
-        assert!(written == chapter(), "docs/configuration.md is stale: run this test again with POSTERN_BLESS=1");
+        assert!(
+            written == chapter(),
+            "docs/configuration.md is stale: run this test again with POSTERN_BLESS=1"
+        );
     }
 }

@@ -1,7 +1,285 @@
-//! From [`File`] to [`Config`].
+//! From [`File`] to [`Config`]: section by section, then what only shows when all of them are known.
 
-use super::{Config, File, Problem, Surroundings};
+mod connector;
+mod domain;
+mod listener;
+mod relay;
 
-pub(super) fn resolve(_file: &File, _surroundings: &Surroundings) -> Result<Config, Vec<Problem>> {
-    Err(Vec::new())
+use std::collections::HashSet;
+use std::hash::Hash;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use ipnet::IpNet;
+use postern_smtp::address::{Domain, Mailbox};
+
+use super::model::{
+    Config, Dns, IdentityFiles, Log, LogFormat, LogLevel, Queue, Retry, StoreKind, Tls, TlsVersion,
+};
+use super::reader::{Reader, Section, positive_duration};
+use super::{File, Problem, Surroundings};
+
+pub(super) fn resolve(file: &File, surroundings: &Surroundings) -> Result<Config, Vec<Problem>> {
+    let mut reader = Reader::new(file);
+    let config = read(&mut reader, surroundings);
+    let Reader {
+        mut problems,
+        mut warnings,
+        settings,
+        ..
+    } = reader;
+    problems.sort_by_key(|problem| problem.line);
+    warnings.sort_by_key(|warning| warning.line);
+    match config {
+        Some(config) if problems.is_empty() => Ok(Config {
+            warnings,
+            settings,
+            ..config
+        }),
+        _ => Err(problems),
+    }
+}
+
+/// `None` only with a problem noted. Everything is read before anything is given up, so that all problems show at once.
+fn read(reader: &mut Reader<'_>, surroundings: &Surroundings) -> Option<Config> {
+    let top = &reader.top();
+    let hostname = hostname(reader, top);
+    let data_dir = reader.path(top, "data_dir");
+    let postmaster = reader.parsed(top, "postmaster", None);
+    let log = log(reader, top);
+    let dns = dns(reader, top);
+    let limits = reader.section(top, "limits");
+    listener::limits(reader, &limits);
+    let tls = tls(reader, top);
+    let listeners = listener::listeners(reader, top, &limits, tls.as_ref());
+    let connectors = connector::connectors(reader, top, hostname.as_ref());
+    let domains = domain::domains(reader, top, connectors.as_deref());
+    let relay_networks = relay::networks(reader, top, &surroundings.gateways);
+    let queue = queue(reader, top);
+    let report_from = report_from(reader, top, hostname.as_ref());
+    Some(Config {
+        hostname: hostname?,
+        data_dir: data_dir?,
+        postmaster,
+        report_from: report_from?,
+        log: log?,
+        dns: dns?,
+        tls: tls?,
+        listeners: listeners?,
+        domains: domains?,
+        connectors: connectors?,
+        relay_networks: relay_networks?,
+        queue: queue?,
+        warnings: Vec::new(),
+        settings: Vec::new(),
+    })
+}
+
+fn hostname<'a>(reader: &mut Reader<'a>, top: &Section<'a>) -> Option<Domain> {
+    let hostname: Domain = reader.parsed(top, "hostname", None)?;
+    if !hostname.as_str().contains('.') {
+        let what = format!(
+            "\"{}\" is not a full name; many servers refuse mail from such",
+            hostname.as_str()
+        );
+        reader.warn(
+            top,
+            "hostname",
+            what,
+            "write the name under which the world knows this machine: mail.example.org",
+        );
+    }
+    Some(hostname)
+}
+
+fn log<'a>(reader: &mut Reader<'a>, top: &Section<'a>) -> Option<Log> {
+    let at = &reader.section(top, "log");
+    let format = reader.choice(
+        at,
+        "format",
+        None,
+        &[("text", LogFormat::Text), ("json", LogFormat::Json)],
+    );
+    let level = reader.choice(
+        at,
+        "level",
+        None,
+        &[("info", LogLevel::Info), ("debug", LogLevel::Debug)],
+    );
+    Some(Log {
+        format: format?,
+        level: level?,
+    })
+}
+
+fn dns<'a>(reader: &mut Reader<'a>, top: &Section<'a>) -> Option<Dns> {
+    let at = &reader.section(top, "dns");
+    let servers = reader.list(at, "servers", name_server);
+    let timeout = reader.duration(at, "timeout");
+    if at.writes("servers") && servers.as_ref().is_some_and(Vec::is_empty) {
+        reader.complain(
+            at,
+            "servers",
+            "the list is empty",
+            "name a server, or remove the key to use the system's",
+        );
+    }
+    Some(Dns {
+        servers: servers.unwrap_or_default(),
+        timeout: timeout?,
+    })
+}
+
+fn name_server(text: &str) -> Result<SocketAddr, String> {
+    if let Ok(address) = text.parse::<IpAddr>() {
+        return Ok(SocketAddr::new(address, 53));
+    }
+    text.parse()
+        .map_err(|_| format!("\"{text}\" is not an address such as \"127.0.0.1\" or \"[::1]:5353\""))
+}
+
+fn tls<'a>(reader: &mut Reader<'a>, top: &Section<'a>) -> Option<Tls> {
+    let at = &reader.section(top, "tls");
+    let minimum = reader.choice(
+        at,
+        "minimum",
+        None,
+        &[("1.2", TlsVersion::Tls12), ("1.3", TlsVersion::Tls13)],
+    );
+    let sections = reader.sections(at, "identity");
+    let mut names = Unique::new("an identity");
+    let identities: Vec<_> = sections
+        .iter()
+        .map(|at| identity(reader, at, &mut names))
+        .collect();
+    Some(Tls {
+        identities: identities.into_iter().collect::<Option<_>>()?,
+        minimum: minimum?,
+    })
+}
+
+fn identity<'a>(
+    reader: &mut Reader<'a>,
+    at: &Section<'a>,
+    names: &mut Unique<String>,
+) -> Option<IdentityFiles> {
+    let name = reader.name(at, "name");
+    names.check(reader, at, name.as_ref());
+    let certificate = reader.path(at, "certificate");
+    let key = reader.path(at, "key");
+    Some(IdentityFiles {
+        name: name?,
+        certificate: certificate?,
+        key: key?,
+    })
+}
+
+fn queue<'a>(reader: &mut Reader<'a>, top: &Section<'a>) -> Option<Queue> {
+    let at = &reader.section(top, "queue");
+    let store = reader.choice(
+        at,
+        "store",
+        None,
+        &[("sqlite", StoreKind::Sqlite), ("memory", StoreKind::Memory)],
+    );
+    if store == Some(StoreKind::Memory) {
+        let what = "messages are kept in memory: a restart loses those that wait";
+        reader.warn(at, "store", what, "write store = \"sqlite\" outside of trials");
+    }
+    let retry = retry(reader, at);
+    let lease = reader.duration(at, "lease");
+    let deliveries = reader.count(at, "deliveries");
+    Some(Queue {
+        store: store?,
+        retry: retry?,
+        lease: lease?,
+        deliveries: deliveries?,
+    })
+}
+
+fn retry<'a>(reader: &mut Reader<'a>, at: &Section<'a>) -> Option<Retry> {
+    let intervals = reader.list(at, "retry", positive_duration);
+    let jitter = reader.share(at, "jitter");
+    let expire = reader.duration(at, "expire");
+    let delay_warning = reader.duration_or_never(at, "delay_warning");
+    if let (Some(intervals), Some(expire)) = (&intervals, expire) {
+        judge_schedule(reader, at, intervals, expire);
+    }
+    if let (Some(Some(warning)), Some(expire)) = (delay_warning, expire)
+        && warning >= expire
+    {
+        let what = "senders are told of a delay only after the message has expired, so never";
+        reader.warn(
+            at,
+            "delay_warning",
+            what,
+            "make it shorter than expire, or write \"never\"",
+        );
+    }
+    Some(Retry {
+        intervals: intervals?,
+        jitter: jitter?,
+        expire: expire?,
+        delay_warning: delay_warning?,
+    })
+}
+
+fn judge_schedule(reader: &mut Reader<'_>, at: &Section<'_>, intervals: &[Duration], expire: Duration) {
+    let Some(first) = intervals.first() else {
+        let remedy = "write at least one time span, or remove the key for the default schedule";
+        return reader.complain(
+            at,
+            "retry",
+            "the list is empty: nothing would ever be tried again",
+            remedy,
+        );
+    };
+    if expire < *first {
+        let what = "messages expire before they are tried a second time";
+        reader.complain(
+            at,
+            "expire",
+            what,
+            "make it longer than the first time span of retry; five days are usual",
+        );
+    }
+}
+
+fn report_from<'a>(reader: &mut Reader<'a>, top: &Section<'a>, hostname: Option<&Domain>) -> Option<Mailbox> {
+    let at = &reader.section(top, "report");
+    // Without a host name there is a problem already, and nothing to make the default of.
+    let default = hostname.map(|name| format!("postmaster@{}", name.as_str()));
+    reader.parsed(at, "from", default)
+}
+
+/// Finds names that are given twice.
+struct Unique<T> {
+    kind: &'static str,
+    seen: HashSet<T>,
+}
+
+impl<T: Hash + Eq + Clone + std::fmt::Display> Unique<T> {
+    fn new(kind: &'static str) -> Self {
+        Self {
+            kind,
+            seen: HashSet::new(),
+        }
+    }
+
+    fn check(&mut self, reader: &mut Reader<'_>, at: &Section<'_>, name: Option<&T>) {
+        let Some(name) = name else { return };
+        if !self.seen.insert(name.clone()) {
+            let what = format!("there is {} named \"{name}\" above already", self.kind);
+            reader.complain(at, "name", what, "give each its own name, or remove one");
+        }
+    }
+}
+
+/// An address or a network; `192.0.2.5` means that address only.
+fn network(text: &str) -> Result<IpNet, String> {
+    if let Ok(address) = text.parse::<IpAddr>() {
+        return Ok(IpNet::from(address));
+    }
+    text.parse()
+        .map_err(|_| format!("\"{text}\" is not an address or a network such as \"192.0.2.0/28\""))
 }

@@ -88,8 +88,12 @@ impl Template {
 }
 
 impl Field {
-    const ALL: [(Self, &'static str); 4] =
-        [(Self::Local, "local"), (Self::Domain, "domain"), (Self::Address, "address"), (Self::Detail, "detail")];
+    const ALL: [(Self, &'static str); 4] = [
+        (Self::Local, "local"),
+        (Self::Domain, "domain"),
+        (Self::Address, "address"),
+        (Self::Detail, "detail"),
+    ];
 
     fn parse(name: &str) -> Result<Self, String> {
         let known = Self::ALL.iter().find(|(_, known)| *known == name);
@@ -99,7 +103,10 @@ impl Field {
     }
 
     fn name(self) -> &'static str {
-        Self::ALL.iter().find(|(field, _)| *field == self).map_or("", |(_, name)| name)
+        Self::ALL
+            .iter()
+            .find(|(field, _)| *field == self)
+            .map_or("", |(_, name)| name)
     }
 
     fn value(self, values: &TemplateValues<'_>) -> String {
@@ -130,7 +137,8 @@ fn push_text(pieces: &mut Vec<Piece>, text: &str) {
 fn push_harmless(path: &mut String, value: &str) {
     use std::fmt::Write as _;
     for (place, letter) in value.char_indices() {
-        let harmful = matches!(letter, '/' | '%' | '\\') || letter.is_control() || (place == 0 && letter == '.');
+        let harmful =
+            matches!(letter, '/' | '%' | '\\') || letter.is_control() || (place == 0 && letter == '.');
         if !harmful {
             path.push(letter);
             continue;
@@ -148,8 +156,16 @@ mod tests {
     use super::*;
 
     fn fill(template: &str, local: &str) -> String {
-        let values = TemplateValues { local, domain: "Example.org", detail: "lists" };
-        Template::parse(template).unwrap().fill(&values).display().to_string()
+        let values = TemplateValues {
+            local,
+            domain: "Example.org",
+            detail: "lists",
+        };
+        Template::parse(template)
+            .unwrap()
+            .fill(&values)
+            .display()
+            .to_string()
     }
 
     #[test]
@@ -160,16 +176,31 @@ mod tests {
 
     #[test]
     fn no_local_part_leaves_its_folder() {
-        assert_eq!(fill("/m/{local}", "../../etc/passwd"), "/m/%2e.%2f..%2fetc%2fpasswd");
+        assert_eq!(
+            fill("/m/{local}", "../../etc/passwd"),
+            "/m/%2e.%2f..%2fetc%2fpasswd"
+        );
         assert_eq!(fill("/m/{local}", ".."), "/m/%2e.");
         assert_eq!(fill("/m/{local}", "a\0b%"), "/m/a%00b%25");
     }
 
     #[test]
     fn a_bad_template_says_why() {
-        assert!(Template::parse("mail/{local}").unwrap_err().contains("not an absolute path"));
-        assert!(Template::parse("/mail/{user}").unwrap_err().contains("no field {user}"));
-        assert!(Template::parse("/mail/{local").unwrap_err().contains("never closed"));
+        assert!(
+            Template::parse("mail/{local}")
+                .unwrap_err()
+                .contains("not an absolute path")
+        );
+        assert!(
+            Template::parse("/mail/{user}")
+                .unwrap_err()
+                .contains("no field {user}")
+        );
+        assert!(
+            Template::parse("/mail/{local")
+                .unwrap_err()
+                .contains("never closed")
+        );
     }
 
     #[test]

@@ -1,1 +1,875 @@
+//! The configuration as a whole: what is refused, with which words, at which line; and what the defaults are.
 
+use std::path::Path;
+use std::time::Duration;
+
+use postern_smtp::server::{AuthOffer, LineEndings, TlsMode};
+use postern_smtp::tls::TlsRequirement;
+
+use super::reference::{self, Preset};
+use super::{
+    AddressSpace, Config, File, FromCheck, LmtpAddress, Problem, Problems, SessionTickets, Surroundings, Way,
+};
+
+const SOUND: &str = r#"hostname = "mail.example.org"
+[[listener]]
+name = "mx"
+role = "relay"
+bind = ["[::]:25"]
+"#;
+
+fn judge(text: &str) -> Result<Config, Vec<Problem>> {
+    let surroundings = Surroundings {
+        gateways: vec!["172.17.0.1".parse().unwrap(), "fd00::1".parse().unwrap()],
+    };
+    File::parse(text, "postern.toml")
+        .map_err(|problem| vec![problem])?
+        .resolve(&surroundings)
+}
+
+fn sound(text: &str) -> Config {
+    judge(text).unwrap_or_else(|problems| panic!("{}\n{text}", Problems(problems)))
+}
+
+/// `SOUND` with more at its end; the first line of `more` is line 6.
+fn with(more: &str) -> String {
+    format!("{SOUND}{more}")
+}
+
+/// One bad file: what stands behind `SOUND`, and the key, line, and pieces of the words that the only problem has.
+struct Bad {
+    more: &'static str,
+    key: &'static str,
+    line: usize,
+    says: &'static [&'static str],
+}
+
+const BAD: &[Bad] = &[
+    Bad {
+        more: "[queue]\nretrry = [\"5m\"]",
+        key: "queue.retrry",
+        line: 7,
+        says: &["no key \"retrry\" in [queue]", "did you mean retry?"],
+    },
+    Bad {
+        more: "[queue]\nbind = []",
+        key: "queue.bind",
+        line: 7,
+        says: &["belongs in [[listener]]"],
+    },
+    Bad {
+        more: "[lgo]\nlevel = \"info\"",
+        key: "lgo",
+        line: 6,
+        says: &["at the top of the file", "did you mean log?"],
+    },
+    Bad {
+        more: "[dns]\ntimeout = 5",
+        key: "dns.timeout",
+        line: 7,
+        says: &["not a whole number", "timeout = \"5s\""],
+    },
+    Bad {
+        more: "[dns]\ntimeout = \"5 sec\"",
+        key: "dns.timeout",
+        line: 7,
+        says: &["not a time span", "\"30s\""],
+    },
+    Bad {
+        more: "[dns]\ntimeout = \"0s\"",
+        key: "dns.timeout",
+        line: 7,
+        says: &["too short"],
+    },
+    Bad {
+        more: "[dns]\nservers = [\"ns.example\"]",
+        key: "dns.servers",
+        line: 7,
+        says: &["not an address"],
+    },
+    Bad {
+        more: "[log]\nlevel = \"inof\"",
+        key: "log.level",
+        line: 7,
+        says: &["not one of", "did you mean \"info\"?"],
+    },
+    Bad {
+        more: "[limits]\nrecipients = 99",
+        key: "limits.recipients",
+        line: 7,
+        says: &["99 is not within 100", "RFC 5321"],
+    },
+    Bad {
+        more: "[limits]\nsessions = 0",
+        key: "limits.sessions",
+        line: 7,
+        says: &["not within 1"],
+    },
+    Bad {
+        more: "[limits]\nmessage_size = \"1 KiB\"",
+        key: "limits.message_size",
+        line: 7,
+        says: &["1024 octets are too few"],
+    },
+    Bad {
+        more: "[limits]\nmessage_size = \"35 MB\"",
+        key: "limits.message_size",
+        line: 7,
+        says: &["not a size", "MiB"],
+    },
+    Bad {
+        more: "[listener.limits]\nerrors = true",
+        key: "listener.mx.limits.errors",
+        line: 7,
+        says: &["whole number is expected"],
+    },
+    Bad {
+        more: "[[tls.identity]]\nname = \"a\"\nkey = \"/k\"",
+        key: "tls.identity.a.certificate",
+        line: 6,
+        says: &["missing", "fullchain"],
+    },
+    Bad {
+        more: "[[tls.identity]]\nname = \"a\"\nkey = \"/k\"\ncertificate = \"/c\"\n[[tls.identity]]\nname = \"a\"\nkey = \"/k\"\ncertificate = \"/c\"",
+        key: "tls.identity.a.name",
+        line: 11,
+        says: &["named \"a\" above already"],
+    },
+    Bad {
+        more: "identities = [\"other\"]",
+        key: "listener.mx.identities",
+        line: 6,
+        says: &["no identity named \"other\"", "add a [[tls.identity]]"],
+    },
+    Bad {
+        more: "proxy_protocol = [\"0.0.0.0/0\"]",
+        key: "listener.mx.proxy_protocol",
+        line: 6,
+        says: &["every client", "load balancers only"],
+    },
+    Bad {
+        more: "[[listener]]\nname = \"mx\"\nrole = \"relay\"\nbind = [\"[::]:26\"]",
+        key: "listener.mx.name",
+        line: 7,
+        says: &["named \"mx\" above"],
+    },
+    Bad {
+        more: "[[listener]]\nname = \"b\"\nrole = \"relay\"\nbind = [\"[::]:25\"]",
+        key: "listener.b.bind",
+        line: 9,
+        says: &["[::]:25 is listened on already"],
+    },
+    Bad {
+        more: "[[listener]]\nname = \"b\"\nrole = \"relay\"\nbind = []",
+        key: "listener.b.bind",
+        line: 9,
+        says: &["empty"],
+    },
+    Bad {
+        more: "[[listener]]\nname = \"b\"\nrole = \"relay\"\nbind = [\n\"[::]:26\",\n\"mail:25\"]",
+        key: "listener.b.bind",
+        line: 11,
+        says: &["\"mail:25\" is not an address with a port"],
+    },
+    Bad {
+        more: "[[listener]]\nname = \"b\"\nrole = \"submission\"\nbind = [\"[::]:587\"]\ntls = \"offered\"",
+        key: "listener.b.tls",
+        line: 10,
+        says: &["in clear", "tls = \"required\""],
+    },
+    Bad {
+        more: "[[listener]]\nname = \"b\"\nrole = \"submission\"\nbind = [\"[::]:587\"]\nauth = false",
+        key: "listener.b.auth",
+        line: 10,
+        says: &["signed-in people only", "relay.networks"],
+    },
+    Bad {
+        more: "[[listener]]\nrole = \"relay\"\nbind = [\"[::]:26\"]",
+        key: "listener[2].name",
+        line: 6,
+        says: &["missing"],
+    },
+    Bad {
+        more: "[[domain]]\nname = \"example.org\"\ndeliver = \"store\"",
+        key: "domain.\"example.org\".deliver",
+        line: 8,
+        says: &["no connector named \"store\"", "add a [[connector]]"],
+    },
+    Bad {
+        more: "[[domain]]\nname = \"-.org\"\ndeliver = \"mx\"",
+        key: "domain.\"-.org\".name",
+        line: 7,
+        says: &["will not do"],
+    },
+    Bad {
+        more: "[[domain]]\nname = \"example.org\"\ndeliver = \"mx\"\n[[domain]]\nname = \"Example.ORG\"\ndeliver = \"mx\"",
+        key: "domain.\"Example.ORG\".name",
+        line: 10,
+        says: &["named \"example.org\" above"],
+    },
+    Bad {
+        more: "[[domain]]\nname = \"example.org\"\ndeliver = \"mx\"\naliases = { a = [\"b\"], b = [\"a\"], c = [\"x\"] }",
+        key: "domain.\"example.org\".aliases",
+        line: 9,
+        says: &["circles: a@example.org → b@example.org → a@example.org"],
+    },
+    Bad {
+        more: "[[domain]]\nname = \"example.org\"\ndeliver = \"mx\"\naliases = { a = [] }",
+        key: "domain.\"example.org\".aliases",
+        line: 9,
+        says: &["\"a\" leads nowhere"],
+    },
+    Bad {
+        more: "[[domain]]\nname = \"example.org\"\ndeliver = \"mx\"\naliases = { a = [\"b@c@d\"] }",
+        key: "domain.\"example.org\".aliases",
+        line: 9,
+        says: &["neither a local part nor a mail address"],
+    },
+    Bad {
+        more: "[[domain]]\nname = \"example.org\"\ndeliver = \"mx\"\nmailboxes = [\"a@example.org\"]",
+        key: "domain.\"example.org\".mailboxes",
+        line: 9,
+        says: &["not a local part"],
+    },
+    Bad {
+        more: "[[domain]]\nname = \"example.org\"\ndeliver = \"mx\"\nplus = \"++\"",
+        key: "domain.\"example.org\".plus",
+        line: 9,
+        says: &["not one character"],
+    },
+    Bad {
+        more: "[[connector]]\nname = \"a\"\nto = \"uucp:host\"",
+        key: "connector.a.to",
+        line: 8,
+        says: &["leads nowhere", "lmtp:unix:"],
+    },
+    Bad {
+        more: "[[connector]]\nname = \"a\"\nto = \"lmtp:host\"",
+        key: "connector.a.to",
+        line: 8,
+        says: &["has no port"],
+    },
+    Bad {
+        more: "[[connector]]\nname = \"a\"\nto = \"smtp:host:0\"",
+        key: "connector.a.to",
+        line: 8,
+        says: &["\"0\" is not a port"],
+    },
+    Bad {
+        more: "[[connector]]\nname = \"a\"\nto = \"maildir:/m/{user}\"",
+        key: "connector.a.to",
+        line: 8,
+        says: &["no field {user}"],
+    },
+    Bad {
+        more: "[[connector]]\nname = \"a\"\nto = \"maildir:/m/{local}\"\ntls = \"verified\"",
+        key: "connector.a.tls",
+        line: 9,
+        says: &["no TLS", "remove"],
+    },
+    Bad {
+        more: "[[connector]]\nname = \"a\"\nto = \"smtp:h.example\"\nuser = \"u\"",
+        key: "connector.a.user",
+        line: 9,
+        says: &["password_file is missing"],
+    },
+    Bad {
+        more: "[[connector]]\nname = \"a\"\nto = \"smtp:h.example\"\nuser = \"u\"\npassword_file = \"/p\"\ntls = \"required\"",
+        key: "connector.a.tls",
+        line: 11,
+        says: &["anybody who poses", "tls = \"verified\""],
+    },
+    Bad {
+        more: "[[connector]]\nname = \"a\"\nto = \"mx\"\nuser = \"u\"\npassword_file = \"/p\"",
+        key: "connector.a.user",
+        line: 9,
+        says: &["only an \"smtp:\" host"],
+    },
+    Bad {
+        more: "[[connector]]\nname = \"a\"\nto = \"smtp:h.example:465\"\ntls = \"none\"",
+        key: "connector.a.tls",
+        line: 9,
+        says: &["never to use TLS"],
+    },
+    Bad {
+        more: "[[connector]]\nname = \"a\"\nto = \"smtp:h.example\"\nport = 26",
+        key: "connector.a.port",
+        line: 9,
+        says: &["\"mx\" only"],
+    },
+    Bad {
+        more: "[[connector]]\nname = \"a\"\nto = \"mx\"\nimplicit_tls = true",
+        key: "connector.a.implicit_tls",
+        line: 9,
+        says: &["\"smtp:\" hosts only"],
+    },
+    Bad {
+        more: "[[connector]]\nname = \"a\"\nto = \"mx\"\naddress_space = [\"*example\"]",
+        key: "connector.a.address_space",
+        line: 9,
+        says: &["\"*example\" is not"],
+    },
+    Bad {
+        more: "[[connector]]\nname = \"a\"\nto = \"mx\"\naddress_space = [\"*\"]\n[[connector]]\nname = \"b\"\nto = \"smtp:h.example\"\naddress_space = [\"*\"]",
+        key: "connector.b.address_space",
+        line: 13,
+        says: &["connector \"a\" serves \"*\" at the same cost"],
+    },
+    Bad {
+        more: "[[connector]]\nname = \"mx\"\nto = \"smtp:h.example\"\naddress_space = [\"a.example\"]",
+        key: "connector",
+        line: 6,
+        says: &["is taken"],
+    },
+    Bad {
+        more: "[[connector]]\nname = \"a\"\nto = \"mx\"\n[[connector]]\nname = \"a\"\nto = \"mx\"",
+        key: "connector.a.name",
+        line: 10,
+        says: &["named \"a\" above"],
+    },
+    Bad {
+        more: "[[relay.networks]]\nname = \"all\"\nnetworks = [\"0.0.0.0/0\"]",
+        key: "relay.networks.all.networks",
+        line: 8,
+        says: &["everybody", "open relay"],
+    },
+    Bad {
+        more: "[[relay.networks]]\nname = \"all\"\nnetworks = [\"::/0\"]",
+        key: "relay.networks.all.networks",
+        line: 8,
+        says: &["everybody"],
+    },
+    Bad {
+        more: "[[relay.networks]]\nname = \"all\"\nnetworks = [\"8.0.0.0/7\"]",
+        key: "relay.networks.all.networks",
+        line: 8,
+        says: &["wider than a /8"],
+    },
+    Bad {
+        more: "[[relay.networks]]\nname = \"all\"\nnetworks = [\"2000::/15\"]",
+        key: "relay.networks.all.networks",
+        line: 8,
+        says: &["wider than a /16"],
+    },
+    Bad {
+        more: "[[relay.networks]]\nname = \"box\"\nnetworks = [\"172.16.0.0/12\"]",
+        key: "relay.networks.box.networks",
+        line: 8,
+        says: &["default gateway 172.17.0.1", "smaller networks"],
+    },
+    Bad {
+        more: "[[relay.networks]]\nname = \"box\"\nnetworks = [\"fd00::/64\"]",
+        key: "relay.networks.box.networks",
+        line: 8,
+        says: &["default gateway fd00::1"],
+    },
+    Bad {
+        more: "[relay]\nnetworks = [{ name = \"box\", networks = [\"::ffff:172.17.0.1\"] }]",
+        key: "relay.networks.box.networks",
+        line: 7,
+        says: &["default gateway 172.17.0.1"],
+    },
+    Bad {
+        more: "[relay]\nnetworks = [\"192.0.2.1\"]",
+        key: "relay.networks[1]",
+        line: 7,
+        says: &["a section is expected"],
+    },
+    Bad {
+        more: "[relay.networks]\nname = \"a\"",
+        key: "relay.networks",
+        line: 6,
+        says: &["double brackets"],
+    },
+    Bad {
+        more: "[queue]\nretry = []",
+        key: "queue.retry",
+        line: 7,
+        says: &["empty", "default schedule"],
+    },
+    Bad {
+        more: "[queue]\nretry = [\"5m\", \"0s\"]",
+        key: "queue.retry",
+        line: 7,
+        says: &["no time at all"],
+    },
+    Bad {
+        more: "[queue]\nexpire = \"1m\"\ndelay_warning = \"never\"",
+        key: "queue.expire",
+        line: 7,
+        says: &["before they are tried a second time"],
+    },
+    Bad {
+        more: "[queue]\njitter = 0.6",
+        key: "queue.jitter",
+        line: 7,
+        says: &["not within 0 and 0.5"],
+    },
+    Bad {
+        more: "[queue]\nlease = \"0s\"",
+        key: "queue.lease",
+        line: 7,
+        says: &["too short"],
+    },
+    Bad {
+        more: "[report]\nfrom = \"postmaster\"",
+        key: "report.from",
+        line: 7,
+        says: &["will not do", "postmaster@example.org"],
+    },
+];
+
+#[test]
+fn each_mistake_is_named_with_key_line_and_remedy() {
+    for bad in BAD {
+        let problems = judge(&with(bad.more)).map(|_| ()).expect_err(bad.more);
+        let [problem] = problems.as_slice() else {
+            panic!("{}\n{}", bad.more, Problems(problems))
+        };
+        assert_eq!(
+            (problem.key.as_str(), problem.line),
+            (bad.key, Some(bad.line)),
+            "{}\n{problem}",
+            bad.more
+        );
+        let words = problem.to_string();
+        for piece in bad.says {
+            assert!(words.contains(piece), "{}\n{words}\nlacks {piece}", bad.more);
+        }
+        assert!(!problem.remedy.is_empty(), "{words}");
+    }
+}
+
+#[test]
+fn all_problems_are_reported_at_once_in_the_order_of_the_file() {
+    let text = "data_dri = \"x\"\nhostname = \"a b\"\n[limits]\nrecipients = 5\nhops = \"many\"\n[queue]\njitter = 2\n\
+                [[listener]]\nname = \"s\"\nrole = \"submission\"\nauth = false\n";
+    let problems = judge(text).unwrap_err();
+    let keys: Vec<_> = problems.iter().map(|problem| problem.key.as_str()).collect();
+    let expected = [
+        "data_dri",
+        "hostname",
+        "limits.recipients",
+        "limits.hops",
+        "queue.jitter",
+        "listener.s.bind",
+        "listener.s.auth",
+    ];
+    assert_eq!(keys, expected, "{}", Problems(problems.clone()));
+}
+
+#[test]
+fn an_empty_file_lacks_a_host_name_and_a_listener() {
+    let problems = judge("").unwrap_err();
+    let keys: Vec<_> = problems.iter().map(|problem| problem.key.as_str()).collect();
+    assert_eq!(keys, ["hostname", "listener"]);
+}
+
+#[test]
+fn what_is_not_toml_is_placed_at_line_and_column() {
+    let problem = File::parse("hostname = \"a\"\nbind = [1 2]\n", "etc/postern.toml").unwrap_err();
+    assert!(
+        problem.to_string().starts_with("etc/postern.toml:2:"),
+        "{problem}"
+    );
+    let twice = File::parse("a = 1\na = 2\n", "x").unwrap_err();
+    assert_eq!(twice.line, Some(2), "{twice}");
+}
+
+#[test]
+fn a_problem_reads_as_place_key_fault_and_remedy() {
+    let problems = judge(&with("[log]\nformat = \"xml\"")).unwrap_err();
+    assert_eq!(
+        problems[0].to_string(),
+        "postern.toml:7:10: log.format: \"xml\" is not one of \"text\", \"json\" — write \"text\" or \"json\""
+    );
+}
+
+#[test]
+fn a_relay_listener_is_cautious_and_a_submission_listener_helpful() {
+    let config = sound(&with(
+        "[[listener]]\nname = \"s\"\nrole = \"submission\"\nbind = [\"[::]:587\"]\n",
+    ));
+    let [relay, submission] = config.listeners.as_slice() else {
+        panic!("two listeners")
+    };
+    assert_eq!((relay.tls, relay.auth), (TlsMode::Offered, AuthOffer::Never));
+    assert_eq!(
+        (relay.line_endings, relay.session_tickets),
+        (LineEndings::Strict, SessionTickets::Never)
+    );
+    assert_eq!(
+        (submission.tls, submission.auth),
+        (TlsMode::Required, AuthOffer::Mandatory)
+    );
+    assert_eq!(
+        (submission.line_endings, submission.session_tickets),
+        (LineEndings::Repair, SessionTickets::Issued)
+    );
+    assert_eq!(submission.check_from_header, FromCheck::Enforced);
+}
+
+#[test]
+fn a_listener_inherits_the_limits_it_does_not_set() {
+    let text = "[listener.limits]\nrecipients = 200\n[limits]\nrecipients = 300\nerrors = 7\nhops = 20";
+    let listener = &sound(&with(text)).listeners[0];
+    assert_eq!(
+        (
+            listener.limits.smtp.recipients,
+            listener.limits.smtp.errors,
+            listener.hops
+        ),
+        (200, 7, 20)
+    );
+    assert_eq!(listener.limits.smtp.message_size, 35 << 20);
+    assert_eq!(listener.limits.timeouts.session, Duration::from_hours(1));
+}
+
+#[test]
+fn without_a_way_to_everybody_there_is_one_by_mx() {
+    let config = sound(SOUND);
+    let [mx] = config.connectors.as_slice() else {
+        panic!("one connector")
+    };
+    assert_eq!(
+        (mx.name.0.as_str(), &mx.to, mx.cost),
+        ("mx", &Way::Mx { port: 25 }, 100)
+    );
+    assert_eq!(
+        (mx.spaces.as_slice(), mx.requirement),
+        ([AddressSpace::Any].as_slice(), TlsRequirement::Opportunistic)
+    );
+    assert_eq!(mx.hello, "mail.example.org");
+}
+
+#[test]
+fn a_password_makes_verified_tls_the_default() {
+    let text = "[[connector]]\nname = \"s\"\nto = \"smtp:[2001:db8::1]:465\"\naddress_space = [\"*\"]\nuser = \"u\"\npassword_file = \"p\"";
+    let connector = &sound(&with(text)).connectors[0];
+    let expected = Way::Smtp {
+        host: "2001:db8::1".to_owned(),
+        port: 465,
+        implicit_tls: true,
+    };
+    assert_eq!(
+        (&connector.to, connector.requirement),
+        (&expected, TlsRequirement::Verified)
+    );
+}
+
+#[test]
+fn lmtp_goes_over_a_socket_or_tcp() {
+    let to = |to: &str| {
+        let text = format!("[[connector]]\nname = \"l\"\nto = \"{to}\"\naddress_space = [\"l.example\"]");
+        let connector = sound(&with(&text)).connectors.remove(0);
+        (connector.to, connector.requirement)
+    };
+    let (unix, tcp) = (to("lmtp:unix:/run/l"), to("lmtp:store.example:24"));
+    assert_eq!(
+        unix,
+        (
+            Way::Lmtp(LmtpAddress::Unix("/run/l".into())),
+            TlsRequirement::None
+        )
+    );
+    assert_eq!(
+        tcp,
+        (
+            Way::Lmtp(LmtpAddress::Tcp("store.example".to_owned(), 24)),
+            TlsRequirement::Opportunistic
+        )
+    );
+}
+
+#[test]
+fn an_alias_may_keep_a_copy_for_itself_and_lead_to_unknown_names() {
+    let text = "[[domain]]\nname = \"example.org\"\ndeliver = \"mx\"\n\
+                aliases = { Anna = [\"anna\", \"bob@elsewhere.example\", \"perhaps-a-user\"] }";
+    let config = sound(&with(text));
+    let targets: Vec<_> = config.domains[0].aliases["anna"]
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(
+        targets,
+        [
+            "anna@example.org",
+            "bob@elsewhere.example",
+            "perhaps-a-user@example.org"
+        ]
+    );
+}
+
+#[test]
+fn a_loop_through_a_detail_or_another_domain_is_found() {
+    let domain = |name: &str, aliases: &str| {
+        format!("[[domain]]\nname = \"{name}\"\ndeliver = \"mx\"\naliases = {{ {aliases} }}\n")
+    };
+    let text = domain("a.example", "x = [\"y+d@b.example\"]") + &domain("b.example", "y = [\"X@a.example\"]");
+    let problems = judge(&with(&text)).unwrap_err();
+    assert_eq!(
+        problems.len(),
+        2,
+        "one at each end: {}",
+        Problems(problems.clone())
+    );
+    let switched_off = text.replace("name = \"b.example\"", "name = \"b.example\"\nplus = \"\"");
+    assert!(
+        judge(&with(&switched_off)).is_ok(),
+        "without a delimiter y+d is another name"
+    );
+}
+
+#[test]
+fn never_and_zero_switch_the_delay_warning_off() {
+    for (text, expected) in [
+        ("never", None),
+        ("0s", None),
+        ("1h", Some(Duration::from_hours(1))),
+    ] {
+        let config = sound(&with(&format!("[queue]\ndelay_warning = \"{text}\"")));
+        assert_eq!(config.queue.retry.delay_warning, expected, "{text}");
+    }
+}
+
+#[test]
+fn what_is_allowed_but_odd_is_a_warning() {
+    let cases = [
+        ("tls = \"required\"", "listener.mx.tls", "RFC 3207"),
+        ("[queue]\nstore = \"memory\"", "queue.store", "restart"),
+        (
+            "[queue]\ndelay_warning = \"9d\"",
+            "queue.delay_warning",
+            "expired",
+        ),
+        (
+            "[limits]\ncommand_timeout = \"30s\"",
+            "limits.command_timeout",
+            "five minutes",
+        ),
+        (
+            "[[connector]]\nname = \"c\"\nto = \"smtp:h.example\"",
+            "connector",
+            "never used",
+        ),
+        (
+            "[[connector]]\nname = \"c\"\nto = \"mx\"\naddress_space = [\"*\"]\ntrust = \"/t\"",
+            "connector.c.trust",
+            "no effect",
+        ),
+        (
+            "[[domain]]\nname = \"example.org\"\ndeliver = \"mx\"",
+            "domain.\"example.org\".deliver",
+            "leads back here",
+        ),
+        (
+            "[[domain]]\nname = \"example.org\"\ndeliver = \"m\"\nmailboxes = [\"a\", \"b\"]\n[[connector]]\nname = \"m\"\nto = \"maildir:/m/{domain}\"",
+            "domain.\"example.org\".deliver",
+            "into one Maildir",
+        ),
+        (
+            "[[relay.networks]]\nname = \"n\"\nnetworks = [\"192.0.2.1/28\"]",
+            "relay.networks.n.networks",
+            "192.0.2.0/28 is taken",
+        ),
+    ];
+    for (more, key, says) in cases {
+        let warnings = sound(&with(more)).warnings;
+        let [warning] = warnings.as_slice() else {
+            panic!("{more}\n{}", Problems(warnings))
+        };
+        assert!(
+            warning.key == key && warning.to_string().contains(says),
+            "{more}\n{warning}"
+        );
+    }
+    assert!(sound(SOUND).warnings.is_empty());
+}
+
+#[test]
+fn relay_networks_are_found_by_the_clients_address() {
+    let config = sound(&with(
+        "[[relay.networks]]\nname = \"printers\"\nnetworks = [\"192.0.2.0/28\", \"2001:db8::5\"]",
+    ));
+    let of = |client: &str| config.relay_network(client.parse().unwrap());
+    assert_eq!(of("192.0.2.3"), Some("printers"));
+    assert_eq!(of("::ffff:192.0.2.3"), Some("printers"));
+    assert_eq!(of("2001:db8::5"), Some("printers"));
+    assert_eq!((of("192.0.2.16"), of("2001:db8::6")), (None, None));
+}
+
+#[test]
+fn relative_paths_start_at_the_files_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("postern.toml");
+    std::fs::write(&path, format!("data_dir = \"data\"\n{SOUND}")).unwrap();
+    let config = Config::load(&path, &Surroundings::default()).unwrap();
+    assert_eq!(config.data_dir, folder.path().join("data"));
+}
+
+#[test]
+fn a_file_that_is_not_there_says_what_to_do() {
+    let problems =
+        Config::load(Path::new("/nonexistent/postern.toml"), &Surroundings::default()).unwrap_err();
+    assert!(problems.to_string().contains("postern init"), "{problems}");
+}
+
+#[test]
+fn missing_and_readable_secrets_are_found() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let (key, absent) = (folder.path().join("key"), folder.path().join("absent"));
+    std::fs::write(&key, "").unwrap();
+    let identity = format!("[[tls.identity]]\nname = \"a\"\ncertificate = {absent:?}\nkey = {key:?}\n");
+    let keys = |mode| {
+        std::fs::set_permissions(&key, std::fs::Permissions::from_mode(mode)).unwrap();
+        sound(&with(&identity))
+            .missing_files()
+            .into_iter()
+            .map(|problem| problem.key)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(keys(0o644), ["tls.identity.a.certificate", "tls.identity.a.key"]);
+    assert_eq!(keys(0o600), ["tls.identity.a.certificate"]);
+}
+
+/// A file that sets every key of the reference to its default, or to its example where it has none.
+fn everything() -> String {
+    let mut text = String::new();
+    for section in reference::SECTIONS {
+        text += &format!("{}\n", section.header());
+        for key in section.keys() {
+            let literal = match (section.path, key.name, key.default) {
+                ("listener", "identities", _) => "[\"main\"]",
+                ("domain", "deliver", _) => "\"mailstore\"",
+                ("connector", "to", _) => "\"smtp:relay.example:587\"",
+                ("connector", "address_space", _) => "[\"*\"]",
+                // It goes with "mx" only.
+                ("connector", "port", _) => continue,
+                (_, _, Preset::Value(literal)) => literal,
+                _ => key.example,
+            };
+            text += &format!("{} = {literal}\n", key.name);
+        }
+    }
+    text
+}
+
+#[test]
+fn every_key_of_the_reference_is_read_and_no_other() {
+    let config = sound(&everything());
+    let settled = |entry: &reference::Entry| {
+        let header = entry.section.header();
+        config
+            .settings
+            .iter()
+            .any(|setting| setting.header == header && setting.key == entry.key.name)
+    };
+    let unread: Vec<_> = reference::entries()
+        .filter(|entry| !settled(entry))
+        .map(|entry| entry.path())
+        .collect();
+    assert_eq!(unread, ["connector.port"]);
+    assert!(
+        sound(SOUND).settings.iter().any(|setting| setting.key == "port"),
+        "which is read with mx"
+    );
+    for setting in &config.settings {
+        let section = reference::SECTIONS
+            .iter()
+            .find(|section| section.header() == setting.header)
+            .unwrap();
+        assert!(
+            section.key(&setting.key).is_some(),
+            "{} is not in the reference",
+            setting.key
+        );
+    }
+}
+
+#[test]
+fn writing_the_defaults_changes_nothing() {
+    let mut written = SOUND.to_owned();
+    for section in reference::SECTIONS
+        .iter()
+        .filter(|section| section.occurs == reference::Occurs::Once)
+    {
+        if section.path.is_empty() || section.path.contains('.') {
+            continue;
+        }
+        written += &format!("{}\n", section.header());
+        for key in section.keys() {
+            if let Preset::Value(literal) = key.default {
+                written += &format!("{} = {literal}\n", key.name);
+            }
+        }
+    }
+    assert_eq!(essence(sound(&written)), essence(sound(SOUND)));
+}
+
+#[test]
+fn what_is_shown_resolves_to_the_same() {
+    let examples = ["one-office", "smarthost", "lmtp-dovecot"].map(example);
+    for text in [SOUND.to_owned(), everything()].into_iter().chain(examples) {
+        let config = sound(&text);
+        let shown = super::show::render(&config);
+        assert_eq!(essence(sound(&shown)), essence(config), "{shown}");
+    }
+}
+
+#[test]
+fn what_is_shown_says_where_it_came_from() {
+    let shown = super::show::render(&sound(&with("[limits]\nerrors = 7")));
+    let line = |start: &str| {
+        shown
+            .lines()
+            .filter(|line| line.starts_with(start))
+            .collect::<Vec<_>>()
+            .join("\n")
+    };
+    assert!(line("hostname").ends_with("# set in line 1"), "{shown}");
+    assert!(line("data_dir").ends_with("# default"), "{shown}");
+    assert!(
+        line("errors").ends_with("# set in line 7") || line("errors").ends_with("# inherited from line 7"),
+        "{shown}"
+    );
+    assert!(line("# servers").contains("/etc/resolv.conf"), "{shown}");
+}
+
+#[test]
+fn the_examples_are_sound_and_raise_no_warning() {
+    for name in ["one-office", "smarthost", "lmtp-dovecot"] {
+        let config = sound(&example(name));
+        assert!(
+            config.warnings.is_empty(),
+            "{name}: {}",
+            Problems(config.warnings)
+        );
+    }
+}
+
+fn example(name: &str) -> String {
+    let path = format!("{}/../../examples/{name}.toml", env!("CARGO_MANIFEST_DIR"));
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// Everything but where it came from.
+fn essence(config: Config) -> String {
+    let mut config = Config {
+        settings: Vec::new(),
+        warnings: Vec::new(),
+        ..config
+    };
+    let sets: Vec<_> = config
+        .domains
+        .iter_mut()
+        .map(|domain| {
+            let mut mailboxes: Vec<_> = domain.mailboxes.drain().collect();
+            let mut aliases: Vec<_> = domain.aliases.drain().map(|alias| format!("{alias:?}")).collect();
+            mailboxes.sort();
+            aliases.sort();
+            (mailboxes, aliases)
+        })
+        .collect();
+    format!("{config:?} {sets:?}")
+}

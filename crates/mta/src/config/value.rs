@@ -85,7 +85,11 @@ impl fmt::Display for Value {
             Self::Table(table) if table.0.is_empty() => f.write_str("{}"),
             Self::Table(table) => {
                 let entry = |entry: &Entry| format!("{} = {}", bare_or_quoted(&entry.key), entry.value.value);
-                write!(f, "{{ {} }}", table.0.iter().map(entry).collect::<Vec<_>>().join(", "))
+                write!(
+                    f,
+                    "{{ {} }}",
+                    table.0.iter().map(entry).collect::<Vec<_>>().join(", ")
+                )
             }
         }
     }
@@ -98,14 +102,20 @@ pub(super) fn quoted(text: &str) -> String {
 
 /// A key as TOML writes it: bare where that is allowed.
 pub(super) fn bare_or_quoted(key: &str) -> String {
-    let bare = !key.is_empty() && key.bytes().all(|octet| octet.is_ascii_alphanumeric() || b"-_".contains(&octet));
+    let bare = !key.is_empty()
+        && key
+            .bytes()
+            .all(|octet| octet.is_ascii_alphanumeric() || b"-_".contains(&octet));
     if bare { key.to_owned() } else { quoted(key) }
 }
 
 impl<'de> Deserialize<'de> for Placed {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let spanned = Spanned::<Value>::deserialize(deserializer)?;
-        Ok(Self { span: spanned.span(), value: spanned.into_inner() })
+        Ok(Self {
+            span: spanned.span(),
+            value: spanned.into_inner(),
+        })
     }
 }
 
@@ -119,7 +129,10 @@ impl<'de> Deserialize<'de> for Table {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         match Value::deserialize(deserializer)? {
             Value::Table(table) => Ok(table),
-            other => Err(D::Error::custom(format!("a table is expected, not {}", other.kind()))),
+            other => Err(D::Error::custom(format!(
+                "a table is expected, not {}",
+                other.kind()
+            ))),
         }
     }
 }
@@ -164,7 +177,11 @@ impl<'de> Visitor<'de> for AnyValue {
                 return Ok(Value::Date(entries.next_value::<String>()?));
             }
             let key_span = key.span();
-            table.0.push(Entry { key: key.into_inner(), key_span, value: entries.next_value()? });
+            table.0.push(Entry {
+                key: key.into_inner(),
+                key_span,
+                value: entries.next_value()?,
+            });
         }
         Ok(Value::Table(table))
     }
@@ -181,19 +198,42 @@ mod tests {
     fn every_value_knows_its_place() {
         let text = "a = 1\n[[b]]\nc = [\n  \"x\",\n  true ]\n";
         let root: Table = toml::from_str(text).unwrap();
-        let Value::List(tables) = &root.entry("b").unwrap().value.value else { panic!("b is a list") };
-        let Value::Table(table) = &tables[0].value else { panic!("of tables") };
+        let Value::List(tables) = &root.entry("b").unwrap().value.value else {
+            panic!("b is a list")
+        };
+        let Value::Table(table) = &tables[0].value else {
+            panic!("of tables")
+        };
         let entry = table.entry("c").unwrap();
         assert_eq!(&text[entry.key_span.clone()], "c");
-        let Value::List(items) = &entry.value.value else { panic!("c is a list") };
+        let Value::List(items) = &entry.value.value else {
+            panic!("c is a list")
+        };
         assert_eq!(&text[items[1].span.clone()], "true");
-        assert!(text[..tables[0].span.start].lines().count() <= 2, "the table is placed at its header");
+        assert!(
+            text[..tables[0].span.start].lines().count() <= 2,
+            "the table is placed at its header"
+        );
     }
 
     #[test]
     fn a_literal_survives_reading_and_writing() {
-        for literal in ["5", "0.1", "true", "\"a\\\"b\"", "[\"x\", 2]", "{ a = \"b\", \"c.d\" = [] }", "1979-05-27"] {
-            assert_eq!(Value::from_literal(literal).unwrap().to_string().replace('\'', "\""), literal.replace('\'', "\""));
+        for literal in [
+            "5",
+            "0.1",
+            "true",
+            "\"a\\\"b\"",
+            "[\"x\", 2]",
+            "{ a = \"b\", \"c.d\" = [] }",
+            "1979-05-27",
+        ] {
+            assert_eq!(
+                Value::from_literal(literal)
+                    .unwrap()
+                    .to_string()
+                    .replace('\'', "\""),
+                literal.replace('\'', "\"")
+            );
         }
     }
 }

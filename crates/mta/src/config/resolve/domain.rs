@@ -1,0 +1,282 @@
+//! `[[domain]]`: the domains Postern is the final destination of, and their aliases.
+
+use std::collections::{HashMap, HashSet};
+
+use postern_smtp::address::{Domain, Host, LocalPart, Mailbox};
+
+use super::Unique;
+use crate::config::model::{Connector, LocalDomain, Way};
+use crate::config::reader::{Reader, Section};
+use crate::config::reference::nearest;
+
+pub(super) fn domains<'a>(
+    reader: &mut Reader<'a>,
+    top: &Section<'a>,
+    connectors: Option<&[Connector]>,
+) -> Option<Vec<LocalDomain>> {
+    let sections = reader.sections(top, "domain");
+    let mut names = Unique::new("a domain");
+    let mut domains = Vec::new();
+    for at in &sections {
+        let domain = domain(reader, at, connectors);
+        let name = domain.as_ref().map(|domain| domain.name.as_str().to_owned());
+        names.check(reader, at, name.as_ref());
+        domains.push(domain);
+    }
+    let domains: Vec<_> = domains.into_iter().collect::<Option<_>>()?;
+    for (at, index) in sections.iter().zip(0..) {
+        refuse_loops(reader, at, &domains, index);
+    }
+    for connector in connectors.unwrap_or_default() {
+        warn_of_useless_connector(reader, top, connector, &domains);
+    }
+    Some(domains)
+}
+
+fn domain<'a>(
+    reader: &mut Reader<'a>,
+    at: &Section<'a>,
+    connectors: Option<&[Connector]>,
+) -> Option<LocalDomain> {
+    let name: Option<Domain> = reader.parsed(at, "name", None);
+    let deliver = deliver(reader, at, connectors);
+    let mailboxes = reader.list(at, "mailboxes", local_part);
+    let in_domain = |text: &str| recipient(text, name.as_ref());
+    let aliases = reader
+        .map(at, "aliases", in_domain)
+        .map(|aliases| by_local_part(reader, at, aliases));
+    let plus = plus(reader, at);
+    let catch_all = reader.turned(at, "catch_all", in_domain);
+    if let (Some(connector), Some(mailboxes), Some(aliases)) = (&deliver, &mailboxes, &aliases) {
+        judge_way(reader, at, connector, mailboxes.len() + aliases.len());
+    }
+    Some(LocalDomain {
+        name: name?,
+        connector: deliver.map(|connector| connector.name.clone())?,
+        mailboxes: mailboxes?.into_iter().collect(),
+        aliases: aliases?,
+        plus: plus?,
+        catch_all,
+    })
+}
+
+fn deliver<'a, 'c>(
+    reader: &mut Reader<'a>,
+    at: &Section<'a>,
+    connectors: Option<&'c [Connector]>,
+) -> Option<&'c Connector> {
+    let name = reader.name(at, "deliver")?;
+    // What is wrong with the connectors was noted there.
+    let connectors = connectors?;
+    let found = connectors.iter().find(|connector| connector.name.0 == name);
+    if found.is_none() {
+        let known = connectors.iter().map(|connector| connector.name.0.as_str());
+        let remedy = match nearest(&name, known) {
+            Some(meant) => format!("did you mean \"{meant}\"?"),
+            None => format!("add a [[connector]] with name = \"{name}\", or name an existing one"),
+        };
+        reader.complain(
+            at,
+            "deliver",
+            format!("there is no connector named \"{name}\""),
+            remedy,
+        );
+    }
+    found
+}
+
+fn judge_way(reader: &mut Reader<'_>, at: &Section<'_>, connector: &Connector, names: usize) {
+    match &connector.to {
+        Way::Maildir(template) if names > 1 && !template.tells_mailboxes_apart() => {
+            let what = format!(
+                "connector \"{}\" puts the mail of all {names} names into one Maildir",
+                connector.name
+            );
+            reader.warn(
+                at,
+                "deliver",
+                what,
+                "put {local} or {address} into the connector's path",
+            );
+        }
+        Way::Mx { .. } => {
+            let what = format!(
+                "connector \"{}\" looks the domain up in the DNS, which probably leads back here",
+                connector.name
+            );
+            reader.warn(
+                at,
+                "deliver",
+                what,
+                "name a connector that leads to the mailboxes: lmtp, maildir or smtp",
+            );
+        }
+        _ => {}
+    }
+}
+
+fn warn_of_useless_connector(
+    reader: &mut Reader<'_>,
+    top: &Section<'_>,
+    connector: &Connector,
+    domains: &[LocalDomain],
+) {
+    if connector.spaces.is_empty() && !domains.iter().any(|domain| domain.connector == connector.name) {
+        let what = format!(
+            "\"{}\" is never used: it has no address_space, and no domain names it",
+            connector.name
+        );
+        reader.warn(
+            top,
+            "connector",
+            what,
+            "give it an address_space, name it in a domain's deliver, or remove it",
+        );
+    }
+}
+
+/// The meaning of a local part, in lower case.
+fn local_part(text: &str) -> Result<String, String> {
+    let parsed = text.parse::<LocalPart>();
+    parsed
+        .map(|local| key(&local))
+        .map_err(|error| format!("\"{text}\" is not a local part: {error}"))
+}
+
+fn key(local: &LocalPart) -> String {
+    local.value().to_lowercase()
+}
+
+/// A mailbox, or a local part of the domain at hand. When the domain's name is wrong another name stands for it, which is
+/// never seen.
+fn recipient(text: &str, domain: Option<&Domain>) -> Result<Mailbox, String> {
+    let whole = match domain {
+        Some(domain) if text.parse::<LocalPart>().is_ok() => format!("{text}@{}", domain.as_str()),
+        None if text.parse::<LocalPart>().is_ok() => format!("{text}@invalid"),
+        _ => text.to_owned(),
+    };
+    whole
+        .parse()
+        .map_err(|error| format!("\"{text}\" is neither a local part nor a mail address: {error}"))
+}
+
+fn by_local_part(
+    reader: &mut Reader<'_>,
+    at: &Section<'_>,
+    aliases: Vec<(String, Vec<Mailbox>)>,
+) -> HashMap<String, Vec<Mailbox>> {
+    let mut map = HashMap::new();
+    for (alias, targets) in aliases {
+        if targets.is_empty() {
+            reader.complain(
+                at,
+                "aliases",
+                format!("\"{alias}\" leads nowhere"),
+                "name at least one recipient, or remove it",
+            );
+        }
+        let local = match local_part(&alias) {
+            Ok(local) => local,
+            Err(what) => {
+                reader.complain(at, "aliases", what, "write the part before the @ only");
+                continue;
+            }
+        };
+        if map.insert(local, targets).is_some() {
+            let what = format!("\"{alias}\" is written twice, in different case");
+            reader.complain(
+                at,
+                "aliases",
+                what,
+                "join the two lists: case does not matter here",
+            );
+        }
+    }
+    map
+}
+
+fn plus<'a>(reader: &mut Reader<'a>, at: &Section<'a>) -> Option<Option<char>> {
+    let text = reader.text(at, "plus")?;
+    let mut letters = text.chars();
+    match (letters.next(), letters.next()) {
+        (None, _) => Some(None),
+        (Some(letter), None) if letter.is_ascii_punctuation() && !"@\"\\.()<>,;:[]".contains(letter) => {
+            Some(Some(letter))
+        }
+        _ => {
+            let what = format!("\"{text}\" is not one character that may stand in a local part");
+            reader.complain(
+                at,
+                "plus",
+                what,
+                "write \"+\", \"-\" or the like, or \"\" to switch it off",
+            );
+            None
+        }
+    }
+}
+
+/// A place in the own domains: index of the domain, local part in lower case.
+type Place = (usize, String);
+
+fn refuse_loops(reader: &mut Reader<'_>, at: &Section<'_>, domains: &[LocalDomain], index: usize) {
+    let mut aliases: Vec<_> = domains[index].aliases.keys().collect();
+    aliases.sort();
+    for alias in aliases {
+        let start = (index, alias.clone());
+        if let Some(way) = way_back(domains, &start) {
+            let circle: Vec<_> = way
+                .iter()
+                .map(|(domain, local)| format!("{local}@{}", domains[*domain].name))
+                .collect();
+            let what = format!("mail for \"{alias}\" goes in circles: {}", circle.join(" → "));
+            reader.complain(at, "aliases", what, "let one of them lead to a mailbox");
+        }
+    }
+}
+
+/// The way along aliases from a place back to itself. The direct way counts not: an alias may keep a copy for itself.
+fn way_back(domains: &[LocalDomain], start: &Place) -> Option<Vec<Place>> {
+    let mut ways = vec![vec![start.clone()]];
+    let mut seen = HashSet::new();
+    while let Some(way) = ways.pop() {
+        let here = way.last()?;
+        for next in own_targets(domains, here).into_iter().filter(|next| next != here) {
+            let onward = || [way.clone(), vec![next.clone()]].concat();
+            if next == *start {
+                return Some(onward());
+            }
+            if seen.insert(next.clone()) {
+                ways.push(onward());
+            }
+        }
+    }
+    None
+}
+
+/// Where an alias leads within the own domains.
+fn own_targets(domains: &[LocalDomain], (domain, local): &Place) -> Vec<Place> {
+    let targets = domains[*domain]
+        .aliases
+        .get(local)
+        .map(Vec::as_slice)
+        .unwrap_or_default();
+    targets
+        .iter()
+        .filter_map(|target| place(domains, target))
+        .collect()
+}
+
+/// The alias that a mailbox means, with its detail or without.
+fn place(domains: &[LocalDomain], mailbox: &Mailbox) -> Option<Place> {
+    let Host::Domain(name) = &mailbox.host else {
+        return None;
+    };
+    let index = domains.iter().position(|domain| domain.name == *name)?;
+    let (domain, local) = (&domains[index], key(&mailbox.local));
+    if domain.aliases.contains_key(&local) {
+        return Some((index, local));
+    }
+    let (base, _) = local.split_once(domain.plus?)?;
+    Some((index, base.to_owned()))
+}

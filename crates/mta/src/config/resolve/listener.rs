@@ -1,0 +1,316 @@
+//! `[[listener]]` and the limits.
+
+use std::collections::HashSet;
+use std::net::SocketAddr;
+
+use ipnet::IpNet;
+use postern_smtp::server::{AuthOffer, Limits, LineEndings, Timeouts, TlsMode};
+
+use super::{Unique, network};
+use crate::config::model::{FromCheck, Listener, ListenerLimits, Role, SessionTickets, Tls};
+use crate::config::reader::{Reader, Section};
+use crate::config::reference::nearest;
+
+/// RFC 5321 §4.5.3.2.7: a server should wait at least five minutes for the next command.
+const USUAL_COMMAND_TIMEOUT: std::time::Duration = std::time::Duration::from_mins(5);
+
+pub(super) fn listeners<'a>(
+    reader: &mut Reader<'a>,
+    top: &Section<'a>,
+    limits: &Section<'a>,
+    tls: Option<&Tls>,
+) -> Option<Vec<Listener>> {
+    let sections = reader.sections(top, "listener");
+    if sections.is_empty() {
+        let remedy = "write at least one [[listener]] with name, role and bind";
+        reader.complain(
+            top,
+            "listener",
+            "there is none, so nobody could bring mail",
+            remedy,
+        );
+    }
+    let mut names = Unique::new("a listener");
+    let mut bound = HashSet::new();
+    let mut listeners = Vec::new();
+    for at in &sections {
+        let listener = listener(reader, at, limits, tls);
+        names.check(reader, at, listener.as_ref().map(|listener| &listener.name));
+        if let Some(listener) = &listener {
+            refuse_second_bind(reader, at, listener, &mut bound);
+        }
+        listeners.push(listener);
+    }
+    listeners.into_iter().collect()
+}
+
+/// The limits of one section, and how many hops a message may have made.
+pub(super) fn limits<'a>(reader: &mut Reader<'a>, at: &Section<'a>) -> Option<(ListenerLimits, usize)> {
+    let sessions = reader.count(at, "sessions");
+    let sessions_per_address = reader.count(at, "sessions_per_address");
+    let smtp = smtp_limits(reader, at);
+    let timeouts = timeouts(reader, at);
+    let hops = reader.count(at, "hops");
+    Some((
+        ListenerLimits {
+            sessions: sessions?,
+            sessions_per_address: sessions_per_address?,
+            smtp: smtp?,
+            timeouts: timeouts?,
+        },
+        hops?,
+    ))
+}
+
+fn smtp_limits<'a>(reader: &mut Reader<'a>, at: &Section<'a>) -> Option<Limits> {
+    let message_size = reader.size(at, "message_size");
+    let recipients = reader.count(at, "recipients");
+    let transactions = reader.count(at, "transactions");
+    let errors = reader.count(at, "errors");
+    let idle_commands = reader.count(at, "idle_commands");
+    let auth_attempts = reader.count(at, "auth_attempts");
+    Some(Limits {
+        message_size: message_size?,
+        recipients: recipients?,
+        transactions: transactions?,
+        idle_commands: idle_commands?,
+        errors: errors?,
+        auth_attempts: auth_attempts?,
+    })
+}
+
+fn timeouts<'a>(reader: &mut Reader<'a>, at: &Section<'a>) -> Option<Timeouts> {
+    let command = reader.duration(at, "command_timeout");
+    let content = reader.duration(at, "content_timeout");
+    let session = reader.duration(at, "session_timeout");
+    if at.writes("command_timeout") && command.is_some_and(|command| command < USUAL_COMMAND_TIMEOUT) {
+        let what = "it is less than the five minutes of RFC 5321 §4.5.3.2.7, and slow clients may lose their session";
+        reader.warn(
+            at,
+            "command_timeout",
+            what,
+            "write \"5m\" unless there is a reason",
+        );
+    }
+    Some(Timeouts {
+        command: command?,
+        content: content?,
+        session: session?,
+    })
+}
+
+fn listener<'a>(
+    reader: &mut Reader<'a>,
+    at: &Section<'a>,
+    limits_of_all: &Section<'a>,
+    tls_section: Option<&Tls>,
+) -> Option<Listener> {
+    let name = reader.name(at, "name");
+    let role = reader.choice(
+        at,
+        "role",
+        None,
+        &[("relay", Role::Relay), ("submission", Role::Submission)],
+    );
+    let bind = bind(reader, at);
+    let by_role = ByRole::of(role.unwrap_or(Role::Submission));
+    let tls = tls(reader, at, &by_role);
+    let auth = auth(reader, at, role);
+    let proxy_from = proxy_from(reader, at);
+    let endings = [("strict", LineEndings::Strict), ("repair", LineEndings::Repair)];
+    let line_endings = reader.choice(at, "line_endings", Some(by_role.line_endings), &endings);
+    let identities = identities(reader, at, tls_section);
+    let tickets = reader.switch(at, "session_tickets", Some(by_role.session_tickets));
+    let check = reader.switch(at, "check_from_header", None);
+    let own = &reader.heir(at, "limits", limits_of_all);
+    let limits = limits(reader, own);
+    if let (Some(role), Some(tls), Some(bind)) = (role, tls, &bind) {
+        judge_tls(reader, at, role, tls, bind);
+    }
+    let (limits, hops) = limits?;
+    Some(Listener {
+        name: name?,
+        role: role?,
+        bind: bind?,
+        tls: tls?,
+        auth: auth?,
+        proxy_from: proxy_from?,
+        line_endings: line_endings?,
+        identities: identities?,
+        session_tickets: if tickets? {
+            SessionTickets::Issued
+        } else {
+            SessionTickets::Never
+        },
+        check_from_header: if check? {
+            FromCheck::Enforced
+        } else {
+            FromCheck::Off
+        },
+        limits,
+        hops,
+    })
+}
+
+/// The defaults that depend on the role.
+struct ByRole {
+    tls: &'static str,
+    line_endings: &'static str,
+    session_tickets: bool,
+}
+
+impl ByRole {
+    fn of(role: Role) -> Self {
+        match role {
+            Role::Relay => Self {
+                tls: "offered",
+                line_endings: "strict",
+                session_tickets: false,
+            },
+            Role::Submission => Self {
+                tls: "required",
+                line_endings: "repair",
+                session_tickets: true,
+            },
+        }
+    }
+}
+
+fn bind<'a>(reader: &mut Reader<'a>, at: &Section<'a>) -> Option<Vec<SocketAddr>> {
+    let bind = reader.list(at, "bind", |text| {
+        text.parse().map_err(|_| {
+            format!("\"{text}\" is not an address with a port such as \"[::]:25\" or \"192.0.2.1:25\"")
+        })
+    })?;
+    if bind.is_empty() {
+        reader.complain(
+            at,
+            "bind",
+            "the list is empty",
+            "write bind = [\"[::]:587\"] or the like",
+        );
+        return None;
+    }
+    Some(bind)
+}
+
+fn tls<'a>(reader: &mut Reader<'a>, at: &Section<'a>, by_role: &ByRole) -> Option<TlsMode> {
+    let modes = [
+        ("offered", TlsMode::Offered),
+        ("required", TlsMode::Required),
+        ("implicit", TlsMode::Implicit),
+    ];
+    reader.choice(at, "tls", Some(by_role.tls), &modes)
+}
+
+fn auth<'a>(reader: &mut Reader<'a>, at: &Section<'a>, role: Option<Role>) -> Option<AuthOffer> {
+    let auth = reader.switch(at, "auth", Some(role != Some(Role::Relay)))?;
+    match (role?, auth) {
+        (Role::Relay, false) => Some(AuthOffer::Never),
+        (Role::Relay, true) => Some(AuthOffer::Optional),
+        (Role::Submission, true) => Some(AuthOffer::Mandatory),
+        (Role::Submission, false) => {
+            let remedy = "remove the key; clients that cannot sign in belong in [[relay.networks]] and on a relay listener";
+            reader.complain(
+                at,
+                "auth",
+                "a submission listener takes mail from signed-in people only",
+                remedy,
+            );
+            None
+        }
+    }
+}
+
+fn proxy_from<'a>(reader: &mut Reader<'a>, at: &Section<'a>) -> Option<Vec<IpNet>> {
+    let networks = reader.list(at, "proxy_protocol", network)?;
+    for everybody in networks.iter().filter(|network| network.prefix_len() == 0) {
+        let what = format!("{everybody} lets every client say that it is another one");
+        reader.complain(
+            at,
+            "proxy_protocol",
+            what,
+            "name the addresses of the load balancers only",
+        );
+    }
+    Some(networks)
+}
+
+fn identities<'a>(reader: &mut Reader<'a>, at: &Section<'a>, tls: Option<&Tls>) -> Option<Vec<String>> {
+    let named = reader.list(at, "identities", |text| Ok(text.to_owned()));
+    // What is wrong with [tls] was noted there.
+    let known: Vec<_> = tls?
+        .identities
+        .iter()
+        .map(|identity| identity.name.as_str())
+        .collect();
+    let Some(named) = named else {
+        return (!at.writes("identities")).then(|| known.into_iter().map(str::to_owned).collect());
+    };
+    if named.is_empty() {
+        reader.complain(
+            at,
+            "identities",
+            "the list is empty",
+            "name an identity, or remove the key to present all",
+        );
+    }
+    for unknown in named.iter().filter(|name| !known.contains(&name.as_str())) {
+        let remedy = match nearest(unknown, known.iter().copied()) {
+            Some(meant) => format!("did you mean \"{meant}\"?"),
+            None => "add a [[tls.identity]] of this name, or remove it here".to_owned(),
+        };
+        reader.complain(
+            at,
+            "identities",
+            format!("there is no identity named \"{unknown}\""),
+            remedy,
+        );
+    }
+    Some(named)
+}
+
+fn judge_tls(reader: &mut Reader<'_>, at: &Section<'_>, role: Role, tls: TlsMode, bind: &[SocketAddr]) {
+    let on = |port: u16| bind.iter().any(|address| address.port() == port);
+    if role == Role::Submission && tls == TlsMode::Offered {
+        let what = "people must not be able to send passwords or mail in clear";
+        return reader.complain(
+            at,
+            "tls",
+            what,
+            "write tls = \"required\" (port 587) or tls = \"implicit\" (port 465)",
+        );
+    }
+    if role == Role::Relay && tls != TlsMode::Offered && on(25) {
+        let what = "other servers that cannot do this cannot deliver here; RFC 3207 §4 forbids it on a public port 25";
+        reader.warn(
+            at,
+            "tls",
+            what,
+            "write tls = \"offered\" unless only known servers connect",
+        );
+    }
+    if tls != TlsMode::Implicit && on(465) {
+        let what = "clients expect TLS from the first byte on port 465 (RFC 8314 §3.3)";
+        reader.warn(at, "tls", what, "write tls = \"implicit\", or use port 587");
+    }
+    if tls == TlsMode::Implicit && on(587) {
+        let what = "clients expect STARTTLS on port 587 (RFC 6409 §3.1)";
+        reader.warn(at, "tls", what, "write tls = \"required\", or use port 465");
+    }
+}
+
+fn refuse_second_bind(
+    reader: &mut Reader<'_>,
+    at: &Section<'_>,
+    listener: &Listener,
+    bound: &mut HashSet<SocketAddr>,
+) {
+    // Port 0 is a new one each time.
+    for address in listener.bind.iter().filter(|address| address.port() != 0) {
+        if !bound.insert(*address) {
+            let what = format!("{address} is listened on already");
+            reader.complain(at, "bind", what, "use another address or port, or remove one");
+        }
+    }
+}

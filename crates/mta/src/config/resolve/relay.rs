@@ -1,0 +1,188 @@
+//! `[[relay.networks]]`: who may relay without signing in. This is where an open relay would be made, so this is where it
+//! is refused.
+
+use std::net::{IpAddr, Ipv6Addr};
+
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+
+use super::{Unique, network};
+use crate::config::model::NamedNetworks;
+use crate::config::reader::{Reader, Section};
+
+/// No shorter prefix is taken.
+const SHORTEST_V4: u8 = 8;
+const SHORTEST_V6: u8 = 16;
+/// All IPv4 networks together hold at most so many addresses: the private ones and as many again.
+const MOST_V4: u64 = 1 << 25;
+/// All IPv6 networks together hold at most so many /64.
+const MOST_V6: u64 = 1 << 49;
+
+const REMEDY: &str =
+    "list only the few networks whose every machine you trust; people sign in on a submission listener";
+
+pub(super) fn networks<'a>(
+    reader: &mut Reader<'a>,
+    top: &Section<'a>,
+    gateways: &[IpAddr],
+) -> Option<Vec<NamedNetworks>> {
+    let relay = &reader.section(top, "relay");
+    let sections = reader.sections(relay, "networks");
+    let mut names = Unique::new("a network");
+    let mut all = Vec::new();
+    for at in &sections {
+        let named = named(reader, at, gateways);
+        names.check(reader, at, named.as_ref().map(|named| &named.name));
+        all.push(named);
+    }
+    let all: Vec<_> = all.into_iter().collect::<Option<_>>()?;
+    if is_too_much_together(&all) {
+        let what = "all networks together hold a large part of the Internet: this is an open relay";
+        reader.complain(relay, "networks", what, REMEDY);
+    }
+    Some(all)
+}
+
+fn named<'a>(reader: &mut Reader<'a>, at: &Section<'a>, gateways: &[IpAddr]) -> Option<NamedNetworks> {
+    let name = reader.name(at, "name");
+    let written = reader.list(at, "networks", network)?;
+    if written.is_empty() {
+        reader.complain(
+            at,
+            "networks",
+            "the list is empty",
+            "name a network, or remove the section",
+        );
+    }
+    let mut networks = Vec::new();
+    for network in written {
+        judge(reader, at, network, gateways);
+        networks.push(canonical(network));
+    }
+    Some(NamedNetworks {
+        name: name?,
+        networks,
+    })
+}
+
+fn judge(reader: &mut Reader<'_>, at: &Section<'_>, written: IpNet, gateways: &[IpAddr]) {
+    let network = canonical(written);
+    if let Some(what) = too_wide(network) {
+        return reader.complain(at, "networks", format!("{written} {what}"), REMEDY);
+    }
+    if let Some(gateway) = gateways
+        .iter()
+        .map(IpAddr::to_canonical)
+        .find(|gateway| network.contains(gateway))
+    {
+        let what = format!(
+            "{written} holds the default gateway {gateway}, which every client behind a container bridge looks like"
+        );
+        let remedy = "list smaller networks or single addresses without the gateway's";
+        return reader.complain(at, "networks", what, remedy);
+    }
+    if written.trunc() != written {
+        let what = format!(
+            "{written} has bits set behind its prefix; {} is taken",
+            written.trunc()
+        );
+        reader.warn(
+            at,
+            "networks",
+            what,
+            "write the network's own address, or an address without a prefix",
+        );
+    }
+}
+
+fn too_wide(network: IpNet) -> Option<&'static str> {
+    match network {
+        _ if network.prefix_len() == 0 => Some("is everybody: this is an open relay"),
+        IpNet::V4(v4) if v4.prefix_len() < SHORTEST_V4 => Some("is wider than a /8: this is an open relay"),
+        IpNet::V6(v6) if v6.contains(&mapped()) => Some("holds every IPv4 address: this is an open relay"),
+        IpNet::V6(v6) if v6.prefix_len() < SHORTEST_V6 => Some("is wider than a /16: this is an open relay"),
+        _ => None,
+    }
+}
+
+/// The network as clients' addresses are compared with it: an IPv4-mapped one (RFC 4291 §2.5.5.2) is IPv4.
+fn canonical(network: IpNet) -> IpNet {
+    let network = network.trunc();
+    let IpNet::V6(v6) = network else { return network };
+    if !mapped().contains(&v6) {
+        return network;
+    }
+    let address = v6.network().to_ipv4_mapped();
+    let v4 = address.and_then(|address| Ipv4Net::new(address, v6.prefix_len() - mapped().prefix_len()).ok());
+    v4.map_or(network, IpNet::V4)
+}
+
+/// `::ffff:0:0/96`.
+fn mapped() -> Ipv6Net {
+    Ipv6Net::new_assert(Ipv6Addr::new(0, 0, 0, 0, 0, 0xffff, 0, 0), 96)
+}
+
+fn is_too_much_together(all: &[NamedNetworks]) -> bool {
+    let (mut v4, mut v6) = (0_u64, 0_u64);
+    for network in IpNet::aggregate(&all.iter().flat_map(|named| named.networks.clone()).collect()) {
+        match network {
+            IpNet::V4(net) => v4 = v4.saturating_add(1 << (32 - net.prefix_len())),
+            IpNet::V6(net) => v6 = v6.saturating_add(1 << 64_u8.saturating_sub(net.prefix_len()).min(63)),
+        }
+    }
+    v4 > MOST_V4 || v6 > MOST_V6
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_disguise_makes_everybody_acceptable() {
+        for everybody in [
+            "0.0.0.0/0",
+            "::/0",
+            "::ffff:0.0.0.0/96",
+            "::/16",
+            "::/80",
+            "0.0.0.0/7",
+            "2000::/3",
+            "::ffff:1.2.3.4/98",
+        ] {
+            assert!(
+                too_wide(canonical(everybody.parse().unwrap())).is_some(),
+                "{everybody}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_mapped_network_is_compared_as_ipv4() {
+        assert_eq!(
+            canonical("::ffff:192.0.2.0/124".parse().unwrap()),
+            "192.0.2.0/28".parse().unwrap()
+        );
+        assert_eq!(
+            canonical("2001:db8::1/64".parse().unwrap()),
+            "2001:db8::/64".parse().unwrap()
+        );
+    }
+
+    #[test]
+    fn many_pieces_do_not_make_the_internet() {
+        let whole = |networks: &[&str]| {
+            let networks = networks.iter().map(|network| network.parse().unwrap()).collect();
+            is_too_much_together(&[NamedNetworks {
+                name: "x".to_owned(),
+                networks,
+            }])
+        };
+        assert!(!whole(&[
+            "10.0.0.0/8",
+            "172.16.0.0/12",
+            "192.168.0.0/16",
+            "fd00::/16"
+        ]));
+        assert!(whole(&["1.0.0.0/8", "2.0.0.0/8", "3.0.0.0/8"]));
+        assert!(whole(&["2000::/16", "2001::/16", "2002::/16"]));
+    }
+}
