@@ -52,9 +52,10 @@ pub fn parse(value: &[u8]) -> Result<Vec<Mailbox>, AddressListError> {
         found: Vec::new(),
     };
     parser.list()?;
-    match parser.found.is_empty() {
-        true => Err(AddressListError::Empty),
-        false => Ok(parser.found),
+    if parser.found.is_empty() {
+        Err(AddressListError::Empty)
+    } else {
+        Ok(parser.found)
     }
 }
 
@@ -222,7 +223,7 @@ fn local_part(words: &[Token]) -> Result<String, AddressListError> {
             (_, other) => return Err(unexpected(other)),
         }
     }
-    if words.len() % 2 == 0 {
+    if words.len().is_multiple_of(2) {
         return Err(AddressListError::Unexpected('.'));
     }
     let quoted = parts.iter().any(|part| part.starts_with('"'));
@@ -253,11 +254,10 @@ fn tokens(text: &str) -> Result<Vec<Token>, AddressListError> {
     let mut rest = text;
     while let Some(first) = rest.chars().next() {
         let length = match first {
-            ' ' | '\t' => 1,
             '(' => comment(rest)?,
             '"' => delimited(rest, '"')?,
             '[' => delimited(rest, ']')?,
-            '<' | '>' | '@' | ',' | ';' | ':' | '.' => 1,
+            ' ' | '\t' | '<' | '>' | '@' | ',' | ';' | ':' | '.' => 1,
             _ => atom(rest),
         };
         if length == 0 {

@@ -30,6 +30,7 @@ pub struct Inspector {
 
 /// What was found in a message's content.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools)] // independent findings, not a state
 pub struct Inspection {
     /// The header section.
     pub headers: HeaderSection,
@@ -363,7 +364,9 @@ mod tests {
                 rest = behind;
             }
             let mut octets = Inspector::new(limit);
-            content.iter().for_each(|octet| octets.feed(std::slice::from_ref(octet)));
+            for octet in &content {
+                octets.feed(std::slice::from_ref(octet));
+            }
             let whole = whole.finish();
             prop_assert_eq!(&whole, &pieces.finish());
             prop_assert_eq!(&whole, &octets.finish());

@@ -437,7 +437,7 @@ fn a_harmful_message_id_is_left_out() {
     }
 }
 
-/// Every reason has words of its own that are more than the operator's.
+/// Every reason has words of its own, which come before what is there for experts.
 #[test]
 fn every_reason_is_explained() {
     let text = || "why\r\nBcc: x".to_owned();
@@ -465,13 +465,34 @@ fn every_reason_is_explained() {
     ] {
         let operators = unfold(&reason.to_string());
         let recipient = failed("bob@example.net", Trouble::new(Step::Content, reason));
-        let (_, [words, ..]) = take_apart(&Case::new(Kind::Failed, vec![recipient]).compose());
+        let (_, [words, status, _]) = take_apart(&Case::new(Kind::Failed, vec![recipient]).compose());
+        let text = unfold(&words.content);
+        let explained = text.split("In detail:").next().unwrap_or_default();
         assert!(
-            !unfold(&words.content).contains(&operators),
+            !explained.contains(&operators),
             "only the operator's words: {operators}"
         );
-        assert!(!words.content.contains("Bcc"), "{}", words.content);
+        for part in [words, status] {
+            assert!(!part.content.contains("\nBcc"), "{}", part.content);
+        }
     }
+}
+
+#[test]
+fn experts_find_the_detail_but_nothing_of_the_inside_of_this_machine() {
+    let report = |reason| {
+        let recipient = failed("bob@example.net", Trouble::new(Step::Tls, reason));
+        take_apart(&Case::new(Kind::Failed, vec![recipient]).compose()).1
+    };
+    let [words, status, _] = report(Reason::TlsFailed("certificate expired".into()));
+    assert!(unfold(&words.content).contains("In detail: the TLS handshake failed: certificate expired"));
+    let diagnostic = groups(&status)[1].field("Diagnostic-Code");
+    assert_eq!(
+        diagnostic.as_deref(),
+        Some("X-Postern; the TLS handshake failed: certificate expired")
+    );
+    let [words, status, _] = report(Reason::Local("/srv/mail/bob: permission denied".into()));
+    assert!(!words.content.contains("/srv") && !status.content.contains("/srv"));
 }
 
 /// Python's reader is what many programs that process bounces use.

@@ -19,12 +19,10 @@ async fn main() -> io::Result<()> {
 }
 
 fn zone_text() -> io::Result<String> {
-    match env::args_os().nth(1) {
-        Some(path) => fs::read_to_string(path),
-        None => {
-            let mut text = String::new();
-            io::stdin().read_to_string(&mut text)?;
-            Ok(text)
-        }
+    if let Some(path) = env::args_os().nth(1) {
+        return fs::read_to_string(path);
     }
+    let mut text = String::new();
+    io::stdin().read_to_string(&mut text)?;
+    Ok(text)
 }

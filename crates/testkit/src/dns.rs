@@ -513,4 +513,36 @@ mod tests {
             "1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.ip6.arpa"
         );
     }
+
+    #[tokio::test]
+    async fn the_scripted_resolver_answers_records_questions_and_can_be_changed() {
+        let resolver = ScriptedResolver::new(
+            Zone::new()
+                .mx("example.org", 10, "mx.example.org")
+                .secure("example.org"),
+        );
+        let answer = resolver.mx("Example.org").await.expect("an answer");
+        assert_eq!(
+            answer.records,
+            [Mx {
+                preference: 10,
+                exchange: "mx.example.org".into()
+            }]
+        );
+        assert_eq!(answer.dnssec, Dnssec::Secure);
+        assert_eq!(
+            resolver.addresses("mx.example.org").await,
+            Err(LookupError::NoSuchDomain)
+        );
+        resolver.change(|zone| zone.silent("example.org"));
+        assert!(
+            resolver
+                .mx("example.org")
+                .await
+                .expect_err("silence")
+                .is_temporary()
+        );
+        assert_eq!(resolver.queries()[0], ("example.org".into(), Kind::Mx));
+        assert_eq!(resolver.queries().len(), 4);
+    }
 }

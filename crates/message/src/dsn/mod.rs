@@ -127,7 +127,7 @@ impl Report<'_> {
             words.as_bytes(),
         );
         part(status_type(&status), "Delivery report", status.as_bytes());
-        part(self.original_type(&original), "Undelivered message", &original);
+        part(self.original_type(&original), "Original message", &original);
         report.extend_from_slice(format!("\r\n--{boundary}--\r\n").as_bytes());
         report
     }
@@ -213,14 +213,12 @@ impl Recipient {
         if let Some(host) = &self.remote_mta {
             add("Remote-MTA", format!("dns; {}", clean_host(host)));
         }
+        let clean = |said: &str| text::clean(said, Charset::Ascii, MAX_REPLY);
         if let Some(reply) = self.last_reply() {
-            add(
-                "Diagnostic-Code",
-                format!(
-                    "smtp; {}",
-                    text::clean(&reply.one_line(), Charset::Ascii, MAX_REPLY)
-                ),
-            );
+            add("Diagnostic-Code", format!("smtp; {}", clean(&reply.one_line())));
+        } else if let Some(detail) = words::detail(self) {
+            // RFC 3464 §2.1.2 leaves types that begin with X- to their inventors.
+            add("Diagnostic-Code", format!("X-Postern; {}", clean(&detail)));
         }
         if let Some(at) = self.last_attempt {
             add("Last-Attempt-Date", text::date(at));
@@ -233,17 +231,14 @@ impl Recipient {
 
     /// What the next hop said last.
     fn last_reply(&self) -> Option<&Reply> {
-        let of = |trouble: &'_ Option<Trouble>| {
-            trouble
-                .as_ref()
-                .and_then(|trouble| trouble.reply.as_ref())
-                .is_some()
+        let troubles = [&self.trouble, &self.last_trouble];
+        let theirs = || {
+            troubles
+                .into_iter()
+                .flatten()
+                .find_map(|trouble| trouble.reply.as_ref())
         };
-        match &self.diagnostic {
-            Some(reply) => Some(reply),
-            None if of(&self.trouble) => self.trouble.as_ref()?.reply.as_ref(),
-            None => self.last_trouble.as_ref()?.reply.as_ref(),
-        }
+        self.diagnostic.as_ref().or_else(theirs)
     }
 }
 
@@ -359,12 +354,15 @@ fn boundary(unique: &str, parts: &[&[u8]]) -> String {
         .filter(char::is_ascii_alphanumeric)
         .take(40)
         .collect();
-    (0u64..)
+    // Each candidate that a part holds takes some of its octets, so one of these is free.
+    let enough = parts.iter().map(|part| part.len()).sum::<usize>();
+    let is_free = |candidate: &String| {
+        parts
+            .iter()
+            .all(|part| memmem::find(part, candidate.as_bytes()).is_none())
+    };
+    (0..=enough)
         .map(|attempt| format!("=_{unique}.{attempt}"))
-        .find(|candidate| {
-            parts
-                .iter()
-                .all(|part| memmem::find(part, candidate.as_bytes()).is_none())
-        })
+        .find(is_free)
         .unwrap_or_default()
 }

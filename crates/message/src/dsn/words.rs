@@ -6,7 +6,7 @@
 use postern_smtp::outcome::{Reason, Trouble};
 use postern_smtp::reply::Enhanced;
 
-use super::{Kind, MAX_REPLY, Recipient, Report};
+use super::{Kind, MAX_REPLY, Original, Recipient, Report};
 use crate::text::{self, Charset};
 
 /// The subject: what happened, and to which address when there is just one.
@@ -43,7 +43,7 @@ pub(super) fn for_people(report: &Report<'_>, charset: Charset) -> String {
         text.push_str(&about(recipient, charset));
     }
     text.push_str("\r\n");
-    text.push_str(&text::paragraph("", closing(report.kind)));
+    text.push_str(&text::paragraph("", closing(report)));
     text.push_str("\r\n");
     let id = text::clean(report.queue_id, Charset::Ascii, 100);
     text.push_str(&text::paragraph(
@@ -85,13 +85,16 @@ fn opening(report: &Report<'_>) -> String {
     }
 }
 
-fn closing(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Failed => "What was sent, or the beginning of it, is attached.",
-        Kind::Delayed => {
+fn closing(report: &Report<'_>) -> &'static str {
+    match (report.kind, report.original) {
+        (Kind::Failed, Original::Full(_)) => "Your message is attached.",
+        (Kind::Failed, Original::Headers(_)) => {
+            "The header of your message is attached, so that you can tell which one it was."
+        }
+        (Kind::Delayed, _) => {
             "If it cannot be delivered in the end, you will get another report. Please do not send it again."
         }
-        Kind::Delivered | Kind::Relayed | Kind::Expanded => "You need do nothing.",
+        (Kind::Delivered | Kind::Relayed | Kind::Expanded, _) => "You need do nothing.",
     }
 }
 
@@ -112,23 +115,52 @@ fn about(recipient: &Recipient, charset: Charset) -> String {
         let when = text::plain_date(until);
         text.push_str(&text::paragraph("    ", &format!("We keep trying until {when}.")));
     }
-    if let (Some(reply), Some(_)) = (recipient.last_reply(), &recipient.trouble) {
-        let host = recipient
-            .remote_mta
-            .as_deref()
-            .map_or("the other server".to_owned(), |host| {
-                format!("the server {}", text::clean(host, Charset::Ascii, 255))
-            });
-        text.push_str(&text::paragraph(
-            "    ",
-            &format!("The last reply of {host} was:"),
-        ));
-        text.push_str(&text::paragraph(
-            "      ",
-            &text::clean(&reply.one_line(), charset, MAX_REPLY),
-        ));
-    }
+    text.push_str(&quotation(recipient, charset));
     text
+}
+
+/// The other server's last reply, or what went wrong on the way to it, for those who can read such things.
+fn quotation(recipient: &Recipient, charset: Charset) -> String {
+    let (lead, quoted) = match (recipient.last_reply(), &recipient.remote_mta) {
+        _ if recipient.trouble.is_none() => return String::new(),
+        (Some(reply), Some(host)) => {
+            let host = text::clean(host, Charset::Ascii, 255);
+            (
+                format!("The last reply of the server {host} was:"),
+                reply.one_line(),
+            )
+        }
+        (Some(reply), None) => (
+            "The last reply of the other server was:".to_owned(),
+            reply.one_line(),
+        ),
+        (None, _) => match detail(recipient) {
+            Some(detail) => ("In detail:".to_owned(), detail),
+            None => return String::new(),
+        },
+    };
+    text::paragraph("    ", &lead) + &text::paragraph("      ", &text::clean(&quoted, charset, MAX_REPLY))
+}
+
+/// What the operator would see, where that says more than the explanation and nothing about the inside of this machine.
+pub(super) fn detail(recipient: &Recipient) -> Option<String> {
+    let troubles = [&recipient.trouble, &recipient.last_trouble];
+    let says_more = |trouble: &&Trouble| {
+        matches!(
+            trouble.reason,
+            Reason::LookupFailed(_)
+                | Reason::OwnHost(_)
+                | Reason::ConnectFailed(_)
+                | Reason::Protocol(_)
+                | Reason::TlsFailed(_)
+                | Reason::SecurityUnmet(_)
+        )
+    };
+    troubles
+        .into_iter()
+        .flatten()
+        .find(says_more)
+        .map(|trouble| trouble.reason.to_string())
 }
 
 /// One sentence on what went wrong, and one on what the sender can do.
