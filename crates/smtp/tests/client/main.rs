@@ -1,0 +1,8 @@
+//! The client session against scripted servers, adversaries and our own server session.
+
+mod delivering;
+mod ending;
+mod extensions;
+mod harness;
+mod never_in_clear;
+mod opening;
