@@ -193,7 +193,7 @@ fn the_limits_on_addresses_are_those_of_the_rfc() {
         format!("{}.example", local(64)).parse::<Domain>(),
         Err(AddressError::DomainTooLong)
     );
-    let domain = |octets: usize| format!("{}{}", "a.".repeat(octets / 2), local(octets % 2 + 0).as_str());
+    let domain = |octets: usize| format!("{}a", "a.".repeat(octets / 2));
     assert!(domain(255).parse::<Domain>().is_ok());
     assert_eq!(domain(257).parse::<Domain>(), Err(AddressError::DomainTooLong));
     assert!(format!("<u@{}>", domain(251)).parse::<ReversePath>().is_ok());

@@ -148,7 +148,9 @@ fn cut<'a>(bytes: &'a [u8], cuts: &[usize]) -> Vec<&'a [u8]> {
 fn encode(pieces: &[&[u8]]) -> Vec<u8> {
     let mut out = BytesMut::new();
     let mut encoder = ContentEncoder::new();
-    pieces.iter().for_each(|piece| encoder.encode(piece, &mut out));
+    for piece in pieces {
+        encoder.encode(piece, &mut out);
+    }
     encoder.finish(&mut out);
     out.to_vec()
 }
