@@ -1,0 +1,43 @@
+//! The end-to-end suite: the real `postern` program between real mail programs.
+//!
+//! Each module is one scenario or one family of claims; each test starts its own daemon in a temporary directory with a
+//! generated configuration, on ports the system gives, with the peers it needs: Postfix's `smtp-sink`, a whole Postfix, Dovecot's
+//! LMTP, or a scripted peer where no program behaves badly enough. Clients are swaks, curl, msmtp, mutt, s-nail and Python's
+//! smtplib. `./test` installs them.
+//!
+//! Nothing waits for a fixed time: [`support::wait_for`] polls for a fact until a deadline that is only reached by a failure.
+#![allow(
+    clippy::unwrap_used,
+    missing_docs,
+    unreachable_pub,
+    reason = "a test program has no callers and may panic"
+)]
+#![allow(
+    clippy::unnecessary_debug_formatting,
+    clippy::format_push_string,
+    reason = "Debug quotes paths as TOML wants them"
+)]
+
+mod support;
+
+mod bounces;
+mod broken_store;
+mod clients;
+mod config_check;
+mod crashes;
+mod delivery;
+mod demo;
+mod drain;
+mod full_disk;
+mod ipv6;
+mod limits;
+mod line_endings;
+mod local_domains;
+mod mx;
+mod postern_to_postern;
+mod private_ca;
+mod proxy_protocol;
+mod queue_commands;
+mod refusals;
+mod reload;
+mod retries;

@@ -1,0 +1,190 @@
+//! Delivery by MX records, asked of a name server of the test's own: order, fallbacks, null MX, and TLS when it can be had.
+
+use std::net::Ipv4Addr;
+
+use postern_testkit::dns::{Server, Zone, serve};
+use tokio::runtime::Runtime;
+
+use crate::support::postern::{ANNA, QUIET};
+use crate::support::{Do, Peer, Postern, Setup, content, wait_for};
+
+/// A name server with its own threads.
+struct Names {
+    runtime: Runtime,
+    server: Server,
+}
+
+impl Names {
+    fn serve(zone: Zone) -> Names {
+        let runtime = Runtime::new().unwrap();
+        let server = runtime.block_on(serve(zone)).unwrap();
+        Names { runtime, server }
+    }
+
+    /// Drops the server within its runtime.
+    fn end(self) {
+        let _inside = self.runtime.enter();
+        drop(self.server);
+    }
+}
+
+/// Postern with one MX connector on the port of the peers.
+fn with_mx(names: &Names, port: u16, tls: &str) -> Postern {
+    let connector =
+        format!("name = \"out\"\nto = \"mx\"\naddress_space = [\"*\"]\nport = {port}\ntls = \"{tls}\"");
+    let dns = format!(
+        "[dns]\nservers = [\"{}\"]\ntimeout = \"2s\"",
+        names.server.address()
+    );
+    Setup::new().connector(&connector).tables(&dns).start()
+}
+
+#[track_caller]
+fn submit(postern: &Postern) {
+    postern.submit(
+        &["ben@elsewhere.test"],
+        &content::plain(ANNA, "ben@elsewhere.test", "By MX"),
+    );
+}
+
+/// Peers that share a port on different loopback addresses.
+fn peer_on(last: u8, port: u16) -> Peer {
+    Peer::scripted(|_| Do::Usual).start_at((Ipv4Addr::new(127, 0, 0, last), port).into())
+}
+
+#[test]
+fn the_host_with_the_lowest_preference_is_taken() {
+    let worse = peer_on(71, 0);
+    let best = peer_on(72, worse.port());
+    let zone = Zone::new()
+        .mx("elsewhere.test", 20, "worse.elsewhere.test")
+        .mx("elsewhere.test", 10, "best.elsewhere.test")
+        .address("worse.elsewhere.test", Ipv4Addr::new(127, 0, 0, 71))
+        .address("best.elsewhere.test", Ipv4Addr::new(127, 0, 0, 72));
+    let names = Names::serve(zone);
+    let postern = with_mx(&names, best.port(), "none");
+    submit(&postern);
+    best.wait_for(1);
+    postern.wait_for_empty_queue();
+    assert_eq!(worse.sessions(), 0);
+    names.end();
+}
+
+#[test]
+fn the_next_host_is_taken_when_the_best_is_dead() {
+    let second = peer_on(74, 0);
+    let zone = Zone::new()
+        .mx("elsewhere.test", 10, "dead.elsewhere.test")
+        .mx("elsewhere.test", 20, "second.elsewhere.test")
+        .address("dead.elsewhere.test", Ipv4Addr::new(127, 0, 0, 73))
+        .address("second.elsewhere.test", Ipv4Addr::new(127, 0, 0, 74));
+    let names = Names::serve(zone);
+    let postern = with_mx(&names, second.port(), "none");
+    submit(&postern);
+    second.wait_for(1);
+    postern.wait_for_empty_queue();
+    names.end();
+}
+
+#[test]
+fn without_an_mx_record_the_domain_s_own_address_is_taken() {
+    let peer = peer_on(75, 0);
+    let names = Names::serve(Zone::new().address("elsewhere.test", Ipv4Addr::new(127, 0, 0, 75)));
+    let postern = with_mx(&names, peer.port(), "none");
+    submit(&postern);
+    peer.wait_for(1);
+    names.end();
+}
+
+#[test]
+fn a_null_mx_is_reported_at_once() {
+    let peer = peer_on(76, 0);
+    let zone = Zone::new()
+        .null_mx("elsewhere.test")
+        .address("elsewhere.test", Ipv4Addr::new(127, 0, 0, 76));
+    let names = Names::serve(zone);
+    let postern = with_mx(&names, peer.port(), "none");
+    submit(&postern);
+    let report = String::from_utf8(postern.wait_for_mail("anna", 1).remove(0)).unwrap();
+    assert!(report.contains("5.1.10"), "{report}");
+    assert_eq!(peer.sessions(), 0);
+    names.end();
+}
+
+#[test]
+fn a_domain_that_does_not_exist_is_reported_at_once() {
+    let names = Names::serve(Zone::new());
+    let postern = with_mx(&names, 25, "none");
+    submit(&postern);
+    let report = String::from_utf8(postern.wait_for_mail("anna", 1).remove(0)).unwrap();
+    assert!(report.contains("5.1.2"), "{report}");
+    names.end();
+}
+
+#[test]
+fn a_name_server_that_fails_makes_it_wait() {
+    let peer = peer_on(77, 0);
+    let names = Names::serve(Zone::new().failing("elsewhere.test"));
+    let postern = with_mx(&names, peer.port(), "none");
+    submit(&postern);
+    wait_for("an attempt", || {
+        (postern.queue()[0]["attempts"].as_u64() >= Some(1)).then_some(())
+    });
+    assert!(postern.mail_of("anna").is_empty());
+    names.server.change(|mut zone| {
+        zone.remove("elsewhere.test");
+        zone.address("elsewhere.test", Ipv4Addr::new(127, 0, 0, 77))
+    });
+    peer.wait_for(1);
+    names.end();
+}
+
+#[test]
+fn tls_is_used_when_offered_even_with_a_certificate_nobody_knows() {
+    let setup = Setup::new();
+    let identity = setup.authority().issue(&["some.other.name.test"]);
+    let peer = Peer::scripted(|_| Do::Usual).tls(identity.server_config());
+    let peer = peer.start_at((Ipv4Addr::new(127, 0, 0, 78), 0).into());
+    let names = Names::serve(Zone::new().address("elsewhere.test", Ipv4Addr::new(127, 0, 0, 78)));
+    let postern = with_mx(&names, peer.port(), "opportunistic");
+    submit(&postern);
+    assert!(peer.wait_for(1)[0].tls);
+    names.end();
+}
+
+#[test]
+fn a_failed_handshake_is_followed_by_a_try_in_clear_and_logged() {
+    let peer = Peer::scripted(|_| Do::Usual)
+        .offering("STARTTLS")
+        .start_at((Ipv4Addr::new(127, 0, 0, 79), 0).into());
+    let names = Names::serve(Zone::new().address("elsewhere.test", Ipv4Addr::new(127, 0, 0, 79)));
+    let postern = with_mx(&names, peer.port(), "opportunistic");
+    submit(&postern);
+    let taken = peer.wait_for(1);
+    assert!(!taken[0].tls);
+    assert_eq!(taken[0].session, 1, "one try with TLS, then one in clear");
+    wait_for("the log to say so", || {
+        postern.log().to_lowercase().contains("clear").then_some(())
+    });
+    names.end();
+}
+
+#[test]
+fn nothing_is_said_in_clear_where_tls_is_required() {
+    for broken in [false, true] {
+        let mut peer = Peer::scripted(|_| Do::Usual);
+        if broken {
+            peer = peer.offering("STARTTLS");
+        }
+        let peer = peer.start_at((Ipv4Addr::new(127, 0, 0, 80), 0).into());
+        let names = Names::serve(Zone::new().address("elsewhere.test", Ipv4Addr::new(127, 0, 0, 80)));
+        let postern = with_mx(&names, peer.port(), "required");
+        submit(&postern);
+        peer.wait_for_sessions(3);
+        std::thread::sleep(QUIET);
+        assert!(!peer.heard("MAIL") && !peer.heard("AUTH"), "{:?}", peer.said());
+        assert_eq!(postern.queue().len(), 1);
+        assert!(postern.mail_of("anna").is_empty());
+        names.end();
+    }
+}

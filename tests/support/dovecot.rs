@@ -1,0 +1,108 @@
+//! A Dovecot that does nothing but LMTP, on a unix socket and on TCP, into Maildirs of its own.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+
+use tempfile::TempDir;
+
+use super::programs::{Background, program, text};
+use super::{is_root, unused_address, wait_for, wait_until_open};
+
+pub struct Dovecot {
+    address: SocketAddr,
+    folder: TempDir,
+    _running: Background,
+}
+
+impl Dovecot {
+    pub fn start() -> Dovecot {
+        let folder = tempfile::Builder::new().prefix("dove").tempdir().unwrap();
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        let mail = folder.path().join("mail");
+        fs::create_dir(&mail).unwrap();
+        fs::set_permissions(&mail, fs::Permissions::from_mode(0o777)).unwrap();
+        let address = unused_address();
+        let configuration = folder.path().join("dovecot.conf");
+        fs::write(&configuration, settings(text(folder.path()), address)).unwrap();
+        let mut command = program("dovecot");
+        command.args(["-F", "-c", text(&configuration)]);
+        let running = Background::spawn(&mut command, &folder.path().join("output"));
+        wait_until_open("Dovecot", address);
+        let dovecot = Dovecot {
+            address,
+            folder,
+            _running: running,
+        };
+        wait_for("Dovecot's socket", || dovecot.socket().exists().then_some(()));
+        dovecot
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub fn socket(&self) -> PathBuf {
+        self.folder.path().join("lmtp")
+    }
+
+    pub fn maildir(&self, user: &str) -> PathBuf {
+        self.folder.path().join("mail").join(user)
+    }
+}
+
+fn settings(folder: &str, address: SocketAddr) -> String {
+    // Dovecot delivers to no mailbox of root's; as anybody else it can only be who it is.
+    let (user, group) = if is_root() {
+        ("nobody".to_owned(), "nogroup".to_owned())
+    } else {
+        who_we_are()
+    };
+    let port = address.port();
+    format!(
+        "base_dir = {folder}/run
+state_dir = {folder}/state
+log_path = {folder}/log
+protocols = lmtp
+listen = 127.0.0.1
+ssl = no
+mail_location = maildir:{folder}/mail/%n
+mail_save_crlf = yes
+first_valid_uid = 1
+default_login_user = {user}
+default_internal_user = {user}
+default_internal_group = {group}
+recipient_delimiter = +
+passdb {{
+  driver = static
+  args = nopassword=y
+}}
+userdb {{
+  driver = static
+  args = uid={user} gid={group} home={folder}/mail/%n allow_all_users=yes
+}}
+service lmtp {{
+  chroot =
+  unix_listener {folder}/lmtp {{
+    mode = 0666
+  }}
+  inet_listener lmtp {{
+    address = 127.0.0.1
+    port = {port}
+  }}
+}}
+service anvil {{
+  chroot =
+}}
+"
+    )
+}
+
+fn who_we_are() -> (String, String) {
+    let user = nix::unistd::User::from_uid(nix::unistd::geteuid())
+        .unwrap()
+        .unwrap();
+    let group = nix::unistd::Group::from_gid(user.gid).unwrap().unwrap();
+    (user.name, group.name)
+}
