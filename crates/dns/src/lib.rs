@@ -58,11 +58,7 @@ pub struct Answer<T> {
 impl<T> Answer<T> {
     /// The same answer with its records seen differently.
     pub fn map<U>(self, change: impl FnOnce(T) -> U) -> Answer<U> {
-        Answer {
-            records: change(self.records),
-            dnssec: self.dnssec,
-            ttl: self.ttl,
-        }
+        Answer { records: change(self.records), dnssec: self.dnssec, ttl: self.ttl }
     }
 }
 

@@ -78,15 +78,9 @@ mod tests {
     use crate::Dnssec;
 
     fn answer(records: &[(u16, &str)]) -> Answer<Vec<Mx>> {
-        let records = records.iter().map(|&(preference, exchange)| Mx {
-            preference,
-            exchange: exchange.into(),
-        });
-        Answer {
-            records: records.collect(),
-            dnssec: Dnssec::Indeterminate,
-            ttl: Duration::ZERO,
-        }
+        let records =
+            records.iter().map(|&(preference, exchange)| Mx { preference, exchange: exchange.into() });
+        Answer { records: records.collect(), dnssec: Dnssec::Indeterminate, ttl: Duration::ZERO }
     }
 
     fn hosts(records: &[(u16, &str)]) -> MailHosts {
@@ -96,9 +90,7 @@ mod tests {
     #[test]
     fn hosts_come_in_groups_from_the_lowest_preference_up() {
         let found = hosts(&[(20, "c"), (10, "a"), (20, "d")]);
-        let MailHosts::Hosts(groups) = found else {
-            panic!("{found:?}")
-        };
+        let MailHosts::Hosts(groups) = found else { panic!("{found:?}") };
         assert_eq!(groups.len(), 2);
         assert_eq!(groups[0], ["a"]);
         assert_eq!(groups[1].iter().collect::<HashSet<_>>().len(), 2);
@@ -124,18 +116,12 @@ mod tests {
 
     #[test]
     fn a_root_exchanger_among_others_is_ignored() {
-        assert_eq!(
-            hosts(&[(0, "."), (10, "a")]),
-            MailHosts::Hosts(vec![vec!["a".into()]])
-        );
+        assert_eq!(hosts(&[(0, "."), (10, "a")]), MailHosts::Hosts(vec![vec!["a".into()]]));
     }
 
     #[test]
     fn a_host_named_twice_with_one_preference_is_tried_once() {
-        assert_eq!(
-            hosts(&[(10, "a"), (10, "a")]),
-            MailHosts::Hosts(vec![vec!["a".into()]])
-        );
+        assert_eq!(hosts(&[(10, "a"), (10, "a")]), MailHosts::Hosts(vec![vec!["a".into()]]));
     }
 
     #[test]
@@ -146,10 +132,7 @@ mod tests {
 
     #[test]
     fn a_missing_domain_and_a_failed_lookup_are_no_implicit_mx() {
-        for error in [
-            LookupError::NoSuchDomain,
-            LookupError::Temporary("timed out".into()),
-        ] {
+        for error in [LookupError::NoSuchDomain, LookupError::Temporary("timed out".into())] {
             assert_eq!(mail_hosts("example.org", Err(error.clone()), |_| 0), Err(error));
         }
     }

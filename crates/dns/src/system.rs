@@ -50,11 +50,7 @@ impl SystemResolver {
         kind: RecordType,
         pick: fn(&RData) -> Option<T>,
     ) -> Result<Answer<Vec<T>>, LookupError> {
-        let lookup = self
-            .resolver
-            .lookup(name.clone(), kind)
-            .await
-            .map_err(|error| explain(&error))?;
+        let lookup = self.resolver.lookup(name.clone(), kind).await.map_err(|error| explain(&error))?;
         select(&lookup, name, kind, pick)
     }
 }
@@ -63,10 +59,7 @@ impl SystemResolver {
 impl Resolver for SystemResolver {
     async fn mx(&self, domain: &str) -> Result<Answer<Vec<Mx>>, LookupError> {
         let pick = |data: &RData| match data {
-            RData::MX(mx) => Some(Mx {
-                preference: mx.preference,
-                exchange: host_text(&mx.exchange),
-            }),
+            RData::MX(mx) => Some(Mx { preference: mx.preference, exchange: host_text(&mx.exchange) }),
             _ => None,
         };
         self.lookup(absolute(domain)?, RecordType::MX, pick).await
@@ -170,11 +163,7 @@ fn select<T>(
         let records: Vec<T> = wanted.filter_map(|record| pick(&record.data)).collect();
         if !records.is_empty() {
             let seconds = u64::from(ttl.min(shortest.unwrap_or(ttl)));
-            return Ok(Answer {
-                records,
-                dnssec: Dnssec::Indeterminate,
-                ttl: Duration::from_secs(seconds),
-            });
+            return Ok(Answer { records, dnssec: Dnssec::Indeterminate, ttl: Duration::from_secs(seconds) });
         }
         let alias = own().find_map(|record| match &record.data {
             RData::CNAME(target) => Some((target.0.clone(), record.ttl)),
@@ -202,16 +191,10 @@ fn both_families(
             Ok(six)
         }
         (Ok(answer), Err(_)) | (Err(_), Ok(answer)) => Ok(answer),
-        (Err(six), Err(four)) if six.is_temporary() => Err(if four == LookupError::NoSuchDomain {
-            four
-        } else {
-            six
-        }),
-        (Err(six), Err(four)) => Err(if six == LookupError::NoSuchDomain {
-            six
-        } else {
-            four
-        }),
+        (Err(six), Err(four)) if six.is_temporary() => {
+            Err(if four == LookupError::NoSuchDomain { four } else { six })
+        }
+        (Err(six), Err(four)) => Err(if six == LookupError::NoSuchDomain { six } else { four }),
     }
 }
 

@@ -13,10 +13,7 @@ async fn ask(zone: Zone) -> (Server, SystemResolver) {
 }
 
 fn resolver(server: SocketAddr) -> SystemResolver {
-    let options = Options {
-        servers: vec![server],
-        timeout: Some(Duration::from_millis(300)),
-    };
+    let options = Options { servers: vec![server], timeout: Some(Duration::from_millis(300)) };
     SystemResolver::new(&options).expect("a resolver")
 }
 
@@ -24,13 +21,7 @@ fn resolver(server: SocketAddr) -> SystemResolver {
 async fn mail_exchangers_come_with_preference_and_without_the_last_dot() {
     let (_server, resolver) = ask(Zone::new().mx("example.org", 10, "MX1.example.org").ttl(300)).await;
     let answer = resolver.mx("Example.ORG").await.expect("an answer");
-    assert_eq!(
-        answer.records,
-        [Mx {
-            preference: 10,
-            exchange: "mx1.example.org".into()
-        }]
-    );
+    assert_eq!(answer.records, [Mx { preference: 10, exchange: "mx1.example.org".into() }]);
     assert_eq!(answer.dnssec, Dnssec::Indeterminate);
     assert!((299..=300).contains(&answer.ttl.as_secs()), "{:?}", answer.ttl);
 }
@@ -39,64 +30,39 @@ async fn mail_exchangers_come_with_preference_and_without_the_last_dot() {
 async fn addresses_of_both_families_come_ipv6_first() {
     let six: IpAddr = "2001:db8::1".parse().unwrap();
     let four = IpAddr::from([192, 0, 2, 1]);
-    let (_server, resolver) = ask(Zone::new()
-        .address("mx.example.org", four)
-        .address("mx.example.org", six))
-    .await;
-    assert_eq!(
-        resolver
-            .addresses("mx.example.org.")
-            .await
-            .expect("an answer")
-            .records,
-        [six, four]
-    );
+    let (_server, resolver) =
+        ask(Zone::new().address("mx.example.org", four).address("mx.example.org", six)).await;
+    assert_eq!(resolver.addresses("mx.example.org.").await.expect("an answer").records, [six, four]);
 }
 
 #[tokio::test]
 async fn a_host_with_one_family_only_has_that_one() {
     let (_server, resolver) = ask(Zone::new().address("mx.example.org", [192, 0, 2, 1])).await;
-    assert_eq!(
-        resolver
-            .addresses("mx.example.org")
-            .await
-            .expect("an answer")
-            .records
-            .len(),
-        1
-    );
+    assert_eq!(resolver.addresses("mx.example.org").await.expect("an answer").records.len(), 1);
 }
 
 #[tokio::test]
 async fn an_alias_gives_the_records_of_its_target_only() {
-    let zone = Zone::new()
-        .cname("www.example.org", "host.example.org")
-        .address("host.example.org", [192, 0, 2, 1]);
+    let zone =
+        Zone::new().cname("www.example.org", "host.example.org").address("host.example.org", [192, 0, 2, 1]);
     let (_server, resolver) = ask(zone.ttl(60)).await;
     for name in ["www.example.org", "host.example.org", "www.example.org"] {
         let answer = resolver.addresses(name).await.expect("an answer");
-        assert_eq!(
-            answer.records,
-            [IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1))],
-            "{name}"
-        );
+        assert_eq!(answer.records, [IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1))], "{name}");
     }
 }
 
 #[tokio::test]
 async fn an_alias_to_a_name_without_such_records_has_none() {
-    let zone = Zone::new()
-        .cname("www.example.org", "host.example.org")
-        .address("host.example.org", [192, 0, 2, 1]);
+    let zone =
+        Zone::new().cname("www.example.org", "host.example.org").address("host.example.org", [192, 0, 2, 1]);
     let (_server, resolver) = ask(zone).await;
     assert_eq!(resolver.mx("www.example.org").await, Err(LookupError::NoRecords));
 }
 
 #[tokio::test]
 async fn an_endless_chain_of_aliases_ends() {
-    let zone = Zone::new()
-        .cname("a.example", "b.example")
-        .cname("b.example", "a.example");
+    let zone = Zone::new().cname("a.example", "b.example").cname("b.example", "a.example");
     let (_server, resolver) = ask(zone).await;
     assert!(resolver.mx("a.example").await.is_err());
 }
@@ -106,14 +72,8 @@ async fn a_name_that_does_not_exist_is_told_from_one_without_records() {
     let (_server, resolver) = ask(Zone::new().empty("example.org")).await;
     assert_eq!(resolver.mx("example.org").await, Err(LookupError::NoRecords));
     assert_eq!(resolver.mx("example.net").await, Err(LookupError::NoSuchDomain));
-    assert_eq!(
-        resolver.addresses("example.org").await,
-        Err(LookupError::NoRecords)
-    );
-    assert_eq!(
-        resolver.addresses("example.net").await,
-        Err(LookupError::NoSuchDomain)
-    );
+    assert_eq!(resolver.addresses("example.org").await, Err(LookupError::NoRecords));
+    assert_eq!(resolver.addresses("example.net").await, Err(LookupError::NoSuchDomain));
 }
 
 #[tokio::test]
@@ -121,23 +81,14 @@ async fn a_failing_server_is_a_temporary_trouble() {
     let (_server, resolver) = ask(Zone::new().failing("example.org")).await;
     let error = resolver.mx("example.org").await.expect_err("a failure");
     assert!(error.is_temporary(), "{error:?}");
-    assert!(
-        resolver
-            .addresses("example.org")
-            .await
-            .expect_err("a failure")
-            .is_temporary()
-    );
+    assert!(resolver.addresses("example.org").await.expect_err("a failure").is_temporary());
 }
 
 #[tokio::test]
 async fn a_silent_server_is_a_temporary_trouble() {
     let (_server, resolver) = ask(Zone::new().silent("example.org")).await;
     let error = resolver.mx("example.org").await.expect_err("silence");
-    assert_eq!(
-        error,
-        LookupError::Temporary("the name server did not answer in time".into())
-    );
+    assert_eq!(error, LookupError::Temporary("the name server did not answer in time".into()));
 }
 
 #[tokio::test]
@@ -145,10 +96,7 @@ async fn an_unreachable_server_is_a_temporary_trouble() {
     let server = serve(Zone::new()).await.expect("a free port");
     let address = server.address();
     drop(server);
-    let error = resolver(address)
-        .mx("example.org")
-        .await
-        .expect_err("nobody there");
+    let error = resolver(address).mx("example.org").await.expect_err("nobody there");
     assert!(error.is_temporary(), "{error:?}");
 }
 
@@ -162,27 +110,17 @@ async fn a_null_mx_is_understood() {
 
 #[tokio::test]
 async fn a_truncated_answer_is_fetched_over_tcp() {
-    let (server, resolver) = ask(Zone::new()
-        .mx("example.org", 10, "mx.example.org")
-        .truncated("example.org"))
-    .await;
-    assert_eq!(
-        resolver.mx("example.org").await.expect("an answer").records.len(),
-        1
-    );
+    let (server, resolver) =
+        ask(Zone::new().mx("example.org", 10, "mx.example.org").truncated("example.org")).await;
+    assert_eq!(resolver.mx("example.org").await.expect("an answer").records.len(), 1);
     assert_eq!(server.queries().len(), 2, "once over UDP, once over TCP");
 }
 
 #[tokio::test]
 async fn an_answer_too_large_for_a_datagram_comes_whole() {
-    let zone = (0..200).fold(Zone::new(), |zone, n| {
-        zone.mx("example.org", n, &format!("mx{n}.example.org"))
-    });
+    let zone = (0..200).fold(Zone::new(), |zone, n| zone.mx("example.org", n, &format!("mx{n}.example.org")));
     let (_server, resolver) = ask(zone).await;
-    assert_eq!(
-        resolver.mx("example.org").await.expect("an answer").records.len(),
-        200
-    );
+    assert_eq!(resolver.mx("example.org").await.expect("an answer").records.len(), 200);
 }
 
 #[tokio::test]
@@ -201,32 +139,17 @@ async fn answers_are_remembered_while_they_hold_and_no_longer() {
 async fn names_and_texts_are_found() {
     let client: IpAddr = "2001:db8::7".parse().unwrap();
     let long = "x".repeat(600);
-    let zone = Zone::new()
-        .ptr(client, "Host.example.org")
-        .txt("_mta-sts.example.org", &long);
+    let zone = Zone::new().ptr(client, "Host.example.org").txt("_mta-sts.example.org", &long);
     let (_server, resolver) = ask(zone).await;
-    assert_eq!(
-        resolver.ptr(client).await.expect("an answer").records,
-        ["host.example.org"]
-    );
-    assert_eq!(
-        resolver
-            .txt("_mta-sts.example.org")
-            .await
-            .expect("an answer")
-            .records,
-        [long]
-    );
+    assert_eq!(resolver.ptr(client).await.expect("an answer").records, ["host.example.org"]);
+    assert_eq!(resolver.txt("_mta-sts.example.org").await.expect("an answer").records, [long]);
 }
 
 #[tokio::test]
 async fn what_is_no_domain_name_is_never_asked_for() {
     let (server, resolver) = ask(Zone::new()).await;
     for name in ["", ".", "a..b", "ä.example", &"x".repeat(64), &"x.".repeat(200)] {
-        assert!(
-            matches!(resolver.mx(name).await, Err(LookupError::BadName(_))),
-            "{name:?}"
-        );
+        assert!(matches!(resolver.mx(name).await, Err(LookupError::BadName(_))), "{name:?}");
     }
     assert_eq!(server.queries(), []);
 }
@@ -236,4 +159,16 @@ async fn single_labels_are_asked_for_as_they_are() {
     let (server, resolver) = ask(Zone::new().mx("com", 1, "mx.example")).await;
     resolver.mx("com").await.expect("an answer");
     assert_eq!(server.queries(), [("com".into(), Kind::Mx)]);
+}
+
+#[tokio::test]
+async fn localhost_is_this_machine_and_never_asked_for() {
+    let (server, resolver) = ask(Zone::new()).await;
+    let answer = resolver.addresses("localhost").await.expect("an answer");
+    assert!(
+        !answer.records.is_empty() && answer.records.iter().all(IpAddr::is_loopback),
+        "{:?}",
+        answer.records
+    );
+    assert_eq!(server.queries(), []);
 }

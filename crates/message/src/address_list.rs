@@ -47,16 +47,9 @@ pub fn parse(value: &[u8]) -> Result<Vec<Mailbox>, AddressListError> {
     let text = std::str::from_utf8(value).map_err(|_| AddressListError::NotUtf8)?;
     // RFC 5322 §2.2.3: unfolding takes the CRLF away and leaves the white space.
     let tokens = tokens(&text.replace("\r\n", ""))?;
-    let mut parser = Parser {
-        tokens: &tokens,
-        found: Vec::new(),
-    };
+    let mut parser = Parser { tokens: &tokens, found: Vec::new() };
     parser.list()?;
-    if parser.found.is_empty() {
-        Err(AddressListError::Empty)
-    } else {
-        Ok(parser.found)
-    }
+    if parser.found.is_empty() { Err(AddressListError::Empty) } else { Ok(parser.found) }
 }
 
 /// The lexical tokens of RFC 5322 §3.2; white space and comments are gone.
@@ -153,9 +146,8 @@ impl<'a> Parser<'a> {
         if self.found.len() == MAX_MAILBOXES {
             return Err(AddressListError::TooMuch);
         }
-        let mailbox = address
-            .parse()
-            .map_err(|_| AddressListError::BadAddress(address.chars().take(100).collect()))?;
+        let mailbox =
+            address.parse().map_err(|_| AddressListError::BadAddress(address.chars().take(100).collect()))?;
         self.found.push(mailbox);
         Ok(())
     }
@@ -232,11 +224,7 @@ fn local_part(words: &[Token]) -> Result<String, AddressListError> {
         _ if !quoted => Ok(parts.join(".")),
         _ => Ok(format!(
             "\"{}\"",
-            parts
-                .iter()
-                .map(|part| part.trim_matches('"'))
-                .collect::<Vec<_>>()
-                .join(".")
+            parts.iter().map(|part| part.trim_matches('"')).collect::<Vec<_>>().join(".")
         )),
     }
 }
@@ -354,10 +342,7 @@ mod tests {
 
     #[test]
     fn several_mailboxes_and_groups_keep_their_order() {
-        assert_eq!(
-            found("a@x.example, B <b@x.example>, G: c@x.example, d@x.example;, e@x.example").len(),
-            5
-        );
+        assert_eq!(found("a@x.example, B <b@x.example>, G: c@x.example, d@x.example;, e@x.example").len(), 5);
         assert_eq!(found("a@x.example,b@x.example"), ["a@x.example", "b@x.example"]);
     }
 
@@ -379,11 +364,7 @@ mod tests {
             "a@x.example@y.example",
             "a@x.example; b@x.example",
         ] {
-            assert!(
-                parse(value.as_bytes()).is_err(),
-                "{value:?}: {:?}",
-                parse(value.as_bytes())
-            );
+            assert!(parse(value.as_bytes()).is_err(), "{value:?}: {:?}", parse(value.as_bytes()));
         }
     }
 
@@ -400,31 +381,18 @@ mod tests {
         assert_eq!(error("Team: ann@example.org"), AddressListError::Unclosed);
         assert_eq!(error("<>"), AddressListError::Unexpected('>'));
         assert_eq!(error("a b@example.org"), AddressListError::Unexpected('b'));
-        assert_eq!(
-            error("ann@-.example"),
-            AddressListError::BadAddress("ann@-.example".into())
-        );
+        assert_eq!(error("ann@-.example"), AddressListError::BadAddress("ann@-.example".into()));
         assert_eq!(error(&"(".repeat(100)), AddressListError::TooMuch);
-        assert_eq!(
-            error(&"a@b.example,".repeat(MAX_MAILBOXES + 1)),
-            AddressListError::TooMuch
-        );
+        assert_eq!(error(&"a@b.example,".repeat(MAX_MAILBOXES + 1)), AddressListError::TooMuch);
         assert_eq!(parse(b"\xff <ann@example.org>"), Err(AddressListError::NotUtf8));
     }
 
     #[test]
     fn bare_line_ends_and_nul_are_refused() {
-        for value in [
-            "a@b.example\n",
-            "a@b.example\r",
-            "a\0@b.example",
-            "\"a\nb\" <a@b.example>",
-            "(\n) a@b.example",
-        ] {
-            assert!(
-                matches!(error(value), AddressListError::Unexpected(_)),
-                "{value:?}"
-            );
+        for value in
+            ["a@b.example\n", "a@b.example\r", "a\0@b.example", "\"a\nb\" <a@b.example>", "(\n) a@b.example"]
+        {
+            assert!(matches!(error(value), AddressListError::Unexpected(_)), "{value:?}");
         }
     }
 

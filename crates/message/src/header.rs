@@ -92,9 +92,7 @@ impl<'a> Headers<'a> {
 
     /// All fields of that name, in any case.
     pub fn all(&self, name: &str) -> impl Iterator<Item = &Field<'a>> {
-        self.fields
-            .iter()
-            .filter(move |field| field.name.eq_ignore_ascii_case(name))
+        self.fields.iter().filter(move |field| field.name.eq_ignore_ascii_case(name))
     }
 
     /// The message's id with its angle brackets, when it has exactly one and that one is harmless (RFC 5322 §3.6.4).
@@ -106,9 +104,7 @@ impl<'a> Headers<'a> {
         let text = only.text();
         let id = text.trim();
         let inner = id.strip_prefix('<')?.strip_suffix('>')?;
-        let harmless = inner
-            .bytes()
-            .all(|octet| octet.is_ascii_graphic() && !b"<>(),;\\\"".contains(&octet));
+        let harmless = inner.bytes().all(|octet| octet.is_ascii_graphic() && !b"<>(),;\\\"".contains(&octet));
         (harmless && (1..=250).contains(&inner.len())).then(|| id.to_owned())
     }
 }
@@ -154,10 +150,7 @@ fn field(section: &[u8], range: Range<usize>) -> Result<(Field<'_>, Option<Heade
     let name = line[..colon].trim_ascii_end();
     let name = field_name(name).ok_or(HeaderError::NotAField(start))?;
     let value = &line[colon + 1..];
-    let value = value
-        .strip_suffix(b"\r\n")
-        .or_else(|| value.strip_suffix(b"\n"))
-        .unwrap_or(value);
+    let value = value.strip_suffix(b"\r\n").or_else(|| value.strip_suffix(b"\n")).unwrap_or(value);
     let problem = if has_bare_line_end(line) {
         Some(HeaderError::BareLineEnd(start))
     } else if name.len() != colon {
@@ -210,10 +203,7 @@ mod tests {
 
     #[test]
     fn a_line_without_a_colon_is_refused_with_its_place() {
-        assert_eq!(
-            Headers::parse(b"A: b\r\nnonsense\r\n"),
-            Err(HeaderError::NotAField(6))
-        );
+        assert_eq!(Headers::parse(b"A: b\r\nnonsense\r\n"), Err(HeaderError::NotAField(6)));
         assert_eq!(Headers::parse(b"A b: c\r\n"), Err(HeaderError::NotAField(0)));
         assert_eq!(Headers::parse(b": c\r\n"), Err(HeaderError::NotAField(0)));
     }
@@ -225,14 +215,8 @@ mod tests {
 
     #[test]
     fn bare_line_ends_are_refused() {
-        assert_eq!(
-            Headers::parse(b"A: b\rB: c\r\n"),
-            Err(HeaderError::BareLineEnd(0))
-        );
-        assert_eq!(
-            Headers::parse(b"A: b\nB: c\r\n"),
-            Err(HeaderError::BareLineEnd(0))
-        );
+        assert_eq!(Headers::parse(b"A: b\rB: c\r\n"), Err(HeaderError::BareLineEnd(0)));
+        assert_eq!(Headers::parse(b"A: b\nB: c\r\n"), Err(HeaderError::BareLineEnd(0)));
     }
 
     #[test]

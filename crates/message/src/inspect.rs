@@ -129,10 +129,7 @@ impl Inspector {
             utf8_headers: self.header_eight_bit,
             auto_submitted: is_auto_submitted(&headers),
             line_too_long: self.line.is_too_long(),
-            headers: HeaderSection {
-                truncated: self.part == Part::TooLongHeader,
-                bytes: self.header,
-            },
+            headers: HeaderSection { truncated: self.part == Part::TooLongHeader, bytes: self.header },
         }
     }
 
@@ -239,12 +236,7 @@ mod tests {
             inspect(b"From: a@b.example\r\nDate: x\r\n\r\nFrom: c@d.example\r\nMessage-ID: <x@y>\r\n");
         assert_eq!(found.headers.bytes, b"From: a@b.example\r\nDate: x\r\n");
         assert_eq!(
-            (
-                found.from_count,
-                found.has_from,
-                found.has_date,
-                found.has_message_id
-            ),
+            (found.from_count, found.has_from, found.has_date, found.has_message_id),
             (1, true, true, false)
         );
         assert_eq!(found.from.expect("one address")[0].to_string(), "a@b.example");
@@ -267,19 +259,12 @@ mod tests {
     #[test]
     fn mailboxes_of_a_second_from_field_are_seen_too() {
         let found = inspect(b"From: a@b.example\r\nFrom: c@d.example\r\n\r\n");
-        assert_eq!(
-            (found.from_count, found.from.expect("two addresses").len()),
-            (2, 2)
-        );
+        assert_eq!((found.from_count, found.from.expect("two addresses").len()), (2, 2));
     }
 
     #[test]
     fn a_malformed_from_is_an_error_even_beside_a_good_one() {
-        assert!(
-            inspect(b"From: a@b.example\r\nFrom: nobody\r\n\r\n")
-                .from
-                .is_err()
-        );
+        assert!(inspect(b"From: a@b.example\r\nFrom: nobody\r\n\r\n").from.is_err());
     }
 
     #[test]
@@ -315,11 +300,7 @@ mod tests {
             let line = format!("a\r\n{}\r\nb\r\n", "x".repeat(length));
             assert_eq!(inspect(line.as_bytes()).line_too_long, too_long, "{length}");
             let unended = "x".repeat(length);
-            assert_eq!(
-                inspect(unended.as_bytes()).line_too_long,
-                too_long,
-                "{length} without an end"
-            );
+            assert_eq!(inspect(unended.as_bytes()).line_too_long, too_long, "{length} without an end");
         }
     }
 

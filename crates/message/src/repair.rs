@@ -60,17 +60,10 @@ pub fn missing_fields(found: &Inspection, now: Timestamp, unique: &str, hostname
 /// A message id of ours (RFC 5322 §3.6.4), angle brackets included.
 pub fn message_id(now: Timestamp, unique: &str, hostname: &str) -> String {
     let keep = |text: &str, also: &str| -> String {
-        text.chars()
-            .filter(|&c| c.is_ascii_alphanumeric() || also.contains(c))
-            .take(120)
-            .collect()
+        text.chars().filter(|&c| c.is_ascii_alphanumeric() || also.contains(c)).take(120).collect()
     };
     let host = keep(hostname, ".-");
-    let host = if host.is_empty() {
-        "localhost".to_owned()
-    } else {
-        host
-    };
+    let host = if host.is_empty() { "localhost".to_owned() } else { host };
     format!("<{}.{}@{host}>", now.as_millisecond(), keep(unique, "-_"))
 }
 
@@ -114,10 +107,7 @@ mod tests {
     fn a_submission_without_one_good_from_is_a_problem() {
         assert_eq!(problem(&inspect("From: a@b.example\r\n\r\n")), None);
         assert_eq!(problem(&inspect("Subject: x\r\n\r\n")), Some(Problem::NoFrom));
-        assert_eq!(
-            problem(&inspect("From: a@b.c\r\nFrom: a@b.c\r\n\r\n")),
-            Some(Problem::SeveralFroms(2))
-        );
+        assert_eq!(problem(&inspect("From: a@b.c\r\nFrom: a@b.c\r\n\r\n")), Some(Problem::SeveralFroms(2)));
         let bad = problem(&inspect("From: nobody\r\n\r\n"));
         assert_eq!(bad, Some(Problem::BadFrom(AddressListError::NoDomain)));
     }

@@ -8,16 +8,12 @@ pub(crate) const WIDTH: usize = 78;
 
 /// RFC 5322 §3.3, in UTC.
 pub(crate) fn date(at: Timestamp) -> String {
-    at.to_zoned(TimeZone::UTC)
-        .strftime("%a, %d %b %Y %H:%M:%S +0000")
-        .to_string()
+    at.to_zoned(TimeZone::UTC).strftime("%a, %d %b %Y %H:%M:%S +0000").to_string()
 }
 
 /// A time as people write it.
 pub(crate) fn plain_date(at: Timestamp) -> String {
-    at.to_zoned(TimeZone::UTC)
-        .strftime("%-d %B %Y, %H:%M UTC")
-        .to_string()
+    at.to_zoned(TimeZone::UTC).strftime("%-d %B %Y, %H:%M UTC").to_string()
 }
 
 /// Which characters beyond ASCII may stand in a text.
@@ -112,17 +108,8 @@ mod tests {
     fn fields_are_folded_at_spaces_and_never_within_a_word() {
         let value = "word ".repeat(40) + &"x".repeat(200);
         let folded = field("Name", &value);
-        assert!(
-            folded
-                .lines()
-                .all(|line| line.len() <= WIDTH || line.trim() == "x".repeat(200))
-        );
-        assert!(
-            folded
-                .split("\r\n")
-                .skip(1)
-                .all(|line| line.is_empty() || line.starts_with(' '))
-        );
+        assert!(folded.lines().all(|line| line.len() <= WIDTH || line.trim() == "x".repeat(200)));
+        assert!(folded.split("\r\n").skip(1).all(|line| line.is_empty() || line.starts_with(' ')));
         assert_eq!(folded.replace("\r\n", ""), format!("Name: {value}"));
     }
 }

@@ -49,12 +49,7 @@ pub struct Transfer {
 
 /// The protocol's name in a `Received` field (RFC 3848; RFC 6531 §4.3 for the UTF8 ones).
 pub fn protocol(transfer: Transfer) -> &'static str {
-    let Transfer {
-        extended,
-        tls,
-        authenticated,
-        utf8,
-    } = transfer;
+    let Transfer { extended, tls, authenticated, utf8 } = transfer;
     match (utf8, tls, authenticated) {
         (true, false, false) => "UTF8SMTP",
         (true, true, false) => "UTF8SMTPS",
@@ -76,11 +71,7 @@ pub fn date(at: Timestamp) -> String {
 impl Received<'_> {
     /// The field, folded, with its last CRLF.
     pub fn render(&self) -> Vec<u8> {
-        let charset = if self.protocol.starts_with("UTF8") {
-            Charset::Utf8
-        } else {
-            Charset::Ascii
-        };
+        let charset = if self.protocol.starts_with("UTF8") { Charset::Utf8 } else { Charset::Ascii };
         let mut clauses = vec![
             format!("from {} ({})", hello(self.from_hello), self.tcp_info()),
             format!("by {} (Postern) with {}", host(self.by), self.protocol),
@@ -133,18 +124,10 @@ fn hello(name: &str) -> String {
 /// Letters, digits, dots, hyphens, underscores and colons; all else becomes `?`.
 fn host(name: &str) -> String {
     let harmless = |c: char| {
-        if c.is_ascii_alphanumeric() || ".-_:".contains(c) {
-            c
-        } else {
-            '?'
-        }
+        if c.is_ascii_alphanumeric() || ".-_:".contains(c) { c } else { '?' }
     };
     let host: String = name.chars().take(255).map(harmless).collect();
-    if host.is_empty() {
-        "unknown".to_owned()
-    } else {
-        host
-    }
+    if host.is_empty() { "unknown".to_owned() } else { host }
 }
 
 #[cfg(test)]
@@ -188,11 +171,7 @@ mod tests {
     #[test]
     fn a_confirmed_name_and_a_single_recipient_are_named() {
         let mailbox: Mailbox = "ann@example.net".parse().unwrap();
-        let field = Received {
-            client_name: Some("c.example.org"),
-            recipient: Some(&mailbox),
-            ..received()
-        };
+        let field = Received { client_name: Some("c.example.org"), recipient: Some(&mailbox), ..received() };
         let rendered = text(&field).replace("\r\n", "");
         assert!(rendered.contains("(c.example.org [192.0.2.7])"), "{rendered}");
         assert!(rendered.contains("id 4cX9 for <ann@example.net>; "), "{rendered}");
@@ -200,12 +179,7 @@ mod tests {
 
     #[test]
     fn ipv6_clients_are_written_as_literals_and_mapped_ones_as_ipv4() {
-        let field = |client: &str| {
-            text(&Received {
-                client: client.parse().unwrap(),
-                ..received()
-            })
-        };
+        let field = |client: &str| text(&Received { client: client.parse().unwrap(), ..received() });
         assert!(field("2001:db8::1").contains("([IPv6:2001:db8::1])"));
         assert!(field("::ffff:192.0.2.9").contains("([192.0.2.9])"));
     }
@@ -213,30 +187,15 @@ mod tests {
     #[test]
     fn an_address_beyond_ascii_is_left_out_unless_the_message_was_utf8smtp() {
         let mailbox: Mailbox = "änne@example.net".parse().unwrap();
-        let field = Received {
-            recipient: Some(&mailbox),
-            ..received()
-        };
+        let field = Received { recipient: Some(&mailbox), ..received() };
         assert!(!text(&field).contains(" for "));
-        assert!(
-            text(&Received {
-                protocol: "UTF8SMTPS",
-                ..field
-            })
-            .contains(" for <änne@example.net>")
-        );
+        assert!(text(&Received { protocol: "UTF8SMTPS", ..field }).contains(" for <änne@example.net>"));
     }
 
     #[test]
     fn the_protocol_names_are_those_of_rfc_3848() {
-        let name = |extended, tls, authenticated, utf8| {
-            protocol(Transfer {
-                extended,
-                tls,
-                authenticated,
-                utf8,
-            })
-        };
+        let name =
+            |extended, tls, authenticated, utf8| protocol(Transfer { extended, tls, authenticated, utf8 });
         assert_eq!(name(false, false, false, false), "SMTP");
         assert_eq!(name(true, false, false, false), "ESMTP");
         assert_eq!(name(true, true, false, false), "ESMTPS");

@@ -23,11 +23,7 @@ fn mailbox(text: &str) -> Mailbox {
 }
 
 fn refusal(code: u16, enhanced: Enhanced, text: &str) -> Trouble {
-    Trouble {
-        step: Step::Rcpt,
-        reason: Reason::Refused,
-        reply: Some(Reply::new(code, enhanced, text)),
-    }
+    Trouble { step: Step::Rcpt, reason: Reason::Refused, reply: Some(Reply::new(code, enhanced, text)) }
 }
 
 fn failed(address: &str, trouble: Trouble) -> Recipient {
@@ -46,10 +42,7 @@ fn failed(address: &str, trouble: Trouble) -> Recipient {
 }
 
 fn no_such_user() -> Recipient {
-    failed(
-        "bob@example.net",
-        refusal(550, Enhanced::new(5, 1, 1), "No such user here"),
-    )
+    failed("bob@example.net", refusal(550, Enhanced::new(5, 1, 1), "No such user here"))
 }
 
 struct Case {
@@ -62,13 +55,7 @@ struct Case {
 
 impl Case {
     fn new(kind: Kind, recipients: Vec<Recipient>) -> Self {
-        Self {
-            kind,
-            recipients,
-            original: HEADERS,
-            full: false,
-            utf8: false,
-        }
+        Self { kind, recipients, original: HEADERS, full: false, utf8: false }
     }
 
     fn compose(self) -> String {
@@ -102,22 +89,13 @@ struct Part {
 
 impl Part {
     fn new(text: &str) -> Self {
-        let (head, content) = text
-            .split_once("\r\n\r\n")
-            .expect("an empty line behind the header fields");
-        Self {
-            head: format!("{head}\r\n"),
-            content: content.to_owned(),
-        }
+        let (head, content) = text.split_once("\r\n\r\n").expect("an empty line behind the header fields");
+        Self { head: format!("{head}\r\n"), content: content.to_owned() }
     }
 
     fn field(&self, name: &str) -> Option<String> {
         let headers = Headers::parse(self.head.as_bytes()).expect("good header fields");
-        assert!(
-            headers.all(name).count() <= 1,
-            "{name} stands more than once:\n{}",
-            self.head
-        );
+        assert!(headers.all(name).count() <= 1, "{name} stands more than once:\n{}", self.head);
         headers.find(name).map(|field| field.text().trim().to_owned())
     }
 }
@@ -126,36 +104,20 @@ impl Part {
 fn take_apart(report: &str) -> (Part, [Part; 3]) {
     let whole = Part::new(report);
     let kind = whole.field("Content-Type").expect("a content type");
-    let boundary = kind
-        .split("boundary=\"")
-        .nth(1)
-        .and_then(|rest| rest.split('"').next())
-        .expect("a boundary");
+    let boundary =
+        kind.split("boundary=\"").nth(1).and_then(|rest| rest.split('"').next()).expect("a boundary");
     let delimiter = format!("\r\n--{boundary}");
-    let mut pieces = whole
-        .content
-        .split(delimiter.as_str())
-        .skip(1)
-        .collect::<Vec<_>>();
+    let mut pieces = whole.content.split(delimiter.as_str()).skip(1).collect::<Vec<_>>();
     assert_eq!(pieces.pop(), Some("--\r\n"), "the last delimiter ends the report");
-    let parts: Vec<Part> = pieces
-        .into_iter()
-        .map(|piece| Part::new(piece.strip_prefix("\r\n").expect("a line end")))
-        .collect();
-    let parts = parts
-        .try_into()
-        .unwrap_or_else(|parts: Vec<Part>| panic!("{} parts", parts.len()));
+    let parts: Vec<Part> =
+        pieces.into_iter().map(|piece| Part::new(piece.strip_prefix("\r\n").expect("a line end"))).collect();
+    let parts = parts.try_into().unwrap_or_else(|parts: Vec<Part>| panic!("{} parts", parts.len()));
     (whole, parts)
 }
 
 /// The groups of fields in the part for machines.
 fn groups(status: &Part) -> Vec<Part> {
-    status
-        .content
-        .trim_end()
-        .split("\r\n\r\n")
-        .map(|group| Part::new(&format!("{group}\r\n\r\n")))
-        .collect()
+    status.content.trim_end().split("\r\n\r\n").map(|group| Part::new(&format!("{group}\r\n\r\n"))).collect()
 }
 
 fn unfold(text: &str) -> String {
@@ -166,10 +128,7 @@ fn unfold(text: &str) -> String {
 fn the_head_says_from_whom_to_whom_about_what_and_that_a_machine_wrote_it() {
     let (whole, _) = take_apart(&Case::new(Kind::Failed, vec![no_such_user()]).compose());
     let field = |name: &str| whole.field(name).unwrap_or_default();
-    assert_eq!(
-        field("From"),
-        "Mail Delivery System <postmaster@mail.example.org>"
-    );
+    assert_eq!(field("From"), "Mail Delivery System <postmaster@mail.example.org>");
     assert_eq!(field("To"), "<ann@example.org>");
     assert_eq!(field("Subject"), "Not delivered: your message to bob@example.net");
     assert_eq!(field("Date"), "Fri, 20 Nov 2026 19:30:00 +0000");
@@ -195,33 +154,19 @@ fn the_words_say_what_happened_to_whom_why_what_to_do_and_what_the_server_said()
     ]
     .iter()
     .map(|sentence| {
-        text.find(sentence)
-            .unwrap_or_else(|| panic!("{sentence:?} is missing:\n{}", words.content))
+        text.find(sentence).unwrap_or_else(|| panic!("{sentence:?} is missing:\n{}", words.content))
     })
     .collect();
     assert!(places.is_sorted(), "{places:?}\n{}", words.content);
-    assert!(
-        words.content.lines().all(|line| line.len() <= 78),
-        "{}",
-        words.content
-    );
+    assert!(words.content.lines().all(|line| line.len() <= 78), "{}", words.content);
 }
 
 #[test]
 fn the_part_for_machines_holds_the_fields_of_rfc_3464() {
-    let original = OriginalRecipient {
-        address_type: "rfc822".into(),
-        address: "robert@example.com".into(),
-    };
-    let recipient = Recipient {
-        original: Some(original),
-        ..no_such_user()
-    };
+    let original = OriginalRecipient { address_type: "rfc822".into(), address: "robert@example.com".into() };
+    let recipient = Recipient { original: Some(original), ..no_such_user() };
     let (_, [_, status, _]) = take_apart(&Case::new(Kind::Failed, vec![recipient]).compose());
-    assert_eq!(
-        status.field("Content-Type").as_deref(),
-        Some("message/delivery-status")
-    );
+    assert_eq!(status.field("Content-Type").as_deref(), Some("message/delivery-status"));
     assert_eq!(
         status.content,
         "Original-Envelope-Id: QQ314159\r\n\
@@ -243,22 +188,12 @@ fn every_recipient_has_a_group_of_its_own() {
     let too_large = Trouble::new(Step::Mail, Reason::TooLarge(10_485_760));
     let recipients = vec![no_such_user(), failed("carl@example.net", too_large)];
     let (whole, [words, status, _]) = take_apart(&Case::new(Kind::Failed, recipients).compose());
-    assert_eq!(
-        whole.field("Subject").as_deref(),
-        Some("Not delivered: your message to 2 recipients")
-    );
+    assert_eq!(whole.field("Subject").as_deref(), Some("Not delivered: your message to 2 recipients"));
     let groups = groups(&status);
     assert_eq!(groups.len(), 3);
-    assert_eq!(
-        groups[2].field("Final-Recipient").as_deref(),
-        Some("rfc822; carl@example.net")
-    );
+    assert_eq!(groups[2].field("Final-Recipient").as_deref(), Some("rfc822; carl@example.net"));
     assert_eq!(groups[2].field("Status").as_deref(), Some("5.3.4"));
-    assert!(
-        unfold(&words.content).contains("takes up to 10 MiB"),
-        "{}",
-        words.content
-    );
+    assert!(unfold(&words.content).contains("takes up to 10 MiB"), "{}", words.content);
 }
 
 #[test]
@@ -271,46 +206,28 @@ fn a_delay_says_that_nothing_need_be_done_and_when_we_give_up() {
         ..failed("bob@example.net", trouble)
     };
     let (whole, [words, status, _]) = take_apart(&Case::new(Kind::Delayed, vec![recipient]).compose());
-    assert_eq!(
-        whole.field("Subject").as_deref(),
-        Some("Delayed: your message to bob@example.net")
-    );
+    assert_eq!(whole.field("Subject").as_deref(), Some("Delayed: your message to bob@example.net"));
     let text = unfold(&words.content);
     assert!(text.contains("you need do nothing now"), "{text}");
-    assert!(
-        text.contains("We keep trying until 25 November 2026, 15:30 UTC."),
-        "{text}"
-    );
+    assert!(text.contains("We keep trying until 25 November 2026, 15:30 UTC."), "{text}");
     let group = &groups(&status)[1];
     assert_eq!(group.field("Action").as_deref(), Some("delayed"));
     assert_eq!(group.field("Status").as_deref(), Some("4.4.1"));
-    assert_eq!(
-        group.field("Will-Retry-Until").as_deref(),
-        Some("Wed, 25 Nov 2026 15:30:00 +0000")
-    );
+    assert_eq!(group.field("Will-Retry-Until").as_deref(), Some("Wed, 25 Nov 2026 15:30:00 +0000"));
 }
 
 #[test]
 fn an_expired_message_names_what_was_in_the_way() {
     let full = refusal(452, Enhanced::new(4, 2, 2), "Mailbox full");
     let expired = Trouble::new(Step::Rcpt, Reason::Expired);
-    let recipient = Recipient {
-        last_trouble: Some(full),
-        ..failed("bob@example.net", expired)
-    };
+    let recipient = Recipient { last_trouble: Some(full), ..failed("bob@example.net", expired) };
     let (_, [words, status, _]) = take_apart(&Case::new(Kind::Failed, vec![recipient]).compose());
     let text = unfold(&words.content);
-    assert!(
-        text.contains("At the last attempt: The recipient's mailbox is full."),
-        "{text}"
-    );
+    assert!(text.contains("At the last attempt: The recipient's mailbox is full."), "{text}");
     assert!(text.contains("452 4.2.2 Mailbox full"), "{text}");
     let group = &groups(&status)[1];
     assert_eq!(group.field("Status").as_deref(), Some("5.4.7"));
-    assert_eq!(
-        group.field("Diagnostic-Code").as_deref(),
-        Some("smtp; 452 4.2.2 Mailbox full")
-    );
+    assert_eq!(group.field("Diagnostic-Code").as_deref(), Some("smtp; 452 4.2.2 Mailbox full"));
 }
 
 #[test]
@@ -323,10 +240,7 @@ fn a_confirmation_has_no_troubles() {
         ..no_such_user()
     };
     let (whole, [words, status, _]) = take_apart(&Case::new(Kind::Delivered, vec![recipient]).compose());
-    assert_eq!(
-        whole.field("Subject").as_deref(),
-        Some("Delivered: your message to bob@example.net")
-    );
+    assert_eq!(whole.field("Subject").as_deref(), Some("Delivered: your message to bob@example.net"));
     assert!(!words.content.contains("reply"), "{}", words.content);
     assert_eq!(groups(&status)[1].field("Action").as_deref(), Some("delivered"));
 }
@@ -334,11 +248,7 @@ fn a_confirmation_has_no_troubles() {
 #[test]
 fn the_original_comes_back_as_it_was() {
     let original = b"Subject: x\r\n\r\n.\r\nbody\r\n";
-    let whole = Case {
-        original,
-        full: true,
-        ..Case::new(Kind::Failed, vec![no_such_user()])
-    };
+    let whole = Case { original, full: true, ..Case::new(Kind::Failed, vec![no_such_user()]) };
     let (_, [.., last]) = take_apart(&whole.compose());
     assert_eq!(last.field("Content-Type").as_deref(), Some("message/rfc822"));
     assert_eq!(last.content.as_bytes(), original);
@@ -350,18 +260,9 @@ fn the_original_comes_back_as_it_was() {
 #[test]
 fn eight_bit_content_is_declared_and_ascii_content_is_not() {
     let original = "Subject: x\r\n\r\nä\r\n".as_bytes();
-    let case = Case {
-        original,
-        full: true,
-        ..Case::new(Kind::Failed, vec![no_such_user()])
-    };
+    let case = Case { original, full: true, ..Case::new(Kind::Failed, vec![no_such_user()]) };
     let (whole, [words, status, last]) = take_apart(&case.compose());
-    for (part, encoding) in [
-        (whole, Some("8bit")),
-        (words, None),
-        (status, None),
-        (last, Some("8bit")),
-    ] {
+    for (part, encoding) in [(whole, Some("8bit")), (words, None), (status, None), (last, Some("8bit"))] {
         assert_eq!(part.field("Content-Transfer-Encoding").as_deref(), encoding);
     }
 }
@@ -370,25 +271,12 @@ fn eight_bit_content_is_declared_and_ascii_content_is_not() {
 fn internationalised_mail_gets_the_kinds_of_rfc_6533() {
     let recipient = failed("bøb@example.net", refusal(550, Enhanced::new(5, 1, 1), "no"));
     let original = "Subject: ä\r\n".as_bytes();
-    let case = Case {
-        original,
-        utf8: true,
-        ..Case::new(Kind::Failed, vec![recipient])
-    };
+    let case = Case { original, utf8: true, ..Case::new(Kind::Failed, vec![recipient]) };
     let (_, [words, status, last]) = take_apart(&case.compose());
     assert!(words.content.contains("<bøb@example.net>"));
-    assert_eq!(
-        status.field("Content-Type").as_deref(),
-        Some("message/global-delivery-status")
-    );
-    assert_eq!(
-        groups(&status)[1].field("Final-Recipient").as_deref(),
-        Some("utf-8; bøb@example.net")
-    );
-    assert_eq!(
-        last.field("Content-Type").as_deref(),
-        Some("message/global-headers")
-    );
+    assert_eq!(status.field("Content-Type").as_deref(), Some("message/global-delivery-status"));
+    assert_eq!(groups(&status)[1].field("Final-Recipient").as_deref(), Some("utf-8; bøb@example.net"));
+    assert_eq!(last.field("Content-Type").as_deref(), Some("message/global-headers"));
 }
 
 #[test]
@@ -397,20 +285,13 @@ fn an_address_beyond_ascii_is_spelled_out_where_the_report_must_stay_ascii() {
     let report = Case::new(Kind::Failed, vec![recipient]).compose();
     assert!(report.is_ascii());
     let (_, [_, status, _]) = take_apart(&report);
-    assert_eq!(
-        groups(&status)[1].field("Final-Recipient").as_deref(),
-        Some("utf-8; b\\x{F8}b@example.net")
-    );
+    assert_eq!(groups(&status)[1].field("Final-Recipient").as_deref(), Some("utf-8; b\\x{F8}b@example.net"));
 }
 
 #[test]
 fn an_original_that_holds_our_boundary_does_not_end_the_part() {
     let original = b"Subject: x\r\n\r\n--=_4cY1.0\r\n\r\n--=_4cY1.0--\r\n--=_4cY1.1\r\n";
-    let case = Case {
-        original,
-        full: true,
-        ..Case::new(Kind::Failed, vec![no_such_user()])
-    };
+    let case = Case { original, full: true, ..Case::new(Kind::Failed, vec![no_such_user()]) };
     let (_, [.., last]) = take_apart(&case.compose());
     assert_eq!(last.content.as_bytes(), original);
 }
@@ -468,10 +349,7 @@ fn every_reason_is_explained() {
         let (_, [words, status, _]) = take_apart(&Case::new(Kind::Failed, vec![recipient]).compose());
         let text = unfold(&words.content);
         let explained = text.split("In detail:").next().unwrap_or_default();
-        assert!(
-            !explained.contains(&operators),
-            "only the operator's words: {operators}"
-        );
+        assert!(!explained.contains(&operators), "only the operator's words: {operators}");
         for part in [words, status] {
             assert!(!part.content.contains("\nBcc"), "{}", part.content);
         }
@@ -487,10 +365,7 @@ fn experts_find_the_detail_but_nothing_of_the_inside_of_this_machine() {
     let [words, status, _] = report(Reason::TlsFailed("certificate expired".into()));
     assert!(unfold(&words.content).contains("In detail: the TLS handshake failed: certificate expired"));
     let diagnostic = groups(&status)[1].field("Diagnostic-Code");
-    assert_eq!(
-        diagnostic.as_deref(),
-        Some("X-Postern; the TLS handshake failed: certificate expired")
-    );
+    assert_eq!(diagnostic.as_deref(), Some("X-Postern; the TLS handshake failed: certificate expired"));
     let [words, status, _] = report(Reason::Local("/srv/mail/bob: permission denied".into()));
     assert!(!words.content.contains("/srv") && !status.content.contains("/srv"));
 }
@@ -506,35 +381,18 @@ fn python_reads_the_report_as_three_parts() {
                    print(m.get_payload(2).get_payload(0)['Subject'])\n\
                    print([p.defects for p in m.walk() if p.defects])\n";
     let original = b"Subject: Hello\r\n\r\nbody\r\n";
-    let report = Case {
-        original,
-        full: true,
-        ..Case::new(Kind::Failed, vec![no_such_user()])
-    }
-    .compose();
+    let report = Case { original, full: true, ..Case::new(Kind::Failed, vec![no_such_user()]) }.compose();
     let mut python = Command::new("python3")
         .args(["-c", program])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
         .expect("this test needs python3: apt-get install python3");
-    python
-        .stdin
-        .take()
-        .expect("a pipe")
-        .write_all(report.as_bytes())
-        .expect("python reads");
+    python.stdin.take().expect("a pipe").write_all(report.as_bytes()).expect("python reads");
     let output = python.wait_with_output().expect("python ends");
     assert_eq!(
-        String::from_utf8_lossy(&output.stdout)
-            .lines()
-            .collect::<Vec<_>>(),
-        [
-            "multipart/report delivery-status 3",
-            "message/delivery-status failed 5.1.1",
-            "Hello",
-            "[]"
-        ]
+        String::from_utf8_lossy(&output.stdout).lines().collect::<Vec<_>>(),
+        ["multipart/report delivery-status 3", "message/delivery-status failed 5.1.1", "Hello", "[]"]
     );
 }
 

@@ -248,18 +248,17 @@ impl FromStr for Zone {
 
 impl Zone {
     fn with_line(self, line: &str) -> Result<Self, &'static str> {
-        let mut words = line.splitn(3, char::is_whitespace);
-        let (name, kind) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
-        let value = words.next().unwrap_or_default().trim();
+        let (name, rest) = first_word(line);
+        let (kind, value) = first_word(rest);
         let address = || value.parse::<IpAddr>().map_err(|_| "not an address");
         Ok(match (name, kind) {
             ("TTL", seconds) => self.ttl(seconds.parse().map_err(|_| "not a number of seconds")?),
             (_, "MX") => {
-                let (preference, exchange) = value.split_once(' ').ok_or("no preference and exchange")?;
+                let (preference, exchange) = first_word(value);
                 self.mx(
                     name,
                     preference.parse().map_err(|_| "not a preference")?,
-                    exchange.trim(),
+                    exchange,
                 )
             }
             (_, "A" | "AAAA") => self.address(name, address()?),
@@ -430,6 +429,12 @@ impl Script {
     fn lock(&self) -> MutexGuard<'_, Scripted> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// A line's first word, and what follows it.
+fn first_word(line: &str) -> (&str, &str) {
+    line.split_once(char::is_whitespace)
+        .map_or((line, ""), |(word, rest)| (word, rest.trim()))
 }
 
 /// Lower case, without the last dot; the root stays `.`.

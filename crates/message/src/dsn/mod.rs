@@ -110,22 +110,14 @@ impl Report<'_> {
         let status = self.delivery_status();
         let original = clean_lines(self.original.octets());
         let boundary = boundary(unique, &[words.as_bytes(), status.as_bytes(), &original]);
-        let mut report = self.head(
-            now,
-            unique,
-            &boundary,
-            words.is_ascii() && status.is_ascii() && original.is_ascii(),
-        );
+        let mut report =
+            self.head(now, unique, &boundary, words.is_ascii() && status.is_ascii() && original.is_ascii());
         let mut part = |kind: &str, description: &str, octets: &[u8]| {
             report.extend_from_slice(part_head(&boundary, kind, description, octets.is_ascii()).as_bytes());
             report.extend_from_slice(octets);
         };
         let charset = if words.is_ascii() { "us-ascii" } else { "utf-8" };
-        part(
-            &format!("text/plain; charset={charset}"),
-            "Notification",
-            words.as_bytes(),
-        );
+        part(&format!("text/plain; charset={charset}"), "Notification", words.as_bytes());
         part(status_type(&status), "Delivery report", status.as_bytes());
         part(self.original_type(&original), "Original message", &original);
         report.extend_from_slice(format!("\r\n--{boundary}--\r\n").as_bytes());
@@ -167,15 +159,9 @@ impl Report<'_> {
     fn delivery_status(&self) -> String {
         let mut status = String::new();
         if let Some(envid) = self.envid {
-            status.push_str(&text::field(
-                "Original-Envelope-Id",
-                &text::clean(envid, Charset::Ascii, 100),
-            ));
+            status.push_str(&text::field("Original-Envelope-Id", &text::clean(envid, Charset::Ascii, 100)));
         }
-        status.push_str(&text::field(
-            "Reporting-MTA",
-            &format!("dns; {}", clean_host(self.reporting_mta)),
-        ));
+        status.push_str(&text::field("Reporting-MTA", &format!("dns; {}", clean_host(self.reporting_mta))));
         status.push_str(&text::field("Arrival-Date", &text::date(self.arrival)));
         for recipient in &self.recipients {
             status.push_str("\r\n");
@@ -204,10 +190,7 @@ impl Recipient {
         if let Some(original) = &self.original {
             add("Original-Recipient", original_address(original, charset));
         }
-        add(
-            "Final-Recipient",
-            typed_address("rfc822", &self.address.to_string(), charset),
-        );
+        add("Final-Recipient", typed_address("rfc822", &self.address.to_string(), charset));
         add("Action", self.action.action().to_owned());
         add("Status", self.status.to_string());
         if let Some(host) = &self.remote_mta {
@@ -232,12 +215,7 @@ impl Recipient {
     /// What the next hop said last.
     fn last_reply(&self) -> Option<&Reply> {
         let troubles = [&self.trouble, &self.last_trouble];
-        let theirs = || {
-            troubles
-                .into_iter()
-                .flatten()
-                .find_map(|trouble| trouble.reply.as_ref())
-        };
+        let theirs = || troubles.into_iter().flatten().find_map(|trouble| trouble.reply.as_ref());
         self.diagnostic.as_ref().or_else(theirs)
     }
 }
@@ -276,24 +254,13 @@ fn part_head(boundary: &str, kind: &str, description: &str, seven_bit: bool) -> 
 
 /// RFC 6533 §4: addresses beyond ASCII need the `global` kind.
 fn status_type(status: &str) -> &'static str {
-    if status.is_ascii() {
-        "message/delivery-status"
-    } else {
-        "message/global-delivery-status"
-    }
+    if status.is_ascii() { "message/delivery-status" } else { "message/global-delivery-status" }
 }
 
 fn original_address(original: &OriginalRecipient, charset: Charset) -> String {
-    let harmless: String = original
-        .address_type
-        .chars()
-        .filter(|c| c.is_ascii_alphanumeric() || *c == '-')
-        .collect();
-    let address_type = if harmless.is_empty() {
-        "rfc822".to_owned()
-    } else {
-        harmless
-    };
+    let harmless: String =
+        original.address_type.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').collect();
+    let address_type = if harmless.is_empty() { "rfc822".to_owned() } else { harmless };
     typed_address(&address_type, &original.address, charset)
 }
 
@@ -349,20 +316,10 @@ fn clean_lines(octets: &[u8]) -> Vec<u8> {
 
 /// A boundary that none of the parts holds (RFC 2046 §5.1.1). `=_` never occurs in quoted-printable or base64.
 fn boundary(unique: &str, parts: &[&[u8]]) -> String {
-    let unique: String = unique
-        .chars()
-        .filter(char::is_ascii_alphanumeric)
-        .take(40)
-        .collect();
+    let unique: String = unique.chars().filter(char::is_ascii_alphanumeric).take(40).collect();
     // Each candidate that a part holds takes some of its octets, so one of these is free.
     let enough = parts.iter().map(|part| part.len()).sum::<usize>();
-    let is_free = |candidate: &String| {
-        parts
-            .iter()
-            .all(|part| memmem::find(part, candidate.as_bytes()).is_none())
-    };
-    (0..=enough)
-        .map(|attempt| format!("=_{unique}.{attempt}"))
-        .find(is_free)
-        .unwrap_or_default()
+    let is_free =
+        |candidate: &String| parts.iter().all(|part| memmem::find(part, candidate.as_bytes()).is_none());
+    (0..=enough).map(|attempt| format!("=_{unique}.{attempt}")).find(is_free).unwrap_or_default()
 }

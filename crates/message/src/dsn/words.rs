@@ -3,6 +3,8 @@
 //! The reasons are rows of two tables, one by our own [`Reason`], one by enhanced code (RFC 3463 §3 and the IANA
 //! registry) where the other server refused. Nothing is guessed from a reply's text; that is quoted as it is.
 
+use std::ops::RangeInclusive;
+
 use postern_smtp::outcome::{Reason, Trouble};
 use postern_smtp::reply::Enhanced;
 
@@ -31,10 +33,7 @@ pub(super) fn subject(report: &Report<'_>) -> String {
 pub(super) fn for_people(report: &Report<'_>, charset: Charset) -> String {
     let mut text = text::paragraph(
         "",
-        &format!(
-            "This is the mail server {}.",
-            text::clean(report.reporting_mta, Charset::Ascii, 255)
-        ),
+        &format!("This is the mail server {}.", text::clean(report.reporting_mta, Charset::Ascii, 255)),
     );
     text.push_str("\r\n");
     text.push_str(&text::paragraph("", &opening(report)));
@@ -46,10 +45,7 @@ pub(super) fn for_people(report: &Report<'_>, charset: Charset) -> String {
     text.push_str(&text::paragraph("", closing(report)));
     text.push_str("\r\n");
     let id = text::clean(report.queue_id, Charset::Ascii, 100);
-    text.push_str(&text::paragraph(
-        "",
-        &format!("For your postmaster: queue id {id}."),
-    ));
+    text.push_str(&text::paragraph("", &format!("For your postmaster: queue id {id}.")));
     text
 }
 
@@ -59,11 +55,7 @@ fn is_short_ascii(address: &str) -> bool {
 
 fn opening(report: &Report<'_>) -> String {
     let arrival = text::plain_date(report.arrival);
-    let whom = if report.recipients.len() == 1 {
-        "this address"
-    } else {
-        "these addresses"
-    };
+    let whom = if report.recipients.len() == 1 { "this address" } else { "these addresses" };
     match report.kind {
         Kind::Failed => format!(
             "Your message of {arrival} could not be delivered to {whom}. No further attempt will be made."
@@ -100,10 +92,8 @@ fn closing(report: &Report<'_>) -> &'static str {
 
 /// What became of one recipient: the address, why, what to do, and the other server's words.
 fn about(recipient: &Recipient, charset: Charset) -> String {
-    let mut text = text::paragraph(
-        "  ",
-        &format!("<{}>", text::clean(&recipient.address.to_string(), charset, 500)),
-    );
+    let mut text =
+        text::paragraph("  ", &format!("<{}>", text::clean(&recipient.address.to_string(), charset, 500)));
     if let Some(trouble) = &recipient.trouble {
         let explanation = explain(trouble, recipient.last_trouble.as_ref());
         text.push_str(&text::paragraph("    ", &explanation.why));
@@ -125,15 +115,9 @@ fn quotation(recipient: &Recipient, charset: Charset) -> String {
         _ if recipient.trouble.is_none() => return String::new(),
         (Some(reply), Some(host)) => {
             let host = text::clean(host, Charset::Ascii, 255);
-            (
-                format!("The last reply of the server {host} was:"),
-                reply.one_line(),
-            )
+            (format!("The last reply of the server {host} was:"), reply.one_line())
         }
-        (Some(reply), None) => (
-            "The last reply of the other server was:".to_owned(),
-            reply.one_line(),
-        ),
+        (Some(reply), None) => ("The last reply of the other server was:".to_owned(), reply.one_line()),
         (None, _) => match detail(recipient) {
             Some(detail) => ("In detail:".to_owned(), detail),
             None => return String::new(),
@@ -156,11 +140,7 @@ pub(super) fn detail(recipient: &Recipient) -> Option<String> {
                 | Reason::SecurityUnmet(_)
         )
     };
-    troubles
-        .into_iter()
-        .flatten()
-        .find(says_more)
-        .map(|trouble| trouble.reason.to_string())
+    troubles.into_iter().flatten().find(says_more).map(|trouble| trouble.reason.to_string())
 }
 
 /// One sentence on what went wrong, and one on what the sender can do.
@@ -171,10 +151,7 @@ struct Explanation {
 
 impl Explanation {
     fn new(why: impl Into<String>, remedy: &'static str) -> Self {
-        Self {
-            why: why.into(),
-            remedy,
-        }
+        Self { why: why.into(), remedy }
     }
 }
 
@@ -182,7 +159,7 @@ const CHECK_ADDRESS: &str =
     "Check the address, above all what stands behind the @, for typing mistakes, and send again.";
 const TRY_LATER: &str = "Send again later; if it fails again, tell the recipient in another way.";
 const THEIR_POSTMASTER: &str =
-    "Tell the recipient in another way; their postmaster can find out more with the reply below.";
+    "Tell the recipient in another way; their postmaster can find out more with this report.";
 const OUR_POSTMASTER: &str = "Please show this report to your own postmaster.";
 const MAKE_SMALLER: &str = "Make it smaller, or put large attachments where the recipient can fetch them.";
 
@@ -209,14 +186,12 @@ fn expired(before: Option<&Trouble>) -> Explanation {
 fn of_ours(reason: &Reason) -> Explanation {
     match reason {
         Reason::NullMx => Explanation::new("The domain takes no mail at all, and says so.", CHECK_ADDRESS),
-        Reason::NoSuchDomain => Explanation::new(
-            "There is no such domain, or it has no mail server.",
-            CHECK_ADDRESS,
-        ),
-        Reason::LookupFailed(_) => Explanation::new(
-            "It could not be found out which server takes the domain's mail.",
-            TRY_LATER,
-        ),
+        Reason::NoSuchDomain => {
+            Explanation::new("There is no such domain, or it has no mail server.", CHECK_ADDRESS)
+        }
+        Reason::LookupFailed(_) => {
+            Explanation::new("It could not be found out which server takes the domain's mail.", TRY_LATER)
+        }
         Reason::NoRoute => Explanation::new("This server is not set up to send mail there.", OUR_POSTMASTER),
         Reason::OwnHost(_) => Explanation::new(
             "The domain's mail is directed to this very server, which is not set up to take it.",
@@ -226,10 +201,9 @@ fn of_ours(reason: &Reason) -> Explanation {
             "The message was going in circles between servers, probably because forwarding addresses point at each other.",
             THEIR_POSTMASTER,
         ),
-        Reason::ConnectFailed(_) | Reason::TimedOut | Reason::ConnectionLost => Explanation::new(
-            "The recipient's mail server could not be reached or did not answer.",
-            TRY_LATER,
-        ),
+        Reason::ConnectFailed(_) | Reason::TimedOut | Reason::ConnectionLost => {
+            Explanation::new("The recipient's mail server could not be reached or did not answer.", TRY_LATER)
+        }
         Reason::Protocol(_) => Explanation::new(
             "The recipient's mail server answered in a way that makes no sense.",
             THEIR_POSTMASTER,
@@ -251,17 +225,13 @@ fn of_ours(reason: &Reason) -> Explanation {
             "Use an address of yours and of the recipient that has only plain Latin letters.",
         ),
         Reason::TooLarge(limit) => Explanation::new(
-            format!(
-                "The message is too large: the recipient's server takes up to {}.",
-                size(*limit)
-            ),
+            format!("The message is too large: the recipient's server takes up to {}.", size(*limit)),
             MAKE_SMALLER,
         ),
         Reason::Local(_) => Explanation::new("The recipient's mailbox could not be written.", OUR_POSTMASTER),
-        Reason::Withdrawn => Explanation::new(
-            "An administrator of this server ended the delivery.",
-            OUR_POSTMASTER,
-        ),
+        Reason::Withdrawn => {
+            Explanation::new("An administrator of this server ended the delivery.", OUR_POSTMASTER)
+        }
         // Explained by the callers; said here in case a later reason has no row of its own yet.
         other => Explanation::new(format!("{other}."), THEIR_POSTMASTER),
     }
@@ -275,104 +245,114 @@ fn size(octets: u64) -> String {
     }
 }
 
-/// What the other server's enhanced code means (RFC 3463 §3, RFC 7372, RFC 7505, RFC 6531).
+/// What the other server's enhanced code means (RFC 3463 §3, RFC 7372, RFC 7505, RFC 6531): subject, details, why and
+/// remedy. The first row that fits counts.
+const REFUSALS: &[(u16, RangeInclusive<u16>, &str, &str)] = &[
+    (1, 1..=1, "There is no mailbox with this address.", CHECK_ADDRESS),
+    (1, 2..=2, "The domain behind the @ does not exist, or takes no mail.", CHECK_ADDRESS),
+    (1, 3..=3, "The address is not written correctly.", CHECK_ADDRESS),
+    (1, 4..=4, "The address means more than one mailbox.", CHECK_ADDRESS),
+    (1, 6..=6, "The recipient has moved and left no new address.", "Ask the recipient for the new address."),
+    (1, 7..=8, "The recipient's server does not accept your own address as a sender.", OUR_POSTMASTER),
+    (1, 10..=10, "The domain takes no mail at all, and says so.", CHECK_ADDRESS),
+    (1, 0..=999, "The recipient's server does not accept the address.", CHECK_ADDRESS),
+    (2, 1..=1, "The mailbox is closed and takes no mail.", "Reach the recipient in another way."),
+    (2, 2..=2, "The recipient's mailbox is full.", TRY_LATER),
+    (2, 3..=3, "The message is larger than the mailbox takes.", MAKE_SMALLER),
+    (2, 4..=4, "The mailing list could not be expanded.", THEIR_POSTMASTER),
+    (2, 0..=999, "The recipient's mailbox cannot take it.", TRY_LATER),
+    (3, 4..=4, "The message is too large for the recipient's server.", MAKE_SMALLER),
+    (3, 1..=1, "The recipient's server has no room left.", TRY_LATER),
+    (3, 0..=999, "The recipient's server cannot take mail at the moment.", TRY_LATER),
+    (4, 6..=6, "The message was going in circles between servers.", THEIR_POSTMASTER),
+    (4, 7..=7, "The message was too old when it came to the recipient's server.", TRY_LATER),
+    (4, 0..=999, "Something on the way to the recipient's server does not work.", TRY_LATER),
+    (
+        5,
+        3..=3,
+        "It had too many recipients for the other server.",
+        "Send it again to fewer people at a time.",
+    ),
+    (5, 0..=999, "The two mail servers did not understand each other.", OUR_POSTMASTER),
+    (
+        6,
+        7..=10,
+        "An address or header has letters beyond ASCII, and the recipient's server cannot take such mail.",
+        "Use an address of yours and of the recipient that has only plain Latin letters.",
+    ),
+    (
+        6,
+        0..=999,
+        "The recipient's server cannot take what the message contains.",
+        "Send it again as plain text.",
+    ),
+    (7, 8..=9, "The other server demands that this server signs in.", OUR_POSTMASTER),
+    (
+        7,
+        10..=11,
+        "The other server takes mail only over an encrypted connection of its kind.",
+        OUR_POSTMASTER,
+    ),
+    (
+        7,
+        20..=27,
+        "The recipient's server could not assure itself that the message really comes from your domain.",
+        OUR_POSTMASTER,
+    ),
+    (
+        7,
+        1..=2,
+        "The recipient's server refuses it by its own rules: it may take the message for spam, or not take mail from you.",
+        "Reach the recipient in another way; with the reply below, your postmaster can find out what to change.",
+    ),
+    (
+        7,
+        0..=999,
+        "The recipient's server refuses it for reasons of security or of its own rules; it may take the message for spam.",
+        "Reach the recipient in another way; with the reply below, your postmaster can find out what to change.",
+    ),
+];
+
 fn refused(code: Option<Enhanced>) -> Explanation {
-    let Some(code) = code else {
-        return Explanation::new(
-            "The recipient's mail server did not take it; its own words are below.",
-            THEIR_POSTMASTER,
-        );
+    let fits = |code: Enhanced| {
+        REFUSALS
+            .iter()
+            .find(|(subject, details, ..)| *subject == code.subject && details.contains(&code.detail))
     };
-    let (why, remedy) = match (code.subject, code.detail) {
-        (1, 1) => ("There is no mailbox with this address.", CHECK_ADDRESS),
-        (1, 2) => (
-            "The domain behind the @ does not exist, or takes no mail.",
-            CHECK_ADDRESS,
-        ),
-        (1, 3) => ("The address is not written correctly.", CHECK_ADDRESS),
-        (1, 4) => ("The address means more than one mailbox.", CHECK_ADDRESS),
-        (1, 6) => (
-            "The recipient has moved and left no new address.",
-            "Ask the recipient for the new address.",
-        ),
-        (1, 7 | 8) => (
-            "The recipient's server does not accept your own address as a sender.",
-            OUR_POSTMASTER,
-        ),
-        (1, 10) => ("The domain takes no mail at all, and says so.", CHECK_ADDRESS),
-        (1, _) => (
-            "The recipient's server does not accept the address.",
-            CHECK_ADDRESS,
-        ),
-        (2, 1) => (
-            "The mailbox is closed and takes no mail.",
-            "Reach the recipient in another way.",
-        ),
-        (2, 2) => ("The recipient's mailbox is full.", TRY_LATER),
-        (2, 3) => ("The message is larger than the mailbox takes.", MAKE_SMALLER),
-        (2, 4) => ("The mailing list could not be expanded.", THEIR_POSTMASTER),
-        (2, _) => ("The recipient's mailbox cannot take it.", TRY_LATER),
-        (3, 4) => (
-            "The message is too large for the recipient's server.",
-            MAKE_SMALLER,
-        ),
-        (3, 1) => ("The recipient's server has no room left.", TRY_LATER),
-        (3, _) => (
-            "The recipient's server cannot take mail at the moment.",
-            TRY_LATER,
-        ),
-        (4, 6) => (
-            "The message was going in circles between servers.",
-            THEIR_POSTMASTER,
-        ),
-        (4, 7) => (
-            "The message was too old when it came to the recipient's server.",
-            TRY_LATER,
-        ),
-        (4, _) => (
-            "Something on the way to the recipient's server does not work.",
-            TRY_LATER,
-        ),
-        (5, 3) => (
-            "It had too many recipients for the other server.",
-            "Send it again to fewer people at a time.",
-        ),
-        (5, _) => (
-            "The two mail servers did not understand each other.",
-            OUR_POSTMASTER,
-        ),
-        (6, 7..=10) => (
-            "An address or header has letters beyond ASCII, and the recipient's server cannot take such mail.",
-            "Use an address of yours and of the recipient that has only plain Latin letters.",
-        ),
-        (6, _) => (
-            "The recipient's server cannot take what the message contains.",
-            "Send it again as plain text.",
-        ),
-        (7, 8 | 9) => (
-            "The other server demands that this server signs in.",
-            OUR_POSTMASTER,
-        ),
-        (7, 10 | 11) => (
-            "The other server takes mail only over an encrypted connection of its kind.",
-            OUR_POSTMASTER,
-        ),
-        (7, 20..=27) => (
-            "The recipient's server could not assure itself that the message really comes from your domain.",
-            OUR_POSTMASTER,
-        ),
-        (7, 1 | 2) => (
-            "The recipient's server refuses it by its own rules: it may take the message for spam, or not take mail from you.",
-            "Reach the recipient in another way; with the reply below, your postmaster can find out what to change.",
-        ),
-        (7, _) => (
-            "The recipient's server refuses it for reasons of security or of its own rules; it may take the message for spam.",
-            "Reach the recipient in another way; with the reply below, your postmaster can find out what to change.",
-        ),
-        _ => (
+    match code.and_then(fits) {
+        Some(&(_, _, why, remedy)) => Explanation::new(why, remedy),
+        None => Explanation::new(
             "The recipient's mail server did not take it; its own words are below.",
             THEIR_POSTMASTER,
         ),
-    };
-    Explanation::new(why, remedy)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_row_is_hidden_by_an_earlier_one() {
+        for (index, (subject, details, why, _)) in REFUSALS.iter().enumerate() {
+            let code = Enhanced::new(5, *subject, *details.end());
+            let earlier = &REFUSALS[..index];
+            let hidden =
+                earlier.iter().any(|(other, range, ..)| other == subject && range.contains(&code.detail));
+            assert!(!hidden, "{code}: {why}");
+            assert_eq!(refused(Some(code)).why, *why);
+        }
+    }
+
+    #[test]
+    fn a_refusal_without_a_known_code_points_to_the_servers_own_words() {
+        for code in [None, Some(Enhanced::new(5, 0, 0)), Some(Enhanced::new(5, 99, 1))] {
+            assert!(refused(code).why.contains("its own words are below"));
+        }
+    }
+
+    #[test]
+    fn sizes_are_written_for_people() {
+        assert_eq!([size(1_000), size(10 * 1_024), size(25 << 20)], ["1000 bytes", "10 KiB", "25 MiB"]);
+    }
 }
