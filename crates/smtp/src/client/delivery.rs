@@ -167,7 +167,7 @@ impl Delivery {
         };
         let step = due.step();
         let answered = match due {
-            Due::Reset => self.reset(reply, peer),
+            Due::Reset => reset(reply, peer),
             Due::Mail => self.mail(reply, peer),
             Due::Rcpt(index) => self.rcpt(index, reply),
             Due::Data => self.data(reply),
@@ -275,17 +275,6 @@ struct Unexpected {
 
 /// The replies, one by one: what each decides.
 impl Delivery {
-    fn reset(&mut self, reply: Reply, peer: &mut Peer) -> Result<(), Unexpected> {
-        if !reply.is_positive() {
-            return Err(Unexpected {
-                why: "RSET was refused",
-                reply,
-            });
-        }
-        peer.stale = false;
-        Ok(())
-    }
-
     fn mail(&mut self, reply: Reply, peer: &mut Peer) -> Result<(), Unexpected> {
         if reply.is_positive() {
             peer.stale = true;
@@ -536,6 +525,18 @@ impl Due {
             Self::Chunk | Self::End | Self::EndFor(_) | Self::Nothing => Step::Content,
         }
     }
+}
+
+/// RSET's reply (RFC 5321 §4.1.1.5: nothing but 250 makes sense).
+fn reset(reply: Reply, peer: &mut Peer) -> Result<(), Unexpected> {
+    if !reply.is_positive() {
+        return Err(Unexpected {
+            why: "RSET was refused",
+            reply,
+        });
+    }
+    peer.stale = false;
+    Ok(())
 }
 
 /// A refusal as an outcome; a reply that is none breaks the protocol.

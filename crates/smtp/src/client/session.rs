@@ -240,6 +240,10 @@ impl ClientSession {
 
     fn deliver(&mut self, job: Job) {
         self.jobs.push_back(job);
+        if self.is_ready() && self.replies.is_midway() {
+            let reason = Reason::Protocol("half a reply came that nothing had asked for".to_owned());
+            return self.hang_up(Trouble::new(Step::Mail, reason));
+        }
         match &self.state {
             State::Ready(_) => self.next_job(),
             State::Leaving(trouble) | State::Closed(trouble) => {
@@ -327,7 +331,7 @@ impl ClientSession {
             250 => self.introduced(Capabilities::default()),
             // RFC 5321 §3.2: a server that does not know EHLO. Without EHLO there is neither STARTTLS nor AUTH.
             500 | 501 | 502 | 504 if hello == Hello::Extended && self.may_do_without_extensions() => {
-                self.plain_hello()
+                self.plain_hello();
             }
             400..600 => self.refused(Step::Hello, reply),
             _ => self.broken("EHLO was answered by neither yes nor no", reply),
@@ -417,13 +421,11 @@ impl ClientSession {
         };
         let challenge = reply.lines.first().map(String::as_str).unwrap_or_default();
         let response: Option<Secret> = exchange.respond(challenge);
-        match response {
-            Some(response) => self.say_secret(&[response.expose()]),
-            None => {
-                self.say("*\r\n"); // RFC 4954 §4: cancel.
-                self.state = State::SignInCancelled;
-            }
+        if let Some(response) = response {
+            return self.say_secret(&[response.expose()]);
         }
+        self.say("*\r\n"); // RFC 4954 §4: cancel.
+        self.state = State::SignInCancelled;
     }
 
     /// The session is open for mail.

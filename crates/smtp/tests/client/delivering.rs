@@ -187,11 +187,9 @@ fn a_delivered_message_needs_no_rset_before_the_next() {
 
 #[test]
 fn a_552_to_rcpt_is_read_as_452() {
-    for (reply, shown) in [
-        ("552 too many", "deferred"),
-        ("552 5.2.2 full", "deferred"),
-        ("552 5.3.4 big", "failed"),
-    ] {
+    for (reply, shown) in
+        [("552 too many", "deferred"), ("552 5.2.2 full", "deferred"), ("552 5.3.4 big", "failed")]
+    {
         Scene::new(vec![to_one()]).play(&format!(
             "{}C: MAIL FROM:<a@example.org>
             S: 250 ok
@@ -308,10 +306,16 @@ fn a_group_never_has_more_than_a_hundred_unanswered_commands() {
     let names: Vec<String> = (0..150).map(|n| format!("u{n}@example.net")).collect();
     let recipients: Vec<&str> = names.iter().map(String::as_str).collect();
     let said = |from: usize, to: usize| -> String {
-        names[from..to]
+        let lines: Vec<String> = names[from..to]
             .iter()
-            .map(|name| format!("C: RCPT TO:<{name}>\n"))
-            .collect()
+            .map(|name| {
+                format!(
+                    "C: RCPT TO:<{name}>
+"
+                )
+            })
+            .collect();
+        lines.concat()
     };
     Scene::new(vec![job(&recipients)]).play(&format!(
         "{}C: MAIL FROM:<a@example.org>\n{}{}{}C: DATA\n",

@@ -41,32 +41,17 @@ fn quit_waits_for_the_message_under_way() {
 fn each_step_has_its_time_and_no_more() {
     let silence = "the other server did not answer in time at";
     let late = |seconds: u64| format!("! after {}\n! after 1\n", seconds - 1);
-    ends(
-        &format!("! deliver\n{}", late(300)),
-        &format!("{silence} the greeting"),
-    );
+    ends(&format!("! deliver\n{}", late(300)), &format!("{silence} the greeting"));
     ends(
         &format!("! deliver\nS: 220 hi\nC: EHLO mail.example.org\n{}", late(300)),
         &format!("{silence} EHLO"),
     );
     let envelope = format!("{READY}{ENVELOPE}");
-    ends(
-        &format!("{envelope}{}", late(300)),
-        &format!("{silence} MAIL FROM"),
-    );
-    ends(
-        &format!("{envelope}S: 250 ok\n{}", late(300)),
-        &format!("{silence} RCPT TO"),
-    );
-    ends(
-        &format!("{envelope}S: 250 ok\nS: 250 ok\n{}", late(120)),
-        &format!("{silence} DATA"),
-    );
+    ends(&format!("{envelope}{}", late(300)), &format!("{silence} MAIL FROM"));
+    ends(&format!("{envelope}S: 250 ok\n{}", late(300)), &format!("{silence} RCPT TO"));
+    ends(&format!("{envelope}S: 250 ok\nS: 250 ok\n{}", late(120)), &format!("{silence} DATA"));
     let content = format!("{envelope}S: 250 ok\nS: 250 ok\nS: 354 go\n{CONTENT_LINES}");
-    ends(
-        &format!("{content}{}", late(600)),
-        &format!("{silence} the end of the message"),
-    );
+    ends(&format!("{content}{}", late(600)), &format!("{silence} the end of the message"));
 }
 
 #[test]
@@ -81,10 +66,7 @@ fn half_a_reply_buys_no_time() {
 fn a_lost_connection_defers_wherever_it_happens() {
     let lost = "the other server closed the connection at";
     ends("! deliver\n! closed", &format!("{lost} the greeting"));
-    ends(
-        &format!("{READY}{ENVELOPE}! closed"),
-        &format!("{lost} MAIL FROM"),
-    );
+    ends(&format!("{READY}{ENVELOPE}! closed"), &format!("{lost} MAIL FROM"));
     let content = format!("{READY}{ENVELOPE}S: 250 ok\nS: 250 ok\nS: 354 go\n{CONTENT_LINES}! closed");
     ends(&content, &format!("{lost} the end of the message"));
 }
@@ -110,19 +92,10 @@ fn a_recipient_already_refused_stays_refused_when_the_connection_is_lost() {
 fn a_421_ends_the_session_at_any_step() {
     let sent_away = |step: &str| format!("the other server refused at {step}: 421 4.3.2 going down");
     let go = "S: 421 4.3.2 going down";
-    ends(
-        &format!("! deliver\nS: 220 hi\nC: EHLO mail.example.org\n{go}"),
-        &sent_away("EHLO"),
-    );
+    ends(&format!("! deliver\nS: 220 hi\nC: EHLO mail.example.org\n{go}"), &sent_away("EHLO"));
     ends(&format!("{READY}{ENVELOPE}{go}"), &sent_away("MAIL FROM"));
-    ends(
-        &format!("{READY}{ENVELOPE}S: 250 ok\n{go}"),
-        &sent_away("RCPT TO"),
-    );
-    ends(
-        &format!("{READY}{ENVELOPE}S: 250 ok\nS: 250 ok\n{go}"),
-        &sent_away("DATA"),
-    );
+    ends(&format!("{READY}{ENVELOPE}S: 250 ok\n{go}"), &sent_away("RCPT TO"));
+    ends(&format!("{READY}{ENVELOPE}S: 250 ok\nS: 250 ok\n{go}"), &sent_away("DATA"));
     let content = format!("{READY}{ENVELOPE}S: 250 ok\nS: 250 ok\nS: 354 go\n{CONTENT_LINES}{go}");
     ends(&content, &sent_away("the end of the message"));
 }
@@ -169,25 +142,17 @@ fn a_broken_reply_ends_the_session() {
 fn codes_out_of_place_break_the_protocol() {
     let broken = "the other server broke the protocol:";
     for (replies, what, step) in [
-        (
-            "S: 354 go\n",
-            "MAIL was answered by neither yes nor no",
-            "MAIL FROM: 354 go",
-        ),
-        (
-            "S: 250 ok\nS: 354 go\n",
-            "RCPT was answered by neither yes nor no",
-            "RCPT TO: 354 go",
-        ),
-        (
-            "S: 250 ok\nS: 250 ok\nS: 250 ok\n",
-            "DATA was answered by neither 354 nor no",
-            "DATA: 250 ok",
-        ),
+        ("S: 354 go\n", "MAIL was answered by neither yes nor no", "MAIL FROM: 354 go"),
+        ("S: 250 ok\nS: 354 go\n", "RCPT was answered by neither yes nor no", "RCPT TO: 354 go"),
+        ("S: 250 ok\nS: 250 ok\nS: 250 ok\n", "DATA was answered by neither 354 nor no", "DATA: 250 ok"),
     ] {
-        ends(
-            &format!("{READY}{ENVELOPE}{replies}"),
-            &format!("{broken} {what} at {step}"),
-        );
+        ends(&format!("{READY}{ENVELOPE}{replies}"), &format!("{broken} {what} at {step}"));
     }
+}
+
+#[test]
+fn half_a_reply_before_mail_ends_the_session() {
+    let trouble =
+        "the other server broke the protocol: half a reply came that nothing had asked for at MAIL FROM";
+    ends(&format!("{READY}! injected 250 o\n! deliver"), trouble);
 }

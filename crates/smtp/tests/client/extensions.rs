@@ -7,10 +7,16 @@ use crate::harness::{Scene, job, to_one};
 
 /// A ready session with these keywords, pipelining among them, that was just given a job.
 fn offering(keywords: &[&str]) -> String {
-    let lines: String = keywords
+    let lines: Vec<String> = keywords
         .iter()
-        .map(|keyword| format!("S: 250-{keyword}\n"))
+        .map(|keyword| {
+            format!(
+                "S: 250-{keyword}
+"
+            )
+        })
         .collect();
+    let lines = lines.concat();
     format!("S: 220 hi\nC: EHLO mail.example.org\nS: 250-hi\n{lines}S: 250 PIPELINING\n= ready\n! deliver\n")
 }
 
@@ -48,21 +54,9 @@ fn a_message_over_the_announced_size_is_not_tried() {
 
 #[test]
 fn eight_bit_content_is_declared_or_refused() {
-    let eight_bit = Job {
-        eight_bit: true,
-        ..to_one()
-    };
-    begins(
-        eight_bit.clone(),
-        &["8BITMIME"],
-        "MAIL FROM:<a@example.org> BODY=8BITMIME",
-        RCPT,
-    );
-    fails(
-        eight_bit,
-        &[],
-        "the other server cannot take 8-bit content (no 8BITMIME) at MAIL FROM",
-    );
+    let eight_bit = Job { eight_bit: true, ..to_one() };
+    begins(eight_bit.clone(), &["8BITMIME"], "MAIL FROM:<a@example.org> BODY=8BITMIME", RCPT);
+    fails(eight_bit, &[], "the other server cannot take 8-bit content (no 8BITMIME) at MAIL FROM");
 }
 
 #[test]
@@ -73,10 +67,7 @@ fn content_that_turned_out_plain_needs_no_eight_bit_server() {
 }
 
 fn binary() -> Job {
-    let mut binary = Job {
-        eight_bit: true,
-        ..to_one()
-    };
+    let mut binary = Job { eight_bit: true, ..to_one() };
     binary.params.body = Some(BodyType::BinaryMime);
     binary
 }
@@ -153,11 +144,7 @@ fn a_refused_chunk_ends_the_transaction_with_rset() {
 #[test]
 fn binary_content_is_refused_without_both_extensions() {
     for keywords in [&["CHUNKING"][..], &["BINARYMIME"], &["8BITMIME"]] {
-        fails(
-            binary(),
-            keywords,
-            "the other server cannot take binary content (no BINARYMIME) at MAIL FROM",
-        );
+        fails(binary(), keywords, "the other server cannot take binary content (no BINARYMIME) at MAIL FROM");
     }
 }
 
@@ -170,15 +157,9 @@ fn with_dsn() -> Job {
     let mut job = to_one();
     job.params.ret = Some(Ret::Headers);
     job.params.envid = Some("id+1".into());
-    job.to[0].1.notify = Some(Notify {
-        success: true,
-        failure: true,
-        delay: false,
-    });
-    job.to[0].1.orcpt = Some(OriginalRecipient {
-        address_type: "rfc822".into(),
-        address: "x=y@example.org".into(),
-    });
+    job.to[0].1.notify = Some(Notify { success: true, failure: true, delay: false });
+    job.to[0].1.orcpt =
+        Some(OriginalRecipient { address_type: "rfc822".into(), address: "x=y@example.org".into() });
     job
 }
 
@@ -195,7 +176,7 @@ fn dsn_parameters_are_passed_on_only_to_those_who_know_them() {
 
 fn utf8(from: &str, to: &[&str]) -> Job {
     let mut job = Job {
-        from: postern_smtp::address::ReversePath::Mailbox(from.parse().unwrap()),
+        from: postern_smtp::address::ReversePath::Mailbox(from.parse().expect("an address")),
         ..job(to)
     };
     job.params.smtputf8 = true;
@@ -204,53 +185,29 @@ fn utf8(from: &str, to: &[&str]) -> Job {
 
 #[test]
 fn smtputf8_is_declared_only_when_something_needs_it() {
-    begins(
-        utf8("a@example.org", &["b@example.net"]),
-        &["SMTPUTF8"],
-        MAIL,
-        RCPT,
-    );
+    begins(utf8("a@example.org", &["b@example.net"]), &["SMTPUTF8"], MAIL, RCPT);
     begins(
         utf8("ä@example.org", &["b@example.net"]),
         &["SMTPUTF8"],
         "MAIL FROM:<ä@example.org> SMTPUTF8",
         RCPT,
     );
-    let headers = Job {
-        utf8_headers: true,
-        ..utf8("a@example.org", &["b@example.net"])
-    };
+    let headers = Job { utf8_headers: true, ..utf8("a@example.org", &["b@example.net"]) };
     begins(headers, &["SMTPUTF8"], "MAIL FROM:<a@example.org> SMTPUTF8", RCPT);
 }
 
 #[test]
 fn without_smtputf8_a_domain_goes_as_a_labels() {
     let scene = utf8("a@bücher.example", &["b@bücher.example"]);
-    begins(
-        scene,
-        &[],
-        "MAIL FROM:<a@xn--bcher-kva.example>",
-        "RCPT TO:<b@xn--bcher-kva.example>",
-    );
+    begins(scene, &[], "MAIL FROM:<a@xn--bcher-kva.example>", "RCPT TO:<b@xn--bcher-kva.example>");
 }
 
 #[test]
 fn without_smtputf8_what_needs_it_fails() {
-    fails(
-        utf8("ä@example.org", &["b@example.net"]),
-        &[],
-        &format!("{NEEDS_UTF8} at MAIL FROM"),
-    );
-    let headers = Job {
-        utf8_headers: true,
-        ..utf8("a@example.org", &["b@example.net"])
-    };
+    fails(utf8("ä@example.org", &["b@example.net"]), &[], &format!("{NEEDS_UTF8} at MAIL FROM"));
+    let headers = Job { utf8_headers: true, ..utf8("a@example.org", &["b@example.net"]) };
     fails(headers, &[], &format!("{NEEDS_UTF8} at MAIL FROM"));
-    fails(
-        utf8("a@example.org", &["ä@example.net"]),
-        &[],
-        &format!("{NEEDS_UTF8} at RCPT TO"),
-    );
+    fails(utf8("a@example.org", &["ä@example.net"]), &[], &format!("{NEEDS_UTF8} at RCPT TO"));
 }
 
 #[test]
@@ -271,9 +228,6 @@ fn without_smtputf8_a_non_ascii_recipient_fails_alone() {
 
 #[test]
 fn a_report_goes_from_the_null_path() {
-    let report = Job {
-        from: postern_smtp::address::ReversePath::Null,
-        ..to_one()
-    };
+    let report = Job { from: postern_smtp::address::ReversePath::Null, ..to_one() };
     begins(report, &[], "MAIL FROM:<>", RCPT);
 }

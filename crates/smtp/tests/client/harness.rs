@@ -16,58 +16,50 @@ use std::time::{Duration, Instant};
 use postern_smtp::client::{ClientSession, Input, Job, Output, Plan, Protocol, Timeouts, TlsStart};
 use postern_smtp::envelope::{MailParams, RcptParams};
 use postern_smtp::outcome::Outcome;
+use postern_smtp::reply::Reply;
 use postern_smtp::sasl::Credential;
 use postern_smtp::secret::Secret;
 use postern_smtp::tls::{PeerProof, TlsFacts, TlsRequirement};
 
 /// The content that every job has unless a test says otherwise: a line that begins with a dot is in it.
-pub const CONTENT: &[u8] = b"Subject: hi\r\n\r\n.dot\r\n";
+pub(crate) const CONTENT: &[u8] = b"Subject: hi\r\n\r\n.dot\r\n";
 
 /// A session's plan, jobs and content.
-pub struct Scene {
-    pub plan: Plan,
-    pub jobs: Vec<Job>,
-    pub content: Vec<u8>,
+pub(crate) struct Scene {
+    pub(crate) plan: Plan,
+    pub(crate) jobs: Vec<Job>,
+    pub(crate) content: Vec<u8>,
     /// Octets of each piece of content.
-    pub piece: usize,
+    pub(crate) piece: usize,
 }
 
 impl Scene {
     /// SMTP, opportunistic, with these jobs.
-    pub fn new(jobs: Vec<Job>) -> Self {
-        Self {
-            plan: plan(TlsRequirement::Opportunistic),
-            jobs,
-            content: CONTENT.to_vec(),
-            piece: 1000,
-        }
+    pub(crate) fn new(jobs: Vec<Job>) -> Self {
+        Self { plan: plan(TlsRequirement::Opportunistic), jobs, content: CONTENT.to_vec(), piece: 1000 }
     }
 
-    pub fn requiring(requirement: TlsRequirement) -> Self {
+    pub(crate) fn requiring(requirement: TlsRequirement) -> Self {
         let mut scene = Self::new(vec![to_one()]);
         scene.plan.requirement = requirement;
         scene
     }
 
-    pub fn lmtp(jobs: Vec<Job>) -> Self {
+    pub(crate) fn lmtp(jobs: Vec<Job>) -> Self {
         let mut scene = Self::new(jobs);
         scene.plan.protocol = Protocol::Lmtp;
         scene
     }
 
-    pub fn signing_in(mut self) -> Self {
+    pub(crate) fn signing_in(mut self) -> Self {
         let password = Secret::new("tanstaaf");
-        self.plan.credential = Some(Credential::Password {
-            user: "tim".into(),
-            password,
-            acting_as: None,
-        });
+        self.plan.credential = Some(Credential::Password { user: "tim".into(), password, acting_as: None });
         self
     }
 
     /// Plays the script; every line must hold, and nothing may be left over.
     #[track_caller]
-    pub fn play(&self, script: &str) {
+    pub(crate) fn play(&self, script: &str) {
         self.play_in(script, usize::MAX);
         self.play_in(script, 1);
     }
@@ -75,11 +67,7 @@ impl Scene {
     #[track_caller]
     fn play_in(&self, script: &str, octets: usize) {
         let mut player = Player::new(self, octets);
-        let lines: Vec<&str> = script
-            .lines()
-            .map(str::trim_start)
-            .filter(|line| !line.is_empty())
-            .collect();
+        let lines: Vec<&str> = script.lines().map(str::trim_start).filter(|line| !line.is_empty()).collect();
         for (number, line) in lines.iter().enumerate() {
             let next_is_server = lines.get(number + 1).is_some_and(|next| next.starts_with("S:"));
             player.line(line, next_is_server);
@@ -88,7 +76,7 @@ impl Scene {
     }
 }
 
-pub fn plan(requirement: TlsRequirement) -> Plan {
+pub(crate) fn plan(requirement: TlsRequirement) -> Plan {
     Plan {
         protocol: Protocol::Smtp,
         hello: "mail.example.org".into(),
@@ -100,25 +88,22 @@ pub fn plan(requirement: TlsRequirement) -> Plan {
 }
 
 /// A job from `a@example.org` to these recipients.
-pub fn job(to: &[&str]) -> Job {
+pub(crate) fn job(to: &[&str]) -> Job {
     Job {
-        from: postern_smtp::address::ReversePath::Mailbox("a@example.org".parse().unwrap()),
+        from: postern_smtp::address::ReversePath::Mailbox("a@example.org".parse().expect("an address")),
         params: MailParams::default(),
-        to: to
-            .iter()
-            .map(|to| (to.parse().unwrap(), RcptParams::default()))
-            .collect(),
+        to: to.iter().map(|to| (to.parse().expect("an address"), RcptParams::default())).collect(),
         size: CONTENT.len() as u64,
         eight_bit: false,
         utf8_headers: false,
     }
 }
 
-pub fn to_one() -> Job {
+pub(crate) fn to_one() -> Job {
     job(&["b@example.net"])
 }
 
-pub fn facts(peer: PeerProof) -> TlsFacts {
+pub(crate) fn facts(peer: PeerProof) -> TlsFacts {
     TlsFacts {
         version: "TLSv1.3".into(),
         cipher: "TLS_AES_256_GCM_SHA384".into(),
@@ -169,12 +154,7 @@ impl<'a> Player<'a> {
         match kind {
             "S" => self.server(text, next_is_server),
             "C" => self.client(text),
-            "=" => assert_eq!(
-                self.events.pop_front().as_deref(),
-                Some(text),
-                "sent: {:?}",
-                self.unread()
-            ),
+            "=" => assert_eq!(self.events.pop_front().as_deref(), Some(text), "sent: {:?}", self.unread()),
             "!" => self.happens(text),
             _ => panic!("no such line: {line}"),
         }
@@ -182,11 +162,7 @@ impl<'a> Player<'a> {
 
     #[track_caller]
     fn server(&mut self, text: &str, more: bool) {
-        assert!(
-            self.sent.is_empty(),
-            "before `S: {text}` the client also said {:?}",
-            self.unread()
-        );
+        assert!(self.sent.is_empty(), "before `S: {text}` the client also said {:?}", self.unread());
         self.server.push_str(text);
         self.server.push_str("\r\n");
         if more {
@@ -200,27 +176,16 @@ impl<'a> Player<'a> {
 
     #[track_caller]
     fn client(&mut self, text: &str) {
-        let end = self
-            .sent
-            .windows(2)
-            .position(|pair| pair == b"\r\n")
-            .map_or(self.sent.len(), |at| at + 2);
+        let end = self.sent.windows(2).position(|pair| pair == b"\r\n").map_or(self.sent.len(), |at| at + 2);
         let line: Vec<u8> = self.sent.drain(..end).collect();
-        assert_eq!(
-            String::from_utf8_lossy(&line),
-            format!("{text}\r\n"),
-            "events: {:?}",
-            self.events
-        );
+        assert_eq!(String::from_utf8_lossy(&line), format!("{text}\r\n"), "events: {:?}", self.events);
     }
 
     fn happens(&mut self, what: &str) {
         let (word, rest) = what.split_once(' ').unwrap_or((what, ""));
         match word {
             "verified" => self.give(Input::TlsStarted(facts(PeerProof::Verified))),
-            "unverified" => self.give(Input::TlsStarted(facts(PeerProof::Unverified(
-                "self-signed".into(),
-            )))),
+            "unverified" => self.give(Input::TlsStarted(facts(PeerProof::Unverified("self-signed".into())))),
             "handshake-failed" => self.give(Input::TlsFailed("no common cipher".into())),
             "closed" => self.give(Input::Closed),
             "quit" => self.give(Input::Quit),
@@ -269,9 +234,7 @@ impl<'a> Player<'a> {
 
     fn content(&mut self) {
         if self.content_fails {
-            return self
-                .session
-                .handle(Input::ContentFailed("the spool is gone".into()));
+            return self.session.handle(Input::ContentFailed("the spool is gone".into()));
         }
         let rest = &self.scene.content[self.position..];
         let piece = &rest[..rest.len().min(self.scene.piece)];
@@ -298,12 +261,11 @@ impl<'a> Player<'a> {
 }
 
 /// An outcome on one line.
-pub fn shown(outcome: &Outcome) -> String {
+pub(crate) fn shown(outcome: &Outcome) -> String {
     match outcome {
-        Outcome::Delivered(reply) => format!(
-            "delivered: {}",
-            reply.as_ref().map_or_else(String::new, |r| r.one_line())
-        ),
+        Outcome::Delivered(reply) => {
+            format!("delivered: {}", reply.as_ref().map_or_else(String::new, Reply::one_line))
+        }
         Outcome::Deferred(trouble) => format!("deferred: {trouble}"),
         Outcome::Failed(trouble) => format!("failed: {trouble}"),
     }

@@ -1,5 +1,6 @@
 //! The client session against scripted servers, adversaries and our own server session.
 
+mod both_ends;
 mod delivering;
 mod ending;
 mod extensions;

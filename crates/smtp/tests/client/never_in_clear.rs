@@ -110,17 +110,9 @@ struct World {
 
 impl World {
     fn new(requirement: TlsRequirement, tls: TlsStart, protocol: Protocol, signs_in: bool) -> Self {
-        let wire = if let TlsStart::Implicit(facts) = &tls {
-            Some(facts.clone())
-        } else {
-            None
-        };
+        let wire = if let TlsStart::Implicit(facts) = &tls { Some(facts.clone()) } else { None };
         let password = Secret::new("tanstaaf");
-        let credential = Credential::Password {
-            user: "tim".into(),
-            password,
-            acting_as: None,
-        };
+        let credential = Credential::Password { user: "tim".into(), password, acting_as: None };
         let plan = postern_smtp::client::Plan {
             tls,
             protocol,
@@ -196,10 +188,7 @@ impl World {
                     self.answered += 1;
                     assert_eq!(outcomes.len(), 1);
                     let unmet = !self.requirement.is_satisfied_by(self.wire.as_ref());
-                    assert!(
-                        !unmet || matches!(outcomes[0], Outcome::Deferred(_)),
-                        "{outcomes:?}"
-                    );
+                    assert!(!unmet || matches!(outcomes[0], Outcome::Deferred(_)), "{outcomes:?}");
                 }
                 _ => {}
             }
@@ -210,9 +199,7 @@ impl World {
         self.last = bytes.to_vec();
         let text = String::from_utf8_lossy(bytes);
         let secret = text.starts_with("AUTH") || text.contains("dGFuc3RhYWY") || text.contains("AHRpbQ");
-        let mail = ["MAIL", "RCPT", "DATA", "BDAT", "RSET"]
-            .iter()
-            .any(|verb| text.starts_with(verb));
+        let mail = ["MAIL", "RCPT", "DATA", "BDAT", "RSET"].iter().any(|verb| text.starts_with(verb));
         if secret || mail {
             self.reached = true;
             assert!(
@@ -221,20 +208,13 @@ impl World {
             );
         }
         if secret {
-            let proved = self
-                .wire
-                .as_ref()
-                .is_some_and(|facts| facts.peer == PeerProof::Verified);
+            let proved = self.wire.as_ref().is_some_and(|facts| facts.peer == PeerProof::Verified);
             assert!(proved, "a credential was said to an unproven server");
         }
-        let known = ["EHLO ", "HELO ", "LHLO ", "STARTTLS\r\n", "QUIT\r\n"]
-            .iter()
-            .any(|verb| text.starts_with(verb));
+        let known =
+            ["EHLO ", "HELO ", "LHLO ", "STARTTLS\r\n", "QUIT\r\n"].iter().any(|verb| text.starts_with(verb));
         let satisfied = self.requirement.is_satisfied_by(self.wire.as_ref());
-        assert!(
-            known || satisfied,
-            "below the requirement nothing else may be said: {text}"
-        );
+        assert!(known || satisfied, "below the requirement nothing else may be said: {text}");
     }
 }
 

@@ -82,10 +82,7 @@ fn a_greeting_250_breaks_the_protocol() {
 #[test]
 fn below_the_requirement_a_refusal_only_defers() {
     let scene = Scene::requiring(TlsRequirement::Required);
-    for (hello, step) in [
-        ("", "the greeting"),
-        ("S: 220 hi\nC: EHLO mail.example.org\n", "EHLO"),
-    ] {
+    for (hello, step) in [("", "the greeting"), ("S: 220 hi\nC: EHLO mail.example.org\n", "EHLO")] {
         scene.play(&format!(
             "! deliver
             {hello}
@@ -210,19 +207,15 @@ fn starttls_is_not_used_where_it_is_forbidden() {
 #[test]
 fn bytes_behind_the_220_to_starttls_end_the_session() {
     let trouble = "the other server broke the protocol: bytes came between its consent to STARTTLS and the handshake at TLS";
-    Scene::new(vec![]).play(&format!(
-        "{STARTTLS}\nS: 220 go\n= starttls\n! injected 250 hi\\r\\n\n= close: {trouble}"
-    ));
+    Scene::new(vec![])
+        .play(&format!("{STARTTLS}\nS: 220 go\n= starttls\n! injected 250 hi\\r\\n\n= close: {trouble}"));
     let mut session = ClientSession::new(plan(TlsRequirement::Opportunistic), std::time::Instant::now());
     session.handle(Input::Bytes(b"220 hi\r\n"));
     session.handle(Input::Bytes(b"250-hi\r\n250 STARTTLS\r\n"));
     session.handle(Input::Bytes(b"220 go\r\n250 hi\r\n"));
     let outputs: Vec<Output> = std::iter::from_fn(|| session.poll()).collect();
     assert!(!outputs.contains(&Output::StartTls), "{outputs:?}");
-    assert!(
-        matches!(outputs.last(), Some(Output::Close(Some(_)))),
-        "{outputs:?}"
-    );
+    assert!(matches!(outputs.last(), Some(Output::Close(Some(_)))), "{outputs:?}");
 }
 
 #[test]
@@ -383,10 +376,9 @@ fn credentials_are_withheld_in_clear_and_from_an_unproven_server() {
 #[test]
 fn without_a_common_mechanism_nothing_is_said() {
     let trouble = "our credentials were not sent: the server offers no mechanism that we can use at AUTH";
-    Scene::new(vec![]).signing_in().play(&format!(
-        "{}C: QUIT\nS: 221 bye\n= close: {trouble}",
-        verified("AUTH GSSAPI")
-    ));
+    Scene::new(vec![])
+        .signing_in()
+        .play(&format!("{}C: QUIT\nS: 221 bye\n= close: {trouble}", verified("AUTH GSSAPI")));
 }
 
 #[test]
