@@ -234,11 +234,14 @@ impl<'a> Reader<'a> {
                 return Err(mismatch("a whole number", placed));
             };
             let outside = || {
-                vec![Wrong::new(format!(
-                    "{number} is not within {} to {}",
-                    bounds.start(),
-                    bounds.end()
-                ))]
+                let (least, most) = (bounds.start(), bounds.end());
+                let what = format!("{number} is not within {least} to {most}");
+                let remedy = Some(format!("{}. {}", at.advice(key), at.reason(key)));
+                vec![Wrong {
+                    what,
+                    remedy,
+                    span: None,
+                }]
             };
             T::try_from(number)
                 .ok()
@@ -569,6 +572,10 @@ impl Section<'_> {
             row.example,
             row.kind.describe()
         )
+    }
+
+    fn reason(&self, key: &str) -> &'static str {
+        self.key(key).map_or("", |row| row.reason)
     }
 
     /// What to do about a key that does not exist.

@@ -1,6 +1,7 @@
 //! The resolved configuration as text: every setting, and whether it was set or is a default.
 
 use super::Config;
+use super::value::quoted;
 
 /// A setting with its value and where it came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,6 +47,11 @@ pub fn render(config: &Config) -> String {
         text.push_str(&line(setting));
     }
     text
+}
+
+/// A text as a TOML literal, quotation marks included.
+pub fn literal(text: &str) -> String {
+    quoted(text)
 }
 
 fn line(setting: &Setting) -> String {

@@ -222,18 +222,13 @@ mod tests {
             "5",
             "0.1",
             "true",
-            "\"a\\\"b\"",
             "[\"x\", 2]",
             "{ a = \"b\", \"c.d\" = [] }",
             "1979-05-27",
         ] {
-            assert_eq!(
-                Value::from_literal(literal)
-                    .unwrap()
-                    .to_string()
-                    .replace('\'', "\""),
-                literal.replace('\'', "\"")
-            );
+            assert_eq!(Value::from_literal(literal).unwrap().to_string(), literal);
         }
+        let text = Value::Text("a \"quoted\"\nword \\ and 'another'".to_owned());
+        assert_eq!(Value::from_literal(&text.to_string()), Some(text));
     }
 }

@@ -224,7 +224,8 @@ fn refuse_loops(reader: &mut Reader<'_>, at: &Section<'_>, domains: &[LocalDomai
     aliases.sort();
     for alias in aliases {
         let start = (index, alias.clone());
-        if let Some(way) = way_back(domains, &start) {
+        // Each circle is reported once, at the first of its places.
+        if let Some(way) = way_back(domains, &start).filter(|way| way.iter().min() == Some(&start)) {
             let circle: Vec<_> = way
                 .iter()
                 .map(|(domain, local)| format!("{local}@{}", domains[*domain].name))
