@@ -13,6 +13,7 @@
 //! |---|---|
 //! | `C: text` | the client sends this line and CRLF; `\r`, `\n`, `\0`, `\t`, `\\` and `\xNN` stand for octets |
 //! | `C-raw: text` | the same without CRLF |
+//! | `C-packet: text` | the same, and in one piece at every pace: where it matters what comes together |
 //! | `C-fill: 5000 x` | that many octets of the letter, without CRLF |
 //! | `S: text` | the server answers with exactly this line; `S: 250 *` stands for a whole reply with this code |
 //! | `TLS` | the server asks for the handshake, and it is done |
@@ -20,7 +21,7 @@
 //! | `CLOSE violation` | the server closes, for this reason |
 //! | `ASKED: rcpt <ann@example.org>` | the last thing that the policy was asked |
 //! | `BODY: text` | a line of the content that was taken last; `BODY-raw:` without CRLF |
-//! | `DISCARDED` | content was streamed, and taken back |
+//! | `DISCARDED` | whatever content was streamed was taken back, and none was taken |
 //!
 //! The types to know: [`Transcript`] is a parsed file, [`Scenario`] what its head means, [`run`] plays it at a [`Pace`]
 //! against a [`Server`], and [`SessionServer`] is the one without any I/O. What this deliberately does not do: know
@@ -60,6 +61,8 @@ pub struct Numbered {
 pub enum Step {
     /// The client sends these octets.
     Send(Vec<u8>),
+    /// The client sends these octets in one piece, at every pace.
+    Packet(Vec<u8>),
     /// The server answers with this line.
     Expect(String),
     /// The server answers with a reply of this code, whatever its text and however many its lines.
@@ -78,7 +81,7 @@ pub enum Step {
     Asked(String),
     /// The content that was taken last.
     Body(Vec<u8>),
-    /// Content was streamed and taken back.
+    /// Whatever content was streamed was taken back, and none was taken.
     Discarded,
 }
 

@@ -26,7 +26,8 @@ impl ClientExchange {
     ///
     /// `None` when there is none; nothing of the credential has been said then.
     pub fn start(mechanisms: &[String], credential: &Credential) -> Option<(Self, Start)> {
-        let offered = |mechanism: &Mechanism| mechanisms.iter().any(|name| name.eq_ignore_ascii_case(mechanism.name()));
+        let offered =
+            |mechanism: &Mechanism| mechanisms.iter().any(|name| name.eq_ignore_ascii_case(mechanism.name()));
         Mechanism::ALL.into_iter().filter(offered).find_map(|mechanism| match mechanism {
             Mechanism::Plain => plain(credential),
             Mechanism::Login => login(credential),
@@ -74,7 +75,11 @@ mod tests {
     use super::*;
 
     fn credential() -> Credential {
-        Credential::Password { user: "tim".into(), password: Secret::new("tanstaaftanstaaf"), acting_as: None }
+        Credential::Password {
+            user: "tim".into(),
+            password: Secret::new("tanstaaftanstaaf"),
+            acting_as: None,
+        }
     }
 
     fn offered(names: &[&str]) -> Vec<String> {
@@ -83,7 +88,8 @@ mod tests {
 
     #[test]
     fn plain_is_preferred_and_sent_at_once() {
-        let (mut exchange, start) = ClientExchange::start(&offered(&["LOGIN", "plain"]), &credential()).unwrap();
+        let (mut exchange, start) =
+            ClientExchange::start(&offered(&["LOGIN", "plain"]), &credential()).unwrap();
         assert_eq!(start.mechanism, "PLAIN");
         assert_eq!(start.initial, Some(Secret::new("AHRpbQB0YW5zdGFhZnRhbnN0YWFm")));
         assert_eq!(exchange.respond(""), None);
@@ -101,10 +107,14 @@ mod tests {
     #[test]
     fn nothing_is_said_in_a_mechanism_that_cannot_carry_it() {
         assert!(ClientExchange::start(&offered(&["GSSAPI"]), &credential()).is_none());
-        let with_nul = Credential::Password { user: "t\0".into(), password: Secret::new("x"), acting_as: None };
+        let with_nul =
+            Credential::Password { user: "t\0".into(), password: Secret::new("x"), acting_as: None };
         assert!(ClientExchange::start(&offered(&["PLAIN"]), &with_nul).is_none());
-        let acting =
-            Credential::Password { user: "tim".into(), password: Secret::new("x"), acting_as: Some("ann".into()) };
+        let acting = Credential::Password {
+            user: "tim".into(),
+            password: Secret::new("x"),
+            acting_as: Some("ann".into()),
+        };
         assert!(ClientExchange::start(&offered(&["LOGIN"]), &acting).is_none());
     }
 }

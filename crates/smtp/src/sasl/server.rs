@@ -49,7 +49,9 @@ impl ServerExchange {
 
     /// Takes a line of the client's, without its line end. `*` must have been looked for before.
     pub fn respond(&mut self, line: &[u8]) -> Step {
-        let Ok(message) = BASE64.decode(line).map(Zeroizing::new) else { return Step::Malformed };
+        let Ok(message) = BASE64.decode(line).map(Zeroizing::new) else {
+            return Step::Malformed;
+        };
         match self {
             Self::Plain => plain(&message).map_or(Step::Malformed, Step::Complete),
             Self::LoginName => self.login_name(&message),
@@ -130,7 +132,8 @@ mod tests {
 
     #[test]
     fn a_plain_message_has_exactly_three_parts_and_a_name() {
-        for message in [&b""[..], b"tim", b"\0tim", b"\0\0pw", b"\0tim\0pw\0", b"\0t\xff\0pw", b"\0t\r\n\0pw"] {
+        for message in [&b""[..], b"tim", b"\0tim", b"\0\0pw", b"\0tim\0pw\0", b"\0t\xff\0pw", b"\0t\r\n\0pw"]
+        {
             assert_eq!(plain_with(message), Step::Malformed, "{message:?}");
         }
     }

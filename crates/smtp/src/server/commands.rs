@@ -186,7 +186,8 @@ impl ServerSession {
 
     /// RFC 5321 §4.1.4: an EHLO that is accepted resets as RSET does.
     fn greeted(&mut self, hello: Hello) {
-        let reply = if hello.extended { self.announcement(&hello) } else { catalogue::helo(&self.settings.hostname) };
+        let reply =
+            if hello.extended { self.announcement(&hello) } else { catalogue::helo(&self.settings.hostname) };
         self.talk.hello = Some(hello);
         self.talk.reset();
         self.outbox.discard();
@@ -242,7 +243,7 @@ impl ServerSession {
         match step {
             Step::Challenge(challenge) => {
                 self.talk.state = State::Exchange(exchange);
-                self.reply(&catalogue::challenge(challenge));
+                self.reply(&Reply::plain(334, challenge));
             }
             Step::Complete(credential) => self.authenticate(credential),
             Step::Malformed => self.failed_sign_in(&catalogue::bad_credentials_form()),
@@ -304,7 +305,9 @@ impl ServerSession {
     /// RFC 3030 §3: BINARYMIME cannot be sent with DATA, which works on lines.
     fn begin_data(&mut self) {
         match std::mem::replace(&mut self.talk.state, State::Ready) {
-            State::Transaction(gathering) if gathering.transaction.params.body == Some(BodyType::BinaryMime) => {
+            State::Transaction(gathering)
+                if gathering.transaction.params.body == Some(BodyType::BinaryMime) =>
+            {
                 self.talk.state = State::Transaction(gathering);
                 self.refuse(&catalogue::binary_needs_bdat());
             }

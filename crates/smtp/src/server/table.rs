@@ -238,7 +238,11 @@ mod tests {
             let _ = writeln!(
                 page,
                 "| {} | {} | {} | {} | {} | {} |",
-                if rule.verb == Verb::Unknown { "anything else".to_owned() } else { format!("`{}`", rule.verb) },
+                if rule.verb == Verb::Unknown {
+                    "anything else".to_owned()
+                } else {
+                    format!("`{}`", rule.verb)
+                },
                 places(rule.places),
                 tls(rule.tls),
                 principal(rule.principal),

@@ -39,7 +39,8 @@ fn head_line(scenario: &mut Scenario, line: &str) -> Result<(), String> {
 
 /// Consecutive lines of a body are one body.
 fn add(steps: &mut Vec<Numbered>, next: Numbered) {
-    if let (Step::Body(more), Some(Numbered { step: Step::Body(body), .. })) = (&next.step, steps.last_mut()) {
+    if let (Step::Body(more), Some(Numbered { step: Step::Body(body), .. })) = (&next.step, steps.last_mut())
+    {
         body.extend_from_slice(more);
     } else {
         steps.push(next);
@@ -51,6 +52,7 @@ fn step(line: &str) -> Result<Step, String> {
     Ok(match word {
         "C:" => Step::Send(with_crlf(unescape(rest)?)),
         "C-raw:" => Step::Send(unescape(rest)?),
+        "C-packet:" => Step::Packet(unescape(rest)?),
         "C-fill:" => Step::Send(fill(rest)?),
         "S:" => expectation(rest),
         "TLS" => Step::Tls,

@@ -37,7 +37,7 @@ pub trait Server {
     fn asked(&mut self) -> Option<String>;
     /// The content that was taken last.
     fn body(&mut self) -> Option<Vec<u8>>;
-    /// Whether content was taken back since this was asked last.
+    /// Whether no content is held, and none was taken since [`body`](Self::body) was asked last.
     fn discarded(&mut self) -> bool;
 }
 
@@ -90,6 +90,10 @@ impl<S: Server> Player<'_, S> {
         self.line = numbered.line;
         match &numbered.step {
             Step::Send(octets) => self.send(octets),
+            Step::Packet(octets) => {
+                self.server.send(octets);
+                Ok(())
+            }
             Step::Expect(expected) => self.expect(expected),
             Step::ExpectCode(code) => self.expect_code(code),
             Step::Tls => {
@@ -120,7 +124,7 @@ impl<S: Server> Player<'_, S> {
             }
             Step::Discarded => {
                 let discarded = self.server.discarded();
-                if discarded { Ok(()) } else { self.fail("nothing was discarded") }
+                if discarded { Ok(()) } else { self.fail("content was not discarded") }
             }
         }
     }
@@ -154,7 +158,9 @@ impl<S: Server> Player<'_, S> {
         let closed = self.server.closed();
         match (closed, expected) {
             (None, _) => self.fail("the server did not close"),
-            (Some(reason), Some(expected)) if reason != "closed" => self.same("closed because of", &reason, expected),
+            (Some(reason), Some(expected)) if reason != "closed" => {
+                self.same("closed because of", &reason, expected)
+            }
             _ => Ok(()),
         }
     }
