@@ -140,6 +140,36 @@ impl Agenda {
         self.file(key, to);
     }
 
+    /// A lease came to nothing: the delivery waits as before.
+    pub(crate) fn give_back(&mut self, lease: LeaseId) {
+        if let Some(Lease { key, slot, .. }) = self.end(lease) {
+            self.file(key, slot);
+        }
+    }
+
+    /// Forgets a message whose rows made no sense: so many deliveries are left in all, and held. Looks everywhere.
+    pub(crate) fn purge(&mut self, id: QueueId, all: u64, held: u64) {
+        let leases: Vec<LeaseId> = self
+            .leases
+            .iter()
+            .filter(|(_, lease)| lease.key.0 == id)
+            .map(|(lease, _)| *lease)
+            .collect();
+        for lease in leases {
+            self.end(lease);
+        }
+        let entry_of = |lane: &BTreeSet<Entry>| lane.iter().find(|entry| entry.1 == id).copied();
+        let found: Vec<(Destination, Timestamp)> = self
+            .lanes
+            .iter()
+            .filter_map(|(name, lane)| Some((name.clone(), entry_of(lane)?.0)))
+            .collect();
+        for (destination, due) in found {
+            self.unfile(&(id, destination), Slot { due, held: false });
+        }
+        (self.total, self.held) = (all, held);
+    }
+
     /// Extends those leases that still stand.
     pub(crate) fn renew(&mut self, leases: Vec<LeaseId>, until: Timestamp) -> Vec<LeaseId> {
         leases
@@ -316,9 +346,7 @@ impl Agenda {
                 return;
             }
             self.lapses.pop_first();
-            if let Some(Lease { key, slot, .. }) = self.end(LeaseId(lease)) {
-                self.file(key, slot);
-            }
+            self.give_back(LeaseId(lease));
         }
     }
 }
