@@ -118,10 +118,7 @@ enum Stage {
 impl Peer {
     /// Whether the peer takes another MAIL (MAILMAX, RFC 9422 §4.1). An absurd limit of none at all counts as one.
     pub(super) fn takes_mail(&self) -> bool {
-        self.capabilities
-            .limits
-            .mailmax
-            .is_none_or(|limit| self.mails < u64::from(limit).max(1))
+        self.capabilities.limits.mailmax.is_none_or(|limit| self.mails < u64::from(limit).max(1))
     }
 
     /// RCPTMAX (RFC 9422 §4.2).
@@ -227,9 +224,7 @@ impl Delivery {
         match peer.protocol {
             Protocol::Smtp => transaction.due.push_back(Due::End),
             // RFC 2033 §4.2: one reply for each accepted recipient, in the order of the RCPTs.
-            Protocol::Lmtp => transaction
-                .due
-                .extend(transaction.accepted.iter().copied().map(Due::EndFor)),
+            Protocol::Lmtp => transaction.due.extend(transaction.accepted.iter().copied().map(Due::EndFor)),
         }
     }
 
@@ -240,10 +235,7 @@ impl Delivery {
 
     /// How far it has come.
     pub(super) fn step(&self) -> Step {
-        self.transaction
-            .due
-            .front()
-            .map_or(Step::Content, |due| due.step())
+        self.transaction.due.front().map_or(Step::Content, |due| due.step())
     }
 
     /// How long the next reply may take; `None` when none is due.
@@ -260,10 +252,7 @@ impl Delivery {
     /// The session is over: who has no outcome yet is deferred by this trouble.
     pub(super) fn abandon(self, trouble: &Trouble) -> Vec<Outcome> {
         let open = || Outcome::Deferred(trouble.clone());
-        self.outcomes
-            .into_iter()
-            .map(|outcome| outcome.unwrap_or_else(open))
-            .collect()
+        self.outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(open)).collect()
     }
 }
 
@@ -345,18 +334,10 @@ impl Delivery {
         let step = self.step();
         if reply.is_transient() || reply.is_permanent() {
             self.decide_accepted(&Outcome::from_reply(step, reply.clone()));
-            return Progress::Broken(Trouble {
-                step,
-                reason: Reason::Refused,
-                reply: Some(reply),
-            });
+            return Progress::Broken(Trouble { step, reason: Reason::Refused, reply: Some(reply) });
         }
         let reason = Reason::Protocol("a reply came before the end of the message".to_owned());
-        Progress::Broken(Trouble {
-            step,
-            reason,
-            reply: Some(reply),
-        })
+        Progress::Broken(Trouble { step, reason, reply: Some(reply) })
     }
 
     fn decide_open(&mut self, outcome: &Outcome) {
@@ -419,9 +400,7 @@ impl Delivery {
     fn commands(&self, recipients: Vec<(usize, String)>, peer: &Peer) -> VecDeque<(String, Due)> {
         let reset = peer.stale.then(|| ("RSET\r\n".to_owned(), Due::Reset));
         let mail = (self.terms.mail.clone(), Due::Mail);
-        let rcpts = recipients
-            .into_iter()
-            .map(|(index, line)| (line, Due::Rcpt(index)));
+        let rcpts = recipients.into_iter().map(|(index, line)| (line, Due::Rcpt(index)));
         let data = (self.terms.transfer == Transfer::Data).then(|| ("DATA\r\n".to_owned(), Due::Data));
         reset.into_iter().chain([mail]).chain(rcpts).chain(data).collect()
     }
@@ -507,12 +486,7 @@ impl Delivery {
     fn done(&mut self) -> Progress {
         let missing = || Outcome::Deferred(Trouble::new(Step::Content, Reason::ConnectionLost));
         let outcomes = std::mem::take(&mut self.outcomes);
-        Progress::Done(
-            outcomes
-                .into_iter()
-                .map(|outcome| outcome.unwrap_or_else(missing))
-                .collect(),
-        )
+        Progress::Done(outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(missing)).collect())
     }
 }
 
@@ -530,10 +504,7 @@ impl Due {
 /// RSET's reply (RFC 5321 §4.1.1.5: nothing but 250 makes sense).
 fn reset(reply: Reply, peer: &mut Peer) -> Result<(), Unexpected> {
     if !reply.is_positive() {
-        return Err(Unexpected {
-            why: "RSET was refused",
-            reply,
-        });
+        return Err(Unexpected { why: "RSET was refused", reply });
     }
     peer.stale = false;
     Ok(())
@@ -552,24 +523,12 @@ fn verdict(reply: Reply) -> Result<Outcome, Unexpected> {
     if reply.is_positive() {
         return Ok(Outcome::Delivered(Some(reply)));
     }
-    refusal(
-        Step::Content,
-        reply,
-        "the message was answered by neither yes nor no",
-    )
+    refusal(Step::Content, reply, "the message was answered by neither yes nor no")
 }
 
 /// Whether a reply to RCPT says that the transaction has recipients enough (RFC 3463 §3.6: X.5.3).
 fn is_too_many(reply: &Reply) -> bool {
-    matches!(reply.code, 452 | 552)
-        && matches!(
-            reply.enhanced,
-            Some(Enhanced {
-                subject: 5,
-                detail: 3,
-                ..
-            })
-        )
+    matches!(reply.code, 452 | 552) && matches!(reply.enhanced, Some(Enhanced { subject: 5, detail: 3, .. }))
 }
 
 /// RFC 5321 §4.5.3.1.10: 552 to RCPT is old servers' "too many recipients" and treated as 452, unless its enhanced
@@ -581,9 +540,5 @@ fn lenient(outcome: Outcome) -> Outcome {
     let reply = trouble.reply.as_ref();
     let size = |code: Enhanced| matches!((code.subject, code.detail), (3, 4) | (2, 3));
     let too_many = reply.is_some_and(|reply| reply.code == 552 && !reply.enhanced.is_some_and(size));
-    if too_many {
-        Outcome::Deferred(trouble)
-    } else {
-        Outcome::Failed(trouble)
-    }
+    if too_many { Outcome::Deferred(trouble) } else { Outcome::Failed(trouble) }
 }

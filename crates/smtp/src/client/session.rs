@@ -94,10 +94,7 @@ impl ClientSession {
             jobs: VecDeque::new(),
             future: Future::Open,
             out: VecDeque::new(),
-            clock: Clock {
-                deadline: None,
-                announced: true,
-            },
+            clock: Clock { deadline: None, announced: true },
         };
         session.wind_clock();
         session
@@ -262,10 +259,7 @@ impl ClientSession {
         };
         if delivery.is_streaming() {
             self.settle_delivery(&Trouble::new(Step::Content, Reason::Local(why)));
-            self.settle(&Outcome::Deferred(Trouble::new(
-                Step::Mail,
-                Reason::ConnectionLost,
-            )));
+            self.settle(&Outcome::Deferred(Trouble::new(Step::Mail, Reason::ConnectionLost)));
             self.close();
         }
     }
@@ -383,10 +377,7 @@ impl ClientSession {
         let Some((exchange, start)) = ClientExchange::start(&capabilities.auth, credential) else {
             return self.withhold("the server offers no mechanism that we can use");
         };
-        let initial = start
-            .initial
-            .map(|initial| [b" ", initial.expose()].concat())
-            .unwrap_or_default();
+        let initial = start.initial.map(|initial| [b" ", initial.expose()].concat()).unwrap_or_default();
         self.say_secret(&[b"AUTH ", start.mechanism.as_bytes(), &initial]);
         self.state = State::SigningIn(capabilities, exchange);
     }
@@ -404,11 +395,8 @@ impl ClientSession {
             }
             334 => self.challenged(&reply),
             400..600 => {
-                let trouble = Trouble {
-                    step: Step::Authenticate,
-                    reason: Reason::Refused,
-                    reply: Some(reply),
-                };
+                let trouble =
+                    Trouble { step: Step::Authenticate, reason: Reason::Refused, reply: Some(reply) };
                 self.leave(&Outcome::Deferred(trouble));
             }
             _ => self.broken("AUTH was answered by neither yes nor no", reply),
@@ -432,13 +420,7 @@ impl ClientSession {
     fn open(&mut self, capabilities: Capabilities, signed_in: SignedIn) {
         let protocol = self.plan.protocol;
         let signed_in = signed_in == SignedIn::Yes;
-        self.state = State::Ready(Peer {
-            protocol,
-            capabilities,
-            signed_in,
-            mails: 0,
-            stale: false,
-        });
+        self.state = State::Ready(Peer { protocol, capabilities, signed_in, mails: 0, stale: false });
         self.next_job();
     }
 
@@ -512,8 +494,7 @@ impl ClientSession {
     }
 
     fn say(&mut self, line: &str) {
-        self.out
-            .push_back(Output::Send(Bytes::copy_from_slice(line.as_bytes())));
+        self.out.push_back(Output::Send(Bytes::copy_from_slice(line.as_bytes())));
     }
 
     fn say_secret(&mut self, parts: &[&[u8]]) {
@@ -529,10 +510,7 @@ impl ClientSession {
     fn quit(&mut self, trouble: Option<Trouble>) {
         self.say("QUIT\r\n");
         self.state = State::Leaving(trouble);
-        self.settle(&Outcome::Deferred(Trouble::new(
-            Step::Mail,
-            Reason::ConnectionLost,
-        )));
+        self.settle(&Outcome::Deferred(Trouble::new(Step::Mail, Reason::ConnectionLost)));
     }
 
     /// Ends the session politely for a reason.
@@ -562,11 +540,7 @@ impl ClientSession {
         if self.is_ready() {
             return self.close();
         }
-        self.hang_up(Trouble {
-            step: self.step(),
-            reason: Reason::Refused,
-            reply: Some(reply),
-        });
+        self.hang_up(Trouble { step: self.step(), reason: Reason::Refused, reply: Some(reply) });
     }
 
     /// A greeting or EHLO refused. What is said before the requirement is met was said by anybody, so it can delay mail
@@ -581,11 +555,7 @@ impl ClientSession {
 
     fn broken(&mut self, why: &str, reply: Reply) {
         let reason = Reason::Protocol(why.to_owned());
-        self.hang_up(Trouble {
-            step: self.step(),
-            reason,
-            reply: Some(reply),
-        });
+        self.hang_up(Trouble { step: self.step(), reason, reply: Some(reply) });
     }
 
     /// Bytes behind the 220 to STARTTLS were written by somebody who could not have written them after it (RFC 3207 §6).
@@ -599,24 +569,14 @@ impl ClientSession {
     fn security_unmet(&mut self, reply: Option<Reply>) {
         let requirement = self.plan.requirement;
         let why = match (&self.tls, &reply) {
-            (
-                Some(TlsFacts {
-                    peer: PeerProof::Unverified(why),
-                    ..
-                }),
-                _,
-            ) => format!("its certificate: {why}"),
+            (Some(TlsFacts { peer: PeerProof::Unverified(why), .. }), _) => format!("its certificate: {why}"),
             (Some(_), _) => "it showed no certificate".to_owned(),
             (None, Some(_)) => "it refused STARTTLS".to_owned(),
             (None, None) if self.plan.tls == TlsStart::StartTls => "it does not offer STARTTLS".to_owned(),
             (None, None) => "TLS was not to be tried".to_owned(),
         };
         let reason = Reason::SecurityUnmet(format!("{why} (required here: {requirement})"));
-        self.leave(&Outcome::Deferred(Trouble {
-            step: Step::Tls,
-            reason,
-            reply,
-        }));
+        self.leave(&Outcome::Deferred(Trouble { step: Step::Tls, reason, reply }));
     }
 
     fn withhold(&mut self, why: &str) {
@@ -630,8 +590,7 @@ impl ClientSession {
             self.settle_delivery(trouble);
         }
         for job in self.jobs.drain(..) {
-            self.out
-                .push_back(Output::Outcomes(vec![outcome.clone(); job.to.len()]));
+            self.out.push_back(Output::Outcomes(vec![outcome.clone(); job.to.len()]));
         }
     }
 
@@ -651,9 +610,7 @@ impl ClientSession {
     }
 
     fn is_peer_verified(&self) -> bool {
-        self.tls
-            .as_ref()
-            .is_some_and(|facts| facts.peer == PeerProof::Verified)
+        self.tls.as_ref().is_some_and(|facts| facts.peer == PeerProof::Verified)
     }
 
     /// HELO gives neither STARTTLS nor AUTH; LMTP has none.
@@ -691,10 +648,7 @@ impl ClientSession {
         };
         let deadline = patience.and_then(|patience| self.now.checked_add(patience));
         if deadline != self.clock.deadline {
-            self.clock = Clock {
-                deadline,
-                announced: false,
-            };
+            self.clock = Clock { deadline, announced: false };
         }
     }
 }

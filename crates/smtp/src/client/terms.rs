@@ -52,24 +52,10 @@ impl Terms {
             ret: job.params.ret.filter(|_| peer.dsn),
             envid: job.params.envid.clone().filter(|_| peer.dsn),
             // RFC 4954 §5: a client that does not trust what it was told says `<>`.
-            auth: job
-                .params
-                .auth
-                .as_ref()
-                .filter(|_| signed_in)
-                .map(|_| "<>".to_owned()),
+            auth: job.params.auth.as_ref().filter(|_| signed_in).map(|_| "<>".to_owned()),
         };
-        let transfer = if body == Some(BodyType::BinaryMime) {
-            Transfer::Chunks
-        } else {
-            Transfer::Data
-        };
-        Ok(Self {
-            mail: format!("MAIL FROM:{from}{params}\r\n"),
-            transfer,
-            smtputf8,
-            dsn: peer.dsn,
-        })
+        let transfer = if body == Some(BodyType::BinaryMime) { Transfer::Chunks } else { Transfer::Data };
+        Ok(Self { mail: format!("MAIL FROM:{from}{params}\r\n"), transfer, smtputf8, dsn: peer.dsn })
     }
 
     /// `RCPT TO:<…> …` with its CRLF, or the outcome of a recipient whose address the peer cannot take.
@@ -77,11 +63,7 @@ impl Terms {
         let Some(path) = path(to, self.smtputf8) else {
             return Err(Outcome::Failed(Trouble::new(Step::Rcpt, Reason::NeedsUtf8)));
         };
-        let params = if self.dsn {
-            params.clone()
-        } else {
-            RcptParams::default()
-        };
+        let params = if self.dsn { params.clone() } else { RcptParams::default() };
         Ok(format!("RCPT TO:{path}{params}\r\n"))
     }
 }
@@ -113,12 +95,7 @@ fn all_need_utf8(job: &Job) -> bool {
 /// Whether SMTPUTF8 is worth declaring: some address or the header section makes use of it. A message that was
 /// declared but turned out to be plain goes on as plain mail (RFC 6531 §3.4: only when needed).
 fn gains_from_utf8(job: &Job) -> bool {
-    let addresses = || {
-        job.from
-            .mailbox()
-            .into_iter()
-            .chain(job.to.iter().map(|(to, _)| to))
-    };
+    let addresses = || job.from.mailbox().into_iter().chain(job.to.iter().map(|(to, _)| to));
     let locals = addresses().any(|address| !address.local.is_ascii());
     let declared =
         job.params.smtputf8 && (job.utf8_headers || addresses().any(|address| !address.is_ascii()));
@@ -139,8 +116,5 @@ fn path(mailbox: &Mailbox, smtputf8: bool) -> Option<String> {
         return Some(format!("<{mailbox}>"));
     }
     let domain = mailbox.domain()?.to_ascii().ok()?;
-    mailbox
-        .local
-        .is_ascii()
-        .then(|| format!("<{}@{domain}>", mailbox.local))
+    mailbox.local.is_ascii().then(|| format!("<{}@{domain}>", mailbox.local))
 }

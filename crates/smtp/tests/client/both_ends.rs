@@ -33,9 +33,9 @@ fn settings() -> Arc<Settings> {
             auth_attempts: 3,
         },
         timeouts: Timeouts {
-            command: Duration::from_secs(300),
-            content: Duration::from_secs(300),
-            session: Duration::from_secs(3600),
+            command: Duration::from_mins(5),
+            content: Duration::from_mins(5),
+            session: Duration::from_hours(1),
         },
     })
 }
@@ -63,7 +63,9 @@ impl Wire {
         let password = Secret::new("tanstaaf");
         plan.credential = Some(Credential::Password { user: "tim".into(), password, acting_as: None });
         let mut client = ClientSession::new(plan, now);
-        jobs.into_iter().for_each(|job| client.handle(client::Input::Deliver(job)));
+        for job in jobs {
+            client.handle(client::Input::Deliver(job));
+        }
         client.handle(client::Input::Quit);
         Self {
             client,
@@ -113,7 +115,7 @@ impl Wire {
             match output {
                 client::Output::Send(bytes) => self.to_server.extend_from_slice(&bytes),
                 client::Output::StartTls => {
-                    self.client.handle(client::Input::TlsStarted(facts(PeerProof::Verified)))
+                    self.client.handle(client::Input::TlsStarted(facts(PeerProof::Verified)));
                 }
                 client::Output::Content => self.next_piece(),
                 client::Output::Outcomes(outcomes) => {

@@ -1,6 +1,11 @@
 //! How sessions end: politely, by time, by loss, by the server's or our own fault.
 
-use crate::harness::{Scene, job, to_one};
+use std::time::Instant;
+
+use postern_smtp::client::{ClientSession, Input, Output};
+use postern_smtp::tls::TlsRequirement;
+
+use crate::harness::{Scene, job, plan, shown, to_one};
 
 const READY: &str = "S: 220 hi\nC: EHLO mail.example.org\nS: 250-hi\nS: 250 PIPELINING\n= ready\n";
 const ENVELOPE: &str = "! deliver\nC: MAIL FROM:<a@example.org>\nC: RCPT TO:<b@example.net>\nC: DATA\n";
@@ -155,4 +160,56 @@ fn half_a_reply_before_mail_ends_the_session() {
     let trouble =
         "the other server broke the protocol: half a reply came that nothing had asked for at MAIL FROM";
     ends(&format!("{READY}! injected 250 o\n! deliver"), trouble);
+}
+
+/// What comes of a reply in the middle of the content: everything said after it, outcomes included.
+fn early(reply: &[u8]) -> Vec<Output> {
+    let mut session = ClientSession::new(plan(TlsRequirement::Opportunistic), Instant::now());
+    session.handle(Input::Deliver(to_one()));
+    for said in [&b"220 hi\r\n"[..], b"250-hi\r\n250 PIPELINING\r\n", b"250 ok\r\n250 ok\r\n354 go\r\n"] {
+        session.handle(Input::Bytes(said));
+    }
+    session.handle(Input::Content(b"Subject: hi\r\n"));
+    while session.poll().is_some() {}
+    session.handle(Input::Bytes(reply));
+    session.handle(Input::Content(b"more\r\n"));
+    session.handle(Input::ContentEnd);
+    std::iter::from_fn(|| session.poll()).collect()
+}
+
+#[test]
+fn an_early_acceptance_is_not_believed_and_an_early_refusal_is() {
+    for (reply, expected) in [
+        (
+            &b"250 queued\r\n"[..],
+            "deferred: the other server broke the protocol: a reply came before the end of the message",
+        ),
+        (b"552 5.3.4 big\r\n", "failed: the other server refused at the end of the message: 552 5.3.4 big"),
+        (
+            b"452 4.3.1 full\r\n",
+            "deferred: the other server refused at the end of the message: 452 4.3.1 full",
+        ),
+    ] {
+        let outputs = early(reply);
+        let [Output::Outcomes(outcomes), Output::Close(Some(_))] = &outputs[..] else {
+            panic!("{outputs:?}")
+        };
+        assert!(shown(&outcomes[0]).starts_with(expected), "{outcomes:?}");
+    }
+}
+
+#[test]
+fn debug_output_never_shows_a_credential() {
+    let mut scene = Scene::new(vec![]).signing_in();
+    scene.plan.tls = postern_smtp::client::TlsStart::Implicit(crate::harness::facts(
+        postern_smtp::tls::PeerProof::Verified,
+    ));
+    let mut session = ClientSession::new(scene.plan, Instant::now());
+    session.handle(Input::Bytes(b"220 hi\r\n"));
+    session.handle(Input::Bytes(b"250-hi\r\n250 AUTH PLAIN\r\n"));
+    let shown = format!("{session:?}");
+    assert!(
+        shown.contains("ClientSession") && !shown.contains("tanstaaf") && !shown.contains("AHRpbQ"),
+        "{shown}"
+    );
 }

@@ -121,6 +121,33 @@ fn without_pipelining_each_chunk_waits_for_its_reply() {
 }
 
 #[test]
+fn no_more_than_four_chunks_are_unanswered() {
+    let mut scene = Scene::new(vec![binary()]);
+    scene.content = b"1\r\n2\r\n3\r\n4\r\n5\r\n6\r\n".to_vec();
+    scene.piece = 3;
+    let chunks = |lines: &[u8]| {
+        lines.iter().map(|line| format!("C: BDAT 3\nC: {line}\n")).collect::<Vec<_>>().concat()
+    };
+    scene.play(&format!(
+        "{}C: MAIL FROM:<a@example.org> BODY=BINARYMIME\nC: {RCPT}\nS: 250 ok\nS: 250 ok\n{}
+        S: 250 1
+        {}S: 250 2
+        {}S: 250 3
+        C: BDAT 0 LAST
+        S: 250 4
+        S: 250 5
+        S: 250 6
+        S: 250 queued
+        = delivered: 250 queued
+        = ready",
+        offering(&["CHUNKING", "BINARYMIME"]),
+        chunks(&[1, 2, 3, 4]),
+        chunks(&[5]),
+        chunks(&[6]),
+    ));
+}
+
+#[test]
 fn a_refused_chunk_ends_the_transaction_with_rset() {
     let mut scene = Scene::new(vec![binary(), to_one()]);
     scene.piece = 15;
