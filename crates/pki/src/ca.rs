@@ -26,7 +26,7 @@ use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::files::{self, Existing, PRIVATE_FILE, PRIVATE_FOLDER, PUBLIC_FILE, PUBLIC_FOLDER};
-use crate::identity::timestamp;
+use crate::identity::{fingerprint, timestamp};
 use crate::{Error, Loaded, TlsIdentity};
 
 /// How long a root is good for: about ten years. Importing a new one into every mail program is a nuisance.
@@ -80,10 +80,7 @@ impl PrivateCa {
     pub fn open_or_create(folder: &Path, label: &str, now: Timestamp) -> Result<Self, Error> {
         let (root_path, key_path) = (root_pem(folder), root_key(folder));
         if root_path.exists() && !key_path.exists() {
-            return Err(Error::CaKeyMissing {
-                key: key_path,
-                root: root_path,
-            });
+            return Err(Error::CaKeyMissing { key: key_path, root: root_path });
         }
         files::make_folder(folder, PUBLIC_FOLDER)?;
         let key = key_at(&key_path)?;
@@ -130,36 +127,20 @@ impl PrivateCa {
         names: &[String],
         now: Timestamp,
     ) -> Result<ServerIdentity, Error> {
-        let names = names
-            .iter()
-            .map(|name| normal(name))
-            .collect::<Result<Vec<_>, _>>()?;
+        let names = names.iter().map(|name| normal(name)).collect::<Result<Vec<_>, _>>()?;
         let first = names.first().ok_or(Error::NoNames)?;
         let stem = first.replace('*', "_").replace(':', "-");
-        let (certificate, key) = (
-            folder.join(format!("{stem}.pem")),
-            folder.join(format!("{stem}.key")),
-        );
+        let (certificate, key) = (folder.join(format!("{stem}.pem")), folder.join(format!("{stem}.key")));
         if certificate.exists() {
             let loaded = TlsIdentity::load(first, &certificate, &key, now)?;
             if self.is_still_good(&loaded.identity, &names, now) {
-                return Ok(ServerIdentity {
-                    loaded,
-                    certificate,
-                    key,
-                    issue: Issue::Kept,
-                });
+                return Ok(ServerIdentity { loaded, certificate, key, issue: Issue::Kept });
             }
         }
         let issued = self.issue_server(&key_at(&key)?, &names, now)?;
         files::write(&certificate, issued.as_bytes(), PUBLIC_FILE, Existing::Replace)?;
         let loaded = TlsIdentity::load(first, &certificate, &key, now)?;
-        Ok(ServerIdentity {
-            loaded,
-            certificate,
-            key,
-            issue: Issue::New,
-        })
+        Ok(ServerIdentity { loaded, certificate, key, issue: Issue::New })
     }
 
     fn open(folder: &Path, key: KeyPair, now: Timestamp) -> Result<Self, Error> {
@@ -167,21 +148,11 @@ impl PrivateCa {
         let root = files::read_certificates(&path)?.swap_remove(0);
         let not_after = examine_root(&root, &key, &path, folder)?;
         if not_after < now {
-            return Err(Error::CaExpired {
-                root: path,
-                not_after,
-            });
+            return Err(Error::CaExpired { root: path, not_after });
         }
-        let issuer = Issuer::from_ca_cert_der(&root, key).map_err(|error| Error::Broken {
-            path,
-            reason: error.to_string(),
-        })?;
-        Ok(Self {
-            folder: folder.to_owned(),
-            root,
-            not_after,
-            issuer,
-        })
+        let issuer = Issuer::from_ca_cert_der(&root, key)
+            .map_err(|error| Error::Broken { path, reason: error.to_string() })?;
+        Ok(Self { folder: folder.to_owned(), root, not_after, issuer })
     }
 
     /// The DER file is only a copy: missing or different, it is written again.
@@ -223,9 +194,7 @@ impl PrivateCa {
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         params.use_authority_key_identifier_extension = true;
         set_life(&mut params, now, (now + SERVER_LIFE).min(self.not_after))?;
-        let certificate = params
-            .signed_by(key, &self.issuer)
-            .map_err(|error| crypto(&error))?;
+        let certificate = params.signed_by(key, &self.issuer).map_err(|error| crypto(&error))?;
         Ok(certificate.pem())
     }
 }
@@ -247,15 +216,16 @@ fn key_at(path: &Path) -> Result<KeyPair, Error> {
     }
     // Read back even when just made: another process may have been faster.
     let key = files::read_key(path)?;
-    KeyPair::try_from(&key).map_err(|error| Error::UnusableKey {
-        path: path.to_owned(),
-        reason: error.to_string(),
-    })
+    KeyPair::try_from(&key)
+        .map_err(|error| Error::UnusableKey { path: path.to_owned(), reason: error.to_string() })
 }
 
 fn make_root(key: &KeyPair, label: &str, now: Timestamp) -> Result<rcgen::Certificate, Error> {
     let mut params = CertificateParams::default();
     params.distinguished_name = common_name(&format!("Postern CA for {label}"));
+    // Two roots of one name and different keys would be taken for each other, and fail with misleading words.
+    let key_id: String = fingerprint(&key.subject_public_key_info()).chars().take(12).collect();
+    params.distinguished_name.push(DnType::OrganizationalUnitName, format!("key {key_id}"));
     // It signs server certificates and nothing in between.
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
@@ -270,19 +240,13 @@ fn examine_root(
     path: &Path,
     folder: &Path,
 ) -> Result<Timestamp, Error> {
-    let broken = |reason: String| Error::Broken {
-        path: path.to_owned(),
-        reason,
-    };
+    let broken = |reason: String| Error::Broken { path: path.to_owned(), reason };
     let (_, parsed) = X509Certificate::from_der(root).map_err(|error| broken(error.to_string()))?;
     if !parsed.is_ca() {
         return Err(broken("this certificate is not a CA's".to_owned()));
     }
     if parsed.public_key().raw != key.subject_public_key_info() {
-        return Err(Error::KeyMismatch {
-            key: root_key(folder),
-            certificate: path.to_owned(),
-        });
+        return Err(Error::KeyMismatch { key: root_key(folder), certificate: path.to_owned() });
     }
     Ok(timestamp(parsed.validity().not_after.timestamp()))
 }
@@ -304,11 +268,7 @@ fn set_life(params: &mut CertificateParams, now: Timestamp, until: Timestamp) ->
 
 fn common_name(text: &str) -> DistinguishedName {
     let mut name = DistinguishedName::new();
-    let text: String = text
-        .chars()
-        .filter(|c| !c.is_control())
-        .take(LONGEST_COMMON_NAME)
-        .collect();
+    let text: String = text.chars().filter(|c| !c.is_control()).take(LONGEST_COMMON_NAME).collect();
     name.push(DnType::CommonName, text);
     name
 }
@@ -321,9 +281,7 @@ fn normal(name: &str) -> Result<String, Error> {
     }
     match ServerName::try_from(lower.strip_prefix("*.").unwrap_or(&lower)) {
         Ok(ServerName::DnsName(_)) => Ok(lower),
-        _ => Err(Error::BadName {
-            name: name.to_owned(),
-        }),
+        _ => Err(Error::BadName { name: name.to_owned() }),
     }
 }
 
@@ -331,9 +289,7 @@ fn san(name: &str) -> Result<SanType, Error> {
     if let Ok(address) = name.parse::<IpAddr>() {
         return Ok(SanType::IpAddress(address));
     }
-    let ascii = name.try_into().map_err(|_| Error::BadName {
-        name: name.to_owned(),
-    })?;
+    let ascii = name.try_into().map_err(|_| Error::BadName { name: name.to_owned() })?;
     Ok(SanType::DnsName(ascii))
 }
 

@@ -56,9 +56,7 @@ pub struct Handshake {
 /// # Errors
 /// [`Error::BadName`] when it is neither.
 pub fn server_name(host: &str) -> Result<ServerName<'static>, Error> {
-    ServerName::try_from(host.to_owned()).map_err(|_| Error::BadName {
-        name: host.to_owned(),
-    })
+    ServerName::try_from(host.to_owned()).map_err(|_| Error::BadName { name: host.to_owned() })
 }
 
 impl ClientTls {
@@ -101,10 +99,7 @@ impl ClientTls {
         let seen = verifier.seen.clone();
         let mut config = self.base.clone();
         config.dangerous().set_certificate_verifier(Arc::new(verifier));
-        Handshake {
-            config: Arc::new(config),
-            seen,
-        }
+        Handshake { config: Arc::new(config), seen }
     }
 }
 
@@ -133,10 +128,9 @@ impl TrustAnchors {
         }
         if let Self::File(path) | Self::SystemAndFile(path) = self {
             for certificate in files::read_certificates(path)? {
-                store.add(certificate).map_err(|error| Error::Broken {
-                    path: path.clone(),
-                    reason: describe(&error),
-                })?;
+                store
+                    .add(certificate)
+                    .map_err(|error| Error::Broken { path: path.clone(), reason: describe(&error) })?;
             }
         }
         Ok(store)
@@ -155,18 +149,12 @@ impl Trust {
     fn new(store: RootCertStore, provider: &Arc<CryptoProvider>) -> Result<Self, Error> {
         let algorithms = provider.signature_verification_algorithms;
         if store.is_empty() {
-            return Ok(Self {
-                judge: None,
-                algorithms,
-            });
+            return Ok(Self { judge: None, algorithms });
         }
         let judge = WebPkiServerVerifier::builder_with_provider(Arc::new(store), provider.clone())
             .build()
             .map_err(|error| Error::Crypto(error.to_string()))?;
-        Ok(Self {
-            judge: Some(judge),
-            algorithms,
-        })
+        Ok(Self { judge: Some(judge), algorithms })
     }
 }
 
@@ -196,11 +184,7 @@ struct Verifier {
 
 impl Verifier {
     fn new(trust: &Trust, on_failure: OnFailure) -> Self {
-        Self {
-            trust: trust.clone(),
-            on_failure,
-            seen: Arc::default(),
-        }
+        Self { trust: trust.clone(), on_failure, seen: Arc::default() }
     }
 }
 
@@ -224,10 +208,7 @@ impl ServerCertVerifier for Verifier {
             Err(error) => PeerProof::Unverified(describe(error)),
         };
         // A second handshake on the same verifier would be a bug of ours; the first verdict stands then.
-        let _ = self.seen.set(Seen {
-            server_name: asked(server_name),
-            proof,
-        });
+        let _ = self.seen.set(Seen { server_name: asked(server_name), proof });
         match self.on_failure {
             OnFailure::Refuse => judged,
             OnFailure::Record => Ok(ServerCertVerified::assertion()),

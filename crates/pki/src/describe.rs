@@ -71,7 +71,9 @@ fn of_certificate(error: &CertificateError) -> String {
         CertificateError::NotValidYet => "the certificate is not valid yet".to_owned(),
         CertificateError::UnknownIssuer => "the certificate is signed by an unknown authority".to_owned(),
         CertificateError::Revoked => "the certificate was revoked by its authority".to_owned(),
-        CertificateError::BadSignature => "the signature does not fit the certificate".to_owned(),
+        CertificateError::BadSignature => {
+            "the certificate was not signed by the authority it names".to_owned()
+        }
         CertificateError::BadEncoding => "the certificate is malformed".to_owned(),
         CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
             "the certificate was not issued for servers".to_owned()
@@ -85,22 +87,11 @@ fn of_certificate(error: &CertificateError) -> String {
 
 fn of_wrong_name(expected: &ServerName<'_>, presented: &[String]) -> String {
     let expected = clean(&expected.to_str());
-    let shown: Vec<_> = presented
-        .iter()
-        .take(NAMES_SHOWN)
-        .map(|name| bare(name))
-        .collect();
-    let more = if presented.len() > NAMES_SHOWN {
-        " and others"
-    } else {
-        ""
-    };
+    let shown: Vec<_> = presented.iter().take(NAMES_SHOWN).map(|name| bare(name)).collect();
+    let more = if presented.len() > NAMES_SHOWN { " and others" } else { "" };
     match shown.is_empty() {
         true => format!("the certificate bears no name, so it is not for {expected}"),
-        false => format!(
-            "the certificate is for {}{more}, not for {expected}",
-            shown.join(", ")
-        ),
+        false => format!("the certificate is for {}{more}, not for {expected}", shown.join(", ")),
     }
 }
 
@@ -121,9 +112,7 @@ fn of_alert(alert: AlertDescription) -> String {
         AlertDescription::UserCanceled | AlertDescription::CloseNotify => "it gave up",
         _ => "it ended the handshake",
     };
-    let name = alert
-        .as_str()
-        .map_or_else(|| u8::from(alert).to_string(), str::to_owned);
+    let name = alert.as_str().map_or_else(|| u8::from(alert).to_string(), str::to_owned);
     format!("the other side refused: {meaning} (TLS alert {name})")
 }
 
@@ -156,18 +145,13 @@ const LONGEST: usize = 255;
 
 /// `DnsName("mx.example.net")` as the library has it → `mx.example.net`.
 fn bare(name: &str) -> String {
-    let inner = name
-        .split_once('(')
-        .map_or(name, |(_, inner)| inner.trim_end_matches(')'));
+    let inner = name.split_once('(').map_or(name, |(_, inner)| inner.trim_end_matches(')'));
     clean(inner.trim_matches('"'))
 }
 
 /// Printable ASCII only, and not too long.
 fn clean(text: &str) -> String {
-    text.chars()
-        .map(|c| if c == ' ' || c.is_ascii_graphic() { c } else { '?' })
-        .take(LONGEST)
-        .collect()
+    text.chars().map(|c| if c == ' ' || c.is_ascii_graphic() { c } else { '?' }).take(LONGEST).collect()
 }
 
 fn time(time: UnixTime) -> Timestamp {

@@ -14,9 +14,7 @@ pub(crate) fn facts<Side>(
     server_name: Option<String>,
     peer: PeerProof,
 ) -> TlsFacts {
-    let group = connection
-        .negotiated_key_exchange_group()
-        .and_then(|group| group.name().as_str());
+    let group = connection.negotiated_key_exchange_group().and_then(|group| group.name().as_str());
     TlsFacts {
         version: version(connection.protocol_version()),
         cipher: cipher(connection.negotiated_cipher_suite()),
@@ -37,8 +35,6 @@ fn version(version: Option<ProtocolVersion>) -> String {
 
 /// rustls writes `TLS13_AES_128_GCM_SHA256` where IANA has `TLS_AES_128_GCM_SHA256`.
 fn cipher(suite: Option<rustls::SupportedCipherSuite>) -> String {
-    let name = suite
-        .and_then(|suite| suite.suite().as_str())
-        .unwrap_or("unknown");
+    let name = suite.and_then(|suite| suite.suite().as_str()).unwrap_or("unknown");
     name.replacen("TLS13_", "TLS_", 1)
 }

@@ -31,13 +31,8 @@ pub(crate) enum Existing {
 /// Reads a whole file.
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Error> {
     fs::read(path).map_err(|source| match source.kind() {
-        ErrorKind::NotFound => Error::Missing {
-            path: path.to_owned(),
-        },
-        _ => Error::Unreadable {
-            path: path.to_owned(),
-            source,
-        },
+        ErrorKind::NotFound => Error::Missing { path: path.to_owned() },
+        _ => Error::Unreadable { path: path.to_owned(), source },
     })
 }
 
@@ -48,9 +43,7 @@ pub(crate) fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'stati
         .collect::<Result<_, _>>()
         .map_err(|error| broken(path, &error))?;
     if certificates.is_empty() {
-        return Err(Error::NoCertificate {
-            path: path.to_owned(),
-        });
+        return Err(Error::NoCertificate { path: path.to_owned() });
     }
     Ok(certificates)
 }
@@ -59,12 +52,10 @@ pub(crate) fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'stati
 pub(crate) fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, Error> {
     let text = read_pem(path)?;
     PrivateKeyDer::from_pem_slice(&text).map_err(|error| match error {
-        PemError::NoItemsFound if holds(&text, b"ENCRYPTED PRIVATE KEY") => Error::EncryptedKey {
-            path: path.to_owned(),
-        },
-        PemError::NoItemsFound => Error::NoKey {
-            path: path.to_owned(),
-        },
+        PemError::NoItemsFound if holds(&text, b"ENCRYPTED PRIVATE KEY") => {
+            Error::EncryptedKey { path: path.to_owned() }
+        }
+        PemError::NoItemsFound => Error::NoKey { path: path.to_owned() },
         other => broken(path, &other),
     })
 }
@@ -74,24 +65,14 @@ pub(crate) fn make_folder(path: &Path, mode: u32) -> Result<(), Error> {
     if path.is_dir() {
         return Ok(());
     }
-    let unwritable = |source| Error::Unwritable {
-        path: path.to_owned(),
-        source,
-    };
-    DirBuilder::new()
-        .recursive(true)
-        .mode(mode)
-        .create(path)
-        .map_err(unwritable)?;
+    let unwritable = |source| Error::Unwritable { path: path.to_owned(), source };
+    DirBuilder::new().recursive(true).mode(mode).create(path).map_err(unwritable)?;
     fs::set_permissions(path, Permissions::from_mode(mode)).map_err(unwritable)
 }
 
 /// Writes a file whole or not at all: a temporary neighbour, synced, then renamed, then the folder synced.
 pub(crate) fn write(path: &Path, content: &[u8], mode: u32, existing: Existing) -> Result<(), Error> {
-    let unwritable = |source| Error::Unwritable {
-        path: path.to_owned(),
-        source,
-    };
+    let unwritable = |source| Error::Unwritable { path: path.to_owned(), source };
     let temporary = neighbour(path);
     let written = write_new(&temporary, content, mode).and_then(|()| put(&temporary, path, existing));
     // After the rename nothing is left to remove; after a failure nothing half-written stays behind.
@@ -101,17 +82,13 @@ pub(crate) fn write(path: &Path, content: &[u8], mode: u32, existing: Existing) 
 
 /// The permission bits of a file, when they can be found out.
 pub(crate) fn mode_of(path: &Path) -> Option<u32> {
-    fs::metadata(path)
-        .ok()
-        .map(|metadata| metadata.permissions().mode() & 0o777)
+    fs::metadata(path).ok().map(|metadata| metadata.permissions().mode() & 0o777)
 }
 
 fn read_pem(path: &Path) -> Result<Vec<u8>, Error> {
     let text = read(path)?;
     if !holds(&text, b"-----BEGIN ") {
-        return Err(Error::NotPem {
-            path: path.to_owned(),
-        });
+        return Err(Error::NotPem { path: path.to_owned() });
     }
     Ok(text)
 }
@@ -121,10 +98,7 @@ fn holds(text: &[u8], needle: &[u8]) -> bool {
 }
 
 fn broken(path: &Path, reason: &dyn std::fmt::Display) -> Error {
-    Error::Broken {
-        path: path.to_owned(),
-        reason: reason.to_string(),
-    }
+    Error::Broken { path: path.to_owned(), reason: reason.to_string() }
 }
 
 fn neighbour(path: &Path) -> PathBuf {
@@ -138,11 +112,7 @@ fn write_new(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
         _ => (),
     }
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(mode)
-        .open(path)?;
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
     // The process's umask may have taken bits away that a public file needs.
     file.set_permissions(Permissions::from_mode(mode))?;
     file.write_all(content)?;
@@ -180,11 +150,7 @@ mod tests {
         write(&path, b"two", PUBLIC_FILE, Existing::Replace).unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"two");
         assert_eq!(mode_of(&path), Some(0o644));
-        assert_eq!(
-            fs::read_dir(folder.path()).unwrap().count(),
-            1,
-            "no temporary file stays behind"
-        );
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "no temporary file stays behind");
     }
 
     #[test]
@@ -194,11 +160,7 @@ mod tests {
         write(&path, b"one", PRIVATE_FILE, Existing::Keep).unwrap();
         write(&path, b"two", PRIVATE_FILE, Existing::Keep).unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"one");
-        assert_eq!(
-            fs::read_dir(folder.path()).unwrap().count(),
-            1,
-            "no temporary file stays behind"
-        );
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "no temporary file stays behind");
     }
 
     #[test]
@@ -206,9 +168,6 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("missing").join("root.key");
         let error = write(&path, b"one", PRIVATE_FILE, Existing::Keep).unwrap_err();
-        assert!(
-            error.to_string().contains("missing/root.key: cannot be written"),
-            "{error}"
-        );
+        assert!(error.to_string().contains("missing/root.key: cannot be written"), "{error}");
     }
 }

@@ -93,19 +93,14 @@ impl TlsIdentity {
     /// Whether the certificate is good for this host name or IP address, by RFC 6125's rules.
     pub fn is_for(&self, host: &str) -> bool {
         let host = host.trim_end_matches('.').to_ascii_lowercase();
-        self.names
-            .iter()
-            .any(|name| *name == host || wildcard_covers(name, &host))
+        self.names.iter().any(|name| *name == host || wildcard_covers(name, &host))
     }
 
     fn describe_chain(name: &str, certified_key: Arc<CertifiedKey>, path: &Path) -> Result<Self, Error> {
-        let leaf = certified_key.cert.first().ok_or_else(|| Error::NoCertificate {
-            path: path.to_owned(),
-        })?;
-        let (_, parsed) = X509Certificate::from_der(leaf).map_err(|error| Error::Broken {
-            path: path.to_owned(),
-            reason: error.to_string(),
-        })?;
+        let leaf =
+            certified_key.cert.first().ok_or_else(|| Error::NoCertificate { path: path.to_owned() })?;
+        let (_, parsed) = X509Certificate::from_der(leaf)
+            .map_err(|error| Error::Broken { path: path.to_owned(), reason: error.to_string() })?;
         Ok(Self {
             name: name.to_owned(),
             names: names_of(&parsed),
@@ -119,28 +114,17 @@ impl TlsIdentity {
     fn warnings(&self, certificate: &Path, key: &Path, now: Timestamp) -> Vec<Warning> {
         let mut warnings = Vec::new();
         if self.not_after < now {
-            warnings.push(Warning::Expired {
-                path: certificate.to_owned(),
-                not_after: self.not_after,
-            });
+            warnings.push(Warning::Expired { path: certificate.to_owned(), not_after: self.not_after });
         }
         if now < self.not_before {
-            warnings.push(Warning::NotYetValid {
-                path: certificate.to_owned(),
-                not_before: self.not_before,
-            });
+            warnings.push(Warning::NotYetValid { path: certificate.to_owned(), not_before: self.not_before });
         }
         if self.names.is_empty() {
-            warnings.push(Warning::NoNames {
-                path: certificate.to_owned(),
-            });
+            warnings.push(Warning::NoNames { path: certificate.to_owned() });
         }
         // The owner's group may read it (Debian's ssl-cert does so); the world may not.
         if let Some(mode) = files::mode_of(key).filter(|mode| mode & 0o027 != 0) {
-            warnings.push(Warning::KeyExposed {
-                path: key.to_owned(),
-                mode,
-            });
+            warnings.push(Warning::KeyExposed { path: key.to_owned(), mode });
         }
         warnings
     }
@@ -150,12 +134,7 @@ impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Expired { path, not_after } => {
-                write!(
-                    f,
-                    "{}: the certificate expired on {}",
-                    path.display(),
-                    day(*not_after)
-                )
+                write!(f, "{}: the certificate expired on {}", path.display(), day(*not_after))
             }
             Self::NotYetValid { path, not_before } => {
                 let day = day(*not_before);
@@ -190,11 +169,7 @@ pub(crate) fn day(time: Timestamp) -> String {
 
 /// A time in seconds since 1970; certificates may lie beyond what [`Timestamp`] can hold.
 pub(crate) fn timestamp(seconds: i64) -> Timestamp {
-    let nearest = if seconds < 0 {
-        Timestamp::MIN
-    } else {
-        Timestamp::MAX
-    };
+    let nearest = if seconds < 0 { Timestamp::MIN } else { Timestamp::MAX };
     Timestamp::from_second(seconds).unwrap_or(nearest)
 }
 
@@ -205,14 +180,10 @@ fn fit(
     provider: &CryptoProvider,
 ) -> Result<CertifiedKey, Error> {
     let key_der = files::read_key(key)?;
-    let signing_key =
-        provider
-            .key_provider
-            .load_private_key(key_der)
-            .map_err(|error| Error::UnusableKey {
-                path: key.to_owned(),
-                reason: error.to_string(),
-            })?;
+    let signing_key = provider
+        .key_provider
+        .load_private_key(key_der)
+        .map_err(|error| Error::UnusableKey { path: key.to_owned(), reason: error.to_string() })?;
     for position in 0..chain.len() {
         let candidate = CertifiedKey::new(vec![chain[position].clone()], signing_key.clone());
         match candidate.keys_match() {
@@ -222,17 +193,11 @@ fn fit(
             }
             Err(TlsError::InconsistentKeys(_)) => (),
             Err(error) => {
-                return Err(Error::Broken {
-                    path: certificate.to_owned(),
-                    reason: crate::describe(&error),
-                });
+                return Err(Error::Broken { path: certificate.to_owned(), reason: crate::describe(&error) });
             }
         }
     }
-    Err(Error::KeyMismatch {
-        key: key.to_owned(),
-        certificate: certificate.to_owned(),
-    })
+    Err(Error::KeyMismatch { key: key.to_owned(), certificate: certificate.to_owned() })
 }
 
 fn names_of(certificate: &X509Certificate<'_>) -> Vec<String> {
@@ -254,9 +219,7 @@ fn address(octets: &[u8]) -> Option<String> {
     if let Ok(v4) = <[u8; 4]>::try_from(octets) {
         return Some(std::net::Ipv4Addr::from(v4).to_string());
     }
-    <[u8; 16]>::try_from(octets)
-        .ok()
-        .map(|v6| std::net::Ipv6Addr::from(v6).to_string())
+    <[u8; 16]>::try_from(octets).ok().map(|v6| std::net::Ipv6Addr::from(v6).to_string())
 }
 
 /// RFC 6125 §6.4.3: the star stands for exactly one whole label, the leftmost.
@@ -267,9 +230,10 @@ fn wildcard_covers(pattern: &str, host: &str) -> bool {
     !label.is_empty() && rest == parent
 }
 
-fn fingerprint(certificate: &[u8]) -> String {
+/// SHA-256 in lower-case hexadecimal digits.
+pub(crate) fn fingerprint(der: &[u8]) -> String {
     use std::fmt::Write;
-    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, certificate);
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, der);
     digest.as_ref().iter().fold(String::new(), |mut text, octet| {
         let _ = write!(text, "{octet:02x}");
         text

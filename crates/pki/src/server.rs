@@ -49,9 +49,7 @@ pub fn server_config(options: &ServerOptions) -> Result<Arc<ServerConfig>, Error
     if options.identities.is_empty() {
         return Err(Error::NoIdentity);
     }
-    let chooser = Arc::new(ChooseByName {
-        identities: options.identities.clone(),
-    });
+    let chooser = Arc::new(ChooseByName { identities: options.identities.clone() });
     let mut config = ServerConfig::builder_with_provider(crate::provider())
         .with_protocol_versions(&options.minimum.versions())
         .map_err(|error| Error::Crypto(error.to_string()))?
@@ -90,18 +88,10 @@ impl ResolvesServerCert for ChooseByName {
     /// nothing would otherwise be lost. Among several for one name the first that the client can verify is taken.
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let usable = |identity: &&Arc<TlsIdentity>| {
-            identity
-                .certified_key
-                .key
-                .choose_scheme(hello.signature_schemes())
-                .is_some()
+            identity.certified_key.key.choose_scheme(hello.signature_schemes()).is_some()
         };
         let candidates = self.by_preference(hello.server_name());
-        let chosen = candidates
-            .iter()
-            .copied()
-            .find(usable)
-            .or_else(|| candidates.first().copied());
+        let chosen = candidates.iter().copied().find(usable).or_else(|| candidates.first().copied());
         chosen.map(|identity| identity.certified_key.clone())
     }
 }

@@ -46,10 +46,7 @@ fn read_all(mut wire: &[u8], mut read: impl FnMut(&mut dyn std::io::Read) -> std
 
 fn options(identities: &[&ServerIdentity]) -> ServerOptions {
     ServerOptions {
-        identities: identities
-            .iter()
-            .map(|issued| Arc::new(issued.loaded.identity.clone()))
-            .collect(),
+        identities: identities.iter().map(|issued| Arc::new(issued.loaded.identity.clone())).collect(),
         minimum: MinimumVersion::Tls12,
         tickets: Tickets::Off,
     }
@@ -72,9 +69,7 @@ fn facts(
 ) -> Result<TlsFacts, String> {
     let handshake = client.handshake(requirement);
     let connected = connect(handshake.config(), name, server);
-    connected
-        .map(|(connection, _)| handshake.facts(&connection))
-        .map_err(|error| describe(&error))
+    connected.map(|(connection, _)| handshake.facts(&connection)).map_err(|error| describe(&error))
 }
 
 /// A client of another make, with resumption.
@@ -92,11 +87,7 @@ fn resuming(office: &Office, version: &'static rustls::SupportedProtocolVersion)
 fn a_good_certificate_is_verified_under_every_requirement() {
     let office = office(now());
     let server = listener(&[&office.ensure(&["mail.example.org", "127.0.0.1"], now())]);
-    for requirement in [
-        TlsRequirement::Opportunistic,
-        TlsRequirement::Required,
-        TlsRequirement::Verified,
-    ] {
+    for requirement in [TlsRequirement::Opportunistic, TlsRequirement::Required, TlsRequirement::Verified] {
         let facts = facts(&trusting(&office), requirement, "mail.example.org", &server).unwrap();
         assert_eq!(facts.peer, PeerProof::Verified);
         assert_eq!(facts.version, "TLSv1.3");
@@ -105,18 +96,11 @@ fn a_good_certificate_is_verified_under_every_requirement() {
             "{}",
             facts.cipher
         );
-        assert_eq!(
-            facts.group.as_deref(),
-            Some("X25519MLKEM768"),
-            "the post-quantum hybrid comes first"
-        );
+        assert_eq!(facts.group.as_deref(), Some("X25519MLKEM768"), "the post-quantum hybrid comes first");
         assert_eq!(facts.server_name.as_deref(), Some("mail.example.org"));
     }
     let by_address = facts(&trusting(&office), TlsRequirement::Verified, "127.0.0.1", &server).unwrap();
-    assert_eq!(
-        (by_address.peer, by_address.server_name),
-        (PeerProof::Verified, None)
-    );
+    assert_eq!((by_address.peer, by_address.server_name), (PeerProof::Verified, None));
 }
 
 #[test]
@@ -141,17 +125,9 @@ fn a_bad_certificate_is_recorded_unless_it_must_verify() {
     let expired = past.ensure(&["mx.example.org"], now() - days(200));
     let unknown = stranger.ensure(&["mx.example.org"], now());
     let cases = [
-        (
-            &good,
-            &office,
-            "the certificate is for mail.example.net, mx.example.net, not for mx.example.org",
-        ),
+        (&good, &office, "the certificate is for mail.example.net, mx.example.net, not for mx.example.org"),
         (&expired, &past, "the certificate has expired on 20"),
-        (
-            &unknown,
-            &office,
-            "the certificate is signed by an unknown authority",
-        ),
+        (&unknown, &office, "the certificate is signed by an unknown authority"),
     ];
     for (identity, trusted, words) in cases {
         let (client, server) = (trusting(trusted), listener(&[identity]));
@@ -172,11 +148,8 @@ fn each_connection_has_a_verdict_of_its_own() {
     let good = listener(&[&office.ensure(&["mx.example.org"], now())]);
     let bad = listener(&[&stranger.ensure(&["mx.example.org"], now())]);
     for _ in 0..2 {
-        let proof = |server| {
-            facts(&client, TlsRequirement::Opportunistic, "mx.example.org", server)
-                .unwrap()
-                .peer
-        };
+        let proof =
+            |server| facts(&client, TlsRequirement::Opportunistic, "mx.example.org", server).unwrap().peer;
         assert!(matches!(proof(&bad), PeerProof::Unverified(_)));
         assert_eq!(proof(&good), PeerProof::Verified);
     }
@@ -186,11 +159,7 @@ fn each_connection_has_a_verdict_of_its_own() {
 fn our_client_never_resumes_even_where_tickets_are_given() {
     let office = office(now());
     let identity = office.ensure(&["mx.example.org"], now());
-    let server = server_config(&ServerOptions {
-        tickets: Tickets::On,
-        ..options(&[&identity])
-    })
-    .unwrap();
+    let server = server_config(&ServerOptions { tickets: Tickets::On, ..options(&[&identity]) }).unwrap();
     let handshake = trusting(&office).handshake(TlsRequirement::Verified);
     for _ in 0..3 {
         let (connection, _) = connect(handshake.config(), "mx.example.org", &server).unwrap();
@@ -203,15 +172,9 @@ fn without_tickets_nothing_is_resumed_and_with_them_it_is() {
     let office = office(now());
     let identity = office.ensure(&["mx.example.org"], now());
     for version in VERSIONS {
-        for (tickets, second) in [
-            (Tickets::Off, HandshakeKind::Full),
-            (Tickets::On, HandshakeKind::Resumed),
-        ] {
-            let server = server_config(&ServerOptions {
-                tickets,
-                ..options(&[&identity])
-            })
-            .unwrap();
+        for (tickets, second) in [(Tickets::Off, HandshakeKind::Full), (Tickets::On, HandshakeKind::Resumed)]
+        {
+            let server = server_config(&ServerOptions { tickets, ..options(&[&identity]) }).unwrap();
             let client = Arc::new(resuming(&office, version));
             let (first, _) = connect(client.clone(), "mx.example.org", &server).unwrap();
             assert_eq!(first.handshake_kind(), Some(HandshakeKind::Full));
@@ -234,26 +197,16 @@ fn the_certificate_is_chosen_by_name_and_the_first_is_for_everyone_else() {
     let server = listener(&[&first, &wildcard, &exact]);
     let shown = |client: ClientConfig, name: &str| {
         let mut client = client;
-        client
-            .dangerous()
-            .set_certificate_verifier(Arc::new(AnyCertificate));
+        client.dangerous().set_certificate_verifier(Arc::new(AnyCertificate));
         let (connection, _) = connect(Arc::new(client), name, &server).unwrap();
         connection.peer_certificates().unwrap()[0].clone()
     };
     let own = |issued: &ServerIdentity| issued.loaded.identity.certified_key.cert[0].clone();
     let client = || resuming(&office, &rustls::version::TLS13);
-    assert_eq!(
-        shown(client(), "MX.example.net"),
-        own(&exact),
-        "an exact name goes before a wildcard"
-    );
+    assert_eq!(shown(client(), "MX.example.net"), own(&exact), "an exact name goes before a wildcard");
     assert_eq!(shown(client(), "other.example.net"), own(&wildcard));
     assert_eq!(shown(client(), "mail.example.org"), own(&first));
-    assert_eq!(
-        shown(client(), "unknown.example"),
-        own(&first),
-        "an unknown name never fails"
-    );
+    assert_eq!(shown(client(), "unknown.example"), own(&first), "an unknown name never fails");
     assert_eq!(shown(client(), "192.0.2.1"), own(&first), "nor does none");
 }
 
@@ -262,11 +215,7 @@ fn a_client_that_is_too_old_is_told_and_described() {
     let office = office(now());
     let identity = office.ensure(&["mx.example.org"], now());
     let minimum = MinimumVersion::Tls13;
-    let server = server_config(&ServerOptions {
-        minimum,
-        ..options(&[&identity])
-    })
-    .unwrap();
+    let server = server_config(&ServerOptions { minimum, ..options(&[&identity]) }).unwrap();
     let client = Arc::new(resuming(&office, &rustls::version::TLS12));
     let error = connect(client, "mx.example.org", &server).err().unwrap();
     let words = describe(&error);
@@ -284,40 +233,28 @@ fn a_listener_without_identity_is_an_error() {
 fn a_file_of_roots_must_hold_some() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("roots.pem");
-    assert!(matches!(
-        ClientTls::new(&TrustAnchors::File(path.clone())),
-        Err(Error::Missing { .. })
-    ));
+    assert!(matches!(ClientTls::new(&TrustAnchors::File(path.clone())), Err(Error::Missing { .. })));
     std::fs::write(&path, "").unwrap();
-    assert!(matches!(
-        ClientTls::new(&TrustAnchors::File(path)),
-        Err(Error::NotPem { .. })
-    ));
+    assert!(matches!(ClientTls::new(&TrustAnchors::File(path)), Err(Error::NotPem { .. })));
 }
 
 #[test]
 fn a_file_of_roots_adds_to_the_systems() {
     let office = office(now());
     let system = ClientTls::new(&TrustAnchors::System).unwrap().trusted_roots();
-    let both = ClientTls::new(&TrustAnchors::SystemAndFile(office.ca.root_pem_path()))
-        .unwrap()
-        .trusted_roots();
+    let both =
+        ClientTls::new(&TrustAnchors::SystemAndFile(office.ca.root_pem_path())).unwrap().trusted_roots();
     assert_eq!(both, system + 1);
 }
 
 #[test]
 fn words_of_a_hostile_certificate_are_cut_and_cleaned() {
-    let presented = vec![
-        "DnsName(\"a\u{1b}[31m.example\")".to_owned(),
-        format!("DnsName(\"{}\")", "x".repeat(5000)),
-    ];
+    let presented =
+        vec!["DnsName(\"a\u{1b}[31m.example\")".to_owned(), format!("DnsName(\"{}\")", "x".repeat(5000))];
     let expected = rustls::pki_types::ServerName::try_from("mx.example.org").unwrap();
     let error = rustls::CertificateError::NotValidForNameContext { expected, presented };
     let words = describe(&rustls::Error::InvalidCertificate(error));
-    assert!(
-        words.len() < 400 && words.chars().all(|c| c == ' ' || c.is_ascii_graphic()),
-        "{words}"
-    );
+    assert!(words.len() < 400 && words.chars().all(|c| c == ' ' || c.is_ascii_graphic()), "{words}");
 }
 
 #[test]
@@ -326,10 +263,7 @@ fn an_identity_that_the_client_cannot_verify_gives_way_to_one_it_can() {
     let ecdsa = office.ensure(&["mx.example.org"], now());
     let key = rcgen::KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, rcgen::RsaKeySize::_2048).unwrap();
     let params = rcgen::CertificateParams::new(names(&["mx.example.org"])).unwrap();
-    let (certificate, file) = (
-        params.self_signed(&key).unwrap(),
-        office.folder.path().join("rsa.pem"),
-    );
+    let (certificate, file) = (params.self_signed(&key).unwrap(), office.folder.path().join("rsa.pem"));
     std::fs::write(&file, certificate.pem() + &key.serialize_pem()).unwrap();
     let rsa = TlsIdentity::load("rsa", &file, &file, now()).unwrap().identity;
     let mut both = options(&[&ecdsa]);
@@ -388,8 +322,5 @@ macro_rules! takes_everything {
     };
 }
 
-takes_everything!(
-    AnyCertificate,
-    vec![rustls::SignatureScheme::ECDSA_NISTP256_SHA256]
-);
+takes_everything!(AnyCertificate, vec![rustls::SignatureScheme::ECDSA_NISTP256_SHA256]);
 takes_everything!(OnlyRsa, vec![rustls::SignatureScheme::RSA_PSS_SHA256]);

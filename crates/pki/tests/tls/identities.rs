@@ -12,10 +12,8 @@ struct Pair(TempDir);
 
 impl Pair {
     fn of(key: &KeyPair) -> Self {
-        let certificate = CertificateParams::new(names(&["mail.example.org"]))
-            .unwrap()
-            .self_signed(key)
-            .unwrap();
+        let certificate =
+            CertificateParams::new(names(&["mail.example.org"])).unwrap().self_signed(key).unwrap();
         let pair = Self(tempfile::tempdir().unwrap());
         pair.write("cert.pem", &certificate.pem());
         pair.write("key.pem", &key.serialize_pem());
@@ -33,12 +31,7 @@ impl Pair {
     }
 
     fn load_files(&self, certificate: &str, key: &str) -> Result<Loaded, Error> {
-        TlsIdentity::load(
-            "test",
-            &self.0.path().join(certificate),
-            &self.0.path().join(key),
-            now(),
-        )
+        TlsIdentity::load("test", &self.0.path().join(certificate), &self.0.path().join(key), now())
     }
 
     fn load(&self) -> Result<Loaded, Error> {
@@ -68,10 +61,7 @@ fn certificate_and_key_may_share_a_file_and_stand_in_any_order() {
     let pair = Pair::of(&ecdsa());
     let stranger = Pair::of(&ecdsa()).read("cert.pem");
     let own = pair.load().unwrap().identity;
-    pair.write(
-        "all.pem",
-        &format!("{stranger}{}{}", pair.read("key.pem"), pair.read("cert.pem")),
-    );
+    pair.write("all.pem", &format!("{stranger}{}{}", pair.read("key.pem"), pair.read("cert.pem")));
     let loaded = pair.load_files("all.pem", "all.pem").unwrap();
     assert_eq!(loaded.identity.certified_key.cert.len(), 2);
     assert_eq!(
@@ -97,11 +87,7 @@ fn every_trouble_with_a_file_has_its_own_words() {
         ("key.pem", "key.pem", "key.pem: holds no certificate"),
         ("cert.pem", "cert.pem", "cert.pem: holds no private key"),
         ("cert.pem", "locked.key", "the private key is encrypted"),
-        (
-            "cert.pem",
-            "other.key",
-            "other.key: this key does not belong to the certificate in",
-        ),
+        ("cert.pem", "other.key", "other.key: this key does not belong to the certificate in"),
         ("torn.pem", "key.pem", "torn.pem: is broken"),
         ("fake.pem", "key.pem", "fake.pem: is broken"),
     ] {
@@ -115,22 +101,10 @@ fn an_expired_certificate_is_loaded_with_a_warning() {
     let office = office(now() - days(200));
     let issued = office.ensure(&["mail.example.org"], now() - days(200));
     let loaded = TlsIdentity::load("old", &issued.certificate, &issued.key, now()).unwrap();
-    assert!(
-        matches!(loaded.warnings[..], [Warning::Expired { .. }]),
-        "{:?}",
-        loaded.warnings
-    );
-    assert!(
-        loaded.warnings[0]
-            .to_string()
-            .contains("the certificate expired on 20")
-    );
+    assert!(matches!(loaded.warnings[..], [Warning::Expired { .. }]), "{:?}", loaded.warnings);
+    assert!(loaded.warnings[0].to_string().contains("the certificate expired on 20"));
     let early = TlsIdentity::load("new", &issued.certificate, &issued.key, now() - days(300)).unwrap();
-    assert!(
-        matches!(early.warnings[..], [Warning::NotYetValid { .. }]),
-        "{:?}",
-        early.warnings
-    );
+    assert!(matches!(early.warnings[..], [Warning::NotYetValid { .. }]), "{:?}", early.warnings);
 }
 
 #[test]
@@ -140,10 +114,7 @@ fn a_key_that_others_can_read_is_loaded_with_a_warning() {
         fs::set_permissions(pair.0.path().join("key.pem"), fs::Permissions::from_mode(mode)).unwrap();
         pair.load().unwrap().warnings
     };
-    assert!(matches!(
-        warnings_at(0o644)[..],
-        [Warning::KeyExposed { mode: 0o644, .. }]
-    ));
+    assert!(matches!(warnings_at(0o644)[..], [Warning::KeyExposed { mode: 0o644, .. }]));
     assert!(warnings_at(0o640).is_empty(), "the owner's group may read it");
     assert!(warnings_at(0o600).is_empty());
 }
@@ -151,10 +122,7 @@ fn a_key_that_others_can_read_is_loaded_with_a_warning() {
 #[test]
 fn a_wildcard_stands_for_one_label() {
     let office = office(now());
-    let identity = office
-        .ensure(&["*.example.org", "127.0.0.1"], now())
-        .loaded
-        .identity;
+    let identity = office.ensure(&["*.example.org", "127.0.0.1"], now()).loaded.identity;
     assert!(
         identity.is_for("mail.example.org")
             && identity.is_for("MX.Example.ORG.")
@@ -175,10 +143,7 @@ fn inside_of_pkcs8(der: &[u8]) -> Vec<u8> {
 }
 
 fn pem(label: &str, der: &[u8]) -> String {
-    format!(
-        "-----BEGIN {label}-----\n{}\n-----END {label}-----\n",
-        base64(der)
-    )
+    format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", base64(der))
 }
 
 /// RFC 4648 §4.

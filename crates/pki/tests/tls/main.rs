@@ -40,8 +40,6 @@ impl Office {
     }
 
     fn ensure(&self, wanted: &[&str], now: Timestamp) -> ServerIdentity {
-        self.ca
-            .ensure_server_identity(&self.tls(), &names(wanted), now)
-            .unwrap()
+        self.ca.ensure_server_identity(&self.tls(), &names(wanted), now).unwrap()
     }
 }
