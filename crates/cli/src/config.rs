@@ -95,10 +95,7 @@ fn explain(key: &str) -> Done {
 /// The keys of a section, or all keys of this name in any section, one a line.
 fn keys_within(name: &str) -> String {
     let belongs = |entry: &reference::Entry| entry.section.path == name || entry.key.name == name;
-    reference::entries()
-        .filter(belongs)
-        .map(|entry| line(&entry))
-        .collect()
+    reference::entries().filter(belongs).map(|entry| line(&entry)).collect()
 }
 
 fn list_keys() -> Done {
@@ -151,10 +148,7 @@ mod tests {
         let path = folder.path().join("postern.toml");
         let check = |text: &str| {
             std::fs::write(&path, text).unwrap();
-            let code = check(&FileArgs {
-                config: Some(path.clone()),
-            })
-            .unwrap();
+            let code = check(&FileArgs { config: Some(path.clone()) }).unwrap();
             format!("{code:?}")
         };
         let sound =

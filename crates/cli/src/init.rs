@@ -42,12 +42,7 @@ pub struct InitArgs {
     #[arg(long, value_name = "HOST[:PORT]")]
     smarthost: Option<String>,
     /// The name to sign in with at the smarthost
-    #[arg(
-        long,
-        value_name = "USER",
-        requires = "smarthost",
-        requires = "smarthost_password_file"
-    )]
+    #[arg(long, value_name = "USER", requires = "smarthost", requires = "smarthost_password_file")]
     smarthost_user: Option<String>,
     /// The file whose first line is the password for the smarthost
     #[arg(long, value_name = "FILE", requires = "smarthost_user")]
@@ -97,11 +92,8 @@ pub fn run(args: InitArgs) -> Done {
         )
         .into());
     }
-    let answers = if io::stdin().is_terminal() && io::stderr().is_terminal() {
-        ask(args)?
-    } else {
-        take(args)?
-    };
+    let answers =
+        if io::stdin().is_terminal() && io::stderr().is_terminal() { ask(args)? } else { take(args)? };
     let text = render(&answers);
     judge(&text, &path)?;
     write(&path, &text, force)?;
@@ -113,111 +105,63 @@ pub fn run(args: InitArgs) -> Done {
 fn ask(args: InitArgs) -> Result<Answers, Box<dyn Error>> {
     let hostname = match args.hostname {
         Some(hostname) => hostname,
-        None => Input::new()
-            .with_prompt("Host name of this machine (mail.example.org)")
-            .interact_text()?,
+        None => Input::new().with_prompt("Host name of this machine (mail.example.org)").interact_text()?,
     };
     let own = match (args.domain, args.deliver) {
         (Some(name), Some(deliver)) => Some(OwnDomain { name, deliver }),
-        (Some(name), None) => Some(OwnDomain {
-            deliver: ask_way()?,
-            name,
-        }),
+        (Some(name), None) => Some(OwnDomain { deliver: ask_way()?, name }),
         (None, _) => ask_domain(&hostname)?,
     };
     let smarthost = match args.smarthost {
-        Some(host) => Some(Smarthost {
-            host,
-            credential: args.smarthost_user.zip(args.smarthost_password_file),
-        }),
+        Some(host) => {
+            Some(Smarthost { host, credential: args.smarthost_user.zip(args.smarthost_password_file) })
+        }
         None => ask_smarthost()?,
     };
     let data_dir = match args.data_dir {
         Some(folder) => folder,
         None => ask_text("Folder for queue, users and keys", USUAL_DATA_DIR)?.into(),
     };
-    Ok(Answers {
-        hostname,
-        data_dir,
-        own,
-        smarthost,
-    })
+    Ok(Answers { hostname, data_dir, own, smarthost })
 }
 
 fn ask_domain(hostname: &Domain) -> Result<Option<OwnDomain>, Box<dyn Error>> {
-    if !Confirm::new()
-        .with_prompt("Deliver mail for a domain here?")
-        .default(true)
-        .interact()?
-    {
+    if !Confirm::new().with_prompt("Deliver mail for a domain here?").default(true).interact()? {
         return Ok(None);
     }
-    let suggestion = hostname
-        .as_str()
-        .split_once('.')
-        .map_or("", |(_, parent)| parent)
-        .to_owned();
+    let suggestion = hostname.as_str().split_once('.').map_or("", |(_, parent)| parent).to_owned();
     let prompt = Input::new().with_prompt("Own domain");
     let name: Domain = match suggestion.parse::<Domain>() {
         Ok(parent) if parent.as_str().contains('.') => prompt.default(parent).interact_text()?,
         _ => prompt.interact_text()?,
     };
-    Ok(Some(OwnDomain {
-        name,
-        deliver: ask_way()?,
-    }))
+    Ok(Some(OwnDomain { name, deliver: ask_way()? }))
 }
 
 fn ask_way() -> Result<String, Box<dyn Error>> {
-    let ways = [
-        "Maildirs on this machine",
-        "a mail store such as Dovecot, by LMTP",
-    ];
-    let chosen = Select::new()
-        .with_prompt("Where does its mail go")
-        .items(ways)
-        .default(0)
-        .interact()?;
+    let ways = ["Maildirs on this machine", "a mail store such as Dovecot, by LMTP"];
+    let chosen = Select::new().with_prompt("Where does its mail go").items(ways).default(0).interact()?;
     let usual = if chosen == 0 { USUAL_MAILDIR } else { USUAL_LMTP };
     ask_text("Way", usual)
 }
 
 fn ask_smarthost() -> Result<Option<Smarthost>, Box<dyn Error>> {
     let ways = ["directly to the recipients' servers (MX)", "through a smarthost"];
-    if Select::new()
-        .with_prompt("Mail for others goes")
-        .items(ways)
-        .default(0)
-        .interact()?
-        == 0
-    {
+    if Select::new().with_prompt("Mail for others goes").items(ways).default(0).interact()? == 0 {
         return Ok(None);
     }
-    let host = Input::new()
-        .with_prompt("Smarthost (host:port)")
-        .interact_text()?;
-    let user: String = Input::new()
-        .with_prompt("User there (empty: none)")
-        .allow_empty(true)
-        .interact_text()?;
+    let host = Input::new().with_prompt("Smarthost (host:port)").interact_text()?;
+    let user: String =
+        Input::new().with_prompt("User there (empty: none)").allow_empty(true).interact_text()?;
     if user.is_empty() {
-        return Ok(Some(Smarthost {
-            host,
-            credential: None,
-        }));
+        return Ok(Some(Smarthost { host, credential: None }));
     }
     let file = ask_text("File with the password", "/etc/postern/smarthost.password")?;
-    Ok(Some(Smarthost {
-        host,
-        credential: Some((user, file.into())),
-    }))
+    Ok(Some(Smarthost { host, credential: Some((user, file.into())) }))
 }
 
 fn ask_text(prompt: &str, usual: &str) -> Result<String, Box<dyn Error>> {
-    Ok(Input::new()
-        .with_prompt(prompt)
-        .default(usual.to_owned())
-        .interact_text()?)
+    Ok(Input::new().with_prompt(prompt).default(usual.to_owned()).interact_text()?)
 }
 
 /// Takes the flags as they are.
@@ -286,11 +230,7 @@ fn way_out(smarthost: Option<&Smarthost>) -> String {
         Some((user, file)) => {
             let _ = writeln!(text, "user = {}", literal(user));
             let file = file.display().to_string();
-            let _ = writeln!(
-                text,
-                "password_file = {}   # its first line; chmod 600",
-                literal(&file)
-            );
+            let _ = writeln!(text, "password_file = {}   # its first line; chmod 600", literal(&file));
         }
         None => text.push_str(
             "# user = \"office@example.org\"\n# password_file = \"/etc/postern/smarthost.password\"\n",
@@ -349,42 +289,26 @@ address_space = [\"*\"]
 
 fn judge(text: &str, path: &Path) -> Result<(), Problems> {
     let file = File::parse(text, &path.display().to_string()).map_err(|problem| Problems(vec![problem]))?;
-    file.resolve(&Surroundings::detect())
-        .map(|_| ())
-        .map_err(Problems)
+    file.resolve(&Surroundings::detect()).map(|_| ()).map_err(Problems)
 }
 
 fn write(path: &Path, text: &str, force: bool) -> Result<(), Box<dyn Error>> {
     let explain = |error: io::Error| {
-        format!(
-            "{} cannot be written: {error}; --output names another file",
-            path.display()
-        )
+        format!("{} cannot be written: {error}; --output names another file", path.display())
     };
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         std::fs::create_dir_all(folder).map_err(explain)?;
     }
     let mut options = OpenOptions::new();
-    let options = if force {
-        options.create(true).truncate(true)
-    } else {
-        options.create_new(true)
-    };
+    let options = if force { options.create(true).truncate(true) } else { options.create_new(true) };
     let mut file = options.write(true).open(path).map_err(explain)?;
     file.write_all(text.as_bytes()).map_err(explain)?;
     Ok(())
 }
 
 fn next_steps(answers: &Answers, path: &Path) -> String {
-    let named = if path == default_path() {
-        String::new()
-    } else {
-        format!(" --config {}", path.display())
-    };
-    let domain = answers
-        .own
-        .as_ref()
-        .map_or(answers.hostname.as_str(), |own| own.name.as_str());
+    let named = if path == default_path() { String::new() } else { format!(" --config {}", path.display()) };
+    let domain = answers.own.as_ref().map_or(answers.hostname.as_str(), |own| own.name.as_str());
     format!(
         "Wrote {}. Next:
 
@@ -429,10 +353,7 @@ mod tests {
             smarthost_password_file: Some("p w".into()),
             ..own(USUAL_MAILDIR)
         };
-        let open = InitArgs {
-            smarthost: Some("smtp.example.net".to_owned()),
-            ..args(folder.path())
-        };
+        let open = InitArgs { smarthost: Some("smtp.example.net".to_owned()), ..args(folder.path()) };
         for args in [
             args(folder.path()),
             own(USUAL_MAILDIR),
@@ -466,12 +387,7 @@ mod tests {
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "first");
         write(&path, "third", true).unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "third");
-        let refused = run(InitArgs {
-            output: Some(path),
-            ..args(folder.path())
-        })
-        .unwrap_err()
-        .to_string();
+        let refused = run(InitArgs { output: Some(path), ..args(folder.path()) }).unwrap_err().to_string();
         assert!(refused.contains("--force"), "{refused}");
     }
 

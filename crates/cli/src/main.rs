@@ -1,1 +1,99 @@
-fn main() {}
+//! The `postern` program: the daemon, and everything an administrator does with it.
+//!
+//! Each subcommand is a module with its arguments and a `run`. What they do to a running or stopped installation goes
+//! through [`postern_mta::admin::Admin`]; nothing here reaches deeper.
+
+mod config;
+mod demo;
+mod init;
+mod queue;
+mod serve;
+mod user;
+
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use nix::unistd::{Gid, Uid, geteuid, setgid, setgroups, setuid};
+use postern_mta::admin::Admin;
+use postern_mta::config::{Config, Surroundings, default_path};
+
+/// What a subcommand comes to: its exit code, or words for the administrator.
+type Done = Result<ExitCode, Box<dyn std::error::Error>>;
+
+/// Secure, authenticated mail submission and relay.
+#[derive(Parser)]
+#[command(name = "postern", version, about, arg_required_else_help = true, max_term_width = 110)]
+struct Arguments {
+    /// The configuration file [default: $POSTERN_CONFIG, else /etc/postern/postern.toml]
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the mail server in the foreground
+    Serve(serve::Arguments),
+    /// Try Postern on this machine, with a throw-away set-up on loopback
+    Demo(demo::Arguments),
+    /// Write a commented configuration
+    Init(init::InitArgs),
+    /// Check, show or explain the configuration
+    Config(config::ConfigArgs),
+    /// People who may sign in, and the addresses they may send as
+    #[command(subcommand)]
+    User(user::Command),
+    /// Messages that wait to be delivered
+    #[command(subcommand)]
+    Queue(queue::Command),
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let path = arguments.config.unwrap_or_else(default_path);
+    let done = match arguments.command {
+        Command::Serve(arguments) => serve::run(&arguments, &path),
+        Command::Demo(arguments) => demo::run(&arguments),
+        Command::Init(arguments) => init::run(arguments),
+        Command::Config(arguments) => config::run(&arguments),
+        Command::User(command) => user::run(command, &path),
+        Command::Queue(command) => queue::run(command, &path),
+    };
+    done.unwrap_or_else(|error| {
+        eprintln!("postern: {error}");
+        ExitCode::FAILURE
+    })
+}
+
+/// Reads the configuration; all that is wrong with it is the error.
+fn load(path: &Path) -> Result<Config, Box<dyn std::error::Error>> {
+    Ok(Config::load(path, &Surroundings::detect())?)
+}
+
+/// The operations on the installation that a configuration describes.
+fn admin(path: &Path) -> Result<Admin, Box<dyn std::error::Error>> {
+    let config = load(path)?;
+    become_owner_of(&config.data_dir)?;
+    Ok(Admin::new(config))
+}
+
+/// Root works as the user whose data directory it is, so that no file in it ends up unreadable for the daemon.
+fn become_owner_of(data_dir: &Path) -> Result<(), Box<dyn std::error::Error>> {
+    let Ok(metadata) = std::fs::metadata(data_dir) else { return Ok(()) };
+    if !geteuid().is_root() || metadata.uid() == 0 {
+        return Ok(());
+    }
+    let group = Gid::from_raw(metadata.gid());
+    setgroups(&[group])?;
+    setgid(group)?;
+    setuid(Uid::from_raw(metadata.uid()))?;
+    Ok(())
+}
+
+/// Runs what must wait for something, for commands that are not the daemon.
+fn block_on<T>(work: impl Future<Output = T>) -> Result<T, std::io::Error> {
+    Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work))
+}

@@ -13,7 +13,7 @@ use postern_queue::{Change, Delivery, Filter, QueueId, Selection, Store};
 use serde::{Deserialize, Serialize};
 
 use crate::config::Config;
-use crate::daemon::open_store;
+use crate::daemon::{self, open_store, prepare_data_dir};
 use crate::directory::{self, Users};
 
 /// Asks the running daemon to read its configuration again.
@@ -100,6 +100,9 @@ pub enum Error {
     /// The users could not be opened.
     #[error(transparent)]
     Users(#[from] directory::Error),
+    /// The data directory cannot be used.
+    #[error(transparent)]
+    DataDir(#[from] daemon::Error),
     /// The operation failed in the daemon.
     #[error("{0}")]
     Failed(String),
@@ -124,6 +127,7 @@ impl Admin {
     /// # Errors
     /// [`Error::Users`] when their database cannot be opened.
     pub fn users(&self) -> Result<Users, Error> {
+        prepare_data_dir(&self.config)?;
         Ok(Users::open(&self.config.data_dir)?)
     }
 
@@ -146,6 +150,7 @@ impl Admin {
         if matches!(request, Request::Reload) {
             return Err(Error::NotRunning(self.config.data_dir.clone()));
         }
+        prepare_data_dir(&self.config)?;
         let now = Timestamp::now();
         let store = open_store(&self.config, now)?;
         Ok(execute(&*store, request, now).await?)

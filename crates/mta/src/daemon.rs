@@ -215,7 +215,7 @@ impl Daemon {
     }
 }
 
-fn prepare_data_dir(config: &Config) -> Result<(), Error> {
+pub(crate) fn prepare_data_dir(config: &Config) -> Result<(), Error> {
     use std::os::unix::fs::DirBuilderExt;
     let path = &config.data_dir;
     let made = std::fs::DirBuilder::new().recursive(true).mode(0o750).create(path);

@@ -43,21 +43,13 @@ impl File {
     /// It is not TOML.
     pub fn parse(text: &str, name: &str) -> Result<Self, Problem> {
         let folder = Path::new(name).parent().unwrap_or(Path::new("")).to_owned();
-        let empty = Self {
-            name: name.to_owned(),
-            text: text.to_owned(),
-            folder,
-            root: Table::default(),
-        };
+        let empty = Self { name: name.to_owned(), text: text.to_owned(), folder, root: Table::default() };
         match toml::from_str(text) {
             Ok(root) => Ok(Self { root, ..empty }),
             Err(error) => Err(empty.problem(
                 error.span(),
                 String::new(),
-                format!(
-                    "this is not TOML: {}",
-                    error.message().lines().collect::<Vec<_>>().join(", ")
-                ),
+                format!("this cannot be read: {}", error.message().lines().collect::<Vec<_>>().join(", ")),
                 "correct the line; texts stand in quotation marks, each key once in its section".to_owned(),
             )),
         }

@@ -28,16 +28,9 @@ impl Config {
         }
         for connector in &self.connectors {
             let key = |key| format!("connector.{}.{key}", connector.name);
-            problems.extend(
-                connector
-                    .trust
-                    .iter()
-                    .filter_map(|path| look_at(path, key("trust"), Kind::Open)),
-            );
-            let passwords = connector
-                .credential
-                .iter()
-                .map(|credential| &credential.password_file);
+            problems
+                .extend(connector.trust.iter().filter_map(|path| look_at(path, key("trust"), Kind::Open)));
+            let passwords = connector.credential.iter().map(|credential| &credential.password_file);
             problems.extend(passwords.filter_map(|path| look_at(path, key("password_file"), Kind::Secret)));
         }
         problems
@@ -66,10 +59,7 @@ fn look_at(path: &Path, key: String, kind: Kind) -> Option<Problem> {
         return Some(problem("is not a file".to_owned(), "correct the path"));
     }
     if kind == Kind::Secret && metadata.mode() & READABLE_BY_OTHERS != 0 {
-        return Some(problem(
-            "everybody on this machine can read this secret".to_owned(),
-            "chmod 600 it",
-        ));
+        return Some(problem("everybody on this machine can read this secret".to_owned(), "chmod 600 it"));
     }
     None
 }

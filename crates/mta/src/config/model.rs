@@ -344,10 +344,7 @@ impl Config {
     pub fn relay_network(&self, client: IpAddr) -> Option<&str> {
         let client = client.to_canonical();
         let holds = |named: &&NamedNetworks| named.networks.iter().any(|network| network.contains(&client));
-        self.relay_networks
-            .iter()
-            .find(holds)
-            .map(|named| named.name.as_str())
+        self.relay_networks.iter().find(holds).map(|named| named.name.as_str())
     }
 }
 
@@ -393,9 +390,7 @@ impl From<FromCheck> for bool {
 /// Whether `domain` is `parent` with at least one label before it.
 fn is_below(domain: &str, parent: &str) -> bool {
     let domain = domain.to_lowercase();
-    domain
-        .strip_suffix(parent)
-        .is_some_and(|rest| rest.len() > 1 && rest.ends_with('.'))
+    domain.strip_suffix(parent).is_some_and(|rest| rest.len() > 1 && rest.ends_with('.'))
 }
 
 #[cfg(test)]
@@ -414,22 +409,15 @@ mod tests {
             AddressSpace::Below(domain("partner.example")),
             AddressSpace::Exact(domain("mail.partner.example")),
         ];
-        let ranks: Vec<_> = spaces
-            .iter()
-            .map(|space| space.matches("Mail.Partner.Example").unwrap())
-            .collect();
+        let ranks: Vec<_> =
+            spaces.iter().map(|space| space.matches("Mail.Partner.Example").unwrap()).collect();
         assert!(ranks.is_sorted_by(|low, high| low < high), "{ranks:?}");
     }
 
     #[test]
     fn below_does_not_match_the_name_itself_nor_a_longer_label() {
         let space = AddressSpace::Below(domain("partner.example"));
-        for other in [
-            "partner.example",
-            "notpartner.example",
-            ".partner.example",
-            "example",
-        ] {
+        for other in ["partner.example", "notpartner.example", ".partner.example", "example"] {
             assert_eq!(space.matches(other), None, "{other}");
         }
     }

@@ -62,13 +62,7 @@ static EMPTY: Table = Table(Vec::new());
 
 impl<'a> Reader<'a> {
     pub(super) fn new(file: &'a File) -> Self {
-        Self {
-            file,
-            problems: Vec::new(),
-            warnings: Vec::new(),
-            settings: Vec::new(),
-            seen: HashMap::new(),
-        }
+        Self { file, problems: Vec::new(), warnings: Vec::new(), settings: Vec::new(), seen: HashMap::new() }
     }
 
     /// The top of the file.
@@ -108,27 +102,17 @@ impl<'a> Reader<'a> {
             self.note(Some(entry.key_span.clone()), shown, what, remedy);
             return Vec::new();
         };
-        items
-            .iter()
-            .enumerate()
-            .filter_map(|(index, item)| self.item(&path, &shown, index, item))
-            .collect()
+        items.iter().enumerate().filter_map(|(index, item)| self.item(&path, &shown, index, item)).collect()
     }
 
     /// A section that is not in the file and holds all the same.
     pub(super) fn implicit(&mut self, path: &str, table: &'static Table) -> Section<'a> {
-        Section {
-            presence: Presence::Implicit,
-            ..self.open(path, path.to_owned(), table, None)
-        }
+        Section { presence: Presence::Implicit, ..self.open(path, path.to_owned(), table, None) }
     }
 
     /// A section below `parent` whose defaults are the values of `defaults`.
     pub(super) fn heir(&mut self, parent: &Section<'a>, name: &str, defaults: &Section<'a>) -> Section<'a> {
-        Section {
-            inherits: Some(defaults.table),
-            ..self.section(parent, name)
-        }
+        Section { inherits: Some(defaults.table), ..self.section(parent, name) }
     }
 
     pub(super) fn text(&mut self, at: &Section<'a>, key: &'static str) -> Option<String> {
@@ -139,11 +123,7 @@ impl<'a> Reader<'a> {
     pub(super) fn name(&mut self, at: &Section<'a>, key: &'static str) -> Option<String> {
         self.value(at, key, None, |placed| {
             let text = as_text(placed)?;
-            if text.trim().is_empty() {
-                Err(vec![Wrong::new("it is empty")])
-            } else {
-                Ok(text)
-            }
+            if text.trim().is_empty() { Err(vec![Wrong::new("it is empty")]) } else { Ok(text) }
         })
     }
 
@@ -160,8 +140,7 @@ impl<'a> Reader<'a> {
     {
         self.value(at, key, default.map(|text| quoted(&text)), |placed| {
             let text = as_text(placed)?;
-            text.parse()
-                .map_err(|error| vec![Wrong::new(format!("{} will not do: {error}", quoted(&text)))])
+            text.parse().map_err(|error| vec![Wrong::new(format!("{} will not do: {error}", quoted(&text)))])
         })
     }
 
@@ -201,11 +180,7 @@ impl<'a> Reader<'a> {
         };
         self.value(at, key, None, |placed| {
             let size = as_size(placed)?;
-            let small = || {
-                vec![Wrong::new(format!(
-                    "{size} octets are too few: the least is {least}"
-                ))]
-            };
+            let small = || vec![Wrong::new(format!("{size} octets are too few: the least is {least}"))];
             if size < least { Err(small()) } else { Ok(size) }
         })
     }
@@ -237,16 +212,9 @@ impl<'a> Reader<'a> {
                 let (least, most) = (bounds.start(), bounds.end());
                 let what = format!("{number} is not within {least} to {most}");
                 let remedy = Some(format!("{}. {}", at.advice(key), at.reason(key)));
-                vec![Wrong {
-                    what,
-                    remedy,
-                    span: None,
-                }]
+                vec![Wrong { what, remedy, span: None }]
             };
-            T::try_from(number)
-                .ok()
-                .filter(|_| bounds.contains(&number))
-                .ok_or_else(outside)
+            T::try_from(number).ok().filter(|_| bounds.contains(&number)).ok_or_else(outside)
         })
     }
 
@@ -260,11 +228,7 @@ impl<'a> Reader<'a> {
                 _ => return Err(mismatch("a number", placed)),
             };
             let outside = || vec![Wrong::new("it is not within 0 and 0.5")];
-            if (0.0..=0.5).contains(&share) {
-                Ok(share)
-            } else {
-                Err(outside())
-            }
+            if (0.0..=0.5).contains(&share) { Ok(share) } else { Err(outside()) }
         })
     }
 
@@ -275,11 +239,9 @@ impl<'a> Reader<'a> {
         key: &'static str,
         default: Option<bool>,
     ) -> Option<bool> {
-        self.value(at, key, default.map(|on| on.to_string()), |placed| {
-            match placed.value {
-                Value::Switch(on) => Ok(on),
-                _ => Err(mismatch("true or false", placed)),
-            }
+        self.value(at, key, default.map(|on| on.to_string()), |placed| match placed.value {
+            Value::Switch(on) => Ok(on),
+            _ => Err(mismatch("true or false", placed)),
         })
     }
 
@@ -317,9 +279,7 @@ impl<'a> Reader<'a> {
         key: &'static str,
         item: impl Fn(&str) -> Result<T, String>,
     ) -> Option<T> {
-        self.value(at, key, None, |placed| {
-            item(&as_text(placed)?).map_err(|what| vec![Wrong::new(what)])
-        })
+        self.value(at, key, None, |placed| item(&as_text(placed)?).map_err(|what| vec![Wrong::new(what)]))
     }
 
     /// A table whose keys are free: key → list of texts, each turned into something.
@@ -333,10 +293,7 @@ impl<'a> Reader<'a> {
             let Value::Table(table) = &placed.value else {
                 return Err(mismatch("a table", placed));
             };
-            let lists = table
-                .0
-                .iter()
-                .map(|entry| (entry.key.clone(), as_list(&entry.value, &item)));
+            let lists = table.0.iter().map(|entry| (entry.key.clone(), as_list(&entry.value, &item)));
             gather(lists.map(|(key, list)| list.map(|list| (key, list))))
         })
     }
@@ -360,9 +317,7 @@ impl<'a> Reader<'a> {
         what: impl Into<String>,
         remedy: impl Into<String>,
     ) {
-        let warning = self
-            .file
-            .problem(at.place(key), at.path(key), what.into(), remedy.into());
+        let warning = self.file.problem(at.place(key), at.path(key), what.into(), remedy.into());
         self.warnings.push(warning);
     }
 
@@ -370,12 +325,7 @@ impl<'a> Reader<'a> {
         let Value::Table(table) = &item.value else {
             let what = format!("a section is expected, not {}", item.value.kind());
             let remedy = format!("write [[{path}]] and its keys below");
-            self.note(
-                Some(item.span.clone()),
-                format!("{shown}[{}]", index + 1),
-                what,
-                remedy,
-            );
+            self.note(Some(item.span.clone()), format!("{shown}[{}]", index + 1), what, remedy);
             return None;
         };
         let shown = match table.entry("name").map(|entry| &entry.value.value) {
@@ -396,15 +346,8 @@ impl<'a> Reader<'a> {
         let seen = self.seen.entry(schema.path).or_default();
         let number = *seen;
         *seen += 1;
-        let section = Section {
-            schema,
-            shown,
-            number,
-            table,
-            span,
-            inherits: None,
-            presence: Presence::InFile,
-        };
+        let section =
+            Section { schema, shown, number, table, span, inherits: None, presence: Presence::InFile };
         self.refuse_unknown_keys(&section);
         section
     }
@@ -418,12 +361,7 @@ impl<'a> Reader<'a> {
             } else {
                 format!("there is no key \"{}\" in {}", entry.key, at.schema.header())
             };
-            self.note(
-                Some(entry.key_span.clone()),
-                at.path(&entry.key),
-                what,
-                at.suggestion(&entry.key),
-            );
+            self.note(Some(entry.key_span.clone()), at.path(&entry.key), what, at.suggestion(&entry.key));
         }
     }
 
@@ -447,17 +385,11 @@ impl<'a> Reader<'a> {
                 Presence::InFile => Origin::Set(self.file.line(&entry.key_span)),
                 Presence::Implicit => Origin::Default,
             };
-            return Some(Found {
-                placed: entry.value.clone(),
-                origin,
-            });
+            return Some(Found { placed: entry.value.clone(), origin });
         }
         if let Some(entry) = at.inherits.and_then(|table| table.entry(key)) {
             let origin = Origin::Inherited(self.file.line(&entry.key_span));
-            return Some(Found {
-                placed: entry.value.clone(),
-                origin,
-            });
+            return Some(Found { placed: entry.value.clone(), origin });
         }
         let literal = match (default, at.key(key)?.default) {
             (Some(literal), _) => literal,
@@ -472,10 +404,7 @@ impl<'a> Reader<'a> {
             }
         };
         let value = Value::from_literal(&literal)?;
-        Some(Found {
-            placed: Placed { value, span: 0..0 },
-            origin: Origin::Default,
-        })
+        Some(Found { placed: Placed { value, span: 0..0 }, origin: Origin::Default })
     }
 
     fn settle<T>(
@@ -513,14 +442,7 @@ impl<'a> Reader<'a> {
         note: &'static str,
     ) {
         let (header, section) = (at.schema.header(), at.number);
-        self.settings.push(Setting {
-            header,
-            section,
-            key: key.to_owned(),
-            value,
-            origin,
-            note,
-        });
+        self.settings.push(Setting { header, section, key: key.to_owned(), value, origin, note });
     }
 
     fn note(&mut self, span: Option<Range<usize>>, key: String, what: String, remedy: String) {
@@ -545,11 +467,7 @@ impl Section<'_> {
     }
 
     fn schema_path(&self, name: &str) -> String {
-        if self.schema.path.is_empty() {
-            name.to_owned()
-        } else {
-            format!("{}.{name}", self.schema.path)
-        }
+        if self.schema.path.is_empty() { name.to_owned() } else { format!("{}.{name}", self.schema.path) }
     }
 
     fn key(&self, name: &str) -> Option<&'static reference::Key> {
@@ -567,11 +485,7 @@ impl Section<'_> {
         let Some(row) = self.key(key) else {
             return String::new();
         };
-        format!(
-            "write for example {key} = {} ({})",
-            row.example,
-            row.kind.describe()
-        )
+        format!("write for example {key} = {} ({})", row.example, row.kind.describe())
     }
 
     fn reason(&self, key: &str) -> &'static str {
@@ -580,12 +494,7 @@ impl Section<'_> {
 
     /// What to do about a key that does not exist.
     fn suggestion(&self, key: &str) -> String {
-        let siblings = self
-            .schema
-            .keys()
-            .iter()
-            .map(|key| key.name)
-            .chain(self.schema.subsections());
+        let siblings = self.schema.keys().iter().map(|key| key.name).chain(self.schema.subsections());
         if let Some(meant) = reference::nearest(key, siblings) {
             return format!("did you mean {meant}?");
         }
@@ -601,11 +510,7 @@ impl Section<'_> {
 
 impl Wrong {
     pub(super) fn new(what: impl Into<String>) -> Self {
-        Self {
-            what: what.into(),
-            remedy: None,
-            span: None,
-        }
+        Self { what: what.into(), remedy: None, span: None }
     }
 }
 
@@ -629,18 +534,12 @@ fn gather<T>(results: impl Iterator<Item = Result<T, Vec<Wrong>>>) -> Result<Vec
             Err(more) => wrongs.extend(more),
         }
     }
-    if wrongs.is_empty() {
-        Ok(values)
-    } else {
-        Err(wrongs)
-    }
+    if wrongs.is_empty() { Ok(values) } else { Err(wrongs) }
 }
 
 fn at_span(wrongs: Vec<Wrong>, placed: &Placed) -> Vec<Wrong> {
-    let place = |wrong: Wrong| Wrong {
-        span: Some(placed.span.clone()).filter(|span| !span.is_empty()),
-        ..wrong
-    };
+    let place =
+        |wrong: Wrong| Wrong { span: Some(placed.span.clone()).filter(|span| !span.is_empty()), ..wrong };
     wrongs.into_iter().map(place).collect()
 }
 
@@ -660,11 +559,7 @@ fn as_duration(placed: &Placed) -> Result<Duration, Vec<Wrong>> {
 
 fn as_positive_duration(placed: &Placed) -> Result<Duration, Vec<Wrong>> {
     let duration = as_duration(placed)?;
-    if duration.is_zero() {
-        Err(vec![Wrong::new("no time at all is too short")])
-    } else {
-        Ok(duration)
-    }
+    if duration.is_zero() { Err(vec![Wrong::new("no time at all is too short")]) } else { Ok(duration) }
 }
 
 fn as_size(placed: &Placed) -> Result<u64, Vec<Wrong>> {
@@ -678,18 +573,11 @@ fn as_size(placed: &Placed) -> Result<u64, Vec<Wrong>> {
 }
 
 fn unreadable(kind: &str, text: &str, remedy: String) -> Wrong {
-    Wrong {
-        what: format!("{} is not a {kind}", quoted(text)),
-        remedy: Some(remedy),
-        span: None,
-    }
+    Wrong { what: format!("{} is not a {kind}", quoted(text)), remedy: Some(remedy), span: None }
 }
 
 fn mismatch(expected: &str, placed: &Placed) -> Vec<Wrong> {
-    vec![Wrong::new(format!(
-        "{expected} is expected, not {}",
-        placed.value.kind()
-    ))]
+    vec![Wrong::new(format!("{expected} is expected, not {}", placed.value.kind()))]
 }
 
 fn not_among<'w>(text: &str, words: impl Iterator<Item = &'w str> + Clone) -> Wrong {

@@ -140,15 +140,9 @@ impl Section {
 
     /// The names of the sections directly below.
     pub fn subsections(&self) -> impl Iterator<Item = &'static str> {
-        let prefix = if self.path.is_empty() {
-            String::new()
-        } else {
-            format!("{}.", self.path)
-        };
+        let prefix = if self.path.is_empty() { String::new() } else { format!("{}.", self.path) };
         let below = SECTIONS.iter().filter(|section| !section.path.is_empty());
-        below
-            .filter_map(move |section| section.path.strip_prefix(&prefix))
-            .filter(|name| !name.contains('.'))
+        below.filter_map(move |section| section.path.strip_prefix(&prefix)).filter(|name| !name.contains('.'))
     }
 }
 
@@ -169,14 +163,7 @@ impl Entry {
             // Writing to a String cannot fail.
             let _ = writeln!(text, "  {what:<9}{value}");
         };
-        line(
-            "section",
-            if section.path.is_empty() {
-                "(top of the file)"
-            } else {
-                section.path
-            },
-        );
+        line("section", if section.path.is_empty() { "(top of the file)" } else { section.path });
         line("type", &key.kind.describe());
         line("default", &self.default_text());
         line("example", &format!("{} = {}", key.name, key.example));
@@ -203,17 +190,13 @@ impl Kind {
             Self::Domain => "domain name".to_owned(),
             Self::Mailbox => "mail address".to_owned(),
             Self::Recipient => "local part of this domain, or mail address".to_owned(),
-            Self::Choice(words) => words
-                .iter()
-                .map(|word| format!("\"{word}\""))
-                .collect::<Vec<_>>()
-                .join(" or "),
+            Self::Choice(words) => {
+                words.iter().map(|word| format!("\"{word}\"")).collect::<Vec<_>>().join(" or ")
+            }
             Self::Switch => "true or false".to_owned(),
-            Self::Count {
-                unit,
-                least,
-                most: u32::MAX,
-            } => format!("whole number of {unit}, at least {least}"),
+            Self::Count { unit, least, most: u32::MAX } => {
+                format!("whole number of {unit}, at least {least}")
+            }
             Self::Count { unit, least, most } => format!("whole number of {unit}, {least} to {most}"),
             Self::Size { least } => {
                 format!("size such as \"10 KiB\", \"35 MiB\", or octets, at least {least}")
@@ -236,9 +219,7 @@ pub fn section(path: &str) -> Option<&'static Section> {
 
 /// Every key with its section, inherited ones included.
 pub fn entries() -> impl Iterator<Item = Entry> {
-    SECTIONS
-        .iter()
-        .flat_map(|section| section.keys().iter().map(move |key| Entry { section, key }))
+    SECTIONS.iter().flat_map(|section| section.keys().iter().map(move |key| Entry { section, key }))
 }
 
 /// The key of this path.
@@ -251,12 +232,7 @@ pub fn near_misses(path: &str) -> Vec<String> {
     let last = |path: &str| path.rsplit('.').next().unwrap_or(path).to_owned();
     let mut ranked: Vec<_> = entries()
         .map(|entry| entry.path())
-        .map(|known| {
-            (
-                distance(path, &known).min(distance(&last(path), &last(&known)) + 1),
-                known,
-            )
-        })
+        .map(|known| (distance(path, &known).min(distance(&last(path), &last(&known)) + 1), known))
         .filter(|(distance, _)| *distance <= 1 + path.len() / 3)
         .collect();
     ranked.sort();
@@ -267,10 +243,7 @@ pub fn near_misses(path: &str) -> Vec<String> {
 pub fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let bound = 1 + word.chars().count() / 3;
     let ranked = candidates.map(|candidate| (distance(word, candidate), candidate));
-    ranked
-        .filter(|(distance, _)| *distance <= bound)
-        .min()
-        .map(|(_, candidate)| candidate)
+    ranked.filter(|(distance, _)| *distance <= bound).min().map(|(_, candidate)| candidate)
 }
 
 /// How many letters have to be put in, left out, changed or swapped with their neighbour.
@@ -347,11 +320,7 @@ fn key_table(section: &'static Section) -> String {
             key.reason.to_owned(),
             format!("`{}`", key.example),
         ];
-        let _ = writeln!(
-            text,
-            "| {} |",
-            cells.map(|cell| cell.replace('|', "\\|")).join(" | ")
-        );
+        let _ = writeln!(text, "| {} |", cells.map(|cell| cell.replace('|', "\\|")).join(" | "));
     }
     text
 }

@@ -22,20 +22,11 @@ use super::{File, Problem, Surroundings};
 pub(super) fn resolve(file: &File, surroundings: &Surroundings) -> Result<Config, Vec<Problem>> {
     let mut reader = Reader::new(file);
     let config = read(&mut reader, surroundings);
-    let Reader {
-        mut problems,
-        mut warnings,
-        settings,
-        ..
-    } = reader;
+    let Reader { mut problems, mut warnings, settings, .. } = reader;
     problems.sort_by_key(|problem| problem.line);
     warnings.sort_by_key(|warning| warning.line);
     match config {
-        Some(config) if problems.is_empty() => Ok(Config {
-            warnings,
-            settings,
-            ..config
-        }),
+        Some(config) if problems.is_empty() => Ok(Config { warnings, settings, ..config }),
         _ => Err(problems),
     }
 }
@@ -78,10 +69,8 @@ fn read(reader: &mut Reader<'_>, surroundings: &Surroundings) -> Option<Config> 
 fn hostname<'a>(reader: &mut Reader<'a>, top: &Section<'a>) -> Option<Domain> {
     let hostname: Domain = reader.parsed(top, "hostname", None)?;
     if !hostname.as_str().contains('.') {
-        let what = format!(
-            "\"{}\" is not a full name; many servers refuse mail from such",
-            hostname.as_str()
-        );
+        let what =
+            format!("\"{}\" is not a full name; many servers refuse mail from such", hostname.as_str());
         reader.warn(
             top,
             "hostname",
@@ -94,22 +83,9 @@ fn hostname<'a>(reader: &mut Reader<'a>, top: &Section<'a>) -> Option<Domain> {
 
 fn log<'a>(reader: &mut Reader<'a>, top: &Section<'a>) -> Option<Log> {
     let at = &reader.section(top, "log");
-    let format = reader.choice(
-        at,
-        "format",
-        None,
-        &[("text", LogFormat::Text), ("json", LogFormat::Json)],
-    );
-    let level = reader.choice(
-        at,
-        "level",
-        None,
-        &[("info", LogLevel::Info), ("debug", LogLevel::Debug)],
-    );
-    Some(Log {
-        format: format?,
-        level: level?,
-    })
+    let format = reader.choice(at, "format", None, &[("text", LogFormat::Text), ("json", LogFormat::Json)]);
+    let level = reader.choice(at, "level", None, &[("info", LogLevel::Info), ("debug", LogLevel::Debug)]);
+    Some(Log { format: format?, level: level? })
 }
 
 fn dns<'a>(reader: &mut Reader<'a>, top: &Section<'a>) -> Option<Dns> {
@@ -124,38 +100,24 @@ fn dns<'a>(reader: &mut Reader<'a>, top: &Section<'a>) -> Option<Dns> {
             "name a server, or remove the key to use the system's",
         );
     }
-    Some(Dns {
-        servers: servers.unwrap_or_default(),
-        timeout: timeout?,
-    })
+    Some(Dns { servers: servers.unwrap_or_default(), timeout: timeout? })
 }
 
 fn name_server(text: &str) -> Result<SocketAddr, String> {
     if let Ok(address) = text.parse::<IpAddr>() {
         return Ok(SocketAddr::new(address, 53));
     }
-    text.parse()
-        .map_err(|_| format!("\"{text}\" is not an address such as \"127.0.0.1\" or \"[::1]:5353\""))
+    text.parse().map_err(|_| format!("\"{text}\" is not an address such as \"127.0.0.1\" or \"[::1]:5353\""))
 }
 
 fn tls<'a>(reader: &mut Reader<'a>, top: &Section<'a>) -> Option<Tls> {
     let at = &reader.section(top, "tls");
-    let minimum = reader.choice(
-        at,
-        "minimum",
-        None,
-        &[("1.2", TlsVersion::Tls12), ("1.3", TlsVersion::Tls13)],
-    );
+    let minimum =
+        reader.choice(at, "minimum", None, &[("1.2", TlsVersion::Tls12), ("1.3", TlsVersion::Tls13)]);
     let sections = reader.sections(at, "identity");
     let mut names = Unique::new("an identity");
-    let identities: Vec<_> = sections
-        .iter()
-        .map(|at| identity(reader, at, &mut names))
-        .collect();
-    Some(Tls {
-        identities: identities.into_iter().collect::<Option<_>>()?,
-        minimum: minimum?,
-    })
+    let identities: Vec<_> = sections.iter().map(|at| identity(reader, at, &mut names)).collect();
+    Some(Tls { identities: identities.into_iter().collect::<Option<_>>()?, minimum: minimum? })
 }
 
 fn identity<'a>(
@@ -167,21 +129,13 @@ fn identity<'a>(
     names.check(reader, at, name.as_ref());
     let certificate = reader.path(at, "certificate");
     let key = reader.path(at, "key");
-    Some(IdentityFiles {
-        name: name?,
-        certificate: certificate?,
-        key: key?,
-    })
+    Some(IdentityFiles { name: name?, certificate: certificate?, key: key? })
 }
 
 fn queue<'a>(reader: &mut Reader<'a>, top: &Section<'a>) -> Option<Queue> {
     let at = &reader.section(top, "queue");
-    let store = reader.choice(
-        at,
-        "store",
-        None,
-        &[("sqlite", StoreKind::Sqlite), ("memory", StoreKind::Memory)],
-    );
+    let store =
+        reader.choice(at, "store", None, &[("sqlite", StoreKind::Sqlite), ("memory", StoreKind::Memory)]);
     if store == Some(StoreKind::Memory) {
         let what = "messages are kept in memory: a restart loses those that wait";
         reader.warn(at, "store", what, "write store = \"sqlite\" outside of trials");
@@ -189,12 +143,7 @@ fn queue<'a>(reader: &mut Reader<'a>, top: &Section<'a>) -> Option<Queue> {
     let retry = retry(reader, at);
     let lease = reader.duration(at, "lease");
     let deliveries = reader.count(at, "deliveries");
-    Some(Queue {
-        store: store?,
-        retry: retry?,
-        lease: lease?,
-        deliveries: deliveries?,
-    })
+    Some(Queue { store: store?, retry: retry?, lease: lease?, deliveries: deliveries? })
 }
 
 fn retry<'a>(reader: &mut Reader<'a>, at: &Section<'a>) -> Option<Retry> {
@@ -209,30 +158,15 @@ fn retry<'a>(reader: &mut Reader<'a>, at: &Section<'a>) -> Option<Retry> {
         && warning >= expire
     {
         let what = "senders are told of a delay only after the message has expired, so never";
-        reader.warn(
-            at,
-            "delay_warning",
-            what,
-            "make it shorter than expire, or write \"never\"",
-        );
+        reader.warn(at, "delay_warning", what, "make it shorter than expire, or write \"never\"");
     }
-    Some(Retry {
-        intervals: intervals?,
-        jitter: jitter?,
-        expire: expire?,
-        delay_warning: delay_warning?,
-    })
+    Some(Retry { intervals: intervals?, jitter: jitter?, expire: expire?, delay_warning: delay_warning? })
 }
 
 fn judge_schedule(reader: &mut Reader<'_>, at: &Section<'_>, intervals: &[Duration], expire: Duration) {
     let Some(first) = intervals.first() else {
         let remedy = "write at least one time span, or remove the key for the default schedule";
-        return reader.complain(
-            at,
-            "retry",
-            "the list is empty: nothing would ever be tried again",
-            remedy,
-        );
+        return reader.complain(at, "retry", "the list is empty: nothing would ever be tried again", remedy);
     };
     if expire < *first {
         let what = "messages expire before they are tried a second time";
@@ -260,10 +194,7 @@ struct Unique<T> {
 
 impl<T: Hash + Eq + Clone + std::fmt::Display> Unique<T> {
     fn new(kind: &'static str) -> Self {
-        Self {
-            kind,
-            seen: HashSet::new(),
-        }
+        Self { kind, seen: HashSet::new() }
     }
 
     fn check(&mut self, reader: &mut Reader<'_>, at: &Section<'_>, name: Option<&T>) {
@@ -280,6 +211,5 @@ fn network(text: &str) -> Result<IpNet, String> {
     if let Ok(address) = text.parse::<IpAddr>() {
         return Ok(IpNet::from(address));
     }
-    text.parse()
-        .map_err(|_| format!("\"{text}\" is not an address or a network such as \"192.0.2.0/28\""))
+    text.parse().map_err(|_| format!("\"{text}\" is not an address or a network such as \"192.0.2.0/28\""))
 }

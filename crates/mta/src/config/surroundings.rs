@@ -80,10 +80,7 @@ eth0\t0000000A\t020011AC\t0003\t0\t0\t0\t000000FF\t0\t0\t0
     #[test]
     fn nonsense_has_no_gateways() {
         for text in ["", "header only", "h\nx y z", "h\neth0 zz 01 03 0 0 0 00"] {
-            assert!(
-                ipv4_gateways(text).is_empty() && ipv6_gateways(text).is_empty(),
-                "{text}"
-            );
+            assert!(ipv4_gateways(text).is_empty() && ipv6_gateways(text).is_empty(), "{text}");
         }
     }
 }

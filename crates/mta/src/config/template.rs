@@ -103,10 +103,7 @@ impl Field {
     }
 
     fn name(self) -> &'static str {
-        Self::ALL
-            .iter()
-            .find(|(field, _)| *field == self)
-            .map_or("", |(_, name)| name)
+        Self::ALL.iter().find(|(field, _)| *field == self).map_or("", |(_, name)| name)
     }
 
     fn value(self, values: &TemplateValues<'_>) -> String {
@@ -156,16 +153,8 @@ mod tests {
     use super::*;
 
     fn fill(template: &str, local: &str) -> String {
-        let values = TemplateValues {
-            local,
-            domain: "Example.org",
-            detail: "lists",
-        };
-        Template::parse(template)
-            .unwrap()
-            .fill(&values)
-            .display()
-            .to_string()
+        let values = TemplateValues { local, domain: "Example.org", detail: "lists" };
+        Template::parse(template).unwrap().fill(&values).display().to_string()
     }
 
     #[test]
@@ -176,31 +165,16 @@ mod tests {
 
     #[test]
     fn no_local_part_leaves_its_folder() {
-        assert_eq!(
-            fill("/m/{local}", "../../etc/passwd"),
-            "/m/%2e.%2f..%2fetc%2fpasswd"
-        );
+        assert_eq!(fill("/m/{local}", "../../etc/passwd"), "/m/%2e.%2f..%2fetc%2fpasswd");
         assert_eq!(fill("/m/{local}", ".."), "/m/%2e.");
         assert_eq!(fill("/m/{local}", "a\0b%"), "/m/a%00b%25");
     }
 
     #[test]
     fn a_bad_template_says_why() {
-        assert!(
-            Template::parse("mail/{local}")
-                .unwrap_err()
-                .contains("not an absolute path")
-        );
-        assert!(
-            Template::parse("/mail/{user}")
-                .unwrap_err()
-                .contains("no field {user}")
-        );
-        assert!(
-            Template::parse("/mail/{local")
-                .unwrap_err()
-                .contains("never closed")
-        );
+        assert!(Template::parse("mail/{local}").unwrap_err().contains("not an absolute path"));
+        assert!(Template::parse("/mail/{user}").unwrap_err().contains("no field {user}"));
+        assert!(Template::parse("/mail/{local").unwrap_err().contains("never closed"));
     }
 
     #[test]

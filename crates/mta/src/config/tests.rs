@@ -19,12 +19,9 @@ bind = ["[::]:25"]
 "#;
 
 fn judge(text: &str) -> Result<Config, Vec<Problem>> {
-    let surroundings = Surroundings {
-        gateways: vec!["172.17.0.1".parse().unwrap(), "fd00::1".parse().unwrap()],
-    };
-    File::parse(text, "postern.toml")
-        .map_err(|problem| vec![problem])?
-        .resolve(&surroundings)
+    let surroundings =
+        Surroundings { gateways: vec!["172.17.0.1".parse().unwrap(), "fd00::1".parse().unwrap()] };
+    File::parse(text, "postern.toml").map_err(|problem| vec![problem])?.resolve(&surroundings)
 }
 
 fn sound(text: &str) -> Config {
@@ -51,12 +48,7 @@ const BAD: &[Bad] = &[
         line: 7,
         says: &["no key \"retrry\" in [queue]", "did you mean retry?"],
     },
-    Bad {
-        more: "[queue]\nbind = []",
-        key: "queue.bind",
-        line: 7,
-        says: &["belongs in [[listener]]"],
-    },
+    Bad { more: "[queue]\nbind = []", key: "queue.bind", line: 7, says: &["belongs in [[listener]]"] },
     Bad {
         more: "[lgo]\nlevel = \"info\"",
         key: "lgo",
@@ -75,18 +67,8 @@ const BAD: &[Bad] = &[
         line: 7,
         says: &["not a time span", "\"30s\""],
     },
-    Bad {
-        more: "[dns]\ntimeout = \"0s\"",
-        key: "dns.timeout",
-        line: 7,
-        says: &["too short"],
-    },
-    Bad {
-        more: "[dns]\nservers = [\"ns.example\"]",
-        key: "dns.servers",
-        line: 7,
-        says: &["not an address"],
-    },
+    Bad { more: "[dns]\ntimeout = \"0s\"", key: "dns.timeout", line: 7, says: &["too short"] },
+    Bad { more: "[dns]\nservers = [\"ns.example\"]", key: "dns.servers", line: 7, says: &["not an address"] },
     Bad {
         more: "[log]\nlevel = \"inof\"",
         key: "log.level",
@@ -99,12 +81,7 @@ const BAD: &[Bad] = &[
         line: 7,
         says: &["99 is not within 100", "RFC 5321"],
     },
-    Bad {
-        more: "[limits]\nsessions = 0",
-        key: "limits.sessions",
-        line: 7,
-        says: &["not within 1"],
-    },
+    Bad { more: "[limits]\nsessions = 0", key: "limits.sessions", line: 7, says: &["not within 1"] },
     Bad {
         more: "[limits]\nmessage_size = \"1 KiB\"",
         key: "limits.message_size",
@@ -381,36 +358,16 @@ const BAD: &[Bad] = &[
         line: 6,
         says: &["double brackets"],
     },
-    Bad {
-        more: "[queue]\nretry = []",
-        key: "queue.retry",
-        line: 7,
-        says: &["empty", "default schedule"],
-    },
-    Bad {
-        more: "[queue]\nretry = [\"5m\", \"0s\"]",
-        key: "queue.retry",
-        line: 7,
-        says: &["no time at all"],
-    },
+    Bad { more: "[queue]\nretry = []", key: "queue.retry", line: 7, says: &["empty", "default schedule"] },
+    Bad { more: "[queue]\nretry = [\"5m\", \"0s\"]", key: "queue.retry", line: 7, says: &["no time at all"] },
     Bad {
         more: "[queue]\nexpire = \"1m\"\ndelay_warning = \"never\"",
         key: "queue.expire",
         line: 7,
         says: &["before they are tried a second time"],
     },
-    Bad {
-        more: "[queue]\njitter = 0.6",
-        key: "queue.jitter",
-        line: 7,
-        says: &["not within 0 and 0.5"],
-    },
-    Bad {
-        more: "[queue]\nlease = \"0s\"",
-        key: "queue.lease",
-        line: 7,
-        says: &["too short"],
-    },
+    Bad { more: "[queue]\njitter = 0.6", key: "queue.jitter", line: 7, says: &["not within 0 and 0.5"] },
+    Bad { more: "[queue]\nlease = \"0s\"", key: "queue.lease", line: 7, says: &["too short"] },
     Bad {
         more: "[report]\nfrom = \"postmaster\"",
         key: "report.from",
@@ -423,9 +380,7 @@ const BAD: &[Bad] = &[
 fn each_mistake_is_named_with_key_line_and_remedy() {
     for bad in BAD {
         let problems = judge(&with(bad.more)).map(|_| ()).expect_err(bad.more);
-        let [problem] = problems.as_slice() else {
-            panic!("{}\n{}", bad.more, Problems(problems))
-        };
+        let [problem] = problems.as_slice() else { panic!("{}\n{}", bad.more, Problems(problems)) };
         assert_eq!(
             (problem.key.as_str(), problem.line),
             (bad.key, Some(bad.line)),
@@ -474,10 +429,7 @@ fn a_date_is_refused_in_its_place() {
 #[test]
 fn what_is_not_toml_is_placed_at_line_and_column() {
     let problem = File::parse("hostname = \"a\"\nbind = [1 2]\n", "etc/postern.toml").unwrap_err();
-    assert!(
-        problem.to_string().starts_with("etc/postern.toml:2:"),
-        "{problem}"
-    );
+    assert!(problem.to_string().starts_with("etc/postern.toml:2:"), "{problem}");
     let twice = File::parse("a = 1\na = 2\n", "x").unwrap_err();
     assert_eq!(twice.line, Some(2), "{twice}");
 }
@@ -493,21 +445,11 @@ fn a_problem_reads_as_place_key_fault_and_remedy() {
 
 #[test]
 fn a_relay_listener_is_cautious_and_a_submission_listener_helpful() {
-    let config = sound(&with(
-        "[[listener]]\nname = \"s\"\nrole = \"submission\"\nbind = [\"[::]:587\"]\n",
-    ));
-    let [relay, submission] = config.listeners.as_slice() else {
-        panic!("two listeners")
-    };
+    let config = sound(&with("[[listener]]\nname = \"s\"\nrole = \"submission\"\nbind = [\"[::]:587\"]\n"));
+    let [relay, submission] = config.listeners.as_slice() else { panic!("two listeners") };
     assert_eq!((relay.tls, relay.auth), (TlsMode::Offered, AuthOffer::Never));
-    assert_eq!(
-        (relay.line_endings, relay.session_tickets),
-        (LineEndings::Strict, SessionTickets::Never)
-    );
-    assert_eq!(
-        (submission.tls, submission.auth),
-        (TlsMode::Required, AuthOffer::Mandatory)
-    );
+    assert_eq!((relay.line_endings, relay.session_tickets), (LineEndings::Strict, SessionTickets::Never));
+    assert_eq!((submission.tls, submission.auth), (TlsMode::Required, AuthOffer::Mandatory));
     assert_eq!(
         (submission.line_endings, submission.session_tickets),
         (LineEndings::Repair, SessionTickets::Issued)
@@ -519,14 +461,7 @@ fn a_relay_listener_is_cautious_and_a_submission_listener_helpful() {
 fn a_listener_inherits_the_limits_it_does_not_set() {
     let text = "[listener.limits]\nrecipients = 200\n[limits]\nrecipients = 300\nerrors = 7\nhops = 20";
     let listener = &sound(&with(text)).listeners[0];
-    assert_eq!(
-        (
-            listener.limits.smtp.recipients,
-            listener.limits.smtp.errors,
-            listener.hops
-        ),
-        (200, 7, 20)
-    );
+    assert_eq!((listener.limits.smtp.recipients, listener.limits.smtp.errors, listener.hops), (200, 7, 20));
     assert_eq!(listener.limits.smtp.message_size, 35 << 20);
     assert_eq!(listener.limits.timeouts.session, Duration::from_hours(1));
 }
@@ -534,13 +469,8 @@ fn a_listener_inherits_the_limits_it_does_not_set() {
 #[test]
 fn without_a_way_to_everybody_there_is_one_by_mx() {
     let config = sound(SOUND);
-    let [mx] = config.connectors.as_slice() else {
-        panic!("one connector")
-    };
-    assert_eq!(
-        (mx.name.0.as_str(), &mx.to, mx.cost),
-        ("mx", &Way::Mx { port: 25 }, 100)
-    );
+    let [mx] = config.connectors.as_slice() else { panic!("one connector") };
+    assert_eq!((mx.name.0.as_str(), &mx.to, mx.cost), ("mx", &Way::Mx { port: 25 }, 100));
     assert_eq!(
         (mx.spaces.as_slice(), mx.requirement),
         ([AddressSpace::Any].as_slice(), TlsRequirement::Opportunistic)
@@ -552,15 +482,8 @@ fn without_a_way_to_everybody_there_is_one_by_mx() {
 fn a_password_makes_verified_tls_the_default() {
     let text = "[[connector]]\nname = \"s\"\nto = \"smtp:[2001:db8::1]:465\"\naddress_space = [\"*\"]\nuser = \"u\"\npassword_file = \"p\"";
     let connector = &sound(&with(text)).connectors[0];
-    let expected = Way::Smtp {
-        host: "2001:db8::1".to_owned(),
-        port: 465,
-        implicit_tls: true,
-    };
-    assert_eq!(
-        (&connector.to, connector.requirement),
-        (&expected, TlsRequirement::Verified)
-    );
+    let expected = Way::Smtp { host: "2001:db8::1".to_owned(), port: 465, implicit_tls: true };
+    assert_eq!((&connector.to, connector.requirement), (&expected, TlsRequirement::Verified));
 }
 
 #[test]
@@ -571,19 +494,10 @@ fn lmtp_goes_over_a_socket_or_tcp() {
         (connector.to, connector.requirement)
     };
     let (unix, tcp) = (to("lmtp:unix:/run/l"), to("lmtp:store.example:24"));
-    assert_eq!(
-        unix,
-        (
-            Way::Lmtp(LmtpAddress::Unix("/run/l".into())),
-            TlsRequirement::None
-        )
-    );
+    assert_eq!(unix, (Way::Lmtp(LmtpAddress::Unix("/run/l".into())), TlsRequirement::None));
     assert_eq!(
         tcp,
-        (
-            Way::Lmtp(LmtpAddress::Tcp("store.example".to_owned(), 24)),
-            TlsRequirement::Opportunistic
-        )
+        (Way::Lmtp(LmtpAddress::Tcp("store.example".to_owned(), 24)), TlsRequirement::Opportunistic)
     );
 }
 
@@ -592,18 +506,8 @@ fn an_alias_may_keep_a_copy_for_itself_and_lead_to_unknown_names() {
     let text = "[[domain]]\nname = \"example.org\"\ndeliver = \"mx\"\n\
                 aliases = { Anna = [\"anna\", \"bob@elsewhere.example\", \"perhaps-a-user\"] }";
     let config = sound(&with(text));
-    let targets: Vec<_> = config.domains[0].aliases["anna"]
-        .iter()
-        .map(ToString::to_string)
-        .collect();
-    assert_eq!(
-        targets,
-        [
-            "anna@example.org",
-            "bob@elsewhere.example",
-            "perhaps-a-user@example.org"
-        ]
-    );
+    let targets: Vec<_> = config.domains[0].aliases["anna"].iter().map(ToString::to_string).collect();
+    assert_eq!(targets, ["anna@example.org", "bob@elsewhere.example", "perhaps-a-user@example.org"]);
 }
 
 #[test]
@@ -616,19 +520,12 @@ fn a_loop_through_a_detail_or_another_domain_is_found() {
     let keys: Vec<_> = problems.iter().map(|problem| problem.key.as_str()).collect();
     assert_eq!(keys, ["domain.\"a.example\".aliases"], "once, at its first place");
     let switched_off = text.replace("name = \"b.example\"", "name = \"b.example\"\nplus = \"\"");
-    assert!(
-        judge(&with(&switched_off)).is_ok(),
-        "without a delimiter y+d is another name"
-    );
+    assert!(judge(&with(&switched_off)).is_ok(), "without a delimiter y+d is another name");
 }
 
 #[test]
 fn never_and_zero_switch_the_delay_warning_off() {
-    for (text, expected) in [
-        ("never", None),
-        ("0s", None),
-        ("1h", Some(Duration::from_hours(1))),
-    ] {
+    for (text, expected) in [("never", None), ("0s", None), ("1h", Some(Duration::from_hours(1)))] {
         let config = sound(&with(&format!("[queue]\ndelay_warning = \"{text}\"")));
         assert_eq!(config.queue.retry.delay_warning, expected, "{text}");
     }
@@ -639,21 +536,9 @@ fn what_is_allowed_but_odd_is_a_warning() {
     let cases = [
         ("tls = \"required\"", "listener.mx.tls", "RFC 3207"),
         ("[queue]\nstore = \"memory\"", "queue.store", "restart"),
-        (
-            "[queue]\ndelay_warning = \"9d\"",
-            "queue.delay_warning",
-            "expired",
-        ),
-        (
-            "[limits]\ncommand_timeout = \"30s\"",
-            "limits.command_timeout",
-            "five minutes",
-        ),
-        (
-            "[[connector]]\nname = \"c\"\nto = \"smtp:h.example\"",
-            "connector",
-            "never used",
-        ),
+        ("[queue]\ndelay_warning = \"9d\"", "queue.delay_warning", "expired"),
+        ("[limits]\ncommand_timeout = \"30s\"", "limits.command_timeout", "five minutes"),
+        ("[[connector]]\nname = \"c\"\nto = \"smtp:h.example\"", "connector", "never used"),
         (
             "[[connector]]\nname = \"c\"\nto = \"mx\"\naddress_space = [\"*\"]\ntrust = \"/t\"",
             "connector.c.trust",
@@ -677,13 +562,8 @@ fn what_is_allowed_but_odd_is_a_warning() {
     ];
     for (more, key, says) in cases {
         let warnings = sound(&with(more)).warnings;
-        let [warning] = warnings.as_slice() else {
-            panic!("{more}\n{}", Problems(warnings))
-        };
-        assert!(
-            warning.key == key && warning.to_string().contains(says),
-            "{more}\n{warning}"
-        );
+        let [warning] = warnings.as_slice() else { panic!("{more}\n{}", Problems(warnings)) };
+        assert!(warning.key == key && warning.to_string().contains(says), "{more}\n{warning}");
     }
     assert!(sound(SOUND).warnings.is_empty());
 }
@@ -725,11 +605,7 @@ fn missing_and_readable_secrets_are_found() {
     let identity = format!("[[tls.identity]]\nname = \"a\"\ncertificate = {absent:?}\nkey = {key:?}\n");
     let keys = |mode| {
         std::fs::set_permissions(&key, std::fs::Permissions::from_mode(mode)).unwrap();
-        sound(&with(&identity))
-            .missing_files()
-            .into_iter()
-            .map(|problem| problem.key)
-            .collect::<Vec<_>>()
+        sound(&with(&identity)).missing_files().into_iter().map(|problem| problem.key).collect::<Vec<_>>()
     };
     assert_eq!(keys(0o644), ["tls.identity.a.certificate", "tls.identity.a.key"]);
     assert_eq!(keys(0o600), ["tls.identity.a.certificate"]);
@@ -762,40 +638,22 @@ fn every_key_of_the_reference_is_read_and_no_other() {
     let config = sound(&everything());
     let settled = |entry: &reference::Entry| {
         let header = entry.section.header();
-        config
-            .settings
-            .iter()
-            .any(|setting| setting.header == header && setting.key == entry.key.name)
+        config.settings.iter().any(|setting| setting.header == header && setting.key == entry.key.name)
     };
-    let unread: Vec<_> = reference::entries()
-        .filter(|entry| !settled(entry))
-        .map(|entry| entry.path())
-        .collect();
+    let unread: Vec<_> =
+        reference::entries().filter(|entry| !settled(entry)).map(|entry| entry.path()).collect();
     assert_eq!(unread, ["connector.port"]);
-    assert!(
-        sound(SOUND).settings.iter().any(|setting| setting.key == "port"),
-        "which is read with mx"
-    );
+    assert!(sound(SOUND).settings.iter().any(|setting| setting.key == "port"), "which is read with mx");
     for setting in &config.settings {
-        let section = reference::SECTIONS
-            .iter()
-            .find(|section| section.header() == setting.header)
-            .unwrap();
-        assert!(
-            section.key(&setting.key).is_some(),
-            "{} is not in the reference",
-            setting.key
-        );
+        let section = reference::SECTIONS.iter().find(|section| section.header() == setting.header).unwrap();
+        assert!(section.key(&setting.key).is_some(), "{} is not in the reference", setting.key);
     }
 }
 
 #[test]
 fn writing_the_defaults_changes_nothing() {
     let mut written = SOUND.to_owned();
-    for section in reference::SECTIONS
-        .iter()
-        .filter(|section| section.occurs == reference::Occurs::Once)
-    {
+    for section in reference::SECTIONS.iter().filter(|section| section.occurs == reference::Occurs::Once) {
         if section.path.is_empty() || section.path.contains('.') {
             continue;
         }
@@ -822,13 +680,8 @@ fn what_is_shown_resolves_to_the_same() {
 #[test]
 fn what_is_shown_says_where_it_came_from() {
     let shown = super::show::render(&sound(&with("[limits]\nerrors = 7")));
-    let line = |start: &str| {
-        shown
-            .lines()
-            .filter(|line| line.starts_with(start))
-            .collect::<Vec<_>>()
-            .join("\n")
-    };
+    let line =
+        |start: &str| shown.lines().filter(|line| line.starts_with(start)).collect::<Vec<_>>().join("\n");
     assert!(line("hostname").ends_with("# set in line 1"), "{shown}");
     assert!(line("data_dir").ends_with("# default"), "{shown}");
     assert!(
@@ -842,11 +695,7 @@ fn what_is_shown_says_where_it_came_from() {
 fn the_examples_are_sound_and_raise_no_warning() {
     for name in ["one-office", "smarthost", "lmtp-dovecot"] {
         let config = sound(&example(name));
-        assert!(
-            config.warnings.is_empty(),
-            "{name}: {}",
-            Problems(config.warnings)
-        );
+        assert!(config.warnings.is_empty(), "{name}: {}", Problems(config.warnings));
     }
 }
 
@@ -857,11 +706,7 @@ fn example(name: &str) -> String {
 
 /// Everything but where it came from.
 fn essence(config: Config) -> String {
-    let mut config = Config {
-        settings: Vec::new(),
-        warnings: Vec::new(),
-        ..config
-    };
+    let mut config = Config { settings: Vec::new(), warnings: Vec::new(), ..config };
     let sets: Vec<_> = config
         .domains
         .iter_mut()

@@ -2,13 +2,8 @@
 
 use std::time::Duration;
 
-const DURATION_UNITS: [(&str, u64); 5] = [
-    ("ms", 1),
-    ("s", 1000),
-    ("m", 60_000),
-    ("h", 3_600_000),
-    ("d", 86_400_000),
-];
+const DURATION_UNITS: [(&str, u64); 5] =
+    [("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
 const SIZE_UNITS: [(&str, u64); 4] = [("B", 1), ("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)];
 
 /// A duration such as `500ms`, `30s`, `5m`, `2h` or `5d`; the error says in words what is wrong.
@@ -16,12 +11,8 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     let example = "write a whole number and a unit: \"500ms\", \"30s\", \"5m\", \"2h\" or \"5d\"";
     let (number, unit) = split(text).ok_or(example)?;
     let factor = factor(&DURATION_UNITS, unit).ok_or(example)?;
-    let milliseconds = number
-        .checked_mul(factor)
-        .filter(|all| *all <= 366 * 10 * 86_400_000);
-    milliseconds
-        .map(Duration::from_millis)
-        .ok_or_else(|| "that is more than ten years".to_owned())
+    let milliseconds = number.checked_mul(factor).filter(|all| *all <= 366 * 10 * 86_400_000);
+    milliseconds.map(Duration::from_millis).ok_or_else(|| "that is more than ten years".to_owned())
 }
 
 /// A size in octets such as `10 KiB`, `35 MiB` or `1 GiB`; the error says in words what is wrong.
@@ -29,9 +20,7 @@ pub fn size(text: &str) -> Result<u64, String> {
     let example = "write octets as a number, or a number and a unit: \"10 KiB\", \"35 MiB\" or \"1 GiB\"";
     let (number, unit) = split(text).ok_or(example)?;
     let factor = factor(&SIZE_UNITS, unit).ok_or(example)?;
-    number
-        .checked_mul(factor)
-        .ok_or_else(|| "that is too large".to_owned())
+    number.checked_mul(factor).ok_or_else(|| "that is too large".to_owned())
 }
 
 fn split(text: &str) -> Option<(u64, &str)> {
@@ -40,10 +29,7 @@ fn split(text: &str) -> Option<(u64, &str)> {
 }
 
 fn factor(units: &[(&str, u64)], unit: &str) -> Option<u64> {
-    units
-        .iter()
-        .find(|(name, _)| *name == unit)
-        .map(|(_, factor)| *factor)
+    units.iter().find(|(name, _)| *name == unit).map(|(_, factor)| *factor)
 }
 
 #[cfg(test)]
@@ -57,17 +43,7 @@ mod tests {
         assert_eq!(duration("5 m"), Ok(Duration::from_secs(300)));
         assert_eq!(duration("2h"), Ok(Duration::from_secs(7200)));
         assert_eq!(duration("5d"), Ok(Duration::from_secs(432_000)));
-        for wrong in [
-            "",
-            "5",
-            "m",
-            "5 min",
-            "-5m",
-            "1.5h",
-            "5M",
-            "99999999999999999999s",
-            "99999999d",
-        ] {
+        for wrong in ["", "5", "m", "5 min", "-5m", "1.5h", "5M", "99999999999999999999s", "99999999d"] {
             assert!(duration(wrong).is_err(), "{wrong}");
         }
     }

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use toml::Spanned;
 
-/// A value of the file.
+/// A value of the file. Dates and times are of no use here, and refused by the reader as they come.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Value {
     Text(String),
@@ -19,8 +19,6 @@ pub(super) enum Value {
     Switch(bool),
     List(Vec<Placed>),
     Table(Table),
-    /// A date or time: valid TOML, of no use here.
-    Date(String),
 }
 
 /// A value and the octets of the file it takes.
@@ -58,7 +56,6 @@ impl Value {
             Self::Switch(_) => "true or false",
             Self::List(_) => "a list",
             Self::Table(_) => "a table",
-            Self::Date(_) => "a date",
         }
     }
 
@@ -77,7 +74,6 @@ impl fmt::Display for Value {
             Self::Integer(number) => write!(f, "{number}"),
             Self::Float(number) => write!(f, "{number:?}"),
             Self::Switch(on) => write!(f, "{on}"),
-            Self::Date(date) => f.write_str(date),
             Self::List(items) => {
                 let items: Vec<_> = items.iter().map(|item| item.value.to_string()).collect();
                 write!(f, "[{}]", items.join(", "))
@@ -85,11 +81,7 @@ impl fmt::Display for Value {
             Self::Table(table) if table.0.is_empty() => f.write_str("{}"),
             Self::Table(table) => {
                 let entry = |entry: &Entry| format!("{} = {}", bare_or_quoted(&entry.key), entry.value.value);
-                write!(
-                    f,
-                    "{{ {} }}",
-                    table.0.iter().map(entry).collect::<Vec<_>>().join(", ")
-                )
+                write!(f, "{{ {} }}", table.0.iter().map(entry).collect::<Vec<_>>().join(", "))
             }
         }
     }
@@ -102,20 +94,15 @@ pub(super) fn quoted(text: &str) -> String {
 
 /// A key as TOML writes it: bare where that is allowed.
 pub(super) fn bare_or_quoted(key: &str) -> String {
-    let bare = !key.is_empty()
-        && key
-            .bytes()
-            .all(|octet| octet.is_ascii_alphanumeric() || b"-_".contains(&octet));
+    let bare =
+        !key.is_empty() && key.bytes().all(|octet| octet.is_ascii_alphanumeric() || b"-_".contains(&octet));
     if bare { key.to_owned() } else { quoted(key) }
 }
 
 impl<'de> Deserialize<'de> for Placed {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let spanned = Spanned::<Value>::deserialize(deserializer)?;
-        Ok(Self {
-            span: spanned.span(),
-            value: spanned.into_inner(),
-        })
+        Ok(Self { span: spanned.span(), value: spanned.into_inner() })
     }
 }
 
@@ -129,10 +116,7 @@ impl<'de> Deserialize<'de> for Table {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         match Value::deserialize(deserializer)? {
             Value::Table(table) => Ok(table),
-            other => Err(D::Error::custom(format!(
-                "a table is expected, not {}",
-                other.kind()
-            ))),
+            other => Err(D::Error::custom(format!("a table is expected, not {}", other.kind()))),
         }
     }
 }
@@ -173,22 +157,12 @@ impl<'de> Visitor<'de> for AnyValue {
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
         let mut table = Table::default();
         while let Some(key) = entries.next_key::<Spanned<String>>()? {
-            if key.as_ref() == DATE_KEY {
-                return Ok(Value::Date(entries.next_value::<String>()?));
-            }
             let key_span = key.span();
-            table.0.push(Entry {
-                key: key.into_inner(),
-                key_span,
-                value: entries.next_value()?,
-            });
+            table.0.push(Entry { key: key.into_inner(), key_span, value: entries.next_value()? });
         }
         Ok(Value::Table(table))
     }
 }
-
-/// How the TOML reader hands over a date.
-const DATE_KEY: &str = "$__toml_private_datetime";
 
 #[cfg(test)]
 mod tests {
@@ -198,34 +172,18 @@ mod tests {
     fn every_value_knows_its_place() {
         let text = "a = 1\n[[b]]\nc = [\n  \"x\",\n  true ]\n";
         let root: Table = toml::from_str(text).unwrap();
-        let Value::List(tables) = &root.entry("b").unwrap().value.value else {
-            panic!("b is a list")
-        };
-        let Value::Table(table) = &tables[0].value else {
-            panic!("of tables")
-        };
+        let Value::List(tables) = &root.entry("b").unwrap().value.value else { panic!("b is a list") };
+        let Value::Table(table) = &tables[0].value else { panic!("of tables") };
         let entry = table.entry("c").unwrap();
         assert_eq!(&text[entry.key_span.clone()], "c");
-        let Value::List(items) = &entry.value.value else {
-            panic!("c is a list")
-        };
+        let Value::List(items) = &entry.value.value else { panic!("c is a list") };
         assert_eq!(&text[items[1].span.clone()], "true");
-        assert!(
-            text[..tables[0].span.start].lines().count() <= 2,
-            "the table is placed at its header"
-        );
+        assert!(text[..tables[0].span.start].lines().count() <= 2, "the table is placed at its header");
     }
 
     #[test]
     fn a_literal_survives_reading_and_writing() {
-        for literal in [
-            "5",
-            "0.1",
-            "true",
-            "[\"x\", 2]",
-            "{ a = \"b\", \"c.d\" = [] }",
-            "1979-05-27",
-        ] {
+        for literal in ["5", "0.1", "true", "[\"x\", 2]", "{ a = \"b\", \"c.d\" = [] }", "1979-05-27"] {
             assert_eq!(Value::from_literal(literal).unwrap().to_string(), literal);
         }
         let text = Value::Text("a \"quoted\"\nword \\ and 'another'".to_owned());

@@ -28,6 +28,8 @@ use crate::event::{Event, Subject};
 
 /// A client has this long to say its PROXY header and to finish a handshake.
 const HANDSHAKE: Duration = Duration::from_secs(30);
+/// After a deadline has fired there is none until the session names another.
+const NEVER: Duration = Duration::from_secs(86_400);
 /// What an idle client costs.
 const BUFFER_LEAST: usize = 1024;
 /// What a client that streams content costs.
@@ -166,7 +168,10 @@ impl Driver {
             match self.wait(&mut phase, drained).await {
                 Ok(Arrived::Bytes(0)) => self.feed(Input::Closed),
                 Ok(Arrived::Bytes(count)) => self.feed_buffer(count),
-                Ok(Arrived::Deadline) => self.session.handle(Input::Time(Instant::now())),
+                Ok(Arrived::Deadline) => {
+                    self.deadline = Instant::now() + NEVER;
+                    self.session.handle(Input::Time(Instant::now()));
+                }
                 Ok(Arrived::Drain) => {
                     drained = true;
                     self.feed(Input::Drain);

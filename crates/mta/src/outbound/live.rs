@@ -10,6 +10,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
+use futures_util::FutureExt as _;
 use postern_pki::{ClientTls, Handshake};
 use postern_queue::Body;
 use postern_smtp::client::{ClientSession, Input, Job, Output, Plan, Protocol, Timeouts, TlsStart};
@@ -32,6 +33,8 @@ const CONNECT: Duration = Duration::from_secs(30);
 const HANDSHAKE: Duration = Duration::from_secs(30);
 /// How long a peer may take none of our bytes.
 const WRITE: Duration = Duration::from_secs(180);
+/// After a deadline has fired there is none until the session names another.
+const NEVER: Duration = Duration::from_secs(86_400);
 const READ_BUFFER: usize = 4096;
 /// Content is sent in pieces of about this size.
 const SEND_BUFFER: usize = 64 * 1024;
@@ -184,10 +187,8 @@ impl Live {
                     Output::Close(trouble) => return self.flushed(Event::Closed(trouble)).await,
                 }
             }
-            if self.flush().await.is_err() {
-                self.feed(Input::Closed);
-                continue;
-            }
+            // A peer that closes may have said why: what it said is still there to be read.
+            let _ = self.flush().await;
             self.read().await;
         }
     }
@@ -208,7 +209,10 @@ impl Live {
                 self.feed(Input::Closed);
             }
             Ok(Ok(count)) => self.feed(Input::Bytes(&buffer[..count])),
-            Err(_) => self.session.handle(Input::Time(Instant::now())),
+            Err(_) => {
+                self.deadline = Instant::now() + NEVER;
+                self.session.handle(Input::Time(Instant::now()));
+            }
         }
     }
 
@@ -242,15 +246,30 @@ impl Live {
         }
     }
 
-    /// Hands the session content until it wants no more or a buffer's worth is there to be sent.
+    /// Takes in what the peer has said already, without waiting: it may refuse in the middle of the content.
+    fn glance(&mut self) {
+        let Some(stream) = &mut self.stream else { return };
+        let mut buffer = [0; READ_BUFFER];
+        match stream.read(&mut buffer).now_or_never() {
+            Some(Ok(0) | Err(_)) => {
+                self.stream = None;
+                self.feed(Input::Closed);
+            }
+            Some(Ok(count)) => self.feed(Input::Bytes(&buffer[..count])),
+            None => {}
+        }
+    }
+
+    /// Hands the session the next piece of content; once a buffer's worth is there, sends it.
     async fn give_content(&mut self, body: &mut Body) {
         match body.next().await {
             Ok(Some(piece)) => self.feed(Input::Content(&piece)),
             Ok(None) => self.feed(Input::ContentEnd),
             Err(error) => self.feed(Input::ContentFailed(error.to_string())),
         }
-        if self.unsent.len() >= SEND_BUFFER && self.flush().await.is_err() {
-            self.feed(Input::Closed);
+        if self.unsent.len() >= SEND_BUFFER {
+            let _ = self.flush().await;
+            self.glance();
         }
     }
 }

@@ -13,12 +13,7 @@ pub const SECTIONS: &[Section] = &[
     section("", Once, "Who this server is.", TOP),
     section("log", Once, "What is written to standard error, and how.", LOG),
     section("dns", Once, "Whom to ask for the names of other servers.", DNS),
-    section(
-        "limits",
-        Once,
-        "Bounds for every listener; a listener may set its own.",
-        LIMITS,
-    ),
+    section("limits", Once, "Bounds for every listener; a listener may set its own.", LIMITS),
     section("tls", Once, "What Postern shows to clients that start TLS.", TLS),
     section(
         "tls.identity",
@@ -27,12 +22,7 @@ pub const SECTIONS: &[Section] = &[
          Without any, a private CA in the data directory issues one for the host name.",
         IDENTITY,
     ),
-    section(
-        "listener",
-        Often,
-        "Addresses on which Postern listens, and what is spoken there.",
-        LISTENER,
-    ),
+    section("listener", Often, "Addresses on which Postern listens, and what is spoken there.", LISTENER),
     Section {
         path: "listener.limits",
         occurs: Once,
@@ -40,12 +30,7 @@ pub const SECTIONS: &[Section] = &[
         keys: &[],
         inherits: Some("limits"),
     },
-    section(
-        "domain",
-        Often,
-        "A domain that Postern is the final destination of.",
-        DOMAIN,
-    ),
+    section("domain", Often, "A domain that Postern is the final destination of.", DOMAIN),
     section(
         "connector",
         Often,
@@ -72,22 +57,12 @@ const fn section(
     about: &'static str,
     keys: &'static [Key],
 ) -> Section {
-    Section {
-        path,
-        occurs,
-        about,
-        keys,
-        inherits: None,
-    }
+    Section { path, occurs, about, keys, inherits: None }
 }
 
 /// A whole number, at least one.
 const fn count(unit: &'static str) -> Kind {
-    Count {
-        unit,
-        least: 1,
-        most: 1_000_000_000,
-    }
+    Count { unit, least: 1, most: 1_000_000_000 }
 }
 
 const TOP: &[Key] = &[
@@ -172,11 +147,7 @@ const LIMITS: &[Key] = &[
     },
     Key {
         name: "recipients",
-        kind: Count {
-            unit: "recipients",
-            least: 100,
-            most: 1_000_000,
-        },
+        kind: Count { unit: "recipients", least: 100, most: 1_000_000 },
         default: Value("1000"),
         reason: "Recipients per message; RFC 5321 §4.5.3.1.8 demands that 100 are always taken.",
         example: "1000",
@@ -232,11 +203,7 @@ const LIMITS: &[Key] = &[
     },
     Key {
         name: "hops",
-        kind: Count {
-            unit: "Received fields",
-            least: 10,
-            most: 1000,
-        },
+        kind: Count { unit: "Received fields", least: 10, most: 1000 },
         default: Value("50"),
         reason: "A message with more Received fields than this goes in circles and is refused (RFC 5321 §6.3).",
         example: "50",
@@ -417,11 +384,7 @@ const CONNECTOR: &[Key] = &[
     },
     Key {
         name: "cost",
-        kind: Count {
-            unit: "points",
-            least: 0,
-            most: 65_535,
-        },
+        kind: Count { unit: "points", least: 0, most: 65_535 },
         default: Value("10"),
         reason: "Among equally specific address spaces the lowest cost wins.",
         example: "20",
@@ -456,11 +419,7 @@ const CONNECTOR: &[Key] = &[
     },
     Key {
         name: "port",
-        kind: Count {
-            unit: "the port",
-            least: 1,
-            most: 65_535,
-        },
+        kind: Count { unit: "the port", least: 1, most: 65_535 },
         default: Depends("25 for \"mx\"; for others it stands in to"),
         reason: "The port of the recipients' mail hosts; the world listens on 25, another one is for trials.",
         example: "2525",

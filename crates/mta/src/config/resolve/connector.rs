@@ -41,10 +41,7 @@ pub(super) fn connectors<'a>(
         connectors.push(connector);
     }
     let mut connectors: Vec<_> = connectors.into_iter().collect::<Option<_>>()?;
-    if !connectors
-        .iter()
-        .any(|connector| connector.spaces.contains(&AddressSpace::Any))
-    {
+    if !connectors.iter().any(|connector| connector.spaces.contains(&AddressSpace::Any)) {
         connectors.push(implicit(reader, top, &connectors, hostname)?);
     }
     Some(connectors)
@@ -65,9 +62,7 @@ fn connector<'a>(reader: &mut Reader<'a>, at: &Section<'a>, hostname: Option<&Do
     let cost = reader.count(at, "cost");
     let credential = credential(reader, at, target.as_ref());
     let way = target.and_then(|target| way(reader, at, target));
-    let requirement = way
-        .as_ref()
-        .and_then(|way| requirement(reader, at, way, credential.is_some()));
+    let requirement = way.as_ref().and_then(|way| requirement(reader, at, way, credential.is_some()));
     let trust = reader.path(at, "trust");
     if trust.is_some() && requirement.is_some_and(|requirement| requirement != TlsRequirement::Verified) {
         let what = "it has no effect: certificates are verified only with tls = \"verified\"";
@@ -130,11 +125,9 @@ fn host_and_port(text: &str, default: Option<u16>) -> Result<(String, u16), Stri
         _ => (text, None),
     };
     let port = match port {
-        Some(port) => port
-            .parse()
-            .ok()
-            .filter(|port| *port != 0)
-            .ok_or(format!("\"{port}\" is not a port"))?,
+        Some(port) => {
+            port.parse().ok().filter(|port| *port != 0).ok_or(format!("\"{port}\" is not a port"))?
+        }
         None => default.ok_or(format!("\"{text}\" has no port"))?,
     };
     let literal = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
@@ -171,11 +164,8 @@ fn credential<'a>(
     let user = reader.name(at, "user");
     let password_file = reader.path(at, "password_file");
     if at.writes("user") != at.writes("password_file") {
-        let (written, missing) = if at.writes("user") {
-            ("user", "password_file")
-        } else {
-            ("password_file", "user")
-        };
+        let (written, missing) =
+            if at.writes("user") { ("user", "password_file") } else { ("password_file", "user") };
         reader.complain(
             at,
             written,
@@ -191,10 +181,7 @@ fn credential<'a>(
             "remove user and password_file",
         );
     }
-    Some(CredentialFile {
-        user: user?,
-        password_file: password_file?,
-    })
+    Some(CredentialFile { user: user?, password_file: password_file? })
 }
 
 fn way<'a>(reader: &mut Reader<'a>, at: &Section<'a>, target: Target) -> Option<Way> {
@@ -207,24 +194,13 @@ fn way<'a>(reader: &mut Reader<'a>, at: &Section<'a>, target: Target) -> Option<
         );
     }
     if at.writes("implicit_tls") && !matches!(target, Target::Smtp { .. }) {
-        reader.complain(
-            at,
-            "implicit_tls",
-            "it is for \"smtp:\" hosts only",
-            "remove the key",
-        );
+        reader.complain(at, "implicit_tls", "it is for \"smtp:\" hosts only", "remove the key");
     }
     match target {
-        Target::Mx => Some(Way::Mx {
-            port: reader.count_or(at, "port", Some("25".to_owned()))?,
-        }),
+        Target::Mx => Some(Way::Mx { port: reader.count_or(at, "port", Some("25".to_owned()))? }),
         Target::Smtp { host, port } => {
             let implicit_tls = reader.switch(at, "implicit_tls", Some(port == 465))?;
-            Some(Way::Smtp {
-                host,
-                port,
-                implicit_tls,
-            })
+            Some(Way::Smtp { host, port, implicit_tls })
         }
         Target::Lmtp(address) => Some(Way::Lmtp(address)),
         Target::Maildir(template) => Some(Way::Maildir(template)),
@@ -258,22 +234,9 @@ fn requirement<'a>(
             "remove the key or write tls = \"verified\"; for a private CA set trust",
         );
     }
-    if requirement == TlsRequirement::None
-        && matches!(
-            way,
-            Way::Smtp {
-                implicit_tls: true,
-                ..
-            }
-        )
-    {
+    if requirement == TlsRequirement::None && matches!(way, Way::Smtp { implicit_tls: true, .. }) {
         let what = "it says never to use TLS, and implicit_tls (or port 465) says always";
-        reader.complain(
-            at,
-            "tls",
-            what,
-            "remove the key, or use another port and implicit_tls = false",
-        );
+        reader.complain(at, "tls", what, "remove the key, or use another port and implicit_tls = false");
     }
     Some(requirement)
 }
@@ -282,12 +245,7 @@ fn requirement<'a>(
 fn requirement_on_this_machine(reader: &mut Reader<'_>, at: &Section<'_>) -> Option<TlsRequirement> {
     for key in ["tls", "trust"] {
         if at.writes(key) {
-            reader.complain(
-                at,
-                key,
-                "this way stays on this machine and has no TLS",
-                "remove the key",
-            );
+            reader.complain(at, key, "this way stays on this machine and has no TLS", "remove the key");
         }
     }
     Some(TlsRequirement::None)
@@ -306,12 +264,7 @@ fn refuse_ambiguity(reader: &mut Reader<'_>, at: &Section<'_>, connector: &Conne
         } else {
             format!("connector \"{other}\" serves \"{space}\" at the same cost, so neither would win")
         };
-        reader.complain(
-            at,
-            "address_space",
-            what,
-            "remove one, or give one a higher cost: the lowest wins",
-        );
+        reader.complain(at, "address_space", what, "remove one, or give one a higher cost: the lowest wins");
     }
 }
 

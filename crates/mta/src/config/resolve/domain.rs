@@ -42,9 +42,7 @@ fn domain<'a>(
     let deliver = deliver(reader, at, connectors);
     let mailboxes = reader.list(at, "mailboxes", local_part);
     let in_domain = |text: &str| recipient(text, name.as_ref());
-    let aliases = reader
-        .map(at, "aliases", in_domain)
-        .map(|aliases| by_local_part(reader, at, aliases));
+    let aliases = reader.map(at, "aliases", in_domain).map(|aliases| by_local_part(reader, at, aliases));
     let plus = plus(reader, at);
     let catch_all = reader.turned(at, "catch_all", in_domain);
     if let (Some(connector), Some(mailboxes), Some(aliases)) = (&deliver, &mailboxes, &aliases) {
@@ -75,12 +73,7 @@ fn deliver<'a, 'c>(
             Some(meant) => format!("did you mean \"{meant}\"?"),
             None => format!("add a [[connector]] with name = \"{name}\", or name an existing one"),
         };
-        reader.complain(
-            at,
-            "deliver",
-            format!("there is no connector named \"{name}\""),
-            remedy,
-        );
+        reader.complain(at, "deliver", format!("there is no connector named \"{name}\""), remedy);
     }
     found
 }
@@ -92,12 +85,7 @@ fn judge_way(reader: &mut Reader<'_>, at: &Section<'_>, connector: &Connector, n
                 "connector \"{}\" puts the mail of all {names} names into one Maildir",
                 connector.name
             );
-            reader.warn(
-                at,
-                "deliver",
-                what,
-                "put {local} or {address} into the connector's path",
-            );
+            reader.warn(at, "deliver", what, "put {local} or {address} into the connector's path");
         }
         Way::Mx { .. } => {
             let what = format!(
@@ -122,10 +110,8 @@ fn warn_of_useless_connector(
     domains: &[LocalDomain],
 ) {
     if connector.spaces.is_empty() && !domains.iter().any(|domain| domain.connector == connector.name) {
-        let what = format!(
-            "\"{}\" is never used: it has no address_space, and no domain names it",
-            connector.name
-        );
+        let what =
+            format!("\"{}\" is never used: it has no address_space, and no domain names it", connector.name);
         reader.warn(
             top,
             "connector",
@@ -138,9 +124,7 @@ fn warn_of_useless_connector(
 /// The meaning of a local part, in lower case.
 fn local_part(text: &str) -> Result<String, String> {
     let parsed = text.parse::<LocalPart>();
-    parsed
-        .map(|local| key(&local))
-        .map_err(|error| format!("\"{text}\" is not a local part: {error}"))
+    parsed.map(|local| key(&local)).map_err(|error| format!("\"{text}\" is not a local part: {error}"))
 }
 
 fn key(local: &LocalPart) -> String {
@@ -155,9 +139,7 @@ fn recipient(text: &str, domain: Option<&Domain>) -> Result<Mailbox, String> {
         None if text.parse::<LocalPart>().is_ok() => format!("{text}@invalid"),
         _ => text.to_owned(),
     };
-    whole
-        .parse()
-        .map_err(|error| format!("\"{text}\" is neither a local part nor a mail address: {error}"))
+    whole.parse().map_err(|error| format!("\"{text}\" is neither a local part nor a mail address: {error}"))
 }
 
 fn by_local_part(
@@ -184,12 +166,7 @@ fn by_local_part(
         };
         if map.insert(local, targets).is_some() {
             let what = format!("\"{alias}\" is written twice, in different case");
-            reader.complain(
-                at,
-                "aliases",
-                what,
-                "join the two lists: case does not matter here",
-            );
+            reader.complain(at, "aliases", what, "join the two lists: case does not matter here");
         }
     }
     map
@@ -205,12 +182,7 @@ fn plus<'a>(reader: &mut Reader<'a>, at: &Section<'a>) -> Option<Option<char>> {
         }
         _ => {
             let what = format!("\"{text}\" is not one character that may stand in a local part");
-            reader.complain(
-                at,
-                "plus",
-                what,
-                "write \"+\", \"-\" or the like, or \"\" to switch it off",
-            );
+            reader.complain(at, "plus", what, "write \"+\", \"-\" or the like, or \"\" to switch it off");
             None
         }
     }
@@ -226,10 +198,8 @@ fn refuse_loops(reader: &mut Reader<'_>, at: &Section<'_>, domains: &[LocalDomai
         let start = (index, alias.clone());
         // Each circle is reported once, at the first of its places.
         if let Some(way) = way_back(domains, &start).filter(|way| way.iter().min() == Some(&start)) {
-            let circle: Vec<_> = way
-                .iter()
-                .map(|(domain, local)| format!("{local}@{}", domains[*domain].name))
-                .collect();
+            let circle: Vec<_> =
+                way.iter().map(|(domain, local)| format!("{local}@{}", domains[*domain].name)).collect();
             let what = format!("mail for \"{alias}\" goes in circles: {}", circle.join(" → "));
             reader.complain(at, "aliases", what, "let one of them lead to a mailbox");
         }
@@ -257,15 +227,8 @@ fn way_back(domains: &[LocalDomain], start: &Place) -> Option<Vec<Place>> {
 
 /// Where an alias leads within the own domains.
 fn own_targets(domains: &[LocalDomain], (domain, local): &Place) -> Vec<Place> {
-    let targets = domains[*domain]
-        .aliases
-        .get(local)
-        .map(Vec::as_slice)
-        .unwrap_or_default();
-    targets
-        .iter()
-        .filter_map(|target| place(domains, target))
-        .collect()
+    let targets = domains[*domain].aliases.get(local).map(Vec::as_slice).unwrap_or_default();
+    targets.iter().filter_map(|target| place(domains, target)).collect()
 }
 
 /// The alias that a mailbox means, with its detail or without.

@@ -23,12 +23,7 @@ pub(super) fn listeners<'a>(
     let sections = reader.sections(top, "listener");
     if sections.is_empty() {
         let remedy = "write at least one [[listener]] with name, role and bind";
-        reader.complain(
-            top,
-            "listener",
-            "there is none, so nobody could bring mail",
-            remedy,
-        );
+        reader.complain(top, "listener", "there is none, so nobody could bring mail", remedy);
     }
     let mut names = Unique::new("a listener");
     let mut bound = HashSet::new();
@@ -85,18 +80,9 @@ fn timeouts<'a>(reader: &mut Reader<'a>, at: &Section<'a>) -> Option<Timeouts> {
     let session = reader.duration(at, "session_timeout");
     if at.writes("command_timeout") && command.is_some_and(|command| command < USUAL_COMMAND_TIMEOUT) {
         let what = "it is less than the five minutes of RFC 5321 §4.5.3.2.7, and slow clients may lose their session";
-        reader.warn(
-            at,
-            "command_timeout",
-            what,
-            "write \"5m\" unless there is a reason",
-        );
+        reader.warn(at, "command_timeout", what, "write \"5m\" unless there is a reason");
     }
-    Some(Timeouts {
-        command: command?,
-        content: content?,
-        session: session?,
-    })
+    Some(Timeouts { command: command?, content: content?, session: session? })
 }
 
 fn listener<'a>(
@@ -106,12 +92,7 @@ fn listener<'a>(
     tls_section: Option<&Tls>,
 ) -> Option<Listener> {
     let name = reader.name(at, "name");
-    let role = reader.choice(
-        at,
-        "role",
-        None,
-        &[("relay", Role::Relay), ("submission", Role::Submission)],
-    );
+    let role = reader.choice(at, "role", None, &[("relay", Role::Relay), ("submission", Role::Submission)]);
     let bind = bind(reader, at);
     let by_role = ByRole::of(role.unwrap_or(Role::Submission));
     let tls = tls(reader, at, &by_role);
@@ -137,16 +118,8 @@ fn listener<'a>(
         proxy_from: proxy_from?,
         line_endings: line_endings?,
         identities: identities?,
-        session_tickets: if tickets? {
-            SessionTickets::Issued
-        } else {
-            SessionTickets::Never
-        },
-        check_from_header: if check? {
-            FromCheck::Enforced
-        } else {
-            FromCheck::Off
-        },
+        session_tickets: if tickets? { SessionTickets::Issued } else { SessionTickets::Never },
+        check_from_header: if check? { FromCheck::Enforced } else { FromCheck::Off },
         limits,
         hops,
     })
@@ -162,16 +135,8 @@ struct ByRole {
 impl ByRole {
     fn of(role: Role) -> Self {
         match role {
-            Role::Relay => Self {
-                tls: "offered",
-                line_endings: "strict",
-                session_tickets: false,
-            },
-            Role::Submission => Self {
-                tls: "required",
-                line_endings: "repair",
-                session_tickets: true,
-            },
+            Role::Relay => Self { tls: "offered", line_endings: "strict", session_tickets: false },
+            Role::Submission => Self { tls: "required", line_endings: "repair", session_tickets: true },
         }
     }
 }
@@ -183,23 +148,15 @@ fn bind<'a>(reader: &mut Reader<'a>, at: &Section<'a>) -> Option<Vec<SocketAddr>
         })
     })?;
     if bind.is_empty() {
-        reader.complain(
-            at,
-            "bind",
-            "the list is empty",
-            "write bind = [\"[::]:587\"] or the like",
-        );
+        reader.complain(at, "bind", "the list is empty", "write bind = [\"[::]:587\"] or the like");
         return None;
     }
     Some(bind)
 }
 
 fn tls<'a>(reader: &mut Reader<'a>, at: &Section<'a>, by_role: &ByRole) -> Option<TlsMode> {
-    let modes = [
-        ("offered", TlsMode::Offered),
-        ("required", TlsMode::Required),
-        ("implicit", TlsMode::Implicit),
-    ];
+    let modes =
+        [("offered", TlsMode::Offered), ("required", TlsMode::Required), ("implicit", TlsMode::Implicit)];
     reader.choice(at, "tls", Some(by_role.tls), &modes)
 }
 
@@ -226,12 +183,7 @@ fn proxy_from<'a>(reader: &mut Reader<'a>, at: &Section<'a>) -> Option<Vec<IpNet
     let networks = reader.list(at, "proxy_protocol", network)?;
     for everybody in networks.iter().filter(|network| network.prefix_len() == 0) {
         let what = format!("{everybody} lets every client say that it is another one");
-        reader.complain(
-            at,
-            "proxy_protocol",
-            what,
-            "name the addresses of the load balancers only",
-        );
+        reader.complain(at, "proxy_protocol", what, "name the addresses of the load balancers only");
     }
     Some(networks)
 }
@@ -239,11 +191,7 @@ fn proxy_from<'a>(reader: &mut Reader<'a>, at: &Section<'a>) -> Option<Vec<IpNet
 fn identities<'a>(reader: &mut Reader<'a>, at: &Section<'a>, tls: Option<&Tls>) -> Option<Vec<String>> {
     let named = reader.list(at, "identities", |text| Ok(text.to_owned()));
     // What is wrong with [tls] was noted there.
-    let known: Vec<_> = tls?
-        .identities
-        .iter()
-        .map(|identity| identity.name.as_str())
-        .collect();
+    let known: Vec<_> = tls?.identities.iter().map(|identity| identity.name.as_str()).collect();
     let Some(named) = named else {
         return (!at.writes("identities")).then(|| known.into_iter().map(str::to_owned).collect());
     };
@@ -260,12 +208,7 @@ fn identities<'a>(reader: &mut Reader<'a>, at: &Section<'a>, tls: Option<&Tls>) 
             Some(meant) => format!("did you mean \"{meant}\"?"),
             None => "add a [[tls.identity]] of this name, or remove it here".to_owned(),
         };
-        reader.complain(
-            at,
-            "identities",
-            format!("there is no identity named \"{unknown}\""),
-            remedy,
-        );
+        reader.complain(at, "identities", format!("there is no identity named \"{unknown}\""), remedy);
     }
     Some(named)
 }
@@ -283,12 +226,7 @@ fn judge_tls(reader: &mut Reader<'_>, at: &Section<'_>, role: Role, tls: TlsMode
     }
     if role == Role::Relay && tls != TlsMode::Offered && on(25) {
         let what = "other servers that cannot do this cannot deliver here; RFC 3207 §4 forbids it on a public port 25";
-        reader.warn(
-            at,
-            "tls",
-            what,
-            "write tls = \"offered\" unless only known servers connect",
-        );
+        reader.warn(at, "tls", what, "write tls = \"offered\" unless only known servers connect");
     }
     if tls != TlsMode::Implicit && on(465) {
         let what = "clients expect TLS from the first byte on port 465 (RFC 8314 §3.3)";

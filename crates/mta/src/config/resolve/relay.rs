@@ -46,22 +46,14 @@ fn named<'a>(reader: &mut Reader<'a>, at: &Section<'a>, gateways: &[IpAddr]) -> 
     let name = reader.name(at, "name");
     let written = reader.list(at, "networks", network)?;
     if written.is_empty() {
-        reader.complain(
-            at,
-            "networks",
-            "the list is empty",
-            "name a network, or remove the section",
-        );
+        reader.complain(at, "networks", "the list is empty", "name a network, or remove the section");
     }
     let mut networks = Vec::new();
     for network in written {
         judge(reader, at, network, gateways);
         networks.push(canonical(network));
     }
-    Some(NamedNetworks {
-        name: name?,
-        networks,
-    })
+    Some(NamedNetworks { name: name?, networks })
 }
 
 fn judge(reader: &mut Reader<'_>, at: &Section<'_>, written: IpNet, gateways: &[IpAddr]) {
@@ -69,10 +61,7 @@ fn judge(reader: &mut Reader<'_>, at: &Section<'_>, written: IpNet, gateways: &[
     if let Some(what) = too_wide(network) {
         return reader.complain(at, "networks", format!("{written} {what}"), REMEDY);
     }
-    if let Some(gateway) = gateways
-        .iter()
-        .map(IpAddr::to_canonical)
-        .find(|gateway| network.contains(gateway))
+    if let Some(gateway) = gateways.iter().map(IpAddr::to_canonical).find(|gateway| network.contains(gateway))
     {
         let what = format!(
             "{written} holds the default gateway {gateway}, which every client behind a container bridge looks like"
@@ -81,16 +70,8 @@ fn judge(reader: &mut Reader<'_>, at: &Section<'_>, written: IpNet, gateways: &[
         return reader.complain(at, "networks", what, remedy);
     }
     if written.trunc() != written {
-        let what = format!(
-            "{written} has bits set behind its prefix; {} is taken",
-            written.trunc()
-        );
-        reader.warn(
-            at,
-            "networks",
-            what,
-            "write the network's own address, or an address without a prefix",
-        );
+        let what = format!("{written} has bits set behind its prefix; {} is taken", written.trunc());
+        reader.warn(at, "networks", what, "write the network's own address, or an address without a prefix");
     }
 }
 
@@ -148,40 +129,23 @@ mod tests {
             "2000::/3",
             "::ffff:1.2.3.4/98",
         ] {
-            assert!(
-                too_wide(canonical(everybody.parse().unwrap())).is_some(),
-                "{everybody}"
-            );
+            assert!(too_wide(canonical(everybody.parse().unwrap())).is_some(), "{everybody}");
         }
     }
 
     #[test]
     fn a_mapped_network_is_compared_as_ipv4() {
-        assert_eq!(
-            canonical("::ffff:192.0.2.0/124".parse().unwrap()),
-            "192.0.2.0/28".parse().unwrap()
-        );
-        assert_eq!(
-            canonical("2001:db8::1/64".parse().unwrap()),
-            "2001:db8::/64".parse().unwrap()
-        );
+        assert_eq!(canonical("::ffff:192.0.2.0/124".parse().unwrap()), "192.0.2.0/28".parse().unwrap());
+        assert_eq!(canonical("2001:db8::1/64".parse().unwrap()), "2001:db8::/64".parse().unwrap());
     }
 
     #[test]
     fn many_pieces_do_not_make_the_internet() {
         let whole = |networks: &[&str]| {
             let networks = networks.iter().map(|network| network.parse().unwrap()).collect();
-            is_too_much_together(&[NamedNetworks {
-                name: "x".to_owned(),
-                networks,
-            }])
+            is_too_much_together(&[NamedNetworks { name: "x".to_owned(), networks }])
         };
-        assert!(!whole(&[
-            "10.0.0.0/8",
-            "172.16.0.0/12",
-            "192.168.0.0/16",
-            "fd00::/16"
-        ]));
+        assert!(!whole(&["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fd00::/16"]));
         assert!(whole(&["1.0.0.0/8", "2.0.0.0/8", "3.0.0.0/8"]));
         assert!(whole(&["2000::/16", "2001::/16", "2002::/16"]));
     }
