@@ -92,10 +92,7 @@ impl Agenda {
     pub(crate) fn lease(&mut self, now: Timestamp, request: &LeaseRequest) -> Vec<(LeaseId, Key)> {
         self.lapse(now);
         let chosen = self.choose(now, request);
-        chosen
-            .into_iter()
-            .map(|(due, key)| (self.begin(due, key.clone(), request.until), key))
-            .collect()
+        chosen.into_iter().map(|(due, key)| (self.begin(due, key.clone(), request.until), key)).collect()
     }
 
     /// Notes for whom a lease is.
@@ -107,9 +104,7 @@ impl Agenda {
 
     /// The delivery that a lease holds, and its recipients.
     pub(crate) fn holds(&self, lease: LeaseId) -> Option<(&Key, &[RecipientId])> {
-        self.leases
-            .get(&lease)
-            .map(|lease| (&lease.key, &lease.recipients[..]))
+        self.leases.get(&lease).map(|lease| (&lease.key, &lease.recipients[..]))
     }
 
     /// While a lease's outcome is being written, it cannot lapse.
@@ -149,21 +144,14 @@ impl Agenda {
 
     /// Forgets a message whose rows made no sense: so many deliveries are left in all, and held. Looks everywhere.
     pub(crate) fn purge(&mut self, id: QueueId, all: u64, held: u64) {
-        let leases: Vec<LeaseId> = self
-            .leases
-            .iter()
-            .filter(|(_, lease)| lease.key.0 == id)
-            .map(|(lease, _)| *lease)
-            .collect();
+        let leases: Vec<LeaseId> =
+            self.leases.iter().filter(|(_, lease)| lease.key.0 == id).map(|(lease, _)| *lease).collect();
         for lease in leases {
             self.end(lease);
         }
         let entry_of = |lane: &BTreeSet<Entry>| lane.iter().find(|entry| entry.1 == id).copied();
-        let found: Vec<(Destination, Timestamp)> = self
-            .lanes
-            .iter()
-            .filter_map(|(name, lane)| Some((name.clone(), entry_of(lane)?.0)))
-            .collect();
+        let found: Vec<(Destination, Timestamp)> =
+            self.lanes.iter().filter_map(|(name, lane)| Some((name.clone(), entry_of(lane)?.0))).collect();
         for (destination, due) in found {
             self.unfile(&(id, destination), Slot { due, held: false });
         }
@@ -172,10 +160,7 @@ impl Agenda {
 
     /// Extends those leases that still stand.
     pub(crate) fn renew(&mut self, leases: Vec<LeaseId>, until: Timestamp) -> Vec<LeaseId> {
-        leases
-            .into_iter()
-            .filter(|lease| self.extend(*lease, until))
-            .collect()
+        leases.into_iter().filter(|lease| self.extend(*lease, until)).collect()
     }
 
     /// Whether an attempt is under way.
@@ -267,19 +252,15 @@ impl Agenda {
             if due > now {
                 break;
             }
-            let left = room
-                .entry(destination)
-                .or_insert_with(|| request.room_for(destination));
+            let left = room.entry(destination).or_insert_with(|| request.room_for(destination));
             if *left == 0 {
                 continue;
             }
             *left -= 1;
             chosen.push((due, (id, destination.clone())));
             if *left > 0 {
-                followers.extend(
-                    self.after((due, id), destination)
-                        .map(|entry| Reverse((entry, destination))),
-                );
+                followers
+                    .extend(self.after((due, id), destination).map(|entry| Reverse((entry, destination))));
             }
         }
         chosen
@@ -287,11 +268,7 @@ impl Agenda {
 
     /// What stands behind an entry in its lane.
     fn after(&self, entry: Entry, destination: &Destination) -> Option<Entry> {
-        self.lanes
-            .get(destination)?
-            .range((Bound::Excluded(entry), Bound::Unbounded))
-            .next()
-            .copied()
+        self.lanes.get(destination)?.range((Bound::Excluded(entry), Bound::Unbounded)).next().copied()
     }
 
     fn begin(&mut self, due: Timestamp, key: Key, until: Option<Timestamp>) -> LeaseId {
@@ -303,15 +280,7 @@ impl Agenda {
             self.lapses.insert((until, lease.0));
         }
         self.leased.insert(key.clone(), lease);
-        self.leases.insert(
-            lease,
-            Lease {
-                key,
-                slot,
-                until,
-                recipients: Vec::new(),
-            },
-        );
+        self.leases.insert(lease, Lease { key, slot, until, recipients: Vec::new() });
         lease
     }
 
@@ -329,9 +298,7 @@ impl Agenda {
             return false;
         };
         // A frozen lease has no time to lapse at; it must not get one here.
-        let may_lapse = lease
-            .until
-            .is_none_or(|before| self.lapses.remove(&(before, id.0)));
+        let may_lapse = lease.until.is_none_or(|before| self.lapses.remove(&(before, id.0)));
         lease.until = Some(until);
         if may_lapse {
             self.lapses.insert((until, id.0));
@@ -353,10 +320,7 @@ impl Agenda {
 
 impl LeaseRequest {
     fn room_for(&self, destination: &Destination) -> usize {
-        self.room
-            .get(destination)
-            .copied()
-            .unwrap_or(self.per_destination)
+        self.room.get(destination).copied().unwrap_or(self.per_destination)
     }
 }
 
@@ -381,35 +345,18 @@ mod tests {
     impl Fixture {
         fn add(&mut self, due: i64, name: &str) -> Key {
             let key = (self.ids.next(at(due)), destination(name));
-            self.agenda.add(
-                key.clone(),
-                Slot {
-                    due: at(due),
-                    held: false,
-                },
-            );
+            self.agenda.add(key.clone(), Slot { due: at(due), held: false });
             key
         }
 
         fn lease(&mut self, now: i64, limit: usize, per_destination: usize) -> Vec<Key> {
-            let request = LeaseRequest {
-                limit,
-                per_destination,
-                ..LeaseRequest::default()
-            };
-            self.agenda
-                .lease(at(now), &request)
-                .into_iter()
-                .map(|(_, key)| key)
-                .collect()
+            let request = LeaseRequest { limit, per_destination, ..LeaseRequest::default() };
+            self.agenda.lease(at(now), &request).into_iter().map(|(_, key)| key).collect()
         }
     }
 
     fn fixture() -> Fixture {
-        Fixture {
-            agenda: Agenda::default(),
-            ids: IdSource::default(),
-        }
+        Fixture { agenda: Agenda::default(), ids: IdSource::default() }
     }
 
     #[test]
@@ -437,12 +384,8 @@ mod tests {
     fn a_lease_that_is_being_written_does_not_lapse() {
         let mut fixture = fixture();
         fixture.add(1, "a");
-        let request = LeaseRequest {
-            limit: 1,
-            per_destination: 1,
-            until: Some(at(5)),
-            ..LeaseRequest::default()
-        };
+        let request =
+            LeaseRequest { limit: 1, per_destination: 1, until: Some(at(5)), ..LeaseRequest::default() };
         let (lease, _) = fixture.agenda.lease(at(1), &request).remove(0);
         fixture.agenda.freeze(lease);
         assert_eq!(fixture.agenda.renew(vec![lease], at(6)), [lease]);
@@ -458,25 +401,14 @@ mod tests {
         for due in 0..100 {
             fixture.add(due, ["a", "b", "c"][usize::try_from(due % 3).unwrap()]);
         }
-        let leases = fixture.agenda.lease(
-            at(200),
-            &LeaseRequest {
-                limit: 50,
-                per_destination: 99,
-                ..Default::default()
-            },
-        );
+        let leases = fixture
+            .agenda
+            .lease(at(200), &LeaseRequest { limit: 50, per_destination: 99, ..Default::default() });
         for (lease, _) in leases {
             fixture.agenda.settle(lease, None);
         }
         for key in fixture.lease(200, 99, 99) {
-            fixture.agenda.remove(
-                &key,
-                Slot {
-                    due: at(0),
-                    held: false,
-                },
-            );
+            fixture.agenda.remove(&key, Slot { due: at(0), held: false });
         }
         let agenda = fixture.agenda;
         assert_eq!(agenda.count(), (0, 0));

@@ -32,12 +32,7 @@ const PIECE: usize = 64 * 1024;
 impl Body {
     /// A body whose content is in memory.
     pub(crate) fn in_memory(id: QueueId, head: Bytes, content: Bytes) -> Self {
-        Self {
-            id,
-            head,
-            content: Source::Memory(content),
-            position: 0,
-        }
+        Self { id, head, content: Source::Memory(content), position: 0 }
     }
 
     /// A body whose content is in the spool folder. Blocks.
@@ -46,10 +41,7 @@ impl Body {
     /// [`Error::Unreadable`] when the file is missing or not as long as `size` (of head and content) says.
     pub(crate) fn in_folder(folder: &Path, id: QueueId, head: Bytes, size: u64) -> Result<Self, Error> {
         let path: PathBuf = folder.join(body_file_name(id));
-        let unreadable = |why: String| Error::Unreadable {
-            id,
-            reason: format!("{}: {why}", path.display()),
-        };
+        let unreadable = |why: String| Error::Unreadable { id, reason: format!("{}: {why}", path.display()) };
         let file = File::open(&path).map_err(|error| match error.kind() {
             std::io::ErrorKind::NotFound => unreadable("the file with its content is missing".into()),
             _ => Error::io(&path, error),
@@ -59,15 +51,7 @@ impl Body {
         if found != wanted {
             return Err(unreadable(format!("{found} octets, not {wanted}")));
         }
-        Ok(Self {
-            id,
-            head,
-            content: Source::File {
-                file: Arc::new(file),
-                size: found,
-            },
-            position: 0,
-        })
+        Ok(Self { id, head, content: Source::File { file: Arc::new(file), size: found }, position: 0 })
     }
 
     /// Octets in all.
@@ -110,9 +94,7 @@ fn piece_of(bytes: &Bytes, offset: u64) -> Bytes {
 }
 
 async fn read(id: QueueId, file: Arc<File>, offset: u64, size: u64) -> Result<Bytes, Error> {
-    let wanted = usize::try_from(size.saturating_sub(offset))
-        .unwrap_or(PIECE)
-        .min(PIECE);
+    let wanted = usize::try_from(size.saturating_sub(offset)).unwrap_or(PIECE).min(PIECE);
     if wanted == 0 {
         return Ok(Bytes::new());
     }
@@ -120,10 +102,9 @@ async fn read(id: QueueId, file: Arc<File>, offset: u64, size: u64) -> Result<By
         let mut piece = BytesMut::zeroed(wanted);
         match file.read_exact_at(&mut piece, offset) {
             Ok(()) => Ok(piece.freeze()),
-            Err(error) => Err(Error::Unreadable {
-                id,
-                reason: format!("its content at octet {offset}: {error}"),
-            }),
+            Err(error) => {
+                Err(Error::Unreadable { id, reason: format!("its content at octet {offset}: {error}") })
+            }
         }
     })
     .await
@@ -154,15 +135,9 @@ mod tests {
         for mut body in [Body::in_memory(id, head.clone(), content.clone()), from_file] {
             assert_eq!(body.size(), size);
             let pieces = drain(&mut body).await;
-            assert_eq!(
-                pieces.iter().map(Bytes::len).collect::<Vec<_>>(),
-                [head.len(), PIECE, 1]
-            );
+            assert_eq!(pieces.iter().map(Bytes::len).collect::<Vec<_>>(), [head.len(), PIECE, 1]);
             body.rewind();
-            assert_eq!(
-                drain(&mut body).await.concat(),
-                [&head[..], &content[..]].concat()
-            );
+            assert_eq!(drain(&mut body).await.concat(), [&head[..], &content[..]].concat());
         }
     }
 

@@ -63,23 +63,13 @@ impl Draft {
     pub fn from_bytes(id: QueueId, content: impl Into<Bytes>) -> Self {
         let content: Bytes = content.into();
         let size = content.len() as u64;
-        Self {
-            id,
-            size,
-            memory: BytesMut::from(content),
-            place: Place::Memory,
-        }
+        Self { id, size, memory: BytesMut::from(content), place: Place::Memory }
     }
 
     /// An empty draft; without a folder it stays in memory whatever its size.
     pub(crate) fn new(id: QueueId, folder: Option<Arc<Path>>) -> Self {
         let place = folder.map_or(Place::Memory, Place::Folder);
-        Self {
-            id,
-            size: 0,
-            memory: BytesMut::new(),
-            place,
-        }
+        Self { id, size: 0, memory: BytesMut::new(), place }
     }
 
     /// The id that the message will have.
@@ -110,11 +100,7 @@ impl Draft {
             self.size += now.len() as u64;
             rest = later;
         }
-        if matches!(self.place, Place::Failed) {
-            Err(FAILED)
-        } else {
-            Ok(())
-        }
+        if matches!(self.place, Place::Failed) { Err(FAILED) } else { Ok(()) }
     }
 
     /// Octets that memory still takes.
@@ -164,18 +150,9 @@ const FAILED: Error = Error::Unfit("its content could not be written");
 impl SpoolFile {
     fn create(folder: &Path, id: QueueId) -> Result<Self, Error> {
         let path = folder.join(format!("{id}.draft"));
-        let opened = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&path);
+        let opened = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path);
         let file = opened.map_err(|error| Error::io(&path, error))?;
-        Ok(Self {
-            file,
-            path,
-            kept: false,
-        })
+        Ok(Self { file, path, kept: false })
     }
 
     /// Writes finished content to a file of its own: for content that came in memory but is too large for a row.
@@ -184,9 +161,7 @@ impl SpoolFile {
     }
 
     fn append(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        self.file
-            .write_all(bytes)
-            .map_err(|error| Error::io(&self.path, error))
+        self.file.write_all(bytes).map_err(|error| Error::io(&self.path, error))
     }
 
     /// Writes the rest, then the final name, then makes both durable.
@@ -195,9 +170,7 @@ impl SpoolFile {
         let named = self.path.with_file_name(body_file_name(id));
         fs::rename(&self.path, &named).map_err(|error| Error::io(&named, error))?;
         self.path = named;
-        self.file
-            .sync_data()
-            .map_err(|error| Error::io(&self.path, error))?;
+        self.file.sync_data().map_err(|error| Error::io(&self.path, error))?;
         if let Some(folder) = self.path.parent() {
             let synced = File::open(folder).and_then(|folder| folder.sync_all());
             synced.map_err(|error| Error::io(folder, error))?;
@@ -229,9 +202,7 @@ pub(crate) fn body_file_name(id: QueueId) -> String {
 pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Error> + Send + 'static,
 ) -> Result<T, Error> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .unwrap_or(Err(Error::Closed))
+    tokio::task::spawn_blocking(work).await.unwrap_or(Err(Error::Closed))
 }
 
 #[cfg(test)]
@@ -240,24 +211,18 @@ mod tests {
     use crate::id::IdSource;
 
     fn draft(folder: &Path) -> Draft {
-        Draft::new(
-            IdSource::default().next(jiff::Timestamp::UNIX_EPOCH),
-            Some(Arc::from(folder)),
-        )
+        Draft::new(IdSource::default().next(jiff::Timestamp::UNIX_EPOCH), Some(Arc::from(folder)))
     }
 
     fn names(folder: &Path) -> Vec<String> {
-        fs::read_dir(folder)
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .collect()
+        fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
     }
 
     #[tokio::test]
     async fn a_small_draft_makes_no_file() {
         let folder = tempfile::tempdir().unwrap();
         let mut draft = draft(folder.path());
-        draft.write(&[b'x'; MEMORY_LIMIT]).await.unwrap();
+        draft.write(&vec![b'x'; MEMORY_LIMIT]).await.unwrap();
         assert_eq!(names(folder.path()), Vec::<String>::new());
         assert!(
             matches!(draft.finish().await.unwrap(), Content::Memory(content) if content.len() == MEMORY_LIMIT)
@@ -281,15 +246,13 @@ mod tests {
         for keep in [false, true] {
             let mut draft = draft(folder.path());
             draft.write(&vec![b'y'; MEMORY_LIMIT + 5]).await.unwrap();
-            let Content::File(file) = draft.finish().await.unwrap() else {
-                panic!("a file was due")
-            };
+            let Content::File(file) = draft.finish().await.unwrap() else { panic!("a file was due") };
             let path = file.path.clone();
             assert_eq!(fs::read(&path).unwrap(), vec![b'y'; MEMORY_LIMIT + 5]);
             if keep {
-                file.keep()
+                file.keep();
             } else {
-                drop(file)
+                drop(file);
             }
             assert_eq!(path.exists(), keep);
         }

@@ -104,15 +104,9 @@ impl Error {
     pub(crate) fn io(path: &Path, source: io::Error) -> Self {
         match source.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::ReadOnlyFilesystem => {
-                Self::Full {
-                    path: path.to_owned(),
-                    reason: source.to_string(),
-                }
+                Self::Full { path: path.to_owned(), reason: source.to_string() }
             }
-            _ => Self::Io {
-                path: path.to_owned(),
-                source: Arc::new(source),
-            },
+            _ => Self::Io { path: path.to_owned(), source: Arc::new(source) },
         }
     }
 

@@ -10,21 +10,10 @@ impl Filter {
         (self.ids.is_empty() || self.ids.contains(&delivery.message.id))
             && self.means_destination(&delivery.destination)
             && self.held.is_none_or(|held| held == delivery.held)
-            && self
-                .accepted_before
-                .is_none_or(|time| delivery.message.accepted < time)
-            && self
-                .sender
-                .as_deref()
-                .is_none_or(|wanted| sender_is(&delivery.message.from, wanted))
-            && self
-                .recipient
-                .as_deref()
-                .is_none_or(|wanted| has_recipient(delivery, wanted))
-            && self
-                .reason
-                .as_deref()
-                .is_none_or(|wanted| has_reason(delivery, wanted))
+            && self.accepted_before.is_none_or(|time| delivery.message.accepted < time)
+            && self.sender.as_deref().is_none_or(|wanted| sender_is(&delivery.message.from, wanted))
+            && self.recipient.as_deref().is_none_or(|wanted| has_recipient(delivery, wanted))
+            && self.reason.as_deref().is_none_or(|wanted| has_reason(delivery, wanted))
     }
 
     /// The condition on the destination alone, which a store can judge before it reads the rest.
@@ -50,30 +39,19 @@ fn sender_is(from: &ReversePath, wanted: &str) -> bool {
 }
 
 fn has_recipient(delivery: &Delivery, wanted: &str) -> bool {
-    delivery
-        .recipients
-        .iter()
-        .any(|state| mailbox_is(&state.recipient.address, wanted))
+    delivery.recipients.iter().any(|state| mailbox_is(&state.recipient.address, wanted))
 }
 
 fn has_reason(delivery: &Delivery, wanted: &str) -> bool {
     let wanted = wanted.to_lowercase();
-    let troubles = delivery
-        .recipients
-        .iter()
-        .filter_map(|state| state.trouble.as_ref());
-    troubles
-        .into_iter()
-        .any(|trouble| trouble.to_string().to_lowercase().contains(&wanted))
+    let troubles = delivery.recipients.iter().filter_map(|state| state.trouble.as_ref());
+    troubles.into_iter().any(|trouble| trouble.to_string().to_lowercase().contains(&wanted))
 }
 
 /// Operators need not know that the case of a local part is significant (RFC 5321 §2.4), nor type the brackets.
 fn mailbox_is(mailbox: &Mailbox, wanted: &str) -> bool {
-    let wanted = wanted
-        .strip_prefix('<')
-        .and_then(|inner| inner.strip_suffix('>'))
-        .unwrap_or(wanted)
-        .to_lowercase();
+    let wanted =
+        wanted.strip_prefix('<').and_then(|inner| inner.strip_suffix('>')).unwrap_or(wanted).to_lowercase();
     if wanted.starts_with('@') {
         return format!("@{}", mailbox.host).to_lowercase() == wanted;
     }
@@ -87,10 +65,7 @@ mod tests {
 
     #[test]
     fn a_star_means_everything_below_but_not_the_name_itself() {
-        let filter = Filter {
-            destination: Some("*.Example.org".into()),
-            ..Filter::default()
-        };
+        let filter = Filter { destination: Some("*.Example.org".into()), ..Filter::default() };
         assert!(filter.means_destination(&Destination("mx.example.org".into())));
         assert!(!filter.means_destination(&Destination("example.org".into())));
         assert!(!filter.means_destination(&Destination(".example.org".into())));

@@ -108,10 +108,7 @@ fn digit(character: char) -> Option<u8> {
         b'I' | b'L' => b'1',
         other => other,
     };
-    ALPHABET
-        .iter()
-        .position(|known| *known == meant)
-        .and_then(|place| u8::try_from(place).ok())
+    ALPHABET.iter().position(|known| *known == meant).and_then(|place| u8::try_from(place).ok())
 }
 
 /// Gives ids, each greater than all before it.
@@ -123,9 +120,7 @@ pub(crate) struct IdSource {
 impl IdSource {
     /// Starts above an id that is in use already.
     pub(crate) fn above(id: Option<QueueId>) -> Self {
-        Self {
-            last: AtomicU64::new(id.map_or(0, |id| id.0)),
-        }
+        Self { last: AtomicU64::new(id.map_or(0, |id| id.0)) }
     }
 
     /// A fresh id. When the clock stands still or goes back, ids still grow.
@@ -133,10 +128,7 @@ impl IdSource {
         let millis = u64::try_from(now.as_millisecond().saturating_sub(EPOCH)).unwrap_or(0);
         let drawn = ((millis << RANDOM_BITS) | u64::from(fastrand::u32(..1 << RANDOM_BITS))) & LARGEST;
         let grow = |last: u64| Some(drawn.max(last + 1));
-        let last = self
-            .last
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, grow)
-            .unwrap_or(0);
+        let last = self.last.fetch_update(Ordering::Relaxed, Ordering::Relaxed, grow).unwrap_or(0);
         QueueId(drawn.max(last + 1))
     }
 }
@@ -178,15 +170,9 @@ mod tests {
     #[test]
     fn what_is_no_id_is_named() {
         assert_eq!("".parse::<QueueId>(), Err(QueueIdError::Length(0)));
-        assert_eq!(
-            "0000000000U00".parse::<QueueId>(),
-            Err(QueueIdError::Character('U'))
-        );
+        assert_eq!("0000000000U00".parse::<QueueId>(), Err(QueueIdError::Character('U')));
         assert_eq!("8000000000000".parse::<QueueId>(), Err(QueueIdError::TooLarge));
-        assert_eq!(
-            "ééééééééééééé".parse::<QueueId>(),
-            Err(QueueIdError::Character('é'))
-        );
+        assert_eq!("ééééééééééééé".parse::<QueueId>(), Err(QueueIdError::Character('é')));
     }
 
     proptest! {

@@ -72,10 +72,7 @@ impl Store for MemoryStore {
     async fn lease(&self, now: Timestamp, request: LeaseRequest) -> Result<Vec<Batch>, Error> {
         let mut state = self.state();
         let leases = state.agenda.lease(whole_micros(now), &request);
-        Ok(leases
-            .into_iter()
-            .filter_map(|(lease, key)| state.batch(lease, key))
-            .collect())
+        Ok(leases.into_iter().filter_map(|(lease, key)| state.batch(lease, key)).collect())
     }
 
     async fn renew(&self, leases: Vec<LeaseId>, until: Timestamp) -> Result<Vec<LeaseId>, Error> {
@@ -90,7 +87,9 @@ impl Store for MemoryStore {
         let mut state = self.state();
         state.check(&follow_ups.iter().collect::<Vec<_>>())?;
         state.settle(whole_micros(now), &settled)?;
-        follow_ups.into_iter().for_each(|stored| state.insert(stored));
+        for stored in follow_ups {
+            state.insert(stored);
+        }
         Ok(())
     }
 
@@ -111,9 +110,7 @@ impl Store for MemoryStore {
     async fn amend(&self, now: Timestamp, filter: Filter, change: Change) -> Result<u64, Error> {
         let mut state = self.state();
         let meant = state.deliveries().filter(|delivery| filter.means(delivery));
-        let keys: Vec<Key> = meant
-            .map(|delivery| (delivery.message.id, delivery.destination))
-            .collect();
+        let keys: Vec<Key> = meant.map(|delivery| (delivery.message.id, delivery.destination)).collect();
         for key in &keys {
             state.amend(whole_micros(now), key, change);
         }
@@ -129,11 +126,7 @@ impl Store for MemoryStore {
     }
 
     async fn message(&self, id: QueueId) -> Result<Option<Message>, Error> {
-        Ok(self
-            .state()
-            .messages
-            .get(&id)
-            .map(|stored| stored.message.clone()))
+        Ok(self.state().messages.get(&id).map(|stored| stored.message.clone()))
     }
 }
 
@@ -144,30 +137,18 @@ async fn take(now: Timestamp, new: NewMessage) -> Result<Stored, Error> {
     let now = whole_micros(now);
     let message = Message::accept(now, &new);
     let deliveries = by_destination(new.envelope);
-    let deliveries = deliveries
-        .into_iter()
-        .map(|(name, pending)| (name, Row::fresh(now, pending)))
-        .collect();
+    let deliveries = deliveries.into_iter().map(|(name, pending)| (name, Row::fresh(now, pending))).collect();
     let content = match new.draft.finish().await? {
         Content::Memory(content) => content,
         Content::File(_) => return Err(Error::Unfit("its draft was begun by another store")),
     };
-    Ok(Stored {
-        message,
-        head: new.head,
-        content,
-        deliveries,
-    })
+    Ok(Stored { message, head: new.head, content, deliveries })
 }
 
 impl State {
     fn check(&self, new: &[&Stored]) -> Result<(), Error> {
         let taken = |stored: &&Stored| self.messages.contains_key(&stored.message.id);
-        if new.iter().any(taken) {
-            Err(Error::Unfit("its id is taken"))
-        } else {
-            Ok(())
-        }
+        if new.iter().any(taken) { Err(Error::Unfit("its id is taken")) } else { Ok(()) }
     }
 
     fn insert(&mut self, stored: Stored) {
@@ -242,8 +223,7 @@ impl State {
         self.messages.iter().flat_map(|(id, stored)| {
             stored.deliveries.iter().map(|(destination, row)| {
                 let leased = self.agenda.is_leased(&(*id, destination.clone()));
-                row.clone()
-                    .listed(stored.message.clone(), destination.clone(), leased)
+                row.clone().listed(stored.message.clone(), destination.clone(), leased)
             })
         })
     }

@@ -92,9 +92,8 @@ impl Schedule {
     }
 
     fn interval(&self, attempts: u32, random: f64) -> Duration {
-        let place = usize::try_from(attempts)
-            .unwrap_or(usize::MAX)
-            .min(self.intervals.len().saturating_sub(1));
+        let place =
+            usize::try_from(attempts).unwrap_or(usize::MAX).min(self.intervals.len().saturating_sub(1));
         let Some(interval) = self.intervals.get(place) else {
             return self.expire;
         };
@@ -117,20 +116,10 @@ pub fn decide(schedule: &Schedule, attempt: Attempt) -> Decision {
     for (id, outcome) in attempt.outcomes {
         match (outcome, next) {
             (Outcome::Delivered(reply), _) => decision.deliver(id, reply),
-            (Outcome::Failed(trouble), _) => decision.fail(
-                id,
-                Failed {
-                    trouble,
-                    expired: false,
-                },
-            ),
-            (Outcome::Deferred(trouble), Next::Expired) => decision.fail(
-                id,
-                Failed {
-                    trouble,
-                    expired: true,
-                },
-            ),
+            (Outcome::Failed(trouble), _) => decision.fail(id, Failed { trouble, expired: false }),
+            (Outcome::Deferred(trouble), Next::Expired) => {
+                decision.fail(id, Failed { trouble, expired: true });
+            }
             (Outcome::Deferred(trouble), Next::At(due)) => decision.retry(id, due, trouble, warns),
         }
     }
@@ -186,14 +175,7 @@ mod tests {
 
     fn attempt(now: i64, outcomes: Vec<Outcome>) -> Attempt {
         let outcomes = (0..).map(RecipientId).zip(outcomes).collect();
-        Attempt {
-            accepted: at(0),
-            now: at(now),
-            attempts: 0,
-            outcomes,
-            delay_reported: false,
-            random: 0.5,
-        }
+        Attempt { accepted: at(0), now: at(now), attempts: 0, outcomes, delay_reported: false, random: 0.5 }
     }
 
     #[test]
@@ -213,35 +195,17 @@ mod tests {
 
     #[test]
     fn what_is_deferred_at_expiry_fails_with_its_own_trouble() {
-        let decision = decide(
-            &schedule(&[10], 50),
-            attempt(50, vec![Outcome::Deferred(trouble())]),
-        );
+        let decision = decide(&schedule(&[10], 50), attempt(50, vec![Outcome::Deferred(trouble())]));
         assert_eq!(decision.dispositions, [(RecipientId(0), Disposition::Done)]);
-        assert_eq!(
-            decision.failed,
-            [(
-                RecipientId(0),
-                Failed {
-                    trouble: trouble(),
-                    expired: true
-                }
-            )]
-        );
+        assert_eq!(decision.failed, [(RecipientId(0), Failed { trouble: trouble(), expired: true })]);
     }
 
     #[test]
     fn each_outcome_has_its_disposition() {
-        let outcomes = vec![
-            Outcome::Delivered(None),
-            Outcome::Failed(trouble()),
-            Outcome::Deferred(trouble()),
-        ];
+        let outcomes =
+            vec![Outcome::Delivered(None), Outcome::Failed(trouble()), Outcome::Deferred(trouble())];
         let decision = decide(&schedule(&[10], 50), attempt(1, outcomes));
-        let retry = Disposition::Retry {
-            due: at(11),
-            trouble: trouble(),
-        };
+        let retry = Disposition::Retry { due: at(11), trouble: trouble() };
         assert_eq!(
             decision.dispositions,
             [
@@ -251,16 +215,7 @@ mod tests {
             ]
         );
         assert_eq!(decision.delivered, [(RecipientId(0), None)]);
-        assert_eq!(
-            decision.failed,
-            [(
-                RecipientId(1),
-                Failed {
-                    trouble: trouble(),
-                    expired: false
-                }
-            )]
-        );
+        assert_eq!(decision.failed, [(RecipientId(1), Failed { trouble: trouble(), expired: false })]);
         assert_eq!(decision.delayed, []);
     }
 
@@ -268,10 +223,7 @@ mod tests {
     fn the_sender_is_warned_of_a_delay_once() {
         let schedule = schedule(&[10], 1000);
         let mut attempt = attempt(100, vec![Outcome::Deferred(trouble())]);
-        assert_eq!(
-            decide(&schedule, attempt.clone()).delayed,
-            [(RecipientId(0), trouble())]
-        );
+        assert_eq!(decide(&schedule, attempt.clone()).delayed, [(RecipientId(0), trouble())]);
         attempt.delay_reported = true;
         assert_eq!(decide(&schedule, attempt).delayed, []);
     }

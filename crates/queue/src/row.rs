@@ -45,21 +45,11 @@ pub(crate) struct Slot {
 impl Row {
     /// A delivery that is due at once.
     pub(crate) fn fresh(due: Timestamp, recipients: Vec<Pending>) -> Self {
-        Self {
-            due,
-            attempts: 0,
-            held: false,
-            bounce: false,
-            delay_reported: false,
-            recipients,
-        }
+        Self { due, attempts: 0, held: false, bounce: false, delay_reported: false, recipients }
     }
 
     pub(crate) fn slot(&self) -> Slot {
-        Slot {
-            due: self.due,
-            held: self.held,
-        }
+        Slot { due: self.due, held: self.held }
     }
 
     /// Writes what an attempt came to. With no recipient left the delivery is over.
@@ -77,11 +67,7 @@ impl Row {
             }
         }
         // An operator's wish to end it does not wait for the next attempt.
-        self.due = if self.bounce {
-            now
-        } else {
-            whole_micros(next.unwrap_or(now))
-        };
+        self.due = if self.bounce { now } else { whole_micros(next.unwrap_or(now)) };
         self.attempts = self.attempts.saturating_add(u32::from(settled.attempted));
         self.delay_reported |= settled.delay_reported;
     }
@@ -99,10 +85,8 @@ impl Row {
 
     /// As a listing shows it.
     pub(crate) fn listed(self, message: Message, destination: Destination, leased: bool) -> Delivery {
-        let state = |pending: Pending| RecipientState {
-            recipient: pending.recipient,
-            trouble: pending.trouble,
-        };
+        let state =
+            |pending: Pending| RecipientState { recipient: pending.recipient, trouble: pending.trouble };
         Delivery {
             message,
             destination,
@@ -145,11 +129,7 @@ pub(crate) fn by_destination(envelope: Envelope) -> Vec<(Destination, Vec<Pendin
             groups.push((destination, Vec::new()));
             groups.len() - 1
         });
-        groups[place].1.push(Pending {
-            id,
-            recipient,
-            trouble: None,
-        });
+        groups[place].1.push(Pending { id, recipient, trouble: None });
     }
     groups
 }

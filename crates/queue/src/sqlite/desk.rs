@@ -54,9 +54,7 @@ impl Desk {
             fresh_limit,
             spooled: HashSet::new(),
         };
-        Self {
-            state: Mutex::new(state),
-        }
+        Self { state: Mutex::new(state) }
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
@@ -74,14 +72,18 @@ impl Desk {
                 None => others.push((lease, key)),
             }
         }
-        batches.iter().for_each(|batch| state.attach(batch));
+        for batch in &batches {
+            state.attach(batch);
+        }
         (batches, others)
     }
 
     /// Notes for whom the leases are; those whose delivery is gone are over.
     pub(super) fn attach(&self, leases: &[(LeaseId, Key)], batches: &[Batch]) {
         let mut state = self.state();
-        batches.iter().for_each(|batch| state.attach(batch));
+        for batch in batches {
+            state.attach(batch);
+        }
         let read: HashSet<u64> = batches.iter().map(|batch| batch.lease.0).collect();
         for (lease, _) in leases.iter().filter(|(lease, _)| !read.contains(&lease.0)) {
             state.agenda.settle(*lease, None);
@@ -91,9 +93,9 @@ impl Desk {
     /// Ends leases that came to nothing.
     pub(super) fn give_back(&self, leases: Vec<(LeaseId, Key)>) {
         let mut state = self.state();
-        leases
-            .into_iter()
-            .for_each(|(lease, _)| state.agenda.give_back(lease));
+        for (lease, _) in leases {
+            state.agenda.give_back(lease);
+        }
     }
 
     pub(super) fn renew(&self, leases: Vec<LeaseId>, until: Timestamp) -> Vec<LeaseId> {
@@ -126,8 +128,7 @@ impl State {
         let cost = prepared.cost() + OVERHEAD;
         let (id, due) = (prepared.message.id, prepared.message.accepted);
         for delivery in &prepared.deliveries {
-            self.agenda
-                .add((id, delivery.destination.clone()), Slot { due, held: false });
+            self.agenda.add((id, delivery.destination.clone()), Slot { due, held: false });
         }
         let content = match prepared.content {
             Content::Memory(content) => content,
@@ -137,10 +138,8 @@ impl State {
                 return;
             }
         };
-        let deliveries = prepared
-            .deliveries
-            .into_iter()
-            .map(|delivery| (delivery.destination, delivery.recipients));
+        let deliveries =
+            prepared.deliveries.into_iter().map(|delivery| (delivery.destination, delivery.recipients));
         let fresh = Fresh {
             message: prepared.message,
             head: prepared.head,
@@ -174,10 +173,7 @@ impl State {
             destination: destination.clone(),
             message: fresh.message.clone(),
             attempts: 0,
-            recipients: pending
-                .iter()
-                .map(|pending| (pending.id, pending.recipient.clone()))
-                .collect(),
+            recipients: pending.iter().map(|pending| (pending.id, pending.recipient.clone())).collect(),
             delay_reported: false,
             bounce: false,
         })

@@ -40,6 +40,7 @@ use crate::{
 use desk::Desk;
 use prepare::{Prepared, prepare};
 use readers::Readers;
+use rows::Unreadable;
 use writer::{Command, Job, Writer};
 
 /// What can be set about a queue on disk.
@@ -53,10 +54,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self {
-            max_bytes: None,
-            fresh_bytes: 16 * 1024 * 1024,
-        }
+        Self { max_bytes: None, fresh_bytes: 16 * 1024 * 1024 }
     }
 }
 
@@ -102,43 +100,25 @@ impl SqliteStore {
         let (outbox, inbox) = mpsc::channel(WAITING);
         let readers = Readers::new(database.clone());
         let (spool_of_writer, desk_of_writer) = (spool.clone(), desk.clone());
-        let mut writer = Writer {
-            connection,
-            database,
-            spool: spool_of_writer,
-            desk: desk_of_writer,
-            inbox,
-            _lock: lock,
-        };
+        let mut writer =
+            Writer { connection, database, spool: spool_of_writer, desk: desk_of_writer, inbox, _lock: lock };
         writer.load()?;
         writer.sweep()?;
-        let thread = std::thread::Builder::new()
-            .name("queue-writer".into())
-            .spawn(move || writer.run());
+        let thread = std::thread::Builder::new().name("queue-writer".into()).spawn(move || writer.run());
         let thread = thread.map_err(|error| Error::io(dir, error))?;
-        Ok(Self {
-            ids,
-            spool,
-            desk,
-            readers,
-            outbox: Some(outbox),
-            writer: Some(thread),
-        })
+        Ok(Self { ids, spool, desk, readers, outbox: Some(outbox), writer: Some(thread) })
     }
 
     /// Has the writer do something, and waits until it is synced.
     async fn commit(&self, command: Command) -> Result<u64, Error> {
         let outbox = self.outbox.as_ref().ok_or(Error::Closed)?;
         let (answer, answered) = oneshot::channel();
-        outbox
-            .send(Job { command, answer })
-            .await
-            .map_err(|_| Error::Closed)?;
+        outbox.send(Job { command, answer }).await.map_err(|_| Error::Closed)?;
         answered.await.unwrap_or(Err(Error::Closed))
     }
 
     /// Sets messages aside that could not be read. That this fails is no reason to fail what others wait for.
-    async fn set_aside(&self, unreadable: Vec<(QueueId, String)>) {
+    async fn set_aside(&self, unreadable: Unreadable) {
         for (id, reason) in unreadable {
             drop(self.commit(Command::SetAside { id, reason }).await);
         }
@@ -155,10 +135,7 @@ impl SqliteStore {
     /// Reads the deliveries that the desk could not tell by heart.
     async fn read_batches(&self, leases: Vec<(LeaseId, Key)>) -> Result<Vec<Batch>, Error> {
         let wanted = leases.clone();
-        let read = self
-            .readers
-            .run(move |connection| rows::batches(connection, wanted))
-            .await;
+        let read = self.readers.run(move |connection| rows::batches(connection, wanted)).await;
         let (batches, unreadable) = match read {
             Ok(read) => read,
             Err(error) => {
@@ -205,10 +182,7 @@ impl Store for SqliteStore {
             return Ok(body);
         }
         let spool = self.spool.clone();
-        let read = self
-            .readers
-            .run(move |connection| rows::body(connection, id))
-            .await;
+        let read = self.readers.run(move |connection| rows::body(connection, id)).await;
         let opened = match read {
             Ok(None) => Err(Error::NotFound(id)),
             Ok(Some(Ok(stored))) => match stored.content {
@@ -241,13 +215,7 @@ impl Store for SqliteStore {
         for message in std::mem::take(&mut settled.follow_ups) {
             follow_ups.push(prepare(now, message, &self.spool).await?);
         }
-        let recorded = self
-            .commit(Command::Record {
-                now,
-                settled: Box::new(settled),
-                follow_ups,
-            })
-            .await;
+        let recorded = self.commit(Command::Record { now, settled: Box::new(settled), follow_ups }).await;
         self.judged(recorded).await.map(drop)
     }
 
@@ -258,11 +226,7 @@ impl Store for SqliteStore {
     async fn find(&self, filter: Filter, page: Selection) -> Result<Vec<Delivery>, Error> {
         let desk = self.desk.clone();
         let search = move |connection: &Connection| {
-            let mut pages = Page {
-                skip: page.offset,
-                limit: page.limit,
-                found: Vec::new(),
-            };
+            let mut pages = Page { skip: page.offset, limit: page.limit, found: Vec::new() };
             let unreadable = rows::find(connection, &desk, &filter, |delivery| pages.take(delivery))?;
             Ok((pages.found, unreadable))
         };
@@ -276,12 +240,7 @@ impl Store for SqliteStore {
         if keys.is_empty() {
             return Ok(0);
         }
-        self.commit(Command::Amend {
-            now: whole_micros(now),
-            keys,
-            change,
-        })
-        .await
+        self.commit(Command::Amend { now: whole_micros(now), keys, change }).await
     }
 
     async fn count(&self) -> Result<(u64, u64), Error> {
@@ -289,17 +248,12 @@ impl Store for SqliteStore {
     }
 
     async fn quarantined(&self) -> Result<Vec<(QueueId, String)>, Error> {
-        self.readers.run(|connection| rows::quarantined(connection)).await
+        self.readers.run(rows::quarantined).await
     }
 
     async fn message(&self, id: QueueId) -> Result<Option<Message>, Error> {
-        let read = self
-            .readers
-            .run(move |connection| rows::message(connection, id))
-            .await?;
-        let message = read
-            .transpose()
-            .map_err(|reason| Error::Unreadable { id, reason });
+        let read = self.readers.run(move |connection| rows::message(connection, id)).await?;
+        let message = read.transpose().map_err(|reason| Error::Unreadable { id, reason });
         self.judged(message).await
     }
 }
@@ -330,28 +284,17 @@ impl Page {
         } else if self.found.len() < self.limit {
             self.found.push(delivery);
         }
-        if self.found.len() < self.limit {
-            ControlFlow::Continue(())
-        } else {
-            ControlFlow::Break(())
-        }
+        if self.found.len() < self.limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     }
 }
 
 /// One process at a time.
 fn lock(path: &Path) -> Result<File, Error> {
-    let opened = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(path);
+    let opened = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path);
     let file = opened.map_err(|error| Error::io(path, error))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(Error::InUse {
-            path: path.to_owned(),
-        }),
+        Err(TryLockError::WouldBlock) => Err(Error::InUse { path: path.to_owned() }),
         Err(TryLockError::Error(error)) => Err(Error::io(path, error)),
     }
 }

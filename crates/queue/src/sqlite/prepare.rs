@@ -40,11 +40,7 @@ pub(super) async fn prepare(now: Timestamp, new: NewMessage, spool: &Arc<Path>) 
     let meta = json(&message)?;
     let mut deliveries = Vec::new();
     for (destination, recipients) in by_destination(new.envelope) {
-        deliveries.push(PreparedDelivery {
-            destination,
-            json: json(&recipients)?,
-            recipients,
-        });
+        deliveries.push(PreparedDelivery { destination, json: json(&recipients)?, recipients });
     }
     let content = match new.draft.finish().await? {
         Content::Memory(content) if content.len() > MEMORY_LIMIT => {
@@ -53,13 +49,7 @@ pub(super) async fn prepare(now: Timestamp, new: NewMessage, spool: &Arc<Path>) 
         }
         content => content,
     };
-    Ok(Prepared {
-        message,
-        meta,
-        head: new.head,
-        content,
-        deliveries,
-    })
+    Ok(Prepared { message, meta, head: new.head, content, deliveries })
 }
 
 impl Prepared {

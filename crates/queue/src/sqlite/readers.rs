@@ -20,10 +20,7 @@ const KEPT: usize = 4;
 
 impl Readers {
     pub(super) fn new(database: Arc<Path>) -> Self {
-        Self {
-            database,
-            idle: Arc::default(),
-        }
+        Self { database, idle: Arc::default() }
     }
 
     /// Runs a query.
@@ -35,9 +32,7 @@ impl Readers {
         blocking(move || {
             let idle = pool.lock().unwrap_or_else(PoisonError::into_inner).pop();
             let wrong = |error: rusqlite::Error| Error::sqlite(&database, &error);
-            let connection = idle
-                .map_or_else(|| schema::open_reader(&database), Ok)
-                .map_err(wrong)?;
+            let connection = idle.map_or_else(|| schema::open_reader(&database), Ok).map_err(wrong)?;
             let answer = query(&connection).map_err(wrong)?;
             let mut idle = pool.lock().unwrap_or_else(PoisonError::into_inner);
             if idle.len() < KEPT {

@@ -19,6 +19,9 @@ use crate::{Batch, Delivery, Destination, Filter, LeaseId, Message, QueueId};
 /// What is wrong with a row.
 type Reason = String;
 
+/// The messages that could not be read.
+pub(super) type Unreadable = Vec<(QueueId, Reason)>;
+
 /// Inserts a message and its deliveries.
 pub(super) fn insert(connection: &Connection, prepared: &Prepared) -> rusqlite::Result<()> {
     let id = prepared.message.id.to_row();
@@ -60,9 +63,7 @@ pub(super) fn delivery(
     let mut select = connection.prepare_cached(
         "SELECT due, attempts, held, bounce, delay_reported, recipients FROM delivery WHERE message = ?1 AND destination = ?2",
     )?;
-    select
-        .query_row(params![id.to_row(), destination.0], |row| Ok(row_of(row, 0)))
-        .optional()
+    select.query_row(params![id.to_row(), destination.0], |row| Ok(row_of(row, 0))).optional()
 }
 
 /// Writes one delivery back.
@@ -95,10 +96,7 @@ pub(super) fn set_aside(connection: &Connection, id: QueueId, reason: &str) -> r
          SELECT ?1, ?2, meta, head, body FROM (SELECT 1) LEFT JOIN message ON id = ?1",
         params![row, reason],
     )?;
-    connection.execute(
-        "INSERT INTO quarantine_delivery SELECT * FROM delivery WHERE message = ?1",
-        [row],
-    )?;
+    connection.execute("INSERT INTO quarantine_delivery SELECT * FROM delivery WHERE message = ?1", [row])?;
     connection.execute("DELETE FROM message WHERE id = ?1", [row])?;
     connection.execute("DELETE FROM delivery WHERE message = ?1", [row])?;
     let count = "SELECT count(*), count(CASE WHEN held <> 0 THEN 1 END) FROM delivery";
@@ -133,13 +131,7 @@ pub(super) fn agenda(
     while let Some(row) = rows.next()? {
         let Some(id) = id_of(row, 0) else { continue };
         let read = || {
-            Ok((
-                (id, destination_of(row, 1)?),
-                Slot {
-                    due: time_of(row, 2)?,
-                    held: number_of(row, 3)? != 0,
-                },
-            ))
+            Ok(((id, destination_of(row, 1)?), Slot { due: time_of(row, 2)?, held: number_of(row, 3)? != 0 }))
         };
         each(read().map_err(|reason| (id, reason)));
     }
@@ -150,7 +142,7 @@ pub(super) fn agenda(
 pub(super) fn batches(
     connection: &Connection,
     leases: Vec<(LeaseId, Key)>,
-) -> rusqlite::Result<(Vec<Batch>, Vec<(QueueId, Reason)>)> {
+) -> rusqlite::Result<(Vec<Batch>, Unreadable)> {
     let mut select = connection.prepare_cached(
         "SELECT meta, due, attempts, held, bounce, delay_reported, recipients \
          FROM delivery LEFT JOIN message ON id = message WHERE message = ?1 AND destination = ?2",
@@ -159,9 +151,7 @@ pub(super) fn batches(
     for (lease, (id, destination)) in leases {
         let read =
             |row: &SqlRow<'_>| Ok(message_of(row, 0, id).and_then(|message| Ok((message, row_of(row, 1)?))));
-        let found = select
-            .query_row(params![id.to_row(), destination.0], read)
-            .optional()?;
+        let found = select.query_row(params![id.to_row(), destination.0], read).optional()?;
         match found {
             Some(Ok((message, row))) => batches.push(batch(lease, message, destination, row)),
             Some(Err(reason)) => unreadable.push((id, reason)),
@@ -178,11 +168,7 @@ fn batch(lease: LeaseId, message: Message, destination: Destination, row: Row) -
         destination,
         message,
         attempts: row.attempts,
-        recipients: row
-            .recipients
-            .into_iter()
-            .map(|pending| (pending.id, pending.recipient))
-            .collect(),
+        recipients: row.recipients.into_iter().map(|pending| (pending.id, pending.recipient)).collect(),
         delay_reported: row.delay_reported,
         bounce: row.bounce,
     }
@@ -198,13 +184,8 @@ pub(super) fn find(
     desk: &Desk,
     filter: &Filter,
     each: impl FnMut(Delivery) -> ControlFlow<()>,
-) -> rusqlite::Result<Vec<(QueueId, Reason)>> {
-    let mut search = Search {
-        desk,
-        filter,
-        each,
-        unreadable: Vec::new(),
-    };
+) -> rusqlite::Result<Unreadable> {
+    let mut search = Search { desk, filter, each, unreadable: Vec::new() };
     if filter.ids.is_empty() {
         let mut select = connection.prepare_cached(&format!("{LISTING} ORDER BY message, destination"))?;
         let _ = search.walk(&mut select.query([])?)?;
@@ -228,7 +209,7 @@ struct Search<'a, F> {
     desk: &'a Desk,
     filter: &'a Filter,
     each: F,
-    unreadable: Vec<(QueueId, Reason)>,
+    unreadable: Unreadable,
 }
 
 impl<F: FnMut(Delivery) -> ControlFlow<()>> Search<'_, F> {
@@ -277,26 +258,18 @@ pub(super) fn body(
     id: QueueId,
 ) -> rusqlite::Result<Option<Result<StoredBody, Reason>>> {
     let mut select = connection.prepare_cached("SELECT meta, head, body FROM message WHERE id = ?1")?;
-    select
-        .query_row([id.to_row()], |row| Ok(body_of(row, id)))
-        .optional()
+    select.query_row([id.to_row()], |row| Ok(body_of(row, id))).optional()
 }
 
 fn body_of(row: &SqlRow<'_>, id: QueueId) -> Result<StoredBody, Reason> {
     let size = message_of(row, 0, id)?.size;
-    let octets = |column: usize| {
-        row.get::<_, Option<Vec<u8>>>(column)
-            .map(|octets| octets.map(Bytes::from))
-    };
-    let head = octets(1)
-        .map_err(|error| format!("its header fields: {error}"))?
-        .unwrap_or_default();
+    let octets = |column: usize| row.get::<_, Option<Vec<u8>>>(column).map(|octets| octets.map(Bytes::from));
+    let head = octets(1).map_err(|error| format!("its header fields: {error}"))?.unwrap_or_default();
     let content = octets(2).map_err(|error| format!("its content: {error}"))?;
     match &content {
-        Some(content) if (head.len() + content.len()) as u64 != size => Err(format!(
-            "its content: {} octets, not {size}",
-            head.len() + content.len()
-        )),
+        Some(content) if (head.len() + content.len()) as u64 != size => {
+            Err(format!("its content: {} octets, not {size}", head.len() + content.len()))
+        }
         _ => Ok(StoredBody { head, content, size }),
     }
 }
@@ -307,13 +280,11 @@ pub(super) fn message(
     id: QueueId,
 ) -> rusqlite::Result<Option<Result<Message, Reason>>> {
     let mut select = connection.prepare_cached("SELECT meta FROM message WHERE id = ?1")?;
-    select
-        .query_row([id.to_row()], |row| Ok(message_of(row, 0, id)))
-        .optional()
+    select.query_row([id.to_row()], |row| Ok(message_of(row, 0, id))).optional()
 }
 
 /// The messages set aside.
-pub(super) fn quarantined(connection: &Connection) -> rusqlite::Result<Vec<(QueueId, Reason)>> {
+pub(super) fn quarantined(connection: &Connection) -> rusqlite::Result<Unreadable> {
     let mut select = connection.prepare_cached("SELECT id, reason FROM quarantine ORDER BY id")?;
     let mut rows = select.query([])?;
     let mut found = Vec::new();
@@ -342,22 +313,17 @@ fn row_of(row: &SqlRow<'_>, first: usize) -> Result<Row, Reason> {
 
 fn message_of(row: &SqlRow<'_>, column: usize, id: QueueId) -> Result<Message, Reason> {
     let message: Message = json_of(row, column, "its envelope")?;
-    if message.id == id {
-        Ok(message)
-    } else {
-        Err(format!("its envelope is that of {}", message.id))
-    }
+    if message.id == id { Ok(message) } else { Err(format!("its envelope is that of {}", message.id)) }
 }
 
 fn json_of<T: DeserializeOwned>(row: &SqlRow<'_>, column: usize, what: &str) -> Result<T, Reason> {
-    let text = row
-        .get_ref(column)
-        .map_err(|error| error.to_string())
-        .and_then(|value| match value.as_str_or_null() {
+    let text = row.get_ref(column).map_err(|error| error.to_string()).and_then(|value| {
+        match value.as_str_or_null() {
             Ok(Some(text)) => Ok(text),
             Ok(None) => Err("missing".into()),
             Err(error) => Err(error.to_string()),
-        });
+        }
+    });
     let text = text.map_err(|reason| format!("{what}: {reason}"))?;
     serde_json::from_str(text).map_err(|error| format!("{what}: {error}"))
 }
@@ -367,9 +333,7 @@ fn id_of(row: &SqlRow<'_>, column: usize) -> Option<QueueId> {
 }
 
 fn destination_of(row: &SqlRow<'_>, column: usize) -> Result<Destination, Reason> {
-    row.get(column)
-        .map(Destination)
-        .map_err(|error| format!("its destination: {error}"))
+    row.get(column).map(Destination).map_err(|error| format!("its destination: {error}"))
 }
 
 fn time_of(row: &SqlRow<'_>, column: usize) -> Result<Timestamp, Reason> {

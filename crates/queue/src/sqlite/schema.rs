@@ -40,23 +40,14 @@ const WORTH_SHRINKING: i64 = 64 * 1024 * 1024 / PAGE.cast_signed();
 /// Opens the database for writing and brings its layout up to date.
 pub(super) fn open(path: &Path, options: Options) -> Result<Connection, Error> {
     // Made here, for its mode: the -wal and -shm files inherit it.
-    let made = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(path);
+    let made = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path);
     made.map_err(|error| Error::io(path, error))?;
     let wrong = |error: rusqlite::Error| Error::sqlite(path, &error);
     let mut connection = Connection::open(path).map_err(wrong)?;
     let found = version(&connection).map_err(wrong)?;
     let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
     if found > known {
-        return Err(Error::Newer {
-            path: path.to_owned(),
-            found,
-            known,
-        });
+        return Err(Error::Newer { path: path.to_owned(), found, known });
     }
     prepare(&connection, options).map_err(wrong)?;
     migrate(&mut connection, found).map_err(wrong)?;
@@ -108,9 +99,5 @@ fn shrink(connection: &Connection) -> rusqlite::Result<()> {
     let pages: i64 = connection.pragma_query_value(None, "page_count", |row| row.get(0))?;
     let empty: bool =
         connection.query_row("SELECT NOT EXISTS (SELECT 1 FROM message)", [], |row| row.get(0))?;
-    if empty && pages > WORTH_SHRINKING {
-        connection.execute_batch("VACUUM")
-    } else {
-        Ok(())
-    }
+    if empty && pages > WORTH_SHRINKING { connection.execute_batch("VACUUM") } else { Ok(()) }
 }

@@ -25,17 +25,9 @@ pub(super) enum Command {
     /// Take a message.
     Enqueue(Box<Prepared>),
     /// Write what an attempt came to.
-    Record {
-        now: Timestamp,
-        settled: Box<Settled>,
-        follow_ups: Vec<Prepared>,
-    },
+    Record { now: Timestamp, settled: Box<Settled>, follow_ups: Vec<Prepared> },
     /// Do what an operator wants to these deliveries.
-    Amend {
-        now: Timestamp,
-        keys: Vec<Key>,
-        change: Change,
-    },
+    Amend { now: Timestamp, keys: Vec<Key>, change: Change },
     /// Move a message that cannot be read to the quarantine.
     SetAside { id: QueueId, reason: String },
 }
@@ -62,11 +54,7 @@ pub(super) struct Writer {
 #[derive(Debug)]
 enum Effect {
     /// An attempt is over; `None`: so is the delivery.
-    Settled {
-        lease: LeaseId,
-        id: QueueId,
-        to: Option<Slot>,
-    },
+    Settled { lease: LeaseId, id: QueueId, to: Option<Slot> },
     /// An operator changed a delivery.
     Changed { key: Key, from: Slot, to: Slot },
     /// An operator removed a delivery.
@@ -99,10 +87,7 @@ impl Writer {
         unreadable.dedup_by_key(|(id, _)| *id);
         for (id, reason) in unreadable {
             let (answer, _) = oneshot::channel();
-            self.commit(vec![Job {
-                command: Command::SetAside { id, reason },
-                answer,
-            }]);
+            self.commit(vec![Job { command: Command::SetAside { id, reason }, answer }]);
         }
         Ok(())
     }
@@ -165,16 +150,15 @@ impl Writer {
     /// A group that failed is tried one by one; a single command that failed is answered.
     fn fail(&mut self, mut group: Vec<Job>, error: &rusqlite::Error) {
         if group.len() > 1 {
-            group.into_iter().for_each(|job| self.commit(vec![job]));
+            for job in group {
+                self.commit(vec![job]);
+            }
             return;
         }
         let Some(job) = group.pop() else { return };
         let taken = error.sqlite_error_code() == Some(rusqlite::ErrorCode::ConstraintViolation);
-        let error = if taken {
-            Error::Unfit("its id is taken")
-        } else {
-            Error::sqlite(&self.database, error)
-        };
+        let error =
+            if taken { Error::Unfit("its id is taken") } else { Error::sqlite(&self.database, error) };
         drop(job.answer.send(Err(error)));
     }
 
@@ -201,16 +185,10 @@ impl Writer {
                 rows::insert(&self.connection, prepared)?;
                 Ok(Ok(Vec::new()))
             }
-            Command::Record {
-                now,
-                settled,
-                follow_ups,
-            } => {
+            Command::Record { now, settled, follow_ups } => {
                 let verdict = self.record(*now, settled)?;
                 if verdict.is_ok() {
-                    follow_ups
-                        .iter()
-                        .try_for_each(|prepared| rows::insert(&self.connection, prepared))?;
+                    follow_ups.iter().try_for_each(|prepared| rows::insert(&self.connection, prepared))?;
                 }
                 Ok(verdict)
             }
@@ -246,11 +224,7 @@ impl Writer {
             return self.finish(lease, &key);
         }
         rows::update(&self.connection, &key, &row)?;
-        Ok(Ok(vec![Effect::Settled {
-            lease,
-            id: key.0,
-            to: Some(row.slot()),
-        }]))
+        Ok(Ok(vec![Effect::Settled { lease, id: key.0, to: Some(row.slot()) }]))
     }
 
     /// The delivery is over, and perhaps the message.
@@ -258,11 +232,7 @@ impl Writer {
         if !rows::delete(&self.connection, key)? {
             return Ok(Err(Error::LeaseLost));
         }
-        let mut effects = vec![Effect::Settled {
-            lease,
-            id: key.0,
-            to: None,
-        }];
+        let mut effects = vec![Effect::Settled { lease, id: key.0, to: None }];
         if rows::delete_if_over(&self.connection, key.0)? {
             effects.push(Effect::Over(key.0));
         }
@@ -279,10 +249,7 @@ impl Writer {
             let from = row.slot();
             if change == Change::Remove {
                 rows::delete(&self.connection, key)?;
-                effects.push(Effect::Removed {
-                    key: key.clone(),
-                    from,
-                });
+                effects.push(Effect::Removed { key: key.clone(), from });
                 if rows::delete_if_over(&self.connection, key.0)? {
                     effects.push(Effect::Over(key.0));
                 }
@@ -290,11 +257,7 @@ impl Writer {
             }
             row.amend(now, change);
             rows::update(&self.connection, key, &row)?;
-            effects.push(Effect::Changed {
-                key: key.clone(),
-                from,
-                to: row.slot(),
-            });
+            effects.push(Effect::Changed { key: key.clone(), from, to: row.slot() });
         }
         Ok(Ok(effects))
     }
@@ -307,9 +270,9 @@ impl Writer {
         for (job, verdict) in group.into_iter().zip(verdicts) {
             let result = verdict.map(|effects| {
                 let changed = effects.iter().filter(|effect| effect.is_change()).count() as u64;
-                effects
-                    .into_iter()
-                    .for_each(|effect| effect.apply(&mut state, &mut over));
+                for effect in effects {
+                    effect.apply(&mut state, &mut over);
+                }
                 changed
             });
             job.command.conclude(&mut state, result.is_ok());
@@ -321,28 +284,22 @@ impl Writer {
             drop(answer.send(result));
         }
         // What cannot be removed now is removed at the next start.
-        over.into_iter()
-            .for_each(|id| drop(fs::remove_file(self.spool.join(body_file_name(id)))));
+        for id in over {
+            drop(fs::remove_file(self.spool.join(body_file_name(id))));
+        }
     }
 
     /// What was not written can lapse again.
     fn thaw(&self, group: &[Job]) {
         let mut state = self.desk.state();
-        group
-            .iter()
-            .filter_map(|job| job.command.lease())
-            .for_each(|lease| state.agenda.thaw(lease));
+        group.iter().filter_map(|job| job.command.lease()).for_each(|lease| state.agenda.thaw(lease));
     }
 }
 
 /// Whether nobody that the lease was for is left.
 fn ends_all(settled: &Settled, recipients: &[crate::RecipientId]) -> bool {
-    let is_done = |wanted| {
-        settled
-            .dispositions
-            .iter()
-            .any(|(id, done)| *id == wanted && *done == Disposition::Done)
-    };
+    let is_done =
+        |wanted| settled.dispositions.iter().any(|(id, done)| *id == wanted && *done == Disposition::Done);
     !recipients.is_empty() && recipients.iter().all(|id| is_done(*id))
 }
 
@@ -369,7 +326,9 @@ impl Command {
         match self {
             Self::Enqueue(prepared) if done => state.admit(*prepared),
             Self::Record { follow_ups, .. } if done => {
-                follow_ups.into_iter().for_each(|prepared| state.admit(prepared));
+                for prepared in follow_ups {
+                    state.admit(prepared);
+                }
             }
             Self::Record { settled, .. } => state.agenda.thaw(settled.lease),
             _ => {}

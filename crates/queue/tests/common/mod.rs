@@ -1,9 +1,5 @@
 //! What the queue's tests share: messages, times, and short ways to do what they do all the time.
-#![allow(
-    dead_code,
-    clippy::unwrap_used,
-    reason = "each test program uses its own part; tests may panic"
-)]
+#![allow(dead_code, clippy::unwrap_used, reason = "each test program uses its own part; tests may panic")]
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -15,10 +11,7 @@ use postern_smtp::address::{Mailbox, ReversePath};
 use postern_smtp::outcome::{Reason, Step, Trouble};
 
 pub(crate) const HEAD: &[u8] = b"Received: by here\r\n";
-pub(crate) const ALL: Selection = Selection {
-    limit: 1000,
-    offset: 0,
-};
+pub(crate) const ALL: Selection = Selection { limit: 1000, offset: 0 };
 
 pub(crate) fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_700_000_000 + second).unwrap()
@@ -31,12 +24,7 @@ pub(crate) fn destination(name: &str) -> Destination {
 pub(crate) fn recipient(address: &str) -> Recipient {
     let address: Mailbox = address.parse().unwrap();
     let destination = destination(&address.host.to_string());
-    Recipient {
-        address,
-        destination,
-        notify: None,
-        orcpt: None,
-    }
+    Recipient { address, destination, notify: None, orcpt: None }
 }
 
 pub(crate) fn envelope(recipients: &[&str]) -> Envelope {
@@ -48,10 +36,7 @@ pub(crate) fn envelope(recipients: &[&str]) -> Envelope {
         smtputf8: false,
         eight_bit: true,
         utf8_headers: false,
-        origin: Origin {
-            listener: Some("mx".into()),
-            ..Origin::default()
-        },
+        origin: Origin { listener: Some("mx".into()), ..Origin::default() },
         recipients: recipients.iter().map(|address| recipient(address)).collect(),
     }
 }
@@ -62,11 +47,7 @@ pub(crate) async fn message(store: &dyn Store, now: i64, recipients: &[&str], co
         draft.write(piece).await.unwrap();
     }
     assert_eq!(draft.size(), content.len() as u64);
-    NewMessage {
-        envelope: envelope(recipients),
-        head: Bytes::from_static(HEAD),
-        draft,
-    }
+    NewMessage { envelope: envelope(recipients), head: Bytes::from_static(HEAD), draft }
 }
 
 pub(crate) async fn enqueue(store: &dyn Store, now: i64, recipients: &[&str]) -> QueueId {
@@ -77,11 +58,7 @@ pub(crate) async fn enqueue(store: &dyn Store, now: i64, recipients: &[&str]) ->
 }
 
 pub(crate) fn up_to(limit: usize) -> LeaseRequest {
-    LeaseRequest {
-        limit,
-        per_destination: usize::MAX,
-        ..LeaseRequest::default()
-    }
+    LeaseRequest { limit, per_destination: usize::MAX, ..LeaseRequest::default() }
 }
 
 pub(crate) async fn lease(store: &dyn Store, now: i64, limit: usize) -> Vec<Batch> {
@@ -119,42 +96,18 @@ pub(crate) fn settled(batch: &Batch, dispositions: Vec<(RecipientId, Disposition
 }
 
 pub(crate) fn done(batch: &Batch) -> Settled {
-    settled(
-        batch,
-        batch
-            .recipients
-            .iter()
-            .map(|(id, _)| (*id, Disposition::Done))
-            .collect(),
-    )
+    settled(batch, batch.recipients.iter().map(|(id, _)| (*id, Disposition::Done)).collect())
 }
 
 pub(crate) fn retry(batch: &Batch, due: i64) -> Settled {
-    let again = |id| {
-        (
-            id,
-            Disposition::Retry {
-                due: at(due),
-                trouble: trouble("no answer"),
-            },
-        )
-    };
+    let again = |id| (id, Disposition::Retry { due: at(due), trouble: trouble("no answer") });
     settled(batch, batch.recipients.iter().map(|(id, _)| again(*id)).collect())
 }
 
 pub(crate) fn of(id: QueueId) -> Filter {
-    Filter {
-        ids: vec![id],
-        ..Filter::default()
-    }
+    Filter { ids: vec![id], ..Filter::default() }
 }
 
 pub(crate) async fn ids(store: &dyn Store, filter: Filter) -> Vec<QueueId> {
-    store
-        .find(filter, ALL)
-        .await
-        .unwrap()
-        .into_iter()
-        .map(|delivery| delivery.message.id)
-        .collect()
+    store.find(filter, ALL).await.unwrap().into_iter().map(|delivery| delivery.message.id).collect()
 }
