@@ -147,7 +147,7 @@ const TABLE: &[Rule] = &[
     rule(Verb::Unknown, ANYWHERE, Tls::WhereRequired, Principal::Any, Progress::Idles, Group::Ends),
 ];
 
-#[allow(clippy::too_many_arguments, reason = "one argument per column of the table above")]
+/// One argument for each column of the table, so that its rows read as rows.
 const fn rule(
     verb: Verb,
     places: &'static [Place],

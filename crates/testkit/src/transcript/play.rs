@@ -82,14 +82,17 @@ impl<S: Server> Player<'_, S> {
             _ => None,
         });
         self.server.send(&sent.collect::<Vec<_>>().concat());
-        let rest = group.iter().filter(|numbered| !matches!(numbered.step, Step::Send(_)));
-        rest.map(|numbered| self.play(numbered)).collect()
+        let mut rest = group.iter().filter(|numbered| !matches!(numbered.step, Step::Send(_)));
+        rest.try_for_each(|numbered| self.play(numbered))
     }
 
     fn play(&mut self, numbered: &Numbered) -> Result<(), String> {
         self.line = numbered.line;
         match &numbered.step {
-            Step::Send(octets) => self.send(octets),
+            Step::Send(octets) => {
+                self.send(octets);
+                Ok(())
+            }
             Step::Packet(octets) => {
                 self.server.send(octets);
                 Ok(())
@@ -129,12 +132,11 @@ impl<S: Server> Player<'_, S> {
         }
     }
 
-    fn send(&mut self, octets: &[u8]) -> Result<(), String> {
+    fn send(&mut self, octets: &[u8]) {
         match self.pace {
             Pace::ByteByByte => octets.chunks(1).for_each(|octet| self.server.send(octet)),
             Pace::AsWritten | Pace::Pipelined => self.server.send(octets),
         }
-        Ok(())
     }
 
     fn expect(&mut self, expected: &str) -> Result<(), String> {

@@ -65,7 +65,7 @@ impl SessionServer {
                 Output::Send(bytes) => self.hear(&bytes),
                 Output::Ask(question) => {
                     assert!(!self.session.wants_input(), "more input is wanted while a question is open");
-                    let verdict = self.decide(question);
+                    let verdict = self.decide(&question);
                     self.session.handle(Input::Time(self.now));
                     self.session.handle(Input::Verdict(verdict));
                 }
@@ -97,10 +97,10 @@ impl SessionServer {
         self.lines.extend(text.split_terminator("\r\n").map(str::to_owned));
     }
 
-    fn decide(&mut self, question: Question) -> Verdict {
-        let (topic, subject, details) = describe(&question);
+    fn decide(&mut self, question: &Question) -> Verdict {
+        let (topic, subject, details) = describe(question);
         self.events.asked = Some(details);
-        if let Question::Take(transaction) = &question {
+        if let Question::Take(transaction) = question {
             let body = std::mem::take(&mut self.events.streamed);
             assert_eq!(transaction.size, body.len() as u64, "the size is that of the content");
             assert_eq!(transaction.eight_bit, !body.is_ascii(), "octets over 127 are told of");
@@ -108,7 +108,7 @@ impl SessionServer {
         }
         match self.scenario.answer(topic, &subject) {
             Some(answer) => answer.clone().into(),
-            None => self.usual(&question, &subject),
+            None => self.usual(question, &subject),
         }
     }
 
@@ -157,7 +157,6 @@ impl Server for SessionServer {
         Ok(())
     }
 
-    /// In steps, so that the session cannot be late for one of its own deadlines by the leap.
     fn wait(&mut self, time: Duration) {
         self.now += time;
         self.session.handle(Input::Time(self.now));
