@@ -89,20 +89,21 @@ fn of_wrong_name(expected: &ServerName<'_>, presented: &[String]) -> String {
     let expected = clean(&expected.to_str());
     let shown: Vec<_> = presented.iter().take(NAMES_SHOWN).map(|name| bare(name)).collect();
     let more = if presented.len() > NAMES_SHOWN { " and others" } else { "" };
-    match shown.is_empty() {
-        true => format!("the certificate bears no name, so it is not for {expected}"),
-        false => format!("the certificate is for {}{more}, not for {expected}", shown.join(", ")),
+    if shown.is_empty() {
+        return format!("the certificate bears no name, so it is not for {expected}");
     }
+    format!("the certificate is for {}{more}, not for {expected}", shown.join(", "))
 }
 
 fn of_alert(alert: AlertDescription) -> String {
     let meaning = match alert {
         AlertDescription::HandshakeFailure => "it found no protocol settings that both sides can use",
-        AlertDescription::BadCertificate => "it does not accept our certificate",
+        AlertDescription::BadCertificate | AlertDescription::CertificateUnknown => {
+            "it does not accept our certificate"
+        }
         AlertDescription::UnsupportedCertificate => "it cannot use a certificate like ours",
         AlertDescription::CertificateRevoked => "it says that our certificate was revoked",
         AlertDescription::CertificateExpired => "it says that our certificate has expired",
-        AlertDescription::CertificateUnknown => "it does not accept our certificate",
         AlertDescription::UnknownCA => "it does not trust the authority that signed our certificate",
         AlertDescription::ProtocolVersion => "it cannot speak TLS 1.2 or 1.3",
         AlertDescription::InsufficientSecurity => "it wants stronger encryption than was offered",

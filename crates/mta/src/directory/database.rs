@@ -53,16 +53,10 @@ pub(super) struct Account {
 
 impl Database {
     pub(super) fn open(path: &Path) -> Result<Self, Error> {
-        make_private(path).map_err(|source| Error::Unopenable {
-            path: path.to_owned(),
-            source,
-        })?;
+        make_private(path).map_err(|source| Error::Unopenable { path: path.to_owned(), source })?;
         let mut connection = Connection::open(path).map_err(|source| of_sqlite(path, source))?;
         prepare(&mut connection, path)?;
-        Ok(Self {
-            path: path.to_owned(),
-            connection: Mutex::new(connection),
-        })
+        Ok(Self { path: path.to_owned(), connection: Mutex::new(connection) })
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -78,22 +72,15 @@ impl Database {
     ) -> Result<(), Error> {
         self.write(|transaction| {
             if self.id_of(transaction, name)?.is_some() {
-                return Err(Error::UserExists {
-                    name: name.to_owned(),
-                });
+                return Err(Error::UserExists { name: name.to_owned() });
             }
             if let Some((_, owner)) = self.owner_of(transaction, name)? {
-                return Err(Error::AddressTaken {
-                    address: name.to_owned(),
-                    owner,
-                });
+                return Err(Error::AddressTaken { address: name.to_owned(), owner });
             }
             let sql = "INSERT INTO users (name, hash, created, password_set) VALUES (?1, ?2, ?3, ?3)";
             self.check(transaction.execute(sql, params![name, hash, now.as_second()]))?;
             let id = transaction.last_insert_rowid();
-            addresses
-                .iter()
-                .try_for_each(|address| self.give(transaction, id, address))
+            addresses.iter().try_for_each(|address| self.give(transaction, id, address))
         })
     }
 
@@ -126,29 +113,19 @@ impl Database {
             let id = self.known(transaction, name)?;
             let sql = "DELETE FROM addresses WHERE key = ?1 AND user = ?2";
             match self.check(transaction.execute(sql, params![address_key(address), id]))? {
-                0 => Err(Error::NotHisAddress {
-                    name: name.to_owned(),
-                    address: address.to_string(),
-                }),
+                0 => Err(Error::NotHisAddress { name: name.to_owned(), address: address.to_string() }),
                 _ => Ok(()),
             }
         })
     }
 
     pub(super) fn list(&self) -> Result<Vec<User>, Error> {
-        self.users(
-            "SELECT id, name, created, password_set FROM users WHERE ?1 IS NULL ORDER BY name",
-            None,
-        )
+        self.users("SELECT id, name, created, password_set FROM users WHERE ?1 IS NULL ORDER BY name", None)
     }
 
     pub(super) fn show(&self, name: &str) -> Result<User, Error> {
         let sql = "SELECT id, name, created, password_set FROM users WHERE name = ?1";
-        self.users(sql, Some(name))?
-            .pop()
-            .ok_or_else(|| Error::NoSuchUser {
-                name: name.to_owned(),
-            })
+        self.users(sql, Some(name))?.pop().ok_or_else(|| Error::NoSuchUser { name: name.to_owned() })
     }
 
     /// The user of this name, or else the one with this address.
@@ -163,10 +140,7 @@ impl Database {
             let mut statement = self.check(transaction.prepare_cached(sql))?;
             if let Some((id, name, hash)) = self.check(statement.query_row([key], row).optional())? {
                 let addresses = self.addresses_of(&transaction, id)?;
-                return Ok(Some(Account {
-                    principal: Principal { name, addresses },
-                    hash,
-                }));
+                return Ok(Some(Account { principal: Principal { name, addresses }, hash }));
             }
         }
         Ok(None)
@@ -201,17 +175,12 @@ impl Database {
         match self.owner_of(transaction, &key)? {
             Some((owner, _)) if owner == id => return Ok(()),
             Some((_, owner)) => {
-                return Err(Error::AddressTaken {
-                    address: address.to_string(),
-                    owner,
-                });
+                return Err(Error::AddressTaken { address: address.to_string(), owner });
             }
             None => (),
         }
         if self.id_of(transaction, &key)?.is_some_and(|named| named != id) {
-            return Err(Error::AddressIsName {
-                address: address.to_string(),
-            });
+            return Err(Error::AddressIsName { address: address.to_string() });
         }
         let sql = "INSERT INTO addresses (key, address, user) VALUES (?1, ?2, ?3)";
         self.check(transaction.execute(sql, params![key, address.to_string(), id]))?;
@@ -219,9 +188,7 @@ impl Database {
     }
 
     fn known(&self, transaction: &Transaction<'_>, name: &str) -> Result<i64, Error> {
-        self.id_of(transaction, name)?.ok_or_else(|| Error::NoSuchUser {
-            name: name.to_owned(),
-        })
+        self.id_of(transaction, name)?.ok_or_else(|| Error::NoSuchUser { name: name.to_owned() })
     }
 
     fn id_of(&self, transaction: &Transaction<'_>, name: &str) -> Result<Option<i64>, Error> {
@@ -231,11 +198,7 @@ impl Database {
 
     fn owner_of(&self, transaction: &Transaction<'_>, key: &str) -> Result<Option<(i64, String)>, Error> {
         let sql = "SELECT users.id, name FROM addresses JOIN users ON users.id = user WHERE key = ?1";
-        self.check(
-            transaction
-                .query_row(sql, [key], |row| Ok((row.get(0)?, row.get(1)?)))
-                .optional(),
-        )
+        self.check(transaction.query_row(sql, [key], |row| Ok((row.get(0)?, row.get(1)?))).optional())
     }
 
     fn addresses_of(&self, connection: &Connection, id: i64) -> Result<Vec<Mailbox>, Error> {
@@ -262,12 +225,7 @@ impl Database {
         let found: Vec<(i64, String, i64, i64)> = self.check(rows.collect())?;
         let user = |(id, name, created, password_set)| {
             let addresses = self.addresses_of(&transaction, id)?;
-            Ok(User {
-                name,
-                addresses,
-                created: time(created),
-                password_set: time(password_set),
-            })
+            Ok(User { name, addresses, created: time(created), password_set: time(password_set) })
         };
         found.into_iter().map(user).collect()
     }
@@ -275,11 +233,7 @@ impl Database {
 
 /// The file exists before SQLite opens it, for its owner alone; SQLite's own files beside it follow its mode.
 fn make_private(path: &Path) -> io::Result<()> {
-    let made = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path);
+    let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
     match made {
         Ok(_) => give_to_owner_of_folder(path),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => narrow(path),
@@ -307,23 +261,13 @@ fn narrow(path: &Path) -> io::Result<()> {
 fn prepare(connection: &mut Connection, path: &Path) -> Result<(), Error> {
     let check = |source| of_sqlite(path, source);
     connection.busy_timeout(PATIENCE).map_err(check)?;
-    connection
-        .pragma_update(None, "journal_mode", "WAL")
-        .map_err(check)?;
-    connection
-        .pragma_update(None, "synchronous", "FULL")
-        .map_err(check)?;
-    connection
-        .pragma_update(None, "foreign_keys", true)
-        .map_err(check)?;
-    let verdict: String = connection
-        .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
-        .map_err(check)?;
+    connection.pragma_update(None, "journal_mode", "WAL").map_err(check)?;
+    connection.pragma_update(None, "synchronous", "FULL").map_err(check)?;
+    connection.pragma_update(None, "foreign_keys", true).map_err(check)?;
+    let verdict: String =
+        connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(check)?;
     if verdict != "ok" {
-        return Err(Error::Damaged {
-            path: path.to_owned(),
-            reason: verdict,
-        });
+        return Err(Error::Damaged { path: path.to_owned(), reason: verdict });
     }
     upgrade(connection, path)
 }
@@ -331,19 +275,13 @@ fn prepare(connection: &mut Connection, path: &Path) -> Result<(), Error> {
 /// Brings the file to this version's format, one process at a time.
 fn upgrade(connection: &mut Connection, path: &Path) -> Result<(), Error> {
     let check = |source| of_sqlite(path, source);
-    let transaction = connection
-        .transaction_with_behavior(TransactionBehavior::Immediate)
-        .map_err(check)?;
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(check)?;
     let application: i64 = pragma(&transaction, "application_id").map_err(check)?;
     let found: i64 = pragma(&transaction, "user_version").map_err(check)?;
     match (application, found) {
         (APPLICATION, FORMAT) => return Ok(()),
         (APPLICATION, _) if found > FORMAT => {
-            return Err(Error::TooNew {
-                path: path.to_owned(),
-                found,
-                known: FORMAT,
-            });
+            return Err(Error::TooNew { path: path.to_owned(), found, known: FORMAT });
         }
         (0, 0) => transaction.execute_batch(SCHEMA).map_err(check)?,
         _ => {
@@ -353,12 +291,8 @@ fn upgrade(connection: &mut Connection, path: &Path) -> Result<(), Error> {
             });
         }
     }
-    transaction
-        .pragma_update(None, "application_id", APPLICATION)
-        .map_err(check)?;
-    transaction
-        .pragma_update(None, "user_version", FORMAT)
-        .map_err(check)?;
+    transaction.pragma_update(None, "application_id", APPLICATION).map_err(check)?;
+    transaction.pragma_update(None, "user_version", FORMAT).map_err(check)?;
     transaction.commit().map_err(check)
 }
 
@@ -368,14 +302,10 @@ fn pragma(connection: &Connection, name: &str) -> rusqlite::Result<i64> {
 
 fn of_sqlite(path: &Path, source: rusqlite::Error) -> Error {
     match source.sqlite_error_code() {
-        Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => Error::Damaged {
-            path: path.to_owned(),
-            reason: source.to_string(),
-        },
-        _ => Error::Database {
-            path: path.to_owned(),
-            source,
-        },
+        Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => {
+            Error::Damaged { path: path.to_owned(), reason: source.to_string() }
+        }
+        _ => Error::Database { path: path.to_owned(), source },
     }
 }
 

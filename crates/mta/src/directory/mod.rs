@@ -37,7 +37,7 @@ use passwords::Passwords;
 use recent::Recent;
 
 /// How long a password that was right counts as right without being worked out again.
-const REMEMBERED: Duration = Duration::from_secs(5 * 60);
+const REMEMBERED: Duration = Duration::from_mins(5);
 /// How many sign-ins are remembered at most.
 const MOST_REMEMBERED: usize = 4096;
 /// The longest user name, in octets.
@@ -121,8 +121,7 @@ impl Users {
     /// There is no such user, or the password cannot be used.
     pub fn set_password(&self, name: &str, password: &Secret) -> Result<(), Error> {
         let hash = self.passwords.hash(usable_password(password)?)?;
-        self.database
-            .set_hash(&sign_in_key(name), &hash, Timestamp::now())
+        self.database.set_hash(&sign_in_key(name), &hash, Timestamp::now())
     }
 
     /// All users by name.
@@ -171,11 +170,7 @@ impl Users {
     /// [`Denied::BadCredentials`], after the same time whether the user exists or not; [`Denied::Unavailable`] when
     /// the database is broken or locked.
     pub async fn authenticate(&self, credential: &Credential) -> Result<Principal, Denied> {
-        let Credential::Password {
-            user,
-            password,
-            acting_as,
-        } = credential;
+        let Credential::Password { user, password, acting_as } = credential;
         if usable_name(user).is_err() || usable_password(password).is_err() {
             return Err(Denied::BadCredentials);
         }
@@ -208,26 +203,18 @@ impl Users {
     async fn account(&self, user: &str) -> Result<Option<Account>, Denied> {
         let (database, key) = (self.database.clone(), sign_in_key(user));
         let found = tokio::task::spawn_blocking(move || database.account(&key)).await;
-        found
-            .map_err(|error| Denied::Unavailable(error.to_string()))?
-            .map_err(unavailable)
+        found.map_err(|error| Denied::Unavailable(error.to_string()))?.map_err(unavailable)
     }
 
     async fn is_right(&self, account: Option<&Account>, password: &Secret) -> Result<bool, Denied> {
         if let Some(account) = account
-            && self
-                .recent()
-                .remembers(&account.principal.name, &account.hash, password, Instant::now())
+            && self.recent().remembers(&account.principal.name, &account.hash, password, Instant::now())
         {
             return Ok(true);
         }
-        let right = self
-            .passwords
-            .verify(account.map(|account| account.hash.clone()), password)
-            .await?;
+        let right = self.passwords.verify(account.map(|account| account.hash.clone()), password).await?;
         if let Some(account) = account.filter(|_| right) {
-            self.recent()
-                .remember(&account.principal.name, &account.hash, password, Instant::now());
+            self.recent().remember(&account.principal.name, &account.hash, password, Instant::now());
         }
         Ok(right)
     }
@@ -243,10 +230,7 @@ impl Principal {
     pub fn owns(&self, address: &Mailbox, delimiter: Option<char>) -> bool {
         let whole = address_key(address);
         let without_detail = delimiter.and_then(|delimiter| key_without_detail(address, delimiter));
-        self.addresses
-            .iter()
-            .map(address_key)
-            .any(|own| own == whole || Some(own) == without_detail)
+        self.addresses.iter().map(address_key).any(|own| own == whole || Some(own) == without_detail)
     }
 
     fn is_called(&self, name: &str) -> bool {

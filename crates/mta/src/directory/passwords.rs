@@ -29,10 +29,7 @@ pub(super) struct Passwords {
 impl Passwords {
     pub(super) fn new() -> Self {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
-        Self {
-            slots: Arc::new(Semaphore::new(processors)),
-            worked_out: Arc::default(),
-        }
+        Self { slots: Arc::new(Semaphore::new(processors)), worked_out: Arc::default() }
     }
 
     /// A new password's PHC string, with a salt of its own.
@@ -41,9 +38,8 @@ impl Passwords {
             Params::new(MEMORY, PASSES, LANES, None).map_err(|error| Error::Crypto(error.to_string()))?;
         let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
         self.worked_out.fetch_add(1, Ordering::Relaxed);
-        let hash: PasswordHash = argon2
-            .hash_password(password.expose())
-            .map_err(|error| Error::Crypto(error.to_string()))?;
+        let hash: PasswordHash =
+            argon2.hash_password(password.expose()).map_err(|error| Error::Crypto(error.to_string()))?;
         Ok(hash.to_string())
     }
 
@@ -53,12 +49,7 @@ impl Passwords {
     /// A caller that goes away leaves its work to end by itself, still counted against the bound.
     pub(super) async fn verify(&self, hash: Option<String>, password: &Secret) -> Result<bool, Denied> {
         let gone = |reason: &dyn std::error::Error| Denied::Unavailable(reason.to_string());
-        let slot = self
-            .slots
-            .clone()
-            .acquire_owned()
-            .await
-            .map_err(|error| gone(&error))?;
+        let slot = self.slots.clone().acquire_owned().await.map_err(|error| gone(&error))?;
         let (password, worked_out) = (password.clone(), self.worked_out.clone());
         let work = move || {
             let _slot = slot;
@@ -66,9 +57,7 @@ impl Passwords {
             let fits = fits(hash.as_deref().unwrap_or(NOBODY), &password);
             fits.map(|fits| fits && hash.is_some())
         };
-        tokio::task::spawn_blocking(work)
-            .await
-            .map_err(|error| gone(&error))?
+        tokio::task::spawn_blocking(work).await.map_err(|error| gone(&error))?
     }
 
     pub(super) fn worked_out(&self) -> u64 {
@@ -100,11 +89,7 @@ mod tests {
     #[test]
     fn nobody_costs_the_same_as_a_new_user() {
         let hash = Passwords::new().hash(&Secret::new("correct horse")).unwrap();
-        assert_eq!(
-            prefix(&hash),
-            prefix(NOBODY),
-            "algorithm, version and parameters are the same"
-        );
+        assert_eq!(prefix(&hash), prefix(NOBODY), "algorithm, version and parameters are the same");
         assert_eq!(hash.len(), NOBODY.len(), "salt and output have the same lengths");
         assert!(!fits(NOBODY, &Secret::new("correct horse")).unwrap());
     }

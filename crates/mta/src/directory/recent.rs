@@ -20,19 +20,12 @@ pub(super) struct Recent {
 
 impl Recent {
     pub(super) fn new(key: ProcessKey, life: Duration, most: usize) -> Self {
-        Self {
-            key,
-            life,
-            most,
-            since: HashMap::new(),
-        }
+        Self { key, life, most, since: HashMap::new() }
     }
 
     /// Whether this very password was right for this user not long ago.
     pub(super) fn remembers(&self, user: &str, hash: &str, password: &Secret, now: Instant) -> bool {
-        self.since
-            .get(&self.tag(user, hash, password))
-            .is_some_and(|since| self.is_fresh(*since, now))
+        self.since.get(&self.tag(user, hash, password)).is_some_and(|since| self.is_fresh(*since, now))
     }
 
     /// Notes that it was right. The time counts from the real check; using an entry does not prolong it.
@@ -45,8 +38,7 @@ impl Recent {
     }
 
     fn tag(&self, user: &str, hash: &str, password: &Secret) -> Tag {
-        self.key
-            .tag(&[user.as_bytes(), hash.as_bytes(), password.expose()])
+        self.key.tag(&[user.as_bytes(), hash.as_bytes(), password.expose()])
     }
 
     fn is_fresh(&self, since: Instant, now: Instant) -> bool {
@@ -55,16 +47,11 @@ impl Recent {
 
     fn make_room(&mut self, now: Instant) {
         let life = self.life;
-        self.since
-            .retain(|_, since| now.saturating_duration_since(*since) < life);
+        self.since.retain(|_, since| now.saturating_duration_since(*since) < life);
         if self.since.len() < self.most {
             return;
         }
-        let oldest = self
-            .since
-            .iter()
-            .min_by_key(|(_, since)| **since)
-            .map(|(tag, _)| *tag);
+        let oldest = self.since.iter().min_by_key(|(_, since)| **since).map(|(tag, _)| *tag);
         if let Some(oldest) = oldest {
             self.since.remove(&oldest);
         }
@@ -75,7 +62,7 @@ impl Recent {
 mod tests {
     use super::*;
 
-    const LIFE: Duration = Duration::from_secs(300);
+    const LIFE: Duration = Duration::from_mins(5);
 
     fn recent(most: usize) -> Recent {
         Recent::new(ProcessKey::random().unwrap(), LIFE, most)
@@ -95,12 +82,7 @@ mod tests {
     fn a_sign_in_is_forgotten_after_its_life() {
         let (mut recent, now) = (recent(10), Instant::now());
         recent.remember("anna", "$hash", &Secret::new("pw"), now);
-        assert!(recent.remembers(
-            "anna",
-            "$hash",
-            &Secret::new("pw"),
-            now + LIFE - Duration::from_secs(1)
-        ));
+        assert!(recent.remembers("anna", "$hash", &Secret::new("pw"), now + Duration::from_secs(299)));
         assert!(!recent.remembers("anna", "$hash", &Secret::new("pw"), now + LIFE));
     }
 

@@ -21,54 +21,29 @@ fn mailbox(text: &str) -> Mailbox {
 }
 
 fn credential(user: &str, password: &str) -> Credential {
-    Credential::Password {
-        user: user.to_owned(),
-        password: Secret::new(password),
-        acting_as: None,
-    }
+    Credential::Password { user: user.to_owned(), password: Secret::new(password), acting_as: None }
 }
 
 fn with_anna() -> House {
     let house = house();
     let addresses = [mailbox("anna@example.org"), mailbox("info@example.org")];
-    house
-        .users
-        .add("Anna", &Secret::new("correct horse"), &addresses)
-        .unwrap();
+    house.users.add("Anna", &Secret::new("correct horse"), &addresses).unwrap();
     house
 }
 
 #[tokio::test]
 async fn the_right_password_signs_in_by_name_in_any_case_and_by_address() {
-    let House {
-        users,
-        folder: _folder,
-    } = with_anna();
-    for name in [
-        "anna",
-        "ANNA",
-        "Anna@Example.ORG",
-        "info@example.org",
-        "\"info\"@example.org",
-    ] {
-        let principal = users
-            .authenticate(&credential(name, "correct horse"))
-            .await
-            .unwrap();
+    let House { users, folder: _folder } = with_anna();
+    for name in ["anna", "ANNA", "Anna@Example.ORG", "info@example.org", "\"info\"@example.org"] {
+        let principal = users.authenticate(&credential(name, "correct horse")).await.unwrap();
         assert_eq!(principal.name, "anna");
-        assert_eq!(
-            principal.addresses,
-            [mailbox("anna@example.org"), mailbox("info@example.org")]
-        );
+        assert_eq!(principal.addresses, [mailbox("anna@example.org"), mailbox("info@example.org")]);
     }
 }
 
 #[tokio::test]
 async fn a_wrong_password_and_an_unknown_name_cost_and_say_the_same() {
-    let House {
-        users,
-        folder: _folder,
-    } = with_anna();
+    let House { users, folder: _folder } = with_anna();
     let mut costs = Vec::new();
     for name in ["anna", "nobody", "anna@example.org", "nobody@example.org"] {
         let before = users.passwords_worked_out();
@@ -76,91 +51,44 @@ async fn a_wrong_password_and_an_unknown_name_cost_and_say_the_same() {
         assert_eq!(denied, Denied::BadCredentials);
         costs.push(users.passwords_worked_out() - before);
     }
-    assert_eq!(
-        costs,
-        [1, 1, 1, 1],
-        "argon2 is worked out exactly once, whoever is asked for"
-    );
+    assert_eq!(costs, [1, 1, 1, 1], "argon2 is worked out exactly once, whoever is asked for");
 }
 
 #[tokio::test]
 async fn many_sessions_of_one_sender_work_the_password_out_once() {
-    let House {
-        users,
-        folder: _folder,
-    } = with_anna();
+    let House { users, folder: _folder } = with_anna();
     let before = users.passwords_worked_out();
     for _ in 0..20 {
-        users
-            .authenticate(&credential("anna", "correct horse"))
-            .await
-            .unwrap();
+        users.authenticate(&credential("anna", "correct horse")).await.unwrap();
     }
     assert_eq!(users.passwords_worked_out() - before, 1);
-    users
-        .authenticate(&credential("anna", "wrong"))
-        .await
-        .unwrap_err();
-    assert_eq!(
-        users.passwords_worked_out() - before,
-        2,
-        "a wrong password is never taken from memory"
-    );
+    users.authenticate(&credential("anna", "wrong")).await.unwrap_err();
+    assert_eq!(users.passwords_worked_out() - before, 2, "a wrong password is never taken from memory");
 }
 
 #[tokio::test]
 async fn a_password_changed_by_the_command_line_is_in_force_at_once_in_the_daemon() {
-    let House {
-        users: daemon,
-        folder,
-    } = with_anna();
-    daemon
-        .authenticate(&credential("anna", "correct horse"))
-        .await
-        .unwrap();
+    let House { users: daemon, folder } = with_anna();
+    daemon.authenticate(&credential("anna", "correct horse")).await.unwrap();
     let command_line = Users::open(folder.path()).unwrap();
-    command_line
-        .set_password("ANNA", &Secret::new("battery staple"))
-        .unwrap();
-    assert_eq!(
-        daemon.authenticate(&credential("anna", "correct horse")).await,
-        Err(Denied::BadCredentials)
-    );
-    daemon
-        .authenticate(&credential("anna", "battery staple"))
-        .await
-        .unwrap();
+    command_line.set_password("ANNA", &Secret::new("battery staple")).unwrap();
+    assert_eq!(daemon.authenticate(&credential("anna", "correct horse")).await, Err(Denied::BadCredentials));
+    daemon.authenticate(&credential("anna", "battery staple")).await.unwrap();
     command_line.remove("anna").unwrap();
-    assert_eq!(
-        daemon.authenticate(&credential("anna", "battery staple")).await,
-        Err(Denied::BadCredentials)
-    );
+    assert_eq!(daemon.authenticate(&credential("anna", "battery staple")).await, Err(Denied::BadCredentials));
 }
 
 #[tokio::test]
 async fn nobody_acts_for_somebody_else() {
-    let House {
-        users,
-        folder: _folder,
-    } = with_anna();
+    let House { users, folder: _folder } = with_anna();
     users.add("bert", &Secret::new("pw"), &[]).unwrap();
     let acting_as = |other: &str| Credential::Password {
         user: "anna".to_owned(),
         password: Secret::new("correct horse"),
         acting_as: Some(other.to_owned()),
     };
-    assert_eq!(
-        users.authenticate(&acting_as("bert")).await,
-        Err(Denied::BadCredentials)
-    );
-    assert_eq!(
-        users
-            .authenticate(&acting_as("Anna@example.org"))
-            .await
-            .unwrap()
-            .name,
-        "anna"
-    );
+    assert_eq!(users.authenticate(&acting_as("bert")).await, Err(Denied::BadCredentials));
+    assert_eq!(users.authenticate(&acting_as("Anna@example.org")).await.unwrap().name, "anna");
 }
 
 #[tokio::test]
@@ -168,122 +96,69 @@ async fn a_broken_database_is_not_a_wrong_password() {
     let House { users, folder } = with_anna();
     let other = Connection::open(folder.path().join("users.db")).unwrap();
     other.execute_batch("ALTER TABLE users RENAME TO gone").unwrap();
-    let denied = users
-        .authenticate(&credential("anna", "correct horse"))
-        .await
-        .unwrap_err();
-    assert!(
-        matches!(&denied, Denied::Unavailable(reason) if reason.contains("users.db")),
-        "{denied:?}"
-    );
+    let denied = users.authenticate(&credential("anna", "correct horse")).await.unwrap_err();
+    assert!(matches!(&denied, Denied::Unavailable(reason) if reason.contains("users.db")), "{denied:?}");
     let denied = users.authenticate(&credential("nobody", "x")).await.unwrap_err();
-    assert!(
-        matches!(denied, Denied::Unavailable(_)),
-        "unknown names are treated the same"
-    );
+    assert!(matches!(denied, Denied::Unavailable(_)), "unknown names are treated the same");
 }
 
 #[test]
 fn an_address_belongs_to_one_user_only() {
-    let House {
-        users,
-        folder: _folder,
-    } = with_anna();
-    let error = users
-        .add("bert", &Secret::new("pw"), &[mailbox("INFO@Example.org")])
-        .unwrap_err();
-    assert!(
-        error.to_string().contains("belongs to the user anna already"),
-        "{error}"
-    );
-    assert!(
-        matches!(users.show("bert"), Err(Error::NoSuchUser { .. })),
-        "nothing of a refused user stays"
-    );
+    let House { users, folder: _folder } = with_anna();
+    let error = users.add("bert", &Secret::new("pw"), &[mailbox("INFO@Example.org")]).unwrap_err();
+    assert!(error.to_string().contains("belongs to the user anna already"), "{error}");
+    assert!(matches!(users.show("bert"), Err(Error::NoSuchUser { .. })), "nothing of a refused user stays");
     users.add("bert", &Secret::new("pw"), &[]).unwrap();
-    let error = users
-        .add_address("bert", &mailbox("anna@example.org"))
-        .unwrap_err();
+    let error = users.add_address("bert", &mailbox("anna@example.org")).unwrap_err();
     assert!(matches!(error, Error::AddressTaken { .. }), "{error}");
 }
 
 #[test]
 fn a_name_cannot_shadow_somebody_elses_address_nor_the_other_way_round() {
-    let House {
-        users,
-        folder: _folder,
-    } = with_anna();
-    let error = users
-        .add("Info@example.ORG", &Secret::new("pw"), &[])
-        .unwrap_err();
+    let House { users, folder: _folder } = with_anna();
+    let error = users.add("Info@example.ORG", &Secret::new("pw"), &[]).unwrap_err();
     assert!(matches!(error, Error::AddressTaken { .. }), "{error}");
-    users
-        .add(
-            "carl@example.org",
-            &Secret::new("pw"),
-            &[mailbox("carl@example.org")],
-        )
-        .unwrap();
+    users.add("carl@example.org", &Secret::new("pw"), &[mailbox("carl@example.org")]).unwrap();
     users.add("dora@example.org", &Secret::new("pw"), &[]).unwrap();
-    let error = users
-        .add_address("anna", &mailbox("dora@example.org"))
-        .unwrap_err();
+    let error = users.add_address("anna", &mailbox("dora@example.org")).unwrap_err();
     assert!(matches!(error, Error::AddressIsName { .. }), "{error}");
 }
 
 #[test]
 fn a_name_is_taken_in_any_case() {
-    let House {
-        users,
-        folder: _folder,
-    } = with_anna();
+    let House { users, folder: _folder } = with_anna();
     let error = users.add("ANNA", &Secret::new("pw"), &[]).unwrap_err();
     assert!(matches!(error, Error::UserExists { .. }), "{error}");
 }
 
 #[test]
 fn addresses_come_and_go() {
-    let House {
-        users,
-        folder: _folder,
-    } = with_anna();
+    let House { users, folder: _folder } = with_anna();
     users.add_address("anna", &mailbox("Sales@example.org")).unwrap();
     users.add_address("anna", &mailbox("sales@example.org")).unwrap();
-    users
-        .remove_address("anna", &mailbox("INFO@example.org"))
-        .unwrap();
+    users.remove_address("anna", &mailbox("INFO@example.org")).unwrap();
     assert_eq!(
         users.show("Anna").unwrap().addresses,
         [mailbox("anna@example.org"), mailbox("Sales@example.org")]
     );
     assert!(users.is_recipient(&mailbox("sales@EXAMPLE.org")).unwrap());
     assert!(!users.is_recipient(&mailbox("info@example.org")).unwrap());
-    let error = users
-        .remove_address("anna", &mailbox("info@example.org"))
-        .unwrap_err();
+    let error = users.remove_address("anna", &mailbox("info@example.org")).unwrap_err();
     assert_eq!(error.to_string(), "info@example.org is not an address of anna");
 }
 
 #[test]
 fn a_removed_users_addresses_are_free_again() {
-    let House {
-        users,
-        folder: _folder,
-    } = with_anna();
+    let House { users, folder: _folder } = with_anna();
     users.remove("anna").unwrap();
     assert!(!users.is_recipient(&mailbox("anna@example.org")).unwrap());
-    users
-        .add("bert", &Secret::new("pw"), &[mailbox("anna@example.org")])
-        .unwrap();
+    users.add("bert", &Secret::new("pw"), &[mailbox("anna@example.org")]).unwrap();
     assert_eq!(users.list().unwrap().len(), 1);
 }
 
 #[test]
 fn whoever_does_not_exist_cannot_be_changed() {
-    let House {
-        users,
-        folder: _folder,
-    } = house();
+    let House { users, folder: _folder } = house();
     let results = [
         users.remove("nobody"),
         users.set_password("nobody", &Secret::new("pw")),
@@ -297,49 +172,27 @@ fn whoever_does_not_exist_cannot_be_changed() {
 
 #[tokio::test]
 async fn unusable_names_and_passwords_are_refused_everywhere() {
-    let House {
-        users,
-        folder: _folder,
-    } = with_anna();
+    let House { users, folder: _folder } = with_anna();
     let long = "x".repeat(2000);
     for name in ["", " anna", "an\0na", "an\nna", long.as_str()] {
         assert!(
-            matches!(
-                users.add(name, &Secret::new("pw"), &[]),
-                Err(Error::UnusableName { .. })
-            ),
+            matches!(users.add(name, &Secret::new("pw"), &[]), Err(Error::UnusableName { .. })),
             "{name:?}"
         );
-        assert_eq!(
-            users.authenticate(&credential(name, "pw")).await,
-            Err(Denied::BadCredentials)
-        );
+        assert_eq!(users.authenticate(&credential(name, "pw")).await, Err(Denied::BadCredentials));
     }
     for password in ["", "a\0b", "a\rb", long.as_str()] {
         let result = users.set_password("anna", &Secret::new(password));
-        assert!(
-            matches!(result, Err(Error::UnusablePassword { .. })),
-            "{result:?}"
-        );
-        assert_eq!(
-            users.authenticate(&credential("anna", password)).await,
-            Err(Denied::BadCredentials)
-        );
+        assert!(matches!(result, Err(Error::UnusablePassword { .. })), "{result:?}");
+        assert_eq!(users.authenticate(&credential("anna", password)).await, Err(Denied::BadCredentials));
     }
-    assert_eq!(
-        users.passwords_worked_out(),
-        1,
-        "no work is wasted on what cannot be right"
-    );
+    assert_eq!(users.passwords_worked_out(), 1, "no work is wasted on what cannot be right");
 }
 
 #[test]
 fn a_principal_owns_his_addresses_in_any_case_and_with_details() {
     let addresses = vec![mailbox("anna@example.org"), mailbox("a+b@example.org")];
-    let principal = Principal {
-        name: "anna".to_owned(),
-        addresses,
-    };
+    let principal = Principal { name: "anna".to_owned(), addresses };
     let owns = |address: &str, delimiter| principal.owns(&mailbox(address), delimiter);
     assert!(owns("Anna@Example.ORG", None));
     assert!(owns("\"anna\"@example.org", None));
@@ -354,18 +207,9 @@ fn a_principal_owns_his_addresses_in_any_case_and_with_details() {
 
 #[test]
 fn both_spellings_of_a_domain_are_one() {
-    let House {
-        users,
-        folder: _folder,
-    } = house();
-    users
-        .add("jürgen", &Secret::new("pw"), &[mailbox("info@bücher.example")])
-        .unwrap();
-    assert!(
-        users
-            .is_recipient(&mailbox("info@xn--bcher-kva.example"))
-            .unwrap()
-    );
+    let House { users, folder: _folder } = house();
+    users.add("jürgen", &Secret::new("pw"), &[mailbox("info@bücher.example")]).unwrap();
+    assert!(users.is_recipient(&mailbox("info@xn--bcher-kva.example")).unwrap());
     assert_eq!(users.show("JÜRGEN").unwrap().name, "jürgen");
 }
 
@@ -373,22 +217,13 @@ fn both_spellings_of_a_domain_are_one() {
 fn the_file_is_for_its_owner_alone_and_survives_reopening() {
     let House { users, folder } = with_anna();
     for name in ["users.db", "users.db-wal", "users.db-shm"] {
-        let mode = std::fs::metadata(folder.path().join(name))
-            .unwrap()
-            .permissions()
-            .mode();
+        let mode = std::fs::metadata(folder.path().join(name)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600, "{name}");
     }
     drop(users);
     let text = std::fs::read(folder.path().join("users.db")).unwrap();
-    assert!(
-        !text.windows(13).any(|window| window == b"correct horse"),
-        "the password itself is nowhere"
-    );
-    assert_eq!(
-        Users::open(folder.path()).unwrap().list().unwrap()[0].name,
-        "anna"
-    );
+    assert!(!text.windows(13).any(|window| window == b"correct horse"), "the password itself is nowhere");
+    assert_eq!(Users::open(folder.path()).unwrap().list().unwrap()[0].name, "anna");
 }
 
 #[test]
@@ -396,10 +231,7 @@ fn a_file_that_others_could_read_is_narrowed() {
     let House { users, folder } = house();
     std::fs::set_permissions(users.path(), std::fs::Permissions::from_mode(0o644)).unwrap();
     Users::open(folder.path()).unwrap();
-    assert_eq!(
-        std::fs::metadata(users.path()).unwrap().permissions().mode() & 0o777,
-        0o600
-    );
+    assert_eq!(std::fs::metadata(users.path()).unwrap().permissions().mode() & 0o777, 0o600);
 }
 
 #[test]
@@ -409,10 +241,7 @@ fn a_file_that_is_no_database_is_named_and_left_alone() {
     let garbage = "not a database at all. ".repeat(100);
     std::fs::write(&path, &garbage).unwrap();
     let error = Users::open(folder.path()).unwrap_err();
-    assert!(
-        matches!(error, Error::Damaged { .. }) && error.to_string().contains("users.db"),
-        "{error}"
-    );
+    assert!(matches!(error, Error::Damaged { .. }) && error.to_string().contains("users.db"), "{error}");
     assert_eq!(std::fs::read_to_string(&path).unwrap(), garbage);
 }
 
@@ -422,26 +251,14 @@ fn a_newer_format_is_refused() {
     let other = Connection::open(users.path()).unwrap();
     other.pragma_update(None, "user_version", 99).unwrap();
     let error = Users::open(folder.path()).unwrap_err();
-    assert!(
-        matches!(
-            error,
-            Error::TooNew {
-                found: 99,
-                known: 1,
-                ..
-            }
-        ),
-        "{error}"
-    );
+    assert!(matches!(error, Error::TooNew { found: 99, known: 1, .. }), "{error}");
 }
 
 #[test]
 fn another_programs_database_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let other = Connection::open(folder.path().join("users.db")).unwrap();
-    other
-        .execute_batch("PRAGMA user_version = 7; CREATE TABLE theirs (x)")
-        .unwrap();
+    other.execute_batch("PRAGMA user_version = 7; CREATE TABLE theirs (x)").unwrap();
     let error = Users::open(folder.path()).unwrap_err();
     assert!(matches!(error, Error::Damaged { .. }), "{error}");
 }

@@ -152,9 +152,11 @@ fn base64(octets: &[u8]) -> String {
     let group = |chunk: &[u8]| {
         let octet = |position: usize| u32::from(chunk.get(position).copied().unwrap_or(0));
         let bits = octet(0) << 16 | octet(1) << 8 | octet(2);
-        let digit = |position: usize| match position <= chunk.len() {
-            true => char::from(ALPHABET[(bits >> (18 - 6 * position) & 0x3f) as usize]),
-            false => '=',
+        let digit = |position: usize| {
+            if position > chunk.len() {
+                return '=';
+            }
+            char::from(ALPHABET[(bits >> (18 - 6 * position) & 0x3f) as usize])
         };
         [digit(0), digit(1), digit(2), digit(3)]
     };

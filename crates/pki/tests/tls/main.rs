@@ -1,5 +1,7 @@
 //! Identities, the private CA and real handshakes in memory.
 
+#![allow(clippy::unwrap_used)]
+
 mod handshakes;
 mod identities;
 mod private_ca;
