@@ -25,7 +25,7 @@ impl Driver {
 
     fn connected(listener: &str) -> Self {
         let head = format!("listener: {listener}\n\nS: 220 *\n");
-        let settings = Transcript::parse(&head).unwrap().scenario.settings;
+        let settings = Transcript::parse(&head).expect("a valid head").scenario.settings;
         let now = Instant::now();
         Self { session: ServerSession::new(Arc::new(settings), None, now), now }
     }
@@ -139,7 +139,7 @@ fn no_deadline_passes_while_the_answer_is_ours_to_give() {
     let mut driver = Driver::greeted("relay");
     driver.begin_data();
     driver.send(b"hello\r\n.\r\n");
-    driver.now += Duration::from_secs(24 * 3600);
+    driver.now += Duration::from_hours(24);
     let outputs = driver.answer(Verdict::Queued { id: "Q1".into() });
     assert_eq!(said(&outputs), "250 2.0.0 Queued as Q1\r\n");
 }
