@@ -83,18 +83,13 @@ impl File {
         what: String,
         remedy: String,
     ) -> Problem {
-        Problem {
-            file: self.name.clone(),
-            line: span.as_ref().map(|span| self.line(span)),
-            column: span.as_ref().map(|span| self.column(span)),
-            key,
-            what,
-            remedy,
-        }
+        let (line, column) = span.map(|span| (self.line(&span), self.column(&span))).unzip();
+        Problem { file: self.name.clone(), line, column, key, what, remedy }
     }
 
-    fn column(&self, span: &Range<usize>) -> usize {
+    fn column(&self, span: &Range<usize>) -> u32 {
         let before = self.text.get(..span.start).unwrap_or(&self.text);
-        before.rsplit('\n').next().unwrap_or(before).chars().count() + 1
+        let letters = before.rsplit('\n').next().unwrap_or(before).chars().count();
+        u32::try_from(letters + 1).unwrap_or(u32::MAX)
     }
 }

@@ -10,7 +10,7 @@ pub struct Problem {
     /// The line, counted from 1, where there is one.
     pub line: Option<usize>,
     /// The column, counted from 1, where it helps.
-    pub column: Option<usize>,
+    pub column: Option<u32>,
     /// The key's path such as `listener.submission.tls`; empty when the whole file is meant.
     pub key: String,
     /// What is wrong.

@@ -161,15 +161,11 @@ impl<'a> Reader<'a> {
         self.value(at, key, None, as_positive_duration)
     }
 
-    /// A duration, or `None` inside for never.
-    pub(super) fn duration_or_never(
-        &mut self,
-        at: &Section<'a>,
-        key: &'static str,
-    ) -> Option<Option<Duration>> {
+    /// A duration; zero stands for never.
+    pub(super) fn duration_or_never(&mut self, at: &Section<'a>, key: &'static str) -> Option<Duration> {
         self.value(at, key, None, |placed| match &placed.value {
-            Value::Text(text) if text == "never" => Ok(None),
-            _ => as_duration(placed).map(|duration| Some(duration).filter(|duration| !duration.is_zero())),
+            Value::Text(text) if text == "never" => Ok(Duration::ZERO),
+            _ => as_duration(placed),
         })
     }
 

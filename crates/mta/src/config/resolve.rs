@@ -154,13 +154,14 @@ fn retry<'a>(reader: &mut Reader<'a>, at: &Section<'a>) -> Option<Retry> {
     if let (Some(intervals), Some(expire)) = (&intervals, expire) {
         judge_schedule(reader, at, intervals, expire);
     }
-    if let (Some(Some(warning)), Some(expire)) = (delay_warning, expire)
+    if let (Some(warning), Some(expire)) = (delay_warning, expire)
         && warning >= expire
     {
         let what = "senders are told of a delay only after the message has expired, so never";
         reader.warn(at, "delay_warning", what, "make it shorter than expire, or write \"never\"");
     }
-    Some(Retry { intervals: intervals?, jitter: jitter?, expire: expire?, delay_warning: delay_warning? })
+    let delay_warning = Some(delay_warning?).filter(|warning| !warning.is_zero());
+    Some(Retry { intervals: intervals?, jitter: jitter?, expire: expire?, delay_warning })
 }
 
 fn judge_schedule(reader: &mut Reader<'_>, at: &Section<'_>, intervals: &[Duration], expire: Duration) {

@@ -1,5 +1,6 @@
 //! The configuration as a whole: what is refused, with which words, at which line; and what the defaults are.
 
+use std::fmt::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -615,7 +616,7 @@ fn missing_and_readable_secrets_are_found() {
 fn everything() -> String {
     let mut text = String::new();
     for section in reference::SECTIONS {
-        text += &format!("{}\n", section.header());
+        writeln!(text, "{}", section.header()).unwrap();
         for key in section.keys() {
             let literal = match (section.path, key.name, key.default) {
                 ("listener", "identities", _) => "[\"main\"]",
@@ -627,7 +628,7 @@ fn everything() -> String {
                 (_, _, Preset::Value(literal)) => literal,
                 _ => key.example,
             };
-            text += &format!("{} = {literal}\n", key.name);
+            writeln!(text, "{} = {literal}", key.name).unwrap();
         }
     }
     text
@@ -657,10 +658,10 @@ fn writing_the_defaults_changes_nothing() {
         if section.path.is_empty() || section.path.contains('.') {
             continue;
         }
-        written += &format!("{}\n", section.header());
+        writeln!(written, "{}", section.header()).unwrap();
         for key in section.keys() {
             if let Preset::Value(literal) = key.default {
-                written += &format!("{} = {literal}\n", key.name);
+                writeln!(written, "{} = {literal}", key.name).unwrap();
             }
         }
     }

@@ -40,9 +40,9 @@ mod tests {
     fn durations_have_a_number_and_a_unit() {
         assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
         assert_eq!(duration("30s"), Ok(Duration::from_secs(30)));
-        assert_eq!(duration("5 m"), Ok(Duration::from_secs(300)));
-        assert_eq!(duration("2h"), Ok(Duration::from_secs(7200)));
-        assert_eq!(duration("5d"), Ok(Duration::from_secs(432_000)));
+        assert_eq!(duration("5 m"), Ok(Duration::from_mins(5)));
+        assert_eq!(duration("2h"), Ok(Duration::from_hours(2)));
+        assert_eq!(duration("5d"), Ok(Duration::from_hours(120)));
         for wrong in ["", "5", "m", "5 min", "-5m", "1.5h", "5M", "99999999999999999999s", "99999999d"] {
             assert!(duration(wrong).is_err(), "{wrong}");
         }

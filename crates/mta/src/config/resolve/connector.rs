@@ -214,7 +214,8 @@ fn requirement<'a>(
     signs_in: bool,
 ) -> Option<TlsRequirement> {
     if matches!(way, Way::Lmtp(LmtpAddress::Unix(_)) | Way::Maildir(_)) {
-        return requirement_on_this_machine(reader, at);
+        refuse_tls_keys(reader, at);
+        return Some(TlsRequirement::None);
     }
     let words = [
         ("none", TlsRequirement::None),
@@ -242,13 +243,12 @@ fn requirement<'a>(
 }
 
 /// No wire, no TLS.
-fn requirement_on_this_machine(reader: &mut Reader<'_>, at: &Section<'_>) -> Option<TlsRequirement> {
+fn refuse_tls_keys(reader: &mut Reader<'_>, at: &Section<'_>) {
     for key in ["tls", "trust"] {
         if at.writes(key) {
             reader.complain(at, key, "this way stays on this machine and has no TLS", "remove the key");
         }
     }
-    Some(TlsRequirement::None)
 }
 
 /// Where an address space was written first, by space and cost.

@@ -53,7 +53,7 @@ fn domain<'a>(
         connector: deliver.map(|connector| connector.name.clone())?,
         mailboxes: mailboxes?.into_iter().collect(),
         aliases: aliases?,
-        plus: plus?,
+        plus: plus?.chars().next(),
         catch_all,
     })
 }
@@ -172,20 +172,16 @@ fn by_local_part(
     map
 }
 
-fn plus<'a>(reader: &mut Reader<'a>, at: &Section<'a>) -> Option<Option<char>> {
+/// One delimiter, or nothing.
+fn plus<'a>(reader: &mut Reader<'a>, at: &Section<'a>) -> Option<String> {
     let text = reader.text(at, "plus")?;
-    let mut letters = text.chars();
-    match (letters.next(), letters.next()) {
-        (None, _) => Some(None),
-        (Some(letter), None) if letter.is_ascii_punctuation() && !"@\"\\.()<>,;:[]".contains(letter) => {
-            Some(Some(letter))
-        }
-        _ => {
-            let what = format!("\"{text}\" is not one character that may stand in a local part");
-            reader.complain(at, "plus", what, "write \"+\", \"-\" or the like, or \"\" to switch it off");
-            None
-        }
+    let fits = |letter: char| letter.is_ascii_punctuation() && !"@\"\\.()<>,;:[]".contains(letter);
+    if text.len() > 1 || !text.chars().all(fits) {
+        let what = format!("\"{text}\" is not one character that may stand in a local part");
+        reader.complain(at, "plus", what, "write \"+\", \"-\" or the like, or \"\" to switch it off");
+        return None;
     }
+    Some(text)
 }
 
 /// A place in the own domains: index of the domain, local part in lower case.

@@ -35,7 +35,9 @@ pub(super) fn networks<'a>(
         all.push(named);
     }
     let all: Vec<_> = all.into_iter().collect::<Option<_>>()?;
-    if is_too_much_together(&all) {
+    let each_is_narrow =
+        all.iter().flat_map(|named| &named.networks).all(|network| too_wide(*network).is_none());
+    if each_is_narrow && is_too_much_together(&all) {
         let what = "all networks together hold a large part of the Internet: this is an open relay";
         reader.complain(relay, "networks", what, REMEDY);
     }
