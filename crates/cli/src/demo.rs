@@ -73,7 +73,7 @@ fn our_config(folder: &Path, ports: &Ports, world: u16) -> Result<Config, Proble
     let Ports { relay, submission, submissions } = ports;
     resolve(&format!(
         r#"
-        hostname = "localhost"
+        hostname = "mail.{OURS}"
         data_dir = {data:?}
         [[listener]]
         name = "mx"
@@ -119,7 +119,7 @@ fn their_config(folder: &Path) -> Result<Config, Problems> {
     let mail = folder.join("mail");
     resolve(&format!(
         r#"
-        hostname = "localhost"
+        hostname = "mx.{THEIRS}"
         data_dir = {data:?}
         [[listener]]
         name = "mx"
@@ -201,7 +201,7 @@ Postern runs on this machine only, with a throw-away user, certificate and mailb
 
 Paste one of these into another terminal:
 
-  swaks --server localhost:{port} --tls --tls-verify --tls-ca-path {root} --auth PLAIN --auth-user {USER} --auth-password {password} --from {anna} --to bob@{OURS} --to carol@{THEIRS}
+  swaks --server localhost:{port} --tls --tls-verify --tls-ca-path {root} --auth PLAIN --auth-user {USER} --auth-password {password} --from {anna} --to bob@{OURS},carol@{THEIRS}
 
   printf 'From: {anna}\\r\\nTo: bob@{OURS}\\r\\nSubject: Hello\\r\\n\\r\\nIt works.\\r\\n' | curl --silent --show-error --ssl-reqd --cacert {root} --user {USER}:{password} --mail-from {anna} --mail-rcpt bob@{OURS} --mail-rcpt dora@example.com --upload-file - smtp://localhost:{port}
 

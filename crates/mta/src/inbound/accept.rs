@@ -64,17 +64,19 @@ fn check_hops(gate: &Gate, inspection: &Inspection) -> Result<(), Reply> {
     if hops > most { Err(catalogue::mail_loop()) } else { Ok(()) }
 }
 
-/// A signed-in principal writes under his own addresses: Sender: when there is one, else every address in From:
-/// (RFC 5322 §3.6.2, RFC 6409 §6.1).
+/// A signed-in principal writes under his own addresses: every address in From: is his (RFC 6409 §6.1). What cannot be
+/// read to its end could hide another author.
 fn check_author(gate: &Gate, inspection: &Inspection) -> Result<(), Reply> {
     let Some(principal) = &gate.principal else { return Ok(()) };
-    if gate.listener.config.check_from_header == FromCheck::Off || !inspection.has_from {
+    if gate.listener.config.check_from_header == FromCheck::Off {
         return Ok(());
     }
-    let Ok(authors) = &inspection.from else { return Err(catalogue::from_unreadable()) };
-    if inspection.from_count > 1 {
-        return Err(catalogue::from_unreadable());
+    match repair::problem(inspection) {
+        // A missing author is added.
+        None | Some(repair::Problem::NoFrom) => {}
+        Some(_) => return Err(catalogue::from_unreadable()),
     }
+    let Ok(authors) = &inspection.from else { return Err(catalogue::from_unreadable()) };
     match authors.iter().find(|author| !gate.owns(principal, author)) {
         Some(foreign) => Err(catalogue::from_not_owned(foreign, &principal.name)),
         None => Ok(()),
