@@ -225,3 +225,22 @@ fn after_the_close_there_is_nothing() {
     assert_eq!(driver.send(b"NOOP\r\n"), []);
     assert!(!driver.session.wants_input());
 }
+
+#[test]
+fn a_shutdown_waits_for_the_answer_about_a_message_and_begins_no_other() {
+    let mut driver = Driver::greeted("relay");
+    driver.begin_data();
+    driver.send(b"hello\r\n.\r\nMAIL FROM:<bob@example.net>\r\n");
+    assert_eq!(driver.handle(Input::Drain), []);
+    let outputs = driver.answer(Verdict::Queued { id: "Q1".into() });
+    assert!(said(&outputs).starts_with("250 2.0.0 Queued as Q1\r\n421 4.3.2"), "{outputs:?}");
+    assert_eq!(outputs.last(), Some(&Output::Close(CloseReason::Drained)));
+}
+
+#[test]
+fn a_421_of_the_policy_closes_whatever_the_driver_calls_it() {
+    let mut driver = Driver::greeted("relay");
+    driver.send(b"MAIL FROM:<bob@example.net>\r\n");
+    let outputs = driver.answer(Verdict::Refuse(Reply::new(421, Enhanced::new(4, 3, 2), "Later")));
+    assert_eq!(outputs.last(), Some(&Output::Close(CloseReason::Refused)));
+}

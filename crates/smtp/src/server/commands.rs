@@ -41,6 +41,8 @@ impl ServerSession {
         self.await_command();
         match (open, verdict) {
             (_, Verdict::RefuseAndClose(reply)) => self.end(&reply, CloseReason::Refused),
+            // RFC 5321 §3.8: whoever says 421 closes.
+            (_, Verdict::Refuse(reply)) if reply.code == 421 => self.end(&reply, CloseReason::Refused),
             (open, Verdict::Refuse(reply)) => self.refused(&open, &reply),
             (Open::Connect, Verdict::Accept) => self.reply(&catalogue::greeting(&self.settings.hostname)),
             (Open::Hello(hello), Verdict::Accept) => self.greeted(hello),

@@ -176,6 +176,9 @@ impl ServerSession {
     }
 
     fn bytes(&mut self, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
         if matches!(self.talk.state, State::Handshake) {
             // In clear, behind our 220: an injection (CVE-2011-0411), or a client that cannot speak TLS.
             return self.close(CloseReason::Violation);
