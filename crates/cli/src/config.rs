@@ -1,6 +1,5 @@
 //! `postern config check|show|explain`: is the file right, what will run, and what is this key for?
 
-use std::error::Error;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -8,12 +7,11 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use postern_mta::config::{Config, Problems, Surroundings, default_path, reference, show};
 
-/// What a subcommand ends with.
-pub type Done = Result<ExitCode, Box<dyn Error>>;
+use crate::Done;
 
 /// The command line behind `postern config`.
 #[derive(Debug, Args)]
-pub struct ConfigArgs {
+pub(crate) struct ConfigArgs {
     #[command(subcommand)]
     action: Action,
 }
@@ -42,7 +40,7 @@ struct FileArgs {
 ///
 /// # Errors
 /// The terminal or pipe cannot be written to.
-pub fn run(args: &ConfigArgs) -> Done {
+pub(crate) fn run(args: &ConfigArgs) -> Done {
     match &args.action {
         Action::Check(file) => check(file),
         Action::Show(file) => print_resolved(file),
@@ -55,14 +53,14 @@ fn check(args: &FileArgs) -> Done {
     let path = args.path();
     let config = match Config::load(&path, &Surroundings::detect()) {
         Ok(config) => config,
-        Err(problems) => return refuse(&problems),
+        Err(problems) => return Ok(refuse(&problems)),
     };
     for warning in &config.warnings {
         eprintln!("warning: {warning}");
     }
     let missing = config.missing_files();
     if !missing.is_empty() {
-        return refuse(&Problems(missing));
+        return Ok(refuse(&Problems(missing)));
     }
     print(&format!("{} is sound.\n", path.display()))
 }
@@ -70,7 +68,7 @@ fn check(args: &FileArgs) -> Done {
 fn print_resolved(args: &FileArgs) -> Done {
     match Config::load(&args.path(), &Surroundings::detect()) {
         Ok(config) => print(&show::render(&config)),
-        Err(problems) => refuse(&problems),
+        Err(problems) => Ok(refuse(&problems)),
     }
 }
 
@@ -106,11 +104,11 @@ fn line(entry: &reference::Entry) -> String {
     format!("{:<36} {}\n", entry.path(), entry.default_text())
 }
 
-fn refuse(problems: &Problems) -> Done {
+fn refuse(problems: &Problems) -> ExitCode {
     eprintln!("{problems}");
     let count = problems.0.len();
     eprintln!("{count} {}.", if count == 1 { "problem" } else { "problems" });
-    Ok(ExitCode::FAILURE)
+    ExitCode::FAILURE
 }
 
 /// Prints to standard output; a reader that has left is no fault.

@@ -16,8 +16,7 @@ use postern_mta::config::show::literal;
 use postern_mta::config::{File, Problems, Surroundings, default_path};
 use postern_smtp::address::Domain;
 
-/// What a subcommand ends with.
-pub type Done = Result<ExitCode, Box<dyn Error>>;
+use crate::Done;
 
 const USUAL_DATA_DIR: &str = "/var/lib/postern";
 const USUAL_MAILDIR: &str = "maildir:/srv/mail/{domain}/{local}";
@@ -25,7 +24,7 @@ const USUAL_LMTP: &str = "lmtp:unix:/run/dovecot/lmtp";
 
 /// The command line behind `postern init`.
 #[derive(Debug, Default, Args)]
-pub struct InitArgs {
+pub(crate) struct InitArgs {
     /// The name under which the world knows this machine: mail.example.org
     #[arg(long, value_name = "NAME")]
     hostname: Option<Domain>,
@@ -82,7 +81,7 @@ struct Smarthost {
 /// # Errors
 /// What is needed is neither given nor can be asked for, the answers make no sound configuration, or the file cannot be
 /// written.
-pub fn run(args: InitArgs) -> Done {
+pub(crate) fn run(args: InitArgs) -> Done {
     let path = args.output.clone().unwrap_or_else(default_path);
     let force = args.force;
     if path.exists() && !force {
