@@ -46,7 +46,11 @@ async fn demonstrate(folder: &Path, most: Option<Duration>) -> Done {
     let world_port = port_of(&world, "mx");
     let password = password();
     let config = our_config(folder, &ports, world_port)?;
-    Admin::new(config.clone()).users()?.add(USER, &Secret::new(password.as_str()), &[address(USER, OURS).parse()?])?;
+    Admin::new(config.clone()).users()?.add(
+        USER,
+        &Secret::new(password.as_str()),
+        &[address(USER, OURS).parse()?],
+    )?;
     let ours = start(Ok(config), "postern").await?;
     print!("{}", Sheet { folder, daemon: &ours, password: &password });
     tokio::select! {
@@ -60,7 +64,10 @@ async fn demonstrate(folder: &Path, most: Option<Duration>) -> Done {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn start(config: Result<Config, Problems>, who: &'static str) -> Result<Daemon, Box<dyn std::error::Error>> {
+async fn start(
+    config: Result<Config, Problems>,
+    who: &'static str,
+) -> Result<Daemon, Box<dyn std::error::Error>> {
     let (reload, _) = mpsc::channel(1);
     Ok(Daemon::start(config?, Observer::new(vec![Box::new(Narrator { who })]), reload).await?)
 }
@@ -181,8 +188,8 @@ impl std::fmt::Display for Sheet<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let root: PathBuf = self.folder.join("postern/ca/root.pem");
         let root = root.display();
-        let [relay, submission, submissions] =
-            ["mx", "submission", "submissions"].map(|name| SocketAddr::from((Ipv4Addr::LOCALHOST, port_of(self.daemon, name))));
+        let [relay, submission, submissions] = ["mx", "submission", "submissions"]
+            .map(|name| SocketAddr::from((Ipv4Addr::LOCALHOST, port_of(self.daemon, name))));
         let (password, port) = (self.password, submission.port());
         write!(
             f,

@@ -95,7 +95,9 @@ async fn carry_out(command: Command, admin: &Admin) -> Done {
         Command::Retry(which) => amend(admin, &which, Change::Retry, "due now").await,
         Command::Hold(which) => amend(admin, &which, Change::Hold, "held").await,
         Command::Release(which) => amend(admin, &which, Change::Release, "released").await,
-        Command::Bounce(which) => amend(admin, &which, Change::Bounce, "ended, their senders get a report").await,
+        Command::Bounce(which) => {
+            amend(admin, &which, Change::Bounce, "ended, their senders get a report").await
+        }
         Command::Remove(which) => amend(admin, &which, Change::Remove, "removed").await,
     }
 }
@@ -133,7 +135,10 @@ async fn amend(admin: &Admin, which: &Which, change: Change, done: &str) -> Done
     match admin.call(Request::Amend { filter: which.filter()?, change }).await? {
         Response::Changed(0) => Err("no delivery fits; postern queue list shows what there is".into()),
         Response::Changed(count) => {
-            println!("{count} {}", if count == 1 { format!("delivery {done}") } else { format!("deliveries {done}") });
+            println!(
+                "{count} {}",
+                if count == 1 { format!("delivery {done}") } else { format!("deliveries {done}") }
+            );
             Ok(ExitCode::SUCCESS)
         }
         other => Err(unexpected(&other)),
@@ -178,7 +183,8 @@ async fn find(admin: &Admin, filter: &Filter) -> Result<Vec<Delivery>, Box<dyn s
     let mut all = Vec::new();
     loop {
         let page = Selection { limit: PAGE, offset: all.len() };
-        let Response::Deliveries(found) = admin.call(Request::Find { filter: filter.clone(), page }).await? else {
+        let Response::Deliveries(found) = admin.call(Request::Find { filter: filter.clone(), page }).await?
+        else {
             return Err("no list".into());
         };
         let last = found.len() < PAGE;
@@ -205,12 +211,14 @@ fn unexpected(response: &Response) -> Box<dyn std::error::Error> {
 }
 
 fn row(delivery: &Delivery) -> String {
-    let to: Vec<String> = delivery.recipients.iter().map(|state| state.recipient.address.to_string()).collect();
+    let to: Vec<String> =
+        delivery.recipients.iter().map(|state| state.recipient.address.to_string()).collect();
     let to = match to.as_slice() {
         [first, _, ..] => format!("{first} and {} more", to.len() - 1),
         _ => to.concat(),
     };
-    let reason = trouble(delivery.recipients.first()).map(|reason| format!("\n    {reason}")).unwrap_or_default();
+    let reason =
+        trouble(delivery.recipients.first()).map(|reason| format!("\n    {reason}")).unwrap_or_default();
     format!(
         "{}  {:>6}  {:>9}  {} -> {to}  {}{reason}",
         delivery.message.id,
@@ -240,7 +248,12 @@ fn details(delivery: &Delivery) -> String {
     ];
     let came: Vec<String> = came.into_iter().flatten().collect();
     let came = if came.is_empty() { "Postern itself (a report)".to_owned() } else { came.join(", ") };
-    text += &format!("came by      {}\ndestination  {}\nstate        {}\n", clean(&came), delivery.destination, state(delivery));
+    text += &format!(
+        "came by      {}\ndestination  {}\nstate        {}\n",
+        clean(&came),
+        delivery.destination,
+        state(delivery)
+    );
     for recipient in &delivery.recipients {
         text += &format!("to           {}\n", recipient.recipient.address);
         if let Some(reason) = trouble(Some(recipient)) {

@@ -90,7 +90,9 @@ pub(crate) fn run(command: Command, path: &Path) -> Done {
             users.add(&name, &password.read(&name)?, &address)?;
             println!("added {name}");
             if address.is_empty() {
-                println!("{name} has no address yet and cannot send: postern user address add {name} ADDRESS");
+                println!(
+                    "{name} has no address yet and cannot send: postern user address add {name} ADDRESS"
+                );
             }
         }
         Command::Passwd { name, password } => {
@@ -100,7 +102,9 @@ pub(crate) fn run(command: Command, path: &Path) -> Done {
         }
         Command::List { json: true } => println!("{}", serde_json::to_string_pretty(&users.list()?)?),
         Command::List { json: false } => users.list()?.iter().for_each(|user| println!("{}", line(user))),
-        Command::Show { name, json: true } => println!("{}", serde_json::to_string_pretty(&users.show(&name)?)?),
+        Command::Show { name, json: true } => {
+            println!("{}", serde_json::to_string_pretty(&users.show(&name)?)?)
+        }
         Command::Show { name, json: false } => print!("{}", details(&users.show(&name)?)),
         Command::Remove { name } => {
             users.remove(&name)?;

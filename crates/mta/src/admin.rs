@@ -84,7 +84,9 @@ pub struct Status {
 #[non_exhaustive]
 pub enum Error {
     /// The daemon is running but cannot be talked to.
-    #[error("{path}: the running Postern cannot be reached: {source}; are you the user that runs it, or root?")]
+    #[error(
+        "{path}: the running Postern cannot be reached: {source}; are you the user that runs it, or root?"
+    )]
     Unreachable {
         /// The control socket.
         path: PathBuf,

@@ -42,7 +42,9 @@ const GRACE: Duration = Duration::from_secs(30);
 #[non_exhaustive]
 pub enum Error {
     /// The data directory cannot be made or used.
-    #[error("{path}: the data directory cannot be used: {source}; create it and give it to the user that runs Postern")]
+    #[error(
+        "{path}: the data directory cannot be used: {source}; create it and give it to the user that runs Postern"
+    )]
     DataDir {
         /// The directory.
         path: PathBuf,
@@ -195,8 +197,12 @@ impl Daemon {
         let _ = self.scheduler.await;
         if timeout(GRACE, self.shared.tasks.all_done()).await.is_err() {
             self.shared.observer.daemon(Event::Alarm {
-                what: format!("{} sessions or attempts did not end in time and are cut off", self.shared.tasks.count()),
-                remedy: "nothing to do: nothing that was acknowledged is lost, and attempts are repeated".into(),
+                what: format!(
+                    "{} sessions or attempts did not end in time and are cut off",
+                    self.shared.tasks.count()
+                ),
+                remedy: "nothing to do: nothing that was acknowledged is lost, and attempts are repeated"
+                    .into(),
             });
         }
         admin::socket::remove(&self.shared.site.load().config.data_dir);
@@ -215,10 +221,11 @@ impl Daemon {
     }
 }
 
+/// Others may pass through, to the root certificate that they import; every file that is not for them says so itself.
 pub(crate) fn prepare_data_dir(config: &Config) -> Result<(), Error> {
     use std::os::unix::fs::DirBuilderExt;
     let path = &config.data_dir;
-    let made = std::fs::DirBuilder::new().recursive(true).mode(0o750).create(path);
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o711).create(path);
     made.map_err(|source| Error::DataDir { path: path.clone(), source })
 }
 
@@ -230,5 +237,8 @@ pub(crate) fn open_store(config: &Config, now: Timestamp) -> Result<Arc<dyn Stor
 }
 
 fn resolver(config: &Config) -> Result<SystemResolver, LookupError> {
-    SystemResolver::new(&postern_dns::Options { servers: config.dns.servers.clone(), timeout: Some(config.dns.timeout) })
+    SystemResolver::new(&postern_dns::Options {
+        servers: config.dns.servers.clone(),
+        timeout: Some(config.dns.timeout),
+    })
 }

@@ -249,7 +249,8 @@ pub fn clean(text: &str) -> String {
 
 /// Control characters and those that change the direction or the place of what follows are not.
 fn is_harmless(c: char) -> bool {
-    !c.is_control() && !matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+    !c.is_control()
+        && !matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }
 
 impl fmt::Display for Subject {
@@ -297,7 +298,8 @@ impl fmt::Display for Event {
                 write!(f, "sign-in failed: {} from {client}: {}", clean(user), clean(reply))
             }
             Self::Refused { at, address, reply } => {
-                let address = address.as_deref().map(|address| format!(" {}", clean(address))).unwrap_or_default();
+                let address =
+                    address.as_deref().map(|address| format!(" {}", clean(address))).unwrap_or_default();
                 write!(f, "refused at {at}{address}: {}", clean(reply))
             }
             Self::Accepted { session, from, to, size, user } => {
@@ -325,12 +327,16 @@ impl fmt::Display for Event {
                 let host = host.as_deref().map(|host| format!(" at {}", clean(host))).unwrap_or_default();
                 write!(f, "failed: {} via {connector}{host}: {}", clean(to), clean(&trouble.to_string()))
             }
-            Self::Reported { kind, to, report } => write!(f, "reported as {kind} to {} in {report}", clean(to)),
+            Self::Reported { kind, to, report } => {
+                write!(f, "reported as {kind} to {} in {report}", clean(to))
+            }
             Self::ReportWithheld { reason } => write!(f, "no report sent: {}", clean(reason)),
             Self::NotRecorded { reason } => {
                 write!(f, "the attempt could not be recorded and will be repeated: {}", clean(reason))
             }
-            Self::Amended { change, deliveries } => write!(f, "{change} by an administrator: {deliveries} deliveries"),
+            Self::Amended { change, deliveries } => {
+                write!(f, "{change} by an administrator: {deliveries} deliveries")
+            }
         }
     }
 }
@@ -341,7 +347,11 @@ mod tests {
 
     #[test]
     fn a_peers_words_cannot_forge_a_log_line() {
-        let event = Event::Refused { at: "EHLO", address: Some("x\r\n2026 ALARM forged\u{1b}[2J\u{202e}".into()), reply: "no".into() };
+        let event = Event::Refused {
+            at: "EHLO",
+            address: Some("x\r\n2026 ALARM forged\u{1b}[2J\u{202e}".into()),
+            reply: "no".into(),
+        };
         let line = event.to_string();
         assert!(!line.contains(['\r', '\n', '\u{1b}', '\u{202e}']), "{line:?}");
     }

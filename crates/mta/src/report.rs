@@ -172,7 +172,11 @@ impl Settlement<'_> {
         let id = self.shared.store.begin(self.now).id();
         let content = self.compose(kind, sender, recipients, &original, id);
         let envelope = self.report_envelope(sender, &content);
-        reports.events.push(Event::Reported { kind: format!("{kind:?}").to_lowercase(), to: sender.to_string(), report: id });
+        reports.events.push(Event::Reported {
+            kind: format!("{kind:?}").to_lowercase(),
+            to: sender.to_string(),
+            report: id,
+        });
         let head = bytes::Bytes::new();
         reports.messages.push(NewMessage { envelope, head, draft: Draft::from_bytes(id, content) });
     }
@@ -305,7 +309,10 @@ impl Settlement<'_> {
             trouble: None,
             last_trouble: None,
             // `host [address]:port`: the name alone is what RFC 3464 §2.3.5 wants.
-            remote_mta: host.and_then(|host| host.split(' ').next()).filter(|host| !host.starts_with('/')).map(Into::into),
+            remote_mta: host
+                .and_then(|host| host.split(' ').next())
+                .filter(|host| !host.starts_with('/'))
+                .map(Into::into),
             diagnostic: None,
             last_attempt: Some(self.now),
             will_retry_until: None,

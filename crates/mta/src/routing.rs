@@ -83,7 +83,9 @@ impl Routing {
         if let Some(local) = domain.as_ref().and_then(|domain| self.domains.get(domain)) {
             return self.connectors.iter().find(|connector| connector.name == local.connector);
         }
-        let fit = |connector: &Connector| connector.spaces.iter().filter_map(|space| space.matches(&destination.0)).max();
+        let fit = |connector: &Connector| {
+            connector.spaces.iter().filter_map(|space| space.matches(&destination.0)).max()
+        };
         self.connectors
             .iter()
             .filter_map(|connector| Some((fit(connector)?, connector)))
@@ -148,7 +150,8 @@ impl Expansion<'_> {
             if let Some(aliased) = domain.aliases.get(name) {
                 for target in aliased {
                     // An alias that names itself means the mailbox of that name.
-                    let itself = target.domain() == mailbox.domain() && target.local.value().to_lowercase() == name;
+                    let itself =
+                        target.domain() == mailbox.domain() && target.local.value().to_lowercase() == name;
                     if itself { self.deliver(mailbox.clone()) } else { self.follow(target, depth)? }
                 }
                 return Ok(true);

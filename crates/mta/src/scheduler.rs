@@ -29,6 +29,7 @@ pub(crate) async fn run(shared: Arc<Shared>, mut phase: watch::Receiver<Phase>) 
     let mut scheduler = Scheduler {
         runway: Arc::new(Runway::default()),
         permits: Arc::new(Semaphore::new(deliveries)),
+        deliveries,
         lanes: HashMap::new(),
         phase: phase.clone(),
         renewed: Instant::now(),
@@ -50,6 +51,8 @@ struct Scheduler {
     shared: Arc<Shared>,
     runway: Arc<Runway>,
     permits: Arc<Semaphore>,
+    /// How many permits there are, given out or not.
+    deliveries: usize,
     lanes: HashMap<LaneKey, Arc<Lane>>,
     phase: watch::Receiver<Phase>,
     renewed: Instant,
@@ -73,6 +76,9 @@ impl Scheduler {
     /// Leases and hands out what is due; says how long there is nothing to do.
     async fn turn(&mut self) -> Duration {
         let lease = self.shared.site.load().config.queue.lease;
+        self.adapt_permits();
+        // A lane without workers is one that nobody needs.
+        self.lanes.retain(|_, lane| Arc::strong_count(lane) > 1);
         self.renew(lease).await;
         loop {
             let now = Timestamp::now();
@@ -98,10 +104,22 @@ impl Scheduler {
         }
     }
 
+    /// A reload may have changed how many attempts there may be at the same time; those under way end first.
+    fn adapt_permits(&mut self) {
+        let wanted = self.shared.site.load().config.queue.deliveries;
+        if wanted > self.deliveries {
+            self.permits.add_permits(wanted - self.deliveries);
+            self.deliveries = wanted;
+        } else {
+            self.deliveries -= self.permits.forget_permits(self.deliveries - wanted);
+        }
+    }
+
     fn request(&self, now: Timestamp, lease: Duration) -> LeaseRequest {
         let site = self.shared.site.load();
         let most = site.config.queue.deliveries * AHEAD;
-        let per_destination = site.config.connectors.iter().map(|connector| connector.concurrency).max().unwrap_or(1);
+        let per_destination =
+            site.config.connectors.iter().map(|connector| connector.concurrency).max().unwrap_or(1);
         let per_destination = per_destination * AHEAD;
         let runway = self.runway.lock();
         let room = runway.destinations.iter();
@@ -151,7 +169,6 @@ impl Scheduler {
             Some(connector) => (LaneKey::new(connector, &batch.destination), connector.concurrency),
             None => (LaneKey { connector: String::new(), destination: None }, 1),
         };
-        self.lanes.retain(|_, lane| Arc::strong_count(lane) > 1 || !lane.lock().batches.is_empty());
         let lane = Arc::clone(self.lanes.entry(key).or_default());
         if lane.push(batch, workers) {
             let worker = Worker {
@@ -314,7 +331,9 @@ impl Worker {
             return None;
         }
         let idle = kept.as_ref().filter(|live| live.is_ready()).map(|live| live.connector.idle);
-        let (Some(idle), true) = (idle, self.permits.available_permits() > 0) else { return self.lane.take_or_leave() };
+        let (Some(idle), true) = (idle, self.permits.available_permits() > 0) else {
+            return self.lane.take_or_leave();
+        };
         if let Some(batch) = self.lane.take_or_wait() {
             return Some(batch);
         }
@@ -331,4 +350,3 @@ impl Worker {
         self.lane.take_or_leave()
     }
 }
-

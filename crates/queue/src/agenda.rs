@@ -328,6 +328,7 @@ impl LeaseRequest {
 mod tests {
     use super::*;
     use crate::id::IdSource;
+    use proptest::prelude::*;
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(1_700_000_000 + second).unwrap()
@@ -414,5 +415,109 @@ mod tests {
         assert_eq!(agenda.count(), (0, 0));
         assert!(agenda.lanes.is_empty() && agenda.fronts.is_empty() && agenda.leases.is_empty());
         assert!(agenda.leased.is_empty() && agenda.lapses.is_empty());
+    }
+
+    /// The same in the simplest words: a list, searched from end to end.
+    #[derive(Default)]
+    struct Model {
+        waiting: Vec<(Timestamp, Key, bool)>,
+        leased: Vec<(LeaseId, Timestamp, Key, Timestamp)>,
+    }
+
+    impl Model {
+        fn lapse(&mut self, now: Timestamp) {
+            for (_, due, key, _) in self.leased.extract_if(.., |lease| lease.3 <= now) {
+                self.waiting.push((due, key, false));
+            }
+        }
+
+        fn choose(&mut self, now: Timestamp, request: &LeaseRequest) -> Vec<Key> {
+            let mut due: Vec<(Timestamp, Key)> = self
+                .waiting
+                .iter()
+                .filter(|(due, _, held)| *due <= now && !held)
+                .map(|(due, key, _)| (*due, key.clone()))
+                .collect();
+            due.sort();
+            let mut taken: HashMap<Destination, usize> = HashMap::new();
+            let mut chosen = Vec::new();
+            for (_, key) in due {
+                let taken = taken.entry(key.1.clone()).or_default();
+                if chosen.len() < request.limit && *taken < request.room_for(&key.1) {
+                    *taken += 1;
+                    chosen.push(key);
+                }
+            }
+            chosen
+        }
+    }
+
+    #[derive(Debug, Clone)]
+    enum Step {
+        Add { due: i64, lane: usize },
+        Lease { limit: usize, per_destination: usize, full: usize },
+        Settle { which: usize, retry: Option<i64> },
+        Hold { which: usize },
+        Pass,
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            3 => (0i64..60, 0usize..4).prop_map(|(due, lane)| Step::Add { due, lane }),
+            2 => (0usize..6, 0usize..4, 0usize..4)
+                .prop_map(|(limit, per_destination, full)| Step::Lease { limit, per_destination, full }),
+            2 => (0usize..9, prop::option::of(0i64..60)).prop_map(|(which, retry)| Step::Settle { which, retry }),
+            1 => (0usize..9).prop_map(|which| Step::Hold { which }),
+            1 => Just(Step::Pass),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn the_agenda_does_what_a_plain_list_would(steps in proptest::collection::vec(step(), 1..120)) {
+            let names = ["a", "b", "c", "d"].map(destination);
+            let (mut fixture, mut model, mut now) = (fixture(), Model::default(), 0);
+            for step in steps {
+                match step {
+                    Step::Add { due, lane } => {
+                        let key = fixture.add(due, &names[lane].0);
+                        model.waiting.push((at(due), key, false));
+                    }
+                    Step::Lease { limit, per_destination, full } => {
+                        let room = HashMap::from([(names[full].clone(), 0)]);
+                        let request = LeaseRequest { limit, per_destination, room, until: Some(at(now + 10)) };
+                        model.lapse(at(now));
+                        let wanted = model.choose(at(now), &request);
+                        let leases = fixture.agenda.lease(at(now), &request);
+                        prop_assert_eq!(leases.iter().map(|(_, key)| key.clone()).collect::<Vec<_>>(), wanted);
+                        for (lease, key) in leases {
+                            let place = model.waiting.iter().position(|waiting| waiting.1 == key).unwrap();
+                            let (due, key, _) = model.waiting.swap_remove(place);
+                            model.leased.push((lease, due, key, at(now + 10)));
+                        }
+                    }
+                    Step::Settle { which, retry } => {
+                        if which < model.leased.len() {
+                            let (lease, _, key, _) = model.leased.swap_remove(which);
+                            let slot = retry.map(|due| Slot { due: at(due), held: false });
+                            fixture.agenda.settle(lease, slot);
+                            model.waiting.extend(slot.map(|slot| (slot.due, key, false)));
+                        }
+                    }
+                    Step::Hold { which } => {
+                        if let Some((due, key, held)) = model.waiting.get_mut(which) {
+                            let (from, to) = (Slot { due: *due, held: *held }, Slot { due: *due, held: !*held });
+                            fixture.agenda.change(key, from, to);
+                            *held = !*held;
+                        }
+                    }
+                    Step::Pass => now += 7,
+                }
+                let next = model.waiting.iter().filter(|waiting| !waiting.2).map(|waiting| waiting.0).min();
+                prop_assert_eq!(fixture.agenda.next_due(), next);
+                let held = model.waiting.iter().filter(|waiting| waiting.2).count();
+                prop_assert_eq!(fixture.agenda.count(), ((model.waiting.len() + model.leased.len()) as u64, held as u64));
+            }
+        }
     }
 }

@@ -130,11 +130,7 @@ impl Domain {
     /// # Errors
     /// When the name has no such form or would be too long in it; parsed names always have one.
     pub fn to_ascii(&self) -> Result<String, AddressError> {
-        if self.is_ascii() {
-            Ok(self.0.to_string())
-        } else {
-            a_labels(&self.0).map(Cow::into_owned)
-        }
+        if self.is_ascii() { Ok(self.0.to_string()) } else { a_labels(&self.0).map(Cow::into_owned) }
     }
 }
 
@@ -278,9 +274,7 @@ impl FromStr for Domain {
         if !lower.is_ascii() {
             a_labels(&lower)?;
         }
-        if lower
-            .split('.')
-            .any(|label| label.is_ascii() && label.len() > MAX_LABEL)
+        if lower.split('.').any(|label| label.is_ascii() && label.len() > MAX_LABEL)
             || lower.len() > MAX_DOMAIN
         {
             return Err(AddressError::DomainTooLong);
@@ -311,9 +305,7 @@ impl FromStr for Host {
             return text.parse().map(Self::Domain);
         };
         let literal = bracketed.strip_suffix(']').ok_or(AddressError::BadLiteral)?;
-        parse_literal(literal)
-            .map(Self::Literal)
-            .ok_or(AddressError::BadLiteral)
+        parse_literal(literal).map(Self::Literal).ok_or(AddressError::BadLiteral)
     }
 }
 
@@ -324,11 +316,7 @@ impl FromStr for Mailbox {
         let (local, host) = split_local(text)?;
         let host = host.parse()?;
         // With its angle brackets it must fit a path.
-        if text.len() + 2 > MAX_PATH {
-            Err(AddressError::PathTooLong)
-        } else {
-            Ok(Self { local, host })
-        }
+        if text.len() + 2 > MAX_PATH { Err(AddressError::PathTooLong) } else { Ok(Self { local, host }) }
     }
 }
 
@@ -338,11 +326,7 @@ impl FromStr for ReversePath {
 
     fn from_str(text: &str) -> Result<Self, AddressError> {
         let (path, rest) = Self::split(text)?;
-        if rest.is_empty() {
-            Ok(path)
-        } else {
-            Err(AddressError::NoBrackets)
-        }
+        if rest.is_empty() { Ok(path) } else { Err(AddressError::NoBrackets) }
     }
 }
 
@@ -352,11 +336,7 @@ impl FromStr for ForwardPath {
 
     fn from_str(text: &str) -> Result<Self, AddressError> {
         let (path, rest) = Self::split(text)?;
-        if rest.is_empty() {
-            Ok(path)
-        } else {
-            Err(AddressError::NoBrackets)
-        }
+        if rest.is_empty() { Ok(path) } else { Err(AddressError::NoBrackets) }
     }
 }
 
@@ -468,10 +448,7 @@ fn split_path(text: &str) -> Result<(Mailbox, &str), AddressError> {
     let address = skip_source_route(inside)?;
     let (local, rest) = split_local(address)?;
     let end = rest.find('>').ok_or(AddressError::NoBrackets)?;
-    let mailbox = Mailbox {
-        local,
-        host: rest[..end].parse()?,
-    };
+    let mailbox = Mailbox { local, host: rest[..end].parse()? };
     let rest = &rest[end + 1..];
     if text.len() - rest.len() > MAX_PATH {
         return Err(AddressError::PathTooLong);
@@ -487,9 +464,7 @@ fn skip_source_route(text: &str) -> Result<&str, AddressError> {
     let (route, rest) = text.split_once(':').ok_or(AddressError::BadSourceRoute)?;
     for hop in route.split(',') {
         let domain = hop.strip_prefix('@').ok_or(AddressError::BadSourceRoute)?;
-        domain
-            .parse::<Domain>()
-            .map_err(|_| AddressError::BadSourceRoute)?;
+        domain.parse::<Domain>().map_err(|_| AddressError::BadSourceRoute)?;
     }
     Ok(rest)
 }
@@ -499,8 +474,7 @@ fn split_local(text: &str) -> Result<(LocalPart, &str), AddressError> {
     let end = if text.starts_with('"') {
         quoted_length(text).ok_or(AddressError::BadLocalPart)?
     } else {
-        text.find(|c: char| !is_atext(c) && c != '.')
-            .unwrap_or(text.len())
+        text.find(|c: char| !is_atext(c) && c != '.').unwrap_or(text.len())
     };
     let (local, rest) = text.split_at(end);
     match rest.strip_prefix('@') {
@@ -512,8 +486,7 @@ fn split_local(text: &str) -> Result<(LocalPart, &str), AddressError> {
 
 /// RFC 5321 §4.1.2 Dot-string.
 fn is_dot_string(text: &str) -> bool {
-    text.split('.')
-        .all(|atom| !atom.is_empty() && atom.chars().all(is_atext))
+    text.split('.').all(|atom| !atom.is_empty() && atom.chars().all(is_atext))
 }
 
 /// RFC 5322 §3.2.3, extended by RFC 6531 §3.3.
@@ -566,20 +539,12 @@ fn is_label(label: &str) -> bool {
 
 /// Whether the last label is all digits: an IPv4 address without brackets, never a name (RFC 1123 §2.1).
 fn is_numeric(domain: &str) -> bool {
-    domain
-        .rsplit('.')
-        .next()
-        .is_some_and(|label| label.bytes().all(|c| c.is_ascii_digit()))
+    domain.rsplit('.').next().is_some_and(|label| label.bytes().all(|c| c.is_ascii_digit()))
 }
 
 fn a_labels(domain: &str) -> Result<Cow<'_, str>, AddressError> {
     Uts46::new()
-        .to_ascii(
-            domain.as_bytes(),
-            AsciiDenyList::STD3,
-            Hyphens::Check,
-            DnsLength::Verify,
-        )
+        .to_ascii(domain.as_bytes(), AsciiDenyList::STD3, Hyphens::Check, DnsLength::Verify)
         .map_err(|_| AddressError::BadDomain)
 }
 

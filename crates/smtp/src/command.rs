@@ -235,10 +235,7 @@ impl Verb {
     /// Verbs are case-insensitive (RFC 5321 §2.4).
     fn from_word(word: &[u8]) -> Self {
         let same = |(_, name): &&(Self, &str)| name.as_bytes().eq_ignore_ascii_case(word);
-        Self::NAMED
-            .iter()
-            .find(same)
-            .map_or(Self::Unknown, |(verb, _)| *verb)
+        Self::NAMED.iter().find(same).map_or(Self::Unknown, |(verb, _)| *verb)
     }
 
     fn parse_argument(self, argument: Option<&str>) -> Result<Command, SyntaxError> {
@@ -262,18 +259,12 @@ impl Verb {
     }
 
     fn required(self, argument: Option<&str>) -> Result<&str, SyntaxError> {
-        argument
-            .filter(|text| !text.is_empty())
-            .ok_or(SyntaxError::Arguments(self))
+        argument.filter(|text| !text.is_empty()).ok_or(SyntaxError::Arguments(self))
     }
 
     /// RFC 5321 §4.1.1: 501 when a command that takes no argument gets one.
     fn bare(self, argument: Option<&str>, command: Command) -> Result<Command, SyntaxError> {
-        if argument.is_none() {
-            Ok(command)
-        } else {
-            Err(SyntaxError::Arguments(self))
-        }
+        if argument.is_none() { Ok(command) } else { Err(SyntaxError::Arguments(self)) }
     }
 
     /// RFC 5321 §4.1.4: a name that is not a domain is no reason to refuse; so any printable ASCII word will do.
@@ -288,10 +279,7 @@ impl Verb {
 
 impl fmt::Display for Verb {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = Self::NAMED
-            .iter()
-            .find(|(verb, _)| verb == self)
-            .map(|(_, name)| *name);
+        let name = Self::NAMED.iter().find(|(verb, _)| verb == self).map(|(_, name)| *name);
         f.write_str(name.unwrap_or("an unknown command"))
     }
 }
@@ -315,10 +303,7 @@ impl SyntaxError {
         match self {
             Self::Arguments(verb) => catalogue::bad_arguments(verb),
             Self::Characters(verb) => catalogue::bad_characters(verb),
-            Self::Path {
-                verb: Verb::Mail,
-                error,
-            } => catalogue::bad_sender(error),
+            Self::Path { verb: Verb::Mail, error } => catalogue::bad_sender(error),
             Self::Path { error, .. } => catalogue::bad_recipient(error),
             Self::Parameter { keyword, .. } => catalogue::bad_parameter(keyword),
             Self::DuplicateParameter { keyword, .. } => catalogue::duplicate_parameter(keyword),
@@ -331,31 +316,19 @@ impl SyntaxError {
 /// RFC 5321 §4.1.1.2: `FROM:<path> [SP parameters]`.
 fn parse_mail(argument: &str) -> Result<Mail, SyntaxError> {
     let path = after_keyword(Verb::Mail, argument, "FROM:")?;
-    let bad_path = |error| SyntaxError::Path {
-        verb: Verb::Mail,
-        error,
-    };
+    let bad_path = |error| SyntaxError::Path { verb: Verb::Mail, error };
     let (from, rest) = ReversePath::split(path).map_err(bad_path)?;
     let params = params_text(rest).map_err(bad_path)?;
-    Ok(Mail {
-        from,
-        params: MailParams::parse(params)?,
-    })
+    Ok(Mail { from, params: MailParams::parse(params)? })
 }
 
 /// RFC 5321 §4.1.1.3: `TO:<path> [SP parameters]`.
 fn parse_rcpt(argument: &str) -> Result<Rcpt, SyntaxError> {
     let path = after_keyword(Verb::Rcpt, argument, "TO:")?;
-    let bad_path = |error| SyntaxError::Path {
-        verb: Verb::Rcpt,
-        error,
-    };
+    let bad_path = |error| SyntaxError::Path { verb: Verb::Rcpt, error };
     let (to, rest) = ForwardPath::split(path).map_err(bad_path)?;
     let params = params_text(rest).map_err(bad_path)?;
-    Ok(Rcpt {
-        to,
-        params: RcptParams::parse(params)?,
-    })
+    Ok(Rcpt { to, params: RcptParams::parse(params)? })
 }
 
 /// What follows `FROM:` or `TO:`. One space before the path is no RFC's grammar, but many programs write it.
@@ -387,9 +360,7 @@ fn parse_bdat(argument: &str) -> Result<Command, SyntaxError> {
     if size.len() > 20 || !size.bytes().all(|c| c.is_ascii_digit()) {
         return Err(malformed);
     }
-    size.parse()
-        .map(|size| Command::Bdat { size, last })
-        .map_err(|_| malformed)
+    size.parse().map(|size| Command::Bdat { size, last }).map_err(|_| malformed)
 }
 
 /// RFC 4954 §4: `mechanism [SP initial-response]`.
@@ -403,10 +374,7 @@ fn parse_auth(argument: &str) -> Result<Command, SyntaxError> {
     if !(1..=20).contains(&mechanism.len()) || !mechanism.bytes().all(is_mechanism) {
         return Err(SyntaxError::Arguments(Verb::Auth));
     }
-    Ok(Command::Auth {
-        mechanism: mechanism.to_ascii_uppercase(),
-        initial,
-    })
+    Ok(Command::Auth { mechanism: mechanism.to_ascii_uppercase(), initial })
 }
 
 fn trim_blanks_end(mut line: &[u8]) -> &[u8] {
@@ -425,9 +393,5 @@ fn clean_text(octets: &[u8]) -> Option<&str> {
 /// A word fit for a log: short letters, digits and hyphens. Anything else may be content or a secret.
 fn printable_verb(word: &[u8]) -> String {
     let is_verb = word.len() <= 12 && word.iter().all(|c| c.is_ascii_alphanumeric() || *c == b'-');
-    if is_verb {
-        word.iter().map(|c| char::from(*c)).collect()
-    } else {
-        String::new()
-    }
+    if is_verb { word.iter().map(|c| char::from(*c)).collect() } else { String::new() }
 }

@@ -167,21 +167,9 @@ impl fmt::Display for RcptParams {
 
 impl fmt::Display for Notify {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let chosen = [
-            (self.success, "SUCCESS"),
-            (self.failure, "FAILURE"),
-            (self.delay, "DELAY"),
-        ];
-        let words: Vec<&str> = chosen
-            .iter()
-            .filter(|(on, _)| *on)
-            .map(|(_, word)| *word)
-            .collect();
-        if words.is_empty() {
-            f.write_str("NEVER")
-        } else {
-            f.write_str(&words.join(","))
-        }
+        let chosen = [(self.success, "SUCCESS"), (self.failure, "FAILURE"), (self.delay, "DELAY")];
+        let words: Vec<&str> = chosen.iter().filter(|(on, _)| *on).map(|(_, word)| *word).collect();
+        if words.is_empty() { f.write_str("NEVER") } else { f.write_str(&words.join(",")) }
     }
 }
 

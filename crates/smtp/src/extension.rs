@@ -26,10 +26,7 @@ pub struct Limits {
 
 /// What a peer's EHLO reply offers. The default is what HELO gives: nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "independent facts: each keyword is there or not"
-)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts: each keyword is there or not")]
 pub struct Capabilities {
     /// PIPELINING (RFC 2920).
     pub pipelining: bool,
@@ -57,10 +54,7 @@ pub struct Capabilities {
 
 /// The reply to EHLO.
 pub fn ehlo_reply(hostname: &str, client: &str, announcement: &Announcement<'_>) -> Reply {
-    let mut lines = vec![format!(
-        "{hostname} greets {}",
-        crate::reply::catalogue::clean(client)
-    )];
+    let mut lines = vec![format!("{hostname} greets {}", crate::reply::catalogue::clean(client))];
     lines.extend(["PIPELINING".to_owned(), format!("SIZE {}", announcement.size)]);
     lines.extend(["8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES"].map(str::to_owned));
     if announcement.starttls {
@@ -74,11 +68,7 @@ pub fn ehlo_reply(hostname: &str, client: &str, announcement: &Announcement<'_>)
     lines.extend(["CHUNKING", "BINARYMIME", "DSN"].map(str::to_owned));
     lines.extend(limits_line(announcement.limits));
     lines.push("HELP".to_owned());
-    Reply {
-        code: 250,
-        enhanced: None,
-        lines,
-    }
+    Reply { code: 250, enhanced: None, lines }
 }
 
 impl Capabilities {
@@ -93,9 +83,7 @@ impl Capabilities {
 
     /// Whether the peer offers this AUTH mechanism.
     pub fn offers_auth(&self, mechanism: &str) -> bool {
-        self.auth
-            .iter()
-            .any(|offered| offered.eq_ignore_ascii_case(mechanism))
+        self.auth.iter().any(|offered| offered.eq_ignore_ascii_case(mechanism))
     }
 
     fn add(&mut self, line: &str) {
@@ -158,9 +146,5 @@ fn limits_line(limits: Limits) -> Option<String> {
     if rcptmax.is_none() && mailmax.is_none() {
         return None;
     }
-    Some(format!(
-        "LIMITS{}{}",
-        rcptmax.unwrap_or_default(),
-        mailmax.unwrap_or_default()
-    ))
+    Some(format!("LIMITS{}{}", rcptmax.unwrap_or_default(), mailmax.unwrap_or_default()))
 }

@@ -47,9 +47,7 @@ pub struct Skipped {
 /// The limit for the command line at the front of a buffer: longer for AUTH, which may bring an initial response.
 pub fn command_line_limit(buffer: &[u8]) -> usize {
     const AUTH: &[u8] = b"AUTH ";
-    let is_auth = buffer
-        .get(..AUTH.len())
-        .is_some_and(|start| start.eq_ignore_ascii_case(AUTH));
+    let is_auth = buffer.get(..AUTH.len()).is_some_and(|start| start.eq_ignore_ascii_case(AUTH));
     if is_auth { MAX_AUTH_LINE } else { MAX_COMMAND_LINE }
 }
 
@@ -57,10 +55,7 @@ pub fn command_line_limit(buffer: &[u8]) -> usize {
 pub fn next_line(buffer: &[u8], limit: usize) -> Line<'_> {
     match find_end(buffer) {
         Err(violation) => Line::Violation(violation),
-        Ok(Some(end)) if end + 2 <= limit => Line::Complete {
-            line: &buffer[..end],
-            consumed: end + 2,
-        },
+        Ok(Some(end)) if end + 2 <= limit => Line::Complete { line: &buffer[..end], consumed: end + 2 },
         Ok(None) if buffer.len() < limit => Line::Incomplete,
         Ok(_) => Line::TooLong,
     }
@@ -72,18 +67,9 @@ pub fn next_line(buffer: &[u8], limit: usize) -> Line<'_> {
 /// The rest of an overlong line must not hold a bare CR, a bare LF or a NUL either.
 pub fn skip_line(buffer: &[u8]) -> Result<Skipped, Violation> {
     Ok(match find_end(buffer)? {
-        Some(end) => Skipped {
-            consumed: end + 2,
-            ended: true,
-        },
-        None if buffer.ends_with(b"\r") => Skipped {
-            consumed: buffer.len() - 1,
-            ended: false,
-        },
-        None => Skipped {
-            consumed: buffer.len(),
-            ended: false,
-        },
+        Some(end) => Skipped { consumed: end + 2, ended: true },
+        None if buffer.ends_with(b"\r") => Skipped { consumed: buffer.len() - 1, ended: false },
+        None => Skipped { consumed: buffer.len(), ended: false },
     })
 }
 

@@ -166,7 +166,9 @@ impl fmt::Display for Reason {
             Self::NoSuchDomain => f.write_str("the domain does not exist or has no mail server"),
             Self::LookupFailed(why) => write!(f, "the domain's mail servers could not be looked up: {why}"),
             Self::NoRoute => f.write_str("no connector leads to this destination"),
-            Self::OwnHost(host) => write!(f, "the best mail server for the destination, {host}, is this server"),
+            Self::OwnHost(host) => {
+                write!(f, "the best mail server for the destination, {host}, is this server")
+            }
             Self::TooManyHops(hops) => write!(f, "the message is going in circles ({hops} hops)"),
             Self::ConnectFailed(why) => write!(f, "no connection: {why}"),
             Self::TimedOut => f.write_str("the other server did not answer in time"),
@@ -177,8 +179,12 @@ impl fmt::Display for Reason {
             Self::CredentialsWithheld(why) => write!(f, "our credentials were not sent: {why}"),
             Self::NeedsEightBit => f.write_str("the other server cannot take 8-bit content (no 8BITMIME)"),
             Self::NeedsBinary => f.write_str("the other server cannot take binary content (no BINARYMIME)"),
-            Self::NeedsUtf8 => f.write_str("the other server cannot take internationalised mail (no SMTPUTF8)"),
-            Self::TooLarge(limit) => write!(f, "the message is larger than the other server takes ({limit} octets)"),
+            Self::NeedsUtf8 => {
+                f.write_str("the other server cannot take internationalised mail (no SMTPUTF8)")
+            }
+            Self::TooLarge(limit) => {
+                write!(f, "the message is larger than the other server takes ({limit} octets)")
+            }
             Self::Local(why) => write!(f, "the mailbox could not be written: {why}"),
             Self::Expired => f.write_str("the message could not be delivered in time"),
             Self::Withdrawn => f.write_str("an administrator ended the delivery"),

@@ -14,11 +14,7 @@ use postern_smtp::server::LineEndings;
 /// The code and enhanced code of the refusal of a command line.
 fn refusal(line: &str) -> String {
     let reply = Command::parse(line.as_bytes()).expect_err(line).reply();
-    format!(
-        "{} {}",
-        reply.code,
-        reply.enhanced.expect("syntax errors have enhanced codes")
-    )
+    format!("{} {}", reply.code, reply.enhanced.expect("syntax errors have enhanced codes"))
 }
 
 fn recipient(line: &str) -> ForwardPath {
@@ -59,22 +55,13 @@ fn a_bare_cr_in_a_command_line_is_a_violation_wherever_it_stands() {
 
 #[test]
 fn a_nul_in_a_command_line_is_a_violation() {
-    assert_eq!(
-        line::next_line(b"NOOP \0\r\n", line::MAX_COMMAND_LINE),
-        Line::Violation(Violation::Nul)
-    );
+    assert_eq!(line::next_line(b"NOOP \0\r\n", line::MAX_COMMAND_LINE), Line::Violation(Violation::Nul));
 }
 
 #[test]
 fn a_cr_at_the_end_of_what_has_arrived_waits_for_its_lf() {
-    assert_eq!(
-        line::next_line(b"QUIT\r", line::MAX_COMMAND_LINE),
-        Line::Incomplete
-    );
-    let complete = Line::Complete {
-        line: b"QUIT",
-        consumed: 6,
-    };
+    assert_eq!(line::next_line(b"QUIT\r", line::MAX_COMMAND_LINE), Line::Incomplete);
+    let complete = Line::Complete { line: b"QUIT", consumed: 6 };
     assert_eq!(line::next_line(b"QUIT\r\nNOOP", line::MAX_COMMAND_LINE), complete);
 }
 
@@ -82,16 +69,10 @@ fn a_cr_at_the_end_of_what_has_arrived_waits_for_its_lf() {
 fn a_line_is_refused_at_the_octet_that_makes_it_too_long() {
     let line = |octets: usize| [vec![b'x'; octets - 2], b"\r\n".to_vec()].concat();
     let whole = line(line::MAX_COMMAND_LINE);
-    assert!(matches!(
-        line::next_line(&whole, line::MAX_COMMAND_LINE),
-        Line::Complete { .. }
-    ));
+    assert!(matches!(line::next_line(&whole, line::MAX_COMMAND_LINE), Line::Complete { .. }));
     let longer = line(line::MAX_COMMAND_LINE + 1);
     assert_eq!(line::next_line(&longer, line::MAX_COMMAND_LINE), Line::TooLong);
-    assert_eq!(
-        line::next_line(&longer[..line::MAX_COMMAND_LINE], line::MAX_COMMAND_LINE),
-        Line::TooLong
-    );
+    assert_eq!(line::next_line(&longer[..line::MAX_COMMAND_LINE], line::MAX_COMMAND_LINE), Line::TooLong);
 }
 
 #[test]
@@ -118,18 +99,12 @@ fn commands_without_arguments_refuse_junk_behind_them() {
 
 #[test]
 fn a_first_line_of_one_dot_ends_the_content() {
-    assert_eq!(
-        decode(LineEndings::Strict, b".\r\nQUIT\r\n"),
-        Ok((Vec::new(), Some(3)))
-    );
+    assert_eq!(decode(LineEndings::Strict, b".\r\nQUIT\r\n"), Ok((Vec::new(), Some(3))));
 }
 
 #[test]
 fn a_stuffed_dot_on_the_first_line_is_removed() {
-    assert_eq!(
-        decode(LineEndings::Strict, b"..x\r\n.\r\n"),
-        Ok((b".x\r\n".to_vec(), Some(8)))
-    );
+    assert_eq!(decode(LineEndings::Strict, b"..x\r\n.\r\n"), Ok((b".x\r\n".to_vec(), Some(8))));
 }
 
 #[test]
@@ -142,14 +117,7 @@ fn a_doubled_cr_never_ends_the_content() {
 
 #[test]
 fn every_other_end_of_data_is_refused_where_line_endings_are_strict() {
-    let smuggled: [&[u8]; 6] = [
-        b"a\n.\n",
-        b"a\n.\r\n",
-        b"a\r\n.\n",
-        b"a\r.\r\n",
-        b"a\r\n.\r",
-        b"a\r.\r",
-    ];
+    let smuggled: [&[u8]; 6] = [b"a\n.\n", b"a\n.\r\n", b"a\r\n.\n", b"a\r.\r\n", b"a\r\n.\r", b"a\r.\r"];
     for end in smuggled {
         let wire = [end, b"MAIL FROM:<x@y.z>\r\n"].concat();
         assert!(decode(LineEndings::Strict, &wire).is_err(), "{end:?}");
@@ -164,11 +132,7 @@ fn a_repaired_lf_never_makes_an_end_of_data() {
         (b"a\r\n.\nb\r\n", b"a\r\n.\r\nb\r\n"),
     ];
     for (wire, content) in smuggled {
-        assert_eq!(
-            decode(LineEndings::Repair, wire),
-            Ok((content.to_vec(), None)),
-            "{wire:?}"
-        );
+        assert_eq!(decode(LineEndings::Repair, wire), Ok((content.to_vec(), None)), "{wire:?}");
     }
 }
 
@@ -181,10 +145,7 @@ fn after_a_repaired_dot_line_only_crlf_dot_crlf_ends_the_content() {
 
 #[test]
 fn a_stuffed_dot_behind_a_repaired_lf_is_removed() {
-    assert_eq!(
-        decode(LineEndings::Repair, b"a\n..b\r\n.\r\n"),
-        Ok((b"a\r\n.b\r\n".to_vec(), Some(10)))
-    );
+    assert_eq!(decode(LineEndings::Repair, b"a\n..b\r\n.\r\n"), Ok((b"a\r\n.b\r\n".to_vec(), Some(10))));
 }
 
 #[test]
@@ -195,12 +156,7 @@ fn a_nul_in_content_is_a_violation() {
 
 #[test]
 fn a_quoted_local_part_keeps_its_quotes() {
-    for path in [
-        r#"<"a@evil.com"@x.y>"#,
-        r#"<"a> SIZE=1"@x.y>"#,
-        r#"<"a\"b\\ c"@x.y>"#,
-        r#"<""@x.y>"#,
-    ] {
+    for path in [r#"<"a@evil.com"@x.y>"#, r#"<"a> SIZE=1"@x.y>"#, r#"<"a\"b\\ c"@x.y>"#, r#"<""@x.y>"#] {
         assert_eq!(recipient(&format!("RCPT TO:{path}")).to_string(), path);
     }
 }
@@ -222,67 +178,26 @@ fn address_literals_are_addresses() {
 
 #[test]
 fn malformed_literals_are_not() {
-    for host in [
-        "[1.2.3]",
-        "[::1]",
-        "[IPv6:1.2.3.4]",
-        "[x400:a]",
-        "[01.2.3.4]",
-        "[1.2.3.4",
-        "[]",
-        "[1.2.3.4]x",
-    ] {
-        assert_eq!(
-            mailbox_error(&format!("u@{host}")),
-            AddressError::BadLiteral,
-            "{host}"
-        );
+    for host in
+        ["[1.2.3]", "[::1]", "[IPv6:1.2.3.4]", "[x400:a]", "[01.2.3.4]", "[1.2.3.4", "[]", "[1.2.3.4]x"]
+    {
+        assert_eq!(mailbox_error(&format!("u@{host}")), AddressError::BadLiteral, "{host}");
     }
 }
 
 #[test]
 fn malformed_domains_are_refused() {
-    for host in [
-        "-x.y-",
-        "x_y!.z",
-        "x..y",
-        ".x",
-        "x.",
-        "",
-        "x y",
-        "1.2.3.4",
-        "a\u{7f}.b",
-        "xé\u{85}.y",
-    ] {
-        assert_eq!(
-            mailbox_error(&format!("u@{host}")),
-            AddressError::BadDomain,
-            "{host}"
-        );
+    for host in ["-x.y-", "x_y!.z", "x..y", ".x", "x.", "", "x y", "1.2.3.4", "a\u{7f}.b", "xé\u{85}.y"] {
+        assert_eq!(mailbox_error(&format!("u@{host}")), AddressError::BadDomain, "{host}");
     }
 }
 
 #[test]
 fn malformed_local_parts_are_refused() {
-    for local in [
-        "u.",
-        ".u",
-        "u..v",
-        "",
-        "u v",
-        "\"u",
-        "\"u\"v",
-        "u\u{7f}",
-        "u\u{85}",
-        "\"\u{1}\"",
-        "u\"v\"",
-        "(u)",
-    ] {
-        assert_eq!(
-            mailbox_error(&format!("{local}@x.y")),
-            AddressError::BadLocalPart,
-            "{local:?}"
-        );
+    for local in
+        ["u.", ".u", "u..v", "", "u v", "\"u", "\"u\"v", "u\u{7f}", "u\u{85}", "\"\u{1}\"", "u\"v\"", "(u)"]
+    {
+        assert_eq!(mailbox_error(&format!("{local}@x.y")), AddressError::BadLocalPart, "{local:?}");
     }
 }
 
@@ -360,13 +275,7 @@ fn sloppy_paths_are_refused() {
     ] {
         assert!(refusal(line).starts_with("501 5."), "{line}");
     }
-    for line in [
-        "MAIL FROM <a@b.c>",
-        "MAIL FROM :<a@b.c>",
-        "MAIL",
-        "MAIL TO:<a@b.c>",
-        "RCPT FROM:<a@b.c>",
-    ] {
+    for line in ["MAIL FROM <a@b.c>", "MAIL FROM :<a@b.c>", "MAIL", "MAIL TO:<a@b.c>", "RCPT FROM:<a@b.c>"] {
         assert_eq!(refusal(line), "501 5.5.4", "{line}");
     }
 }
@@ -374,21 +283,14 @@ fn sloppy_paths_are_refused() {
 #[test]
 fn orcpt_of_type_utf8_is_understood() {
     let line = r"RCPT TO:<a@b.c> ORCPT=utf-8;gr\x{FC}n\x{2B}x@b.c".as_bytes();
-    let Ok(Command::Rcpt(rcpt)) = Command::parse(line) else {
-        panic!("refused")
-    };
+    let Ok(Command::Rcpt(rcpt)) = Command::parse(line) else { panic!("refused") };
     let orcpt = rcpt.params.orcpt.expect("ORCPT was given");
-    assert_eq!(
-        (orcpt.address_type.as_str(), orcpt.address.as_str()),
-        ("utf-8", "grün+x@b.c")
-    );
+    assert_eq!((orcpt.address_type.as_str(), orcpt.address.as_str()), ("utf-8", "grün+x@b.c"));
 }
 
 #[test]
 fn an_unknown_mechanism_keeps_its_name_for_the_reply() {
-    let Ok(Command::Auth { mechanism, .. }) = Command::parse(b"AUTH x-magic") else {
-        panic!("refused")
-    };
+    let Ok(Command::Auth { mechanism, .. }) = Command::parse(b"AUTH x-magic") else { panic!("refused") };
     assert_eq!(mechanism, "X-MAGIC");
 }
 
@@ -408,32 +310,21 @@ fn the_lines_of_a_reply_must_bear_one_code() {
 
 #[test]
 fn an_enhanced_code_keeps_a_detail_over_255() {
-    let reply = parse_reply("550 5.7.509 no\r\n")
-        .expect("well-formed")
-        .expect("complete");
+    let reply = parse_reply("550 5.7.509 no\r\n").expect("well-formed").expect("complete");
     assert_eq!(reply, Reply::new(550, Enhanced::new(5, 7, 509), "no"));
 }
 
 #[test]
 fn an_enhanced_code_of_another_class_is_only_text() {
-    let reply = parse_reply("550 2.0.0 no\r\n")
-        .expect("well-formed")
-        .expect("complete");
+    let reply = parse_reply("550 2.0.0 no\r\n").expect("well-formed").expect("complete");
     assert_eq!(reply, Reply::plain(550, "2.0.0 no"));
 }
 
 #[test]
 fn reply_codes_out_of_range_are_refused() {
-    for wire in [
-        "999 x\r\n",
-        "199 x\r\n",
-        "600 x\r\n",
-        "25 x\r\n",
-        "2500 x\r\n",
-        "250x\r\n",
-        "\r\n",
-        "HTTP/1.1\r\n",
-    ] {
+    for wire in
+        ["999 x\r\n", "199 x\r\n", "600 x\r\n", "25 x\r\n", "2500 x\r\n", "250x\r\n", "\r\n", "HTTP/1.1\r\n"]
+    {
         assert_eq!(parse_reply(wire), Err(ReplyError::BadCode), "{wire:?}");
     }
 }
@@ -444,10 +335,7 @@ fn replies_are_bounded() {
     assert_eq!(parse_reply(&long), Err(ReplyError::LineTooLong));
     assert_eq!(parse_reply(&long[..1001]), Err(ReplyError::LineTooLong));
     assert!(parse_reply(&format!("250 {}\r\n", "x".repeat(994))).is_ok());
-    assert_eq!(
-        parse_reply(&"250-x\r\n".repeat(129)),
-        Err(ReplyError::TooManyLines)
-    );
+    assert_eq!(parse_reply(&"250-x\r\n".repeat(129)), Err(ReplyError::TooManyLines));
     assert_eq!(parse_reply(&"250-x\r\n".repeat(128)), Ok(None));
 }
 
@@ -458,9 +346,7 @@ fn a_reply_line_never_ends_at_a_bare_lf() {
 
 #[test]
 fn control_characters_of_a_reply_are_never_kept() {
-    let reply = parse_reply("550 \u{1b}[2Jgone\r\u{0}\u{85}!\r\n")
-        .expect("well-formed")
-        .expect("complete");
+    let reply = parse_reply("550 \u{1b}[2Jgone\r\u{0}\u{85}!\r\n").expect("well-formed").expect("complete");
     assert_eq!(reply.lines, ["?[2Jgone???!"]);
 }
 

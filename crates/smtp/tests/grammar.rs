@@ -30,10 +30,7 @@ fn rcpt(line: &str) -> Rcpt {
 #[test]
 fn verbs_are_found_in_any_case() {
     assert_eq!(parse("dAtA"), Command::Data);
-    assert_eq!(
-        parse("ehlo Client.Example"),
-        Command::Ehlo("Client.Example".into())
-    );
+    assert_eq!(parse("ehlo Client.Example"), Command::Ehlo("Client.Example".into()));
     assert_eq!(parse("HELO [192.0.2.1]"), Command::Helo("[192.0.2.1]".into()));
     assert_eq!(parse("noop any words"), Command::Noop);
     assert_eq!(parse("BDAT 86 last"), Command::Bdat { size: 86, last: true });
@@ -49,23 +46,14 @@ fn blanks_at_the_end_of_a_line_are_tolerated() {
 
 #[test]
 fn one_space_before_the_path_is_tolerated() {
-    assert_eq!(
-        parse("MAIL FROM: <a@b.c> SIZE=1"),
-        parse("MAIL FROM:<a@b.c> SIZE=1")
-    );
+    assert_eq!(parse("MAIL FROM: <a@b.c> SIZE=1"), parse("MAIL FROM:<a@b.c> SIZE=1"));
     assert_eq!(parse("rcpt to: <a@b.c>"), parse("RCPT TO:<a@b.c>"));
 }
 
 #[test]
 fn an_unknown_command_shows_its_verb_only_when_it_looks_like_one() {
     assert_eq!(parse("XCLIENT ADDR=1.2.3.4"), Command::Unknown("XCLIENT".into()));
-    for line in [
-        "",
-        " MAIL FROM:<>",
-        "c2VjcmV0cGFzc3dvcmQ=",
-        "\u{1b}[2J",
-        "MAIL\tFROM:<>",
-    ] {
+    for line in ["", " MAIL FROM:<>", "c2VjcmV0cGFzc3dvcmQ=", "\u{1b}[2J", "MAIL\tFROM:<>"] {
         assert_eq!(parse(line), Command::Unknown(String::new()), "{line:?}");
     }
 }
@@ -84,28 +72,15 @@ fn every_parameter_of_mail_is_typed() {
 
 #[test]
 fn a_size_beyond_all_numbers_is_still_a_size() {
-    assert_eq!(
-        mail_params("MAIL FROM:<> SIZE=99999999999999999999").size,
-        Some(u64::MAX)
-    );
+    assert_eq!(mail_params("MAIL FROM:<> SIZE=99999999999999999999").size, Some(u64::MAX));
 }
 
 #[test]
 fn every_parameter_of_rcpt_is_typed() {
     let params = rcpt("RCPT TO:<a@b.c> NOTIFY=delay,SUCCESS ORCPT=RFC822;Bob+2Bx@b.c").params;
-    assert_eq!(
-        params.notify,
-        Some(Notify {
-            success: true,
-            failure: false,
-            delay: true
-        })
-    );
+    assert_eq!(params.notify, Some(Notify { success: true, failure: false, delay: true }));
     let orcpt = params.orcpt.expect("ORCPT was given");
-    assert_eq!(
-        (orcpt.address_type.as_str(), orcpt.address.as_str()),
-        ("rfc822", "Bob+x@b.c")
-    );
+    assert_eq!((orcpt.address_type.as_str(), orcpt.address.as_str()), ("rfc822", "Bob+x@b.c"));
 }
 
 #[test]
@@ -113,48 +88,26 @@ fn a_source_route_is_ignored_and_the_final_mailbox_counts() {
     let path = rcpt("RCPT TO:<@relay.example,@two.example:user@final.example>").to;
     assert_eq!(path.to_string(), "<user@final.example>");
     for route in ["<@a.b>", "<@:u@c.d>", "<@a.b,c.d:u@e.f>", "<@a.b;@c.d:u@e.f>"] {
-        assert_eq!(
-            route.parse::<ForwardPath>(),
-            Err(AddressError::BadSourceRoute),
-            "{route}"
-        );
+        assert_eq!(route.parse::<ForwardPath>(), Err(AddressError::BadSourceRoute), "{route}");
     }
 }
 
 #[test]
 fn percent_and_bang_are_plain_characters_of_a_local_part() {
     for (path, local, host) in [
-        (
-            "<user%elsewhere.example@here.example>",
-            "user%elsewhere.example",
-            "here.example",
-        ),
-        (
-            "<elsewhere.example!user@here.example>",
-            "elsewhere.example!user",
-            "here.example",
-        ),
-        (
-            "<\"user@elsewhere.example\"@[192.0.2.1]>",
-            "user@elsewhere.example",
-            "[192.0.2.1]",
-        ),
+        ("<user%elsewhere.example@here.example>", "user%elsewhere.example", "here.example"),
+        ("<elsewhere.example!user@here.example>", "elsewhere.example!user", "here.example"),
+        ("<\"user@elsewhere.example\"@[192.0.2.1]>", "user@elsewhere.example", "[192.0.2.1]"),
     ] {
         let parsed: ForwardPath = path.parse().expect(path);
         let mailbox = parsed.mailbox().expect("a mailbox");
-        assert_eq!(
-            (mailbox.local.value().as_ref(), mailbox.host.to_string().as_str()),
-            (local, host)
-        );
+        assert_eq!((mailbox.local.value().as_ref(), mailbox.host.to_string().as_str()), (local, host));
     }
 }
 
 #[test]
 fn two_at_signs_need_quotes() {
-    assert_eq!(
-        "<user@elsewhere.example@here.example>".parse::<ForwardPath>(),
-        Err(AddressError::BadDomain)
-    );
+    assert_eq!("<user@elsewhere.example@here.example>".parse::<ForwardPath>(), Err(AddressError::BadDomain));
 }
 
 #[test]
@@ -184,27 +137,15 @@ fn a_local_part_made_from_a_value_is_quoted_where_it_must_be() {
 fn the_limits_on_addresses_are_those_of_the_rfc() {
     let local = |octets: usize| "a".repeat(octets);
     assert!(local(64).parse::<LocalPart>().is_ok());
-    assert_eq!(
-        local(65).parse::<LocalPart>(),
-        Err(AddressError::LocalPartTooLong)
-    );
+    assert_eq!(local(65).parse::<LocalPart>(), Err(AddressError::LocalPartTooLong));
     assert!(format!("{}.example", local(63)).parse::<Domain>().is_ok());
-    assert_eq!(
-        format!("{}.example", local(64)).parse::<Domain>(),
-        Err(AddressError::DomainTooLong)
-    );
+    assert_eq!(format!("{}.example", local(64)).parse::<Domain>(), Err(AddressError::DomainTooLong));
     let domain = |octets: usize| format!("{}a", "a.".repeat(octets / 2));
     assert!(domain(255).parse::<Domain>().is_ok());
     assert_eq!(domain(257).parse::<Domain>(), Err(AddressError::DomainTooLong));
     assert!(format!("<u@{}>", domain(251)).parse::<ReversePath>().is_ok());
-    assert_eq!(
-        format!("<uvw@{}>", domain(251)).parse::<ReversePath>(),
-        Err(AddressError::PathTooLong)
-    );
-    assert_eq!(
-        format!("uvw@{}", domain(251)).parse::<Mailbox>(),
-        Err(AddressError::PathTooLong)
-    );
+    assert_eq!(format!("<uvw@{}>", domain(251)).parse::<ReversePath>(), Err(AddressError::PathTooLong));
+    assert_eq!(format!("uvw@{}", domain(251)).parse::<Mailbox>(), Err(AddressError::PathTooLong));
 }
 
 #[test]
@@ -219,24 +160,14 @@ fn internationalised_addresses_are_parsed_and_told_apart() {
 
 #[test]
 fn a_domain_has_one_spelling() {
-    for text in [
-        "bu\u{308}cher.example",
-        "ｂücher.example",
-        "bücher。example",
-        "x\u{200b}ü.example",
-    ] {
+    for text in ["bu\u{308}cher.example", "ｂücher.example", "bücher。example", "x\u{200b}ü.example"] {
         assert_eq!(text.parse::<Domain>(), Err(AddressError::BadDomain), "{text}");
     }
 }
 
 #[test]
 fn hosts_survive_as_strings() {
-    for text in [
-        "example.org",
-        "[192.0.2.1]",
-        "[IPv6:2001:db8::1]",
-        "[IPv6:::ffff:192.0.2.1]",
-    ] {
+    for text in ["example.org", "[192.0.2.1]", "[IPv6:2001:db8::1]", "[IPv6:::ffff:192.0.2.1]"] {
         let host = Host::try_from(text.to_owned()).expect(text);
         assert_eq!(String::from(host), text);
     }
@@ -283,38 +214,20 @@ fn chunks_keep_dots_and_check_line_ends_across_their_borders() {
 #[test]
 fn chunks_obey_the_rule_for_line_endings() {
     let mut out = BytesMut::new();
-    assert_eq!(
-        ChunkChecker::new(LineEndings::Strict).check(b"a\nb", &mut out),
-        Err(Violation::BareLf)
-    );
-    assert_eq!(
-        ChunkChecker::new(LineEndings::Repair).check(b"a\0", &mut out),
-        Err(Violation::Nul)
-    );
+    assert_eq!(ChunkChecker::new(LineEndings::Strict).check(b"a\nb", &mut out), Err(Violation::BareLf));
+    assert_eq!(ChunkChecker::new(LineEndings::Repair).check(b"a\0", &mut out), Err(Violation::Nul));
     out.clear();
-    ChunkChecker::new(LineEndings::Repair)
-        .check(b"a\n\nb\r\n", &mut out)
-        .expect("repaired");
+    ChunkChecker::new(LineEndings::Repair).check(b"a\n\nb\r\n", &mut out).expect("repaired");
     assert_eq!(out.as_ref(), b"a\r\n\r\nb\r\n");
     out.clear();
-    ChunkChecker::binary()
-        .check(b"\0\r\r\n\n", &mut out)
-        .expect("binary");
+    ChunkChecker::binary().check(b"\0\r\r\n\n", &mut out).expect("binary");
     assert_eq!(out.as_ref(), b"\0\r\r\n\n");
 }
 
 #[test]
 fn ehlo_announces_what_the_listener_offers() {
-    let limits = Limits {
-        rcptmax: Some(100),
-        mailmax: None,
-    };
-    let offer = Announcement {
-        size: 1000,
-        starttls: false,
-        auth: &["PLAIN", "LOGIN"],
-        limits,
-    };
+    let limits = Limits { rcptmax: Some(100), mailmax: None };
+    let offer = Announcement { size: 1000, starttls: false, auth: &["PLAIN", "LOGIN"], limits };
     let reply = ehlo_reply("mx.example", "client\r\nexample", &offer);
     assert_eq!(
         reply.lines,
@@ -338,16 +251,8 @@ fn ehlo_announces_what_the_listener_offers() {
 
 #[test]
 fn what_is_announced_is_understood() {
-    let limits = Limits {
-        rcptmax: Some(100),
-        mailmax: Some(7),
-    };
-    let offer = Announcement {
-        size: 1000,
-        starttls: true,
-        auth: &["PLAIN", "LOGIN"],
-        limits,
-    };
+    let limits = Limits { rcptmax: Some(100), mailmax: Some(7) };
+    let offer = Announcement { size: 1000, starttls: true, auth: &["PLAIN", "LOGIN"], limits };
     let capabilities = Capabilities::parse(&ehlo_reply("mx.example", "client.example", &offer));
     let expected = Capabilities {
         pipelining: true,
@@ -367,30 +272,13 @@ fn what_is_announced_is_understood() {
 
 #[test]
 fn keywords_of_peers_are_read_in_any_case_and_never_from_the_first_line() {
-    let lines = [
-        "STARTTLS",
-        "size 0",
-        "auth=Plain",
-        "X-Unknown foo",
-        "8bitMIME",
-        "Limits MAILMAX=x RCPTMAX=5",
-        "",
-    ];
-    let reply = Reply {
-        code: 250,
-        enhanced: None,
-        lines: lines.map(str::to_owned).to_vec(),
-    };
+    let lines =
+        ["STARTTLS", "size 0", "auth=Plain", "X-Unknown foo", "8bitMIME", "Limits MAILMAX=x RCPTMAX=5", ""];
+    let reply = Reply { code: 250, enhanced: None, lines: lines.map(str::to_owned).to_vec() };
     let capabilities = Capabilities::parse(&reply);
     assert!(!capabilities.starttls && capabilities.eight_bit_mime && capabilities.offers_auth("plain"));
     assert_eq!(capabilities.size, Some(None));
-    assert_eq!(
-        capabilities.limits,
-        Limits {
-            rcptmax: Some(5),
-            mailmax: None
-        }
-    );
+    assert_eq!(capabilities.limits, Limits { rcptmax: Some(5), mailmax: None });
 }
 
 #[test]
@@ -398,15 +286,9 @@ fn pipelined_replies_are_taken_one_by_one() {
     let wire = b"250-2.1.0 one\r\n250 2.1.0 two\r\n354 go\r\n";
     let mut parser = ReplyParser::new();
     let (consumed, first) = parser.feed(wire).expect("well-formed");
-    assert_eq!(
-        first.map(|reply| reply.lines),
-        Some(vec!["one".to_owned(), "two".to_owned()])
-    );
+    assert_eq!(first.map(|reply| reply.lines), Some(vec!["one".to_owned(), "two".to_owned()]));
     let (rest, second) = parser.feed(&wire[consumed..]).expect("well-formed");
-    assert_eq!(
-        (consumed + rest, second),
-        (wire.len(), Some(Reply::plain(354, "go")))
-    );
+    assert_eq!((consumed + rest, second), (wire.len(), Some(Reply::plain(354, "go"))));
 }
 
 #[test]

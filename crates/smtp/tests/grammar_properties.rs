@@ -41,11 +41,8 @@ fn mailbox() -> impl Strategy<Value = Mailbox> {
 
 fn mail() -> impl Strategy<Value = Mail> {
     let from = prop_oneof![Just(ReversePath::Null), mailbox().prop_map(ReversePath::Mailbox),];
-    let body = prop_oneof![
-        Just(BodyType::SevenBit),
-        Just(BodyType::EightBitMime),
-        Just(BodyType::BinaryMime)
-    ];
+    let body =
+        prop_oneof![Just(BodyType::SevenBit), Just(BodyType::EightBitMime), Just(BodyType::BinaryMime)];
     let ret = prop_oneof![Just(Ret::Full), Just(Ret::Headers)];
     let envid = "[ -~]{1,33}";
     let auth = "[!-~ü]{1,20}";
@@ -59,36 +56,18 @@ fn mail() -> impl Strategy<Value = Mail> {
     );
     (from, params).prop_map(|(from, (size, body, smtputf8, ret, envid, auth))| Mail {
         from,
-        params: MailParams {
-            size,
-            body,
-            smtputf8,
-            ret,
-            envid,
-            auth,
-        },
+        params: MailParams { size, body, smtputf8, ret, envid, auth },
     })
 }
 
 fn rcpt() -> impl Strategy<Value = Rcpt> {
-    let to = prop_oneof![
-        Just(ForwardPath::Postmaster),
-        mailbox().prop_map(ForwardPath::Mailbox),
-    ];
-    let notify = any::<(bool, bool, bool)>().prop_map(|(success, failure, delay)| Notify {
-        success,
-        failure,
-        delay,
-    });
+    let to = prop_oneof![Just(ForwardPath::Postmaster), mailbox().prop_map(ForwardPath::Mailbox),];
+    let notify =
+        any::<(bool, bool, bool)>().prop_map(|(success, failure, delay)| Notify { success, failure, delay });
     let orcpt = prop_oneof![("rfc822", "[ -~]{1,40}"), ("utf-8", "[ -~é漢🦀]{1,40}"),];
-    let orcpt = orcpt.prop_map(|(address_type, address)| OriginalRecipient {
-        address_type,
-        address,
-    });
-    (to, option::of(notify), option::of(orcpt)).prop_map(|(to, notify, orcpt)| Rcpt {
-        to,
-        params: RcptParams { notify, orcpt },
-    })
+    let orcpt = orcpt.prop_map(|(address_type, address)| OriginalRecipient { address_type, address });
+    (to, option::of(notify), option::of(orcpt))
+        .prop_map(|(to, notify, orcpt)| Rcpt { to, params: RcptParams { notify, orcpt } })
 }
 
 /// Texts without an enhanced code of their own.
@@ -99,11 +78,7 @@ fn reply() -> impl Strategy<Value = Reply> {
         let class = u8::try_from(code / 100).expect("a digit");
         let enhanced = enhanced.filter(|_| class != 3);
         let enhanced = enhanced.map(|(subject, detail)| Enhanced::new(class, subject, detail));
-        Reply {
-            code,
-            enhanced,
-            lines,
-        }
+        Reply { code, enhanced, lines }
     })
 }
 
@@ -139,10 +114,7 @@ fn cut<'a>(bytes: &'a [u8], cuts: &[usize]) -> Vec<&'a [u8]> {
     let mut positions: Vec<usize> = cuts.iter().map(|at| (*at).min(bytes.len())).collect();
     positions.extend([0, bytes.len()]);
     positions.sort_unstable();
-    positions
-        .windows(2)
-        .map(|pair| &bytes[pair[0]..pair[1]])
-        .collect()
+    positions.windows(2).map(|pair| &bytes[pair[0]..pair[1]]).collect()
 }
 
 fn encode(pieces: &[&[u8]]) -> Vec<u8> {
@@ -175,9 +147,7 @@ fn decode(line_endings: LineEndings, pieces: &[&[u8]]) -> Result<Content, Violat
 fn check_chunks(line_endings: LineEndings, pieces: &[&[u8]]) -> Result<Vec<u8>, Violation> {
     let mut out = BytesMut::new();
     let mut checker = ChunkChecker::new(line_endings);
-    pieces
-        .iter()
-        .try_for_each(|piece| checker.check(piece, &mut out))?;
+    pieces.iter().try_for_each(|piece| checker.check(piece, &mut out))?;
     checker.finish()?;
     Ok(out.to_vec())
 }
@@ -189,10 +159,7 @@ fn is_clean(content: &[u8]) -> bool {
 }
 
 fn count(haystack: &[u8], needle: &[u8]) -> usize {
-    haystack
-        .windows(needle.len())
-        .filter(|window| *window == needle)
-        .count()
+    haystack.windows(needle.len()).filter(|window| *window == needle).count()
 }
 
 fn single_octets(bytes: &[u8]) -> Vec<&[u8]> {

@@ -26,13 +26,8 @@ fn page() -> String {
     let mut page = INTRODUCTION.to_owned();
     for entry in ALL {
         let Entry { meaning, section, .. } = entry;
-        writeln!(
-            page,
-            "| {} | `{}` | {meaning} | {section} |",
-            codes(entry),
-            whole_text(entry)
-        )
-        .expect("a string");
+        writeln!(page, "| {} | `{}` | {meaning} | {section} |", codes(entry), whole_text(entry))
+            .expect("a string");
     }
     page
 }
@@ -59,10 +54,7 @@ fn the_page_of_replies_is_up_to_date() {
         std::fs::write(&path, page()).expect("docs can be written");
     }
     let written = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(
-        written == page(),
-        "docs/replies.md is out of date: run the test again with POSTERN_BLESS=1"
-    );
+    assert!(written == page(), "docs/replies.md is out of date: run the test again with POSTERN_BLESS=1");
 }
 
 #[test]
@@ -74,23 +66,14 @@ fn the_promised_words_are_kept() {
             catalogue::relay_denied(&elsewhere),
             "550 5.7.1 <elvin1@example.net>... Relaying denied. Proper authentication required. (relay-denied)",
         ),
-        (
-            catalogue::starttls_first(),
-            "530 5.7.0 Must issue a STARTTLS command first (starttls-first)",
-        ),
-        (
-            catalogue::sign_in_first(),
-            "530 5.7.0 Authentication required (sign-in-first)",
-        ),
+        (catalogue::starttls_first(), "530 5.7.0 Must issue a STARTTLS command first (starttls-first)"),
+        (catalogue::sign_in_first(), "530 5.7.0 Authentication required (sign-in-first)"),
         (
             catalogue::tls_unavailable(),
             "454 4.7.0 TLS not available due to temporary reason (tls-unavailable)",
         ),
         (catalogue::starttls_ready(), "220 2.0.0 Ready to start TLS"),
-        (
-            catalogue::bad_credentials(),
-            "535 5.7.8 Authentication failed (bad-credentials)",
-        ),
+        (catalogue::bad_credentials(), "535 5.7.8 Authentication failed (bad-credentials)"),
         (
             catalogue::sender_not_owned(&sender, "anna"),
             "553 5.7.1 <boss@example.org>: not owned by anna (sender-not-owned)",
@@ -108,12 +91,7 @@ fn names_and_help_tokens_are_unique_and_can_be_looked_up() {
         assert!(seen.insert(entry.name), "{}", entry.name);
         let Some(token) = entry.token else { continue };
         assert!(seen.insert(token), "{token}");
-        assert!(
-            token
-                .bytes()
-                .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-'),
-            "{token}"
-        );
+        assert!(token.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-'), "{token}");
         assert_eq!(catalogue::by_token(token), Some(entry));
     }
 }
@@ -124,19 +102,14 @@ fn enhanced_codes_stand_where_they_belong() {
     for entry in ALL {
         let expected = entry.code / 100 != 3 && !["greeting", "no_service", "helo"].contains(&entry.name);
         assert_eq!(entry.enhanced.is_some(), expected, "{}", entry.name);
-        let fits = entry
-            .enhanced
-            .is_none_or(|enhanced| u16::from(enhanced.class) == entry.code / 100);
+        let fits = entry.enhanced.is_none_or(|enhanced| u16::from(enhanced.class) == entry.code / 100);
         assert!(fits, "{}", entry.name);
     }
 }
 
 #[test]
 fn every_refusal_for_people_has_a_help_token() {
-    for entry in ALL
-        .iter()
-        .filter(|entry| matches!(entry.code, 421 | 450..=499 | 530..=554))
-    {
+    for entry in ALL.iter().filter(|entry| matches!(entry.code, 421 | 450..=499 | 530..=554)) {
         assert!(entry.token.is_some(), "{}", entry.name);
     }
 }

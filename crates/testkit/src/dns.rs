@@ -221,9 +221,7 @@ impl Zone {
     /// Whether there is a name, or one below it (RFC 8020).
     fn exists(&self, name: &str) -> bool {
         let below = format!(".{name}");
-        self.names
-            .keys()
-            .any(|known| known == name || known.ends_with(&below))
+        self.names.keys().any(|known| known == name || known.ends_with(&below))
     }
 }
 
@@ -237,9 +235,7 @@ impl FromStr for Zone {
         for (number, line) in text.lines().enumerate() {
             let line = line.trim();
             if !line.is_empty() && !line.starts_with('#') {
-                zone = zone
-                    .with_line(line)
-                    .map_err(|what| format!("line {}: {what}: {line}", number + 1))?;
+                zone = zone.with_line(line).map_err(|what| format!("line {}: {what}: {line}", number + 1))?;
             }
         }
         Ok(zone)
@@ -255,11 +251,7 @@ impl Zone {
             ("TTL", seconds) => self.ttl(seconds.parse().map_err(|_| "not a number of seconds")?),
             (_, "MX") => {
                 let (preference, exchange) = first_word(value);
-                self.mx(
-                    name,
-                    preference.parse().map_err(|_| "not a preference")?,
-                    exchange,
-                )
+                self.mx(name, preference.parse().map_err(|_| "not a preference")?, exchange)
             }
             (_, "A" | "AAAA") => self.address(name, address()?),
             (_, "TXT") => self.txt(name, value),
@@ -299,9 +291,7 @@ pub struct ScriptedResolver {
 impl ScriptedResolver {
     /// Answers from a zone.
     pub fn new(zone: Zone) -> Self {
-        Self {
-            script: Script::new(zone),
-        }
+        Self { script: Script::new(zone) }
     }
 
     /// What was asked so far, in order.
@@ -327,30 +317,18 @@ impl ScriptedResolver {
             Found::NoRecords => return Err(LookupError::NoRecords),
             Found::NoSuchDomain => return Err(LookupError::NoSuchDomain),
             Found::Failure => {
-                return Err(LookupError::Temporary(
-                    "the name server answered: SERVFAIL".to_owned(),
-                ));
+                return Err(LookupError::Temporary("the name server answered: SERVFAIL".to_owned()));
             }
             Found::Silence => {
-                return Err(LookupError::Temporary(
-                    "the name server did not answer in time".to_owned(),
-                ));
+                return Err(LookupError::Temporary("the name server did not answer in time".to_owned()));
             }
         };
         if records.is_empty() {
             return Err(LookupError::NoRecords);
         }
         let secure = script.zone.secure.contains(&plain(name));
-        let dnssec = if secure {
-            Dnssec::Secure
-        } else {
-            Dnssec::Indeterminate
-        };
-        Ok(Answer {
-            records,
-            dnssec,
-            ttl: Duration::from_secs(u64::from(script.zone.ttl)),
-        })
+        let dnssec = if secure { Dnssec::Secure } else { Dnssec::Indeterminate };
+        Ok(Answer { records, dnssec, ttl: Duration::from_secs(u64::from(script.zone.ttl)) })
     }
 }
 
@@ -358,10 +336,9 @@ impl ScriptedResolver {
 impl Resolver for ScriptedResolver {
     async fn mx(&self, domain: &str) -> Result<Answer<Vec<Mx>>, LookupError> {
         self.ask(domain, Kind::Mx, |record| match record {
-            Record::Mx(preference, exchange) => Some(Mx {
-                preference: *preference,
-                exchange: exchange.clone(),
-            }),
+            Record::Mx(preference, exchange) => {
+                Some(Mx { preference: *preference, exchange: exchange.clone() })
+            }
             _ => None,
         })
     }
@@ -409,10 +386,7 @@ struct Scripted {
 
 impl Script {
     fn new(zone: Zone) -> Self {
-        Self(Arc::new(Mutex::new(Scripted {
-            zone,
-            queries: Vec::new(),
-        })))
+        Self(Arc::new(Mutex::new(Scripted { zone, queries: Vec::new() })))
     }
 
     fn ask(&self, name: &str, kind: Kind) -> Found {
@@ -433,8 +407,7 @@ impl Script {
 
 /// A line's first word, and what follows it.
 fn first_word(line: &str) -> (&str, &str) {
-    line.split_once(char::is_whitespace)
-        .map_or((line, ""), |(word, rest)| (word, rest.trim()))
+    line.split_once(char::is_whitespace).map_or((line, ""), |(word, rest)| (word, rest.trim()))
 }
 
 /// Lower case, without the last dot; the root stays `.`.
@@ -454,11 +427,7 @@ fn reverse_name(address: IpAddr) -> String {
             format!("{d}.{c}.{b}.{a}.in-addr.arpa")
         }
         IpAddr::V6(six) => {
-            let nibbles = six
-                .octets()
-                .into_iter()
-                .rev()
-                .flat_map(|octet| [octet & 15, octet >> 4]);
+            let nibbles = six.octets().into_iter().rev().flat_map(|octet| [octet & 15, octet >> 4]);
             let labels: Vec<String> = nibbles.map(|nibble| format!("{nibble:x}")).collect();
             format!("{}.ip6.arpa", labels.join("."))
         }
@@ -475,16 +444,10 @@ mod tests {
                     192.0.2.1 PTR mx.example.org\nslow.example SILENT\nbroken.example SERVFAIL\n";
         let zone: Zone = text.parse().expect("a good zone");
         let mx = Record::Mx(10, "mx.example.org".into());
-        assert_eq!(
-            zone.find("EXAMPLE.org.", Kind::Mx),
-            Found::Records(vec![("example.org".into(), mx)])
-        );
+        assert_eq!(zone.find("EXAMPLE.org.", Kind::Mx), Found::Records(vec![("example.org".into(), mx)]));
         let ptr = Record::Ptr("mx.example.org".into());
         let reverse = "1.2.0.192.in-addr.arpa";
-        assert_eq!(
-            zone.find(reverse, Kind::Ptr),
-            Found::Records(vec![(reverse.into(), ptr)])
-        );
+        assert_eq!(zone.find(reverse, Kind::Ptr), Found::Records(vec![(reverse.into(), ptr)]));
         assert_eq!(zone.find("slow.example", Kind::Mx), Found::Silence);
         assert_eq!(zone.find("broken.example", Kind::Mx), Found::Failure);
         assert_eq!(zone.ttl, 60);
@@ -492,9 +455,8 @@ mod tests {
 
     #[test]
     fn a_bad_zone_line_is_named() {
-        let error = "example.org A 192.0.2.1\nexample.org A nowhere\n"
-            .parse::<Zone>()
-            .expect_err("a bad address");
+        let error =
+            "example.org A 192.0.2.1\nexample.org A nowhere\n".parse::<Zone>().expect_err("a bad address");
         assert_eq!(error, "line 2: not an address: example.org A nowhere");
     }
 
@@ -502,51 +464,26 @@ mod tests {
     fn missing_names_and_missing_records_differ() {
         let zone = Zone::new().address("mx.example.org", [192, 0, 2, 1]);
         assert_eq!(zone.find("mx.example.org", Kind::Mx), Found::NoRecords);
-        assert_eq!(
-            zone.find("example.org", Kind::Mx),
-            Found::NoRecords,
-            "a name above one that exists"
-        );
+        assert_eq!(zone.find("example.org", Kind::Mx), Found::NoRecords, "a name above one that exists");
         assert_eq!(zone.find("example.net", Kind::Mx), Found::NoSuchDomain);
     }
 
     #[test]
     fn reverse_names_of_ipv6_addresses_are_nibbles() {
         let name = reverse_name("2001:db8::1".parse().unwrap());
-        assert_eq!(
-            name,
-            "1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.ip6.arpa"
-        );
+        assert_eq!(name, "1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.ip6.arpa");
     }
 
     #[tokio::test]
     async fn the_scripted_resolver_answers_records_questions_and_can_be_changed() {
-        let resolver = ScriptedResolver::new(
-            Zone::new()
-                .mx("example.org", 10, "mx.example.org")
-                .secure("example.org"),
-        );
+        let resolver =
+            ScriptedResolver::new(Zone::new().mx("example.org", 10, "mx.example.org").secure("example.org"));
         let answer = resolver.mx("Example.org").await.expect("an answer");
-        assert_eq!(
-            answer.records,
-            [Mx {
-                preference: 10,
-                exchange: "mx.example.org".into()
-            }]
-        );
+        assert_eq!(answer.records, [Mx { preference: 10, exchange: "mx.example.org".into() }]);
         assert_eq!(answer.dnssec, Dnssec::Secure);
-        assert_eq!(
-            resolver.addresses("mx.example.org").await,
-            Err(LookupError::NoSuchDomain)
-        );
+        assert_eq!(resolver.addresses("mx.example.org").await, Err(LookupError::NoSuchDomain));
         resolver.change(|zone| zone.silent("example.org"));
-        assert!(
-            resolver
-                .mx("example.org")
-                .await
-                .expect_err("silence")
-                .is_temporary()
-        );
+        assert!(resolver.mx("example.org").await.expect_err("silence").is_temporary());
         assert_eq!(resolver.queries()[0], ("example.org".into(), Kind::Mx));
         assert_eq!(resolver.queries().len(), 4);
     }

@@ -45,7 +45,9 @@ pub(super) async fn call(data_dir: &Path, request: &Request) -> Result<Option<Re
     let path = control_path(data_dir);
     let stream = match UnixStream::connect(&path).await {
         Ok(stream) => stream,
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => return Ok(None),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => {
+            return Ok(None);
+        }
         Err(source) => return Err(Error::Unreachable { path, source }),
     };
     let answer = ask(stream, request).await.map_err(|source| Error::Unreachable { path, source })?;

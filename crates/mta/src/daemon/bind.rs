@@ -30,7 +30,11 @@ struct Socket {
 impl Bound {
     /// Brings the sockets in line with the site: those no longer wanted are closed first, so that their addresses are
     /// free; those that stay get the new settings without missing a connection; new ones are bound.
-    pub(super) async fn adopt(&mut self, shared: &Arc<Shared>, phase: &watch::Receiver<Phase>) -> Result<(), Error> {
+    pub(super) async fn adopt(
+        &mut self,
+        shared: &Arc<Shared>,
+        phase: &watch::Receiver<Phase>,
+    ) -> Result<(), Error> {
         let site = shared.site.load_full();
         let wanted: Vec<((String, SocketAddr), &Arc<Listener>)> = site
             .listeners
@@ -40,8 +44,12 @@ impl Bound {
                 listener.config.bind.iter().map(move |address| ((name.clone(), *address), listener))
             })
             .collect();
-        let gone: Vec<_> =
-            self.sockets.keys().filter(|key| !wanted.iter().any(|(wanted, _)| wanted == *key)).cloned().collect();
+        let gone: Vec<_> = self
+            .sockets
+            .keys()
+            .filter(|key| !wanted.iter().any(|(wanted, _)| wanted == *key))
+            .cloned()
+            .collect();
         for key in gone {
             if let Some(socket) = self.sockets.remove(&key) {
                 let _ = socket.listener.send(None);
@@ -63,7 +71,8 @@ impl Bound {
     }
 
     pub(super) fn addresses(&self) -> Vec<(String, SocketAddr)> {
-        let mut addresses: Vec<_> = self.sockets.iter().map(|((name, _), socket)| (name.clone(), socket.address)).collect();
+        let mut addresses: Vec<_> =
+            self.sockets.iter().map(|((name, _), socket)| (name.clone(), socket.address)).collect();
         addresses.sort();
         addresses
     }
@@ -108,7 +117,9 @@ fn bind(listener: &str, address: SocketAddr) -> Result<(TcpListener, SocketAddr)
 
 fn remedy(error: &std::io::Error) -> &'static str {
     match error.kind() {
-        std::io::ErrorKind::AddrInUse => "another program listens there: stop it (ss -ltnp shows which), or choose another port",
+        std::io::ErrorKind::AddrInUse => {
+            "another program listens there: stop it (ss -ltnp shows which), or choose another port"
+        }
         std::io::ErrorKind::PermissionDenied => {
             "ports below 1024 need a privilege: let systemd grant CAP_NET_BIND_SERVICE (AmbientCapabilities), or choose a higher port"
         }

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use postern_pki::{
-    ClientTls, Loaded, MinimumVersion, PrivateCa, ServerOptions, Tickets, TlsIdentity, TrustAnchors, server_config,
+    ClientTls, Loaded, MinimumVersion, PrivateCa, ServerOptions, Tickets, TlsIdentity, TrustAnchors,
+    server_config,
 };
 use postern_queue::retry::Schedule;
 use postern_smtp::server::Settings;
@@ -39,7 +40,8 @@ impl Site {
         }
         let config = Arc::new(config);
         let identities = Identities::load(&config, observer, now);
-        let listener = |listener: &config::Listener| Arc::new(make_listener(&config, listener, &identities, observer));
+        let listener =
+            |listener: &config::Listener| Arc::new(make_listener(&config, listener, &identities, observer));
         let retry = &config.queue.retry;
         Self {
             routing: Routing::new(Arc::clone(&config)),
@@ -81,7 +83,9 @@ impl Identities {
     /// Those that a listener wants, the first one first; all when it names none.
     fn of(&self, listener: &config::Listener) -> Vec<Arc<TlsIdentity>> {
         let wanted = |name: &String| self.0.iter().find(|identity| identity.name == *name).cloned();
-        if listener.identities.is_empty() || self.0.iter().all(|identity| !listener.identities.contains(&identity.name)) {
+        if listener.identities.is_empty()
+            || self.0.iter().all(|identity| !listener.identities.contains(&identity.name))
+        {
             return self.0.clone();
         }
         listener.identities.iter().filter_map(wanted).collect()
@@ -101,19 +105,28 @@ fn usable(loaded: Result<Loaded, postern_pki::Error>, observer: &Observer) -> Op
         Ok(Loaded { identity, warnings }) => {
             for warning in warnings {
                 let what = format!("TLS identity {}: {warning}", identity.name);
-                observer.daemon(Event::Alarm { what, remedy: "install a good certificate, then reload".into() });
+                observer
+                    .daemon(Event::Alarm { what, remedy: "install a good certificate, then reload".into() });
             }
             Some(Arc::new(identity))
         }
         Err(error) => {
             let what = format!("a TLS identity cannot be used: {error}");
-            observer.daemon(Event::Alarm { what, remedy: "mend it, then reload; until then STARTTLS answers 454".into() });
+            observer.daemon(Event::Alarm {
+                what,
+                remedy: "mend it, then reload; until then STARTTLS answers 454".into(),
+            });
             None
         }
     }
 }
 
-fn make_listener(config: &Config, listener: &config::Listener, identities: &Identities, observer: &Observer) -> Listener {
+fn make_listener(
+    config: &Config,
+    listener: &config::Listener,
+    identities: &Identities,
+    observer: &Observer,
+) -> Listener {
     let options = ServerOptions {
         identities: identities.of(listener),
         minimum: match config.tls.minimum {
@@ -150,7 +163,10 @@ fn load_trust(config: &Config, observer: &Observer) -> HashMap<Option<PathBuf>, 
         let loaded = ClientTls::new(&anchors).map_err(|error| error.to_string());
         if let Err(error) = &loaded {
             let what = format!("connector {}: its trusted roots cannot be loaded: {error}", connector.name);
-            observer.daemon(Event::Alarm { what, remedy: "mend connector.trust, then reload; until then its mail waits".into() });
+            observer.daemon(Event::Alarm {
+                what,
+                remedy: "mend connector.trust, then reload; until then its mail waits".into(),
+            });
         }
         trust.insert(connector.trust.clone(), loaded);
     }

@@ -124,7 +124,13 @@ fn received(
 }
 
 /// What a submission lacks is added (RFC 6409 §8); a missing author is the one whom we know to have signed in.
-fn repairs(gate: &Gate, site: &Site, from: &ReversePath, inspection: &Inspection, stamp: &Stamp<'_>) -> Vec<u8> {
+fn repairs(
+    gate: &Gate,
+    site: &Site,
+    from: &ReversePath,
+    inspection: &Inspection,
+    stamp: &Stamp<'_>,
+) -> Vec<u8> {
     let hostname = site.config.hostname.as_str();
     let mut fields = repair::missing_fields(inspection, stamp.now, stamp.id, hostname);
     let principals = || gate.principal.as_ref().and_then(|principal| principal.addresses.first());
@@ -168,8 +174,9 @@ fn envelope(
 fn not_stored(gate: &Gate, error: &Error) -> Reply {
     gate.emit(Event::Alarm {
         what: format!("a message could not be stored: {error}"),
-        remedy: "make room on the disk that holds the data directory; nothing was acknowledged, senders try again"
-            .into(),
+        remedy:
+            "make room on the disk that holds the data directory; nothing was acknowledged, senders try again"
+                .into(),
     });
     match error {
         Error::Full { .. } => catalogue::storage_full(),

@@ -62,7 +62,8 @@ pub(crate) async fn serve(mut stream: TcpStream, mut arrival: Arrival) {
     };
     let id = arrival.shared.session_id();
     let observer = arrival.shared.observer.clone();
-    observer.emit(Subject::Session(id.clone()), Event::SessionOpened { listener: name, client: arrival.client });
+    observer
+        .emit(Subject::Session(id.clone()), Event::SessionOpened { listener: name, client: arrival.client });
     let (reason, messages) = Box::pin(converse(stream, arrival, id.clone(), place)).await;
     observer.emit(Subject::Session(id), Event::SessionClosed { reason, messages });
 }
@@ -239,7 +240,9 @@ impl Driver {
     async fn upgrade(&mut self) -> Result<(), Stop> {
         self.flush().await?;
         let Some(stream) = self.stream.take() else { return Err(Stop::Tls) };
-        let Some((stream, facts)) = start_tls(stream, &self.listener, &self.gate).await else { return Err(Stop::Tls) };
+        let Some((stream, facts)) = start_tls(stream, &self.listener, &self.gate).await else {
+            return Err(Stop::Tls);
+        };
         self.stream = Some(stream);
         self.gate.start_over(facts.clone());
         self.feed(Input::TlsStarted(facts));

@@ -58,7 +58,11 @@ pub(crate) enum Crowded {
 
 impl Sessions {
     /// Takes a place for a client, or says which limit is reached.
-    pub(crate) fn enter(self: &Arc<Self>, listener: &config::Listener, client: IpAddr) -> Result<Place, Crowded> {
+    pub(crate) fn enter(
+        self: &Arc<Self>,
+        listener: &config::Listener,
+        client: IpAddr,
+    ) -> Result<Place, Crowded> {
         let mut open = self.open.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let open = open.entry(listener.name.clone()).or_default();
         let address = client.to_canonical();
@@ -133,4 +137,3 @@ fn start(
     let arrival = connection::Arrival { client, listener, shared: Arc::clone(shared), phase: phase.clone() };
     tokio::spawn(shared.tasks.track_future(connection::serve(stream, arrival)));
 }
-

@@ -9,8 +9,8 @@ use postern_smtp::outcome::{Outcome, Reason, Step, Trouble};
 use postern_smtp::tls::TlsRequirement;
 
 use super::live::{Live, Terms};
-use super::route::{Target, targets};
 use super::maildir;
+use super::route::{Target, targets};
 use crate::config::{Connector, Way};
 use crate::daemon::{Shared, Site};
 use crate::event::{Event, Subject};
@@ -54,7 +54,12 @@ pub(crate) enum SuccessReport {
 ///
 /// # Cancel safety
 /// Dropping it abandons the transaction without ending it; the next hop discards what it got.
-pub(crate) async fn attempt(shared: &Shared, site: &Site, batch: &Batch, kept: &mut Option<Live>) -> Attempted {
+pub(crate) async fn attempt(
+    shared: &Shared,
+    site: &Site,
+    batch: &Batch,
+    kept: &mut Option<Live>,
+) -> Attempted {
     let Some(connector) = site.routing.connector(&batch.destination) else {
         let trouble = Trouble::new(Step::Route, Reason::NoRoute);
         return Attempted::same_for_all(batch, "none", &Outcome::Deferred(trouble));
@@ -67,11 +72,20 @@ pub(crate) async fn attempt(shared: &Shared, site: &Site, batch: &Batch, kept: &
         }
     };
     if let Way::Maildir(template) = &connector.to {
-        let plus = batch.recipients.first().and_then(|(_, recipient)| site.routing.plus_of(&recipient.address));
+        let plus =
+            batch.recipients.first().and_then(|(_, recipient)| site.routing.plus_of(&recipient.address));
         let written = maildir::deliver(template, batch, plus, &mut body).await;
         return Attempted::local(written, connector);
     }
-    let mut hosts = Hosts { shared, site, connector, batch, open: batch.recipients.clone(), settled: Vec::new(), last: None };
+    let mut hosts = Hosts {
+        shared,
+        site,
+        connector,
+        batch,
+        open: batch.recipients.clone(),
+        settled: Vec::new(),
+        last: None,
+    };
     hosts.run(kept, &mut body).await;
     Attempted { recipients: hosts.settled, connector: connector.name.0.clone() }
 }
@@ -144,14 +158,17 @@ impl Hosts<'_> {
         }
         match self.last.take() {
             Some((outcome, host)) => self.settle_open(&outcome, Some(host)),
-            None => self.settle_open(&Outcome::Deferred(Trouble::new(Step::Lookup, Reason::NoSuchDomain)), None),
+            None => {
+                self.settle_open(&Outcome::Deferred(Trouble::new(Step::Lookup, Reason::NoSuchDomain)), None)
+            }
         }
     }
 
     /// Opens a session; under an opportunistic requirement a failed handshake is followed by one try in clear, which
     /// is recorded with its reason (RFC 7435 §3).
     async fn open(&self, target: &Target) -> Result<Live, Trouble> {
-        let terms = Terms { connector: self.connector, tls: self.site.client_tls(self.connector), in_clear: false };
+        let terms =
+            Terms { connector: self.connector, tls: self.site.client_tls(self.connector), in_clear: false };
         match Live::open(terms.clone(), target).await {
             Err(Trouble { reason: Reason::TlsFailed(why), .. })
                 if self.connector.requirement == TlsRequirement::Opportunistic =>
@@ -194,7 +211,8 @@ impl Hosts<'_> {
 
     fn job(&self) -> Job {
         let message = &self.batch.message;
-        let params = |recipient: &Recipient| RcptParams { notify: recipient.notify, orcpt: recipient.orcpt.clone() };
+        let params =
+            |recipient: &Recipient| RcptParams { notify: recipient.notify, orcpt: recipient.orcpt.clone() };
         Job {
             from: message.from.clone(),
             params: MailParams {
@@ -205,7 +223,11 @@ impl Hosts<'_> {
                 envid: message.envid.clone(),
                 auth: None,
             },
-            to: self.open.iter().map(|(_, recipient)| (recipient.address.clone(), params(recipient))).collect(),
+            to: self
+                .open
+                .iter()
+                .map(|(_, recipient)| (recipient.address.clone(), params(recipient)))
+                .collect(),
             size: message.size,
             eight_bit: message.eight_bit,
             utf8_headers: message.utf8_headers,

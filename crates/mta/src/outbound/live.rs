@@ -115,7 +115,9 @@ impl Live {
         match live.next().await {
             Event::Ready => Ok(live),
             Event::Closed(trouble) => Err(trouble.unwrap_or_else(lost)),
-            Event::Content | Event::Rewind | Event::Outcomes(_) => Err(Trouble::new(Step::Hello, Reason::Protocol("out of turn".into()))),
+            Event::Content | Event::Rewind | Event::Outcomes(_) => {
+                Err(Trouble::new(Step::Hello, Reason::Protocol("out of turn".into())))
+            }
         }
     }
 
@@ -324,15 +326,20 @@ impl Stream {
                 Place::Unix(path) => UnixStream::connect(path).await.map(Self::Unix),
             }
         };
-        let connected = timeout(CONNECT, connecting).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
-        connected.map_err(|error: io::Error| Trouble::new(Step::Connect, Reason::ConnectFailed(error.to_string())))
+        let connected =
+            timeout(CONNECT, connecting).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+        connected
+            .map_err(|error: io::Error| Trouble::new(Step::Connect, Reason::ConnectFailed(error.to_string())))
     }
 
     /// Does the handshake.
     async fn secure(self, handshake: &Handshake, host: &str) -> Result<(Self, TlsFacts), Trouble> {
         let failed = |why: String| Trouble::new(Step::Tls, Reason::TlsFailed(why));
-        let Self::Tcp(stream) = self else { return Err(failed("TLS is not spoken on a local socket".into())) };
-        let name = postern_pki::server_name(host.trim_matches(['[', ']'])).map_err(|error| failed(error.to_string()))?;
+        let Self::Tcp(stream) = self else {
+            return Err(failed("TLS is not spoken on a local socket".into()));
+        };
+        let name = postern_pki::server_name(host.trim_matches(['[', ']']))
+            .map_err(|error| failed(error.to_string()))?;
         let connecting = TlsConnector::from(handshake.config()).connect(name, stream);
         let stream = match timeout(HANDSHAKE, connecting).await {
             Ok(Ok(stream)) => stream,

@@ -112,7 +112,12 @@ fn write_file(
     File::open(folder.join("new"))?.sync_all()
 }
 
-fn fill(path: &Path, head: &[u8], line_end: LineEnd, pieces: &mut mpsc::Receiver<Option<Bytes>>) -> io::Result<()> {
+fn fill(
+    path: &Path,
+    head: &[u8],
+    line_end: LineEnd,
+    pieces: &mut mpsc::Receiver<Option<Bytes>>,
+) -> io::Result<()> {
     let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     let mut file = BufWriter::with_capacity(64 * 1024, file);
     file.write_all(head)?;
@@ -121,7 +126,12 @@ fn fill(path: &Path, head: &[u8], line_end: LineEnd, pieces: &mut mpsc::Receiver
         match pieces.blocking_recv() {
             Some(Some(piece)) => lines.write(&mut file, &piece)?,
             Some(None) => break,
-            None => return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the message could not be read to its end")),
+            None => {
+                return Err(io::Error::new(
+                    io::ErrorKind::UnexpectedEof,
+                    "the message could not be read to its end",
+                ));
+            }
         }
     }
     lines.finish(&mut file)?;

@@ -58,9 +58,7 @@ impl RcptParams {
 }
 
 fn parameters(verb: Verb, text: Option<&str>) -> impl Iterator<Item = Result<Parameter<'_>, SyntaxError>> {
-    text.into_iter()
-        .flat_map(|text| text.split(' '))
-        .map(move |parameter| Parameter::parse(verb, parameter))
+    text.into_iter().flat_map(|text| text.split(' ')).map(move |parameter| Parameter::parse(verb, parameter))
 }
 
 impl<'a> Parameter<'a> {
@@ -104,24 +102,15 @@ impl<'a> Parameter<'a> {
     }
 
     fn malformed(&self) -> SyntaxError {
-        SyntaxError::Parameter {
-            verb: self.verb,
-            keyword: self.keyword.clone(),
-        }
+        SyntaxError::Parameter { verb: self.verb, keyword: self.keyword.clone() }
     }
 
     fn duplicate(&self) -> SyntaxError {
-        SyntaxError::DuplicateParameter {
-            verb: self.verb,
-            keyword: self.keyword.clone(),
-        }
+        SyntaxError::DuplicateParameter { verb: self.verb, keyword: self.keyword.clone() }
     }
 
     fn unknown(&self) -> SyntaxError {
-        SyntaxError::UnknownParameter {
-            verb: self.verb,
-            keyword: self.keyword.clone(),
-        }
+        SyntaxError::UnknownParameter { verb: self.verb, keyword: self.keyword.clone() }
     }
 }
 
@@ -168,11 +157,7 @@ fn auth(value: &str) -> Option<String> {
 
 /// RFC 3461 §4.1: `NEVER` alone, or any of the others.
 fn notify(value: &str) -> Option<Notify> {
-    let mut notify = Notify {
-        success: false,
-        failure: false,
-        delay: false,
-    };
+    let mut notify = Notify { success: false, failure: false, delay: false };
     if value.eq_ignore_ascii_case("NEVER") {
         return Some(notify);
     }
@@ -202,10 +187,7 @@ fn orcpt(value: &str) -> Option<OriginalRecipient> {
         "utf-8" => utf8_xtext_decode(address)?,
         _ => xtext_decode(address).filter(|text| is_printable(text))?,
     };
-    (!address.is_empty()).then_some(OriginalRecipient {
-        address_type,
-        address,
-    })
+    (!address.is_empty()).then_some(OriginalRecipient { address_type, address })
 }
 
 fn is_printable(text: &str) -> bool {

@@ -23,18 +23,12 @@ enum Rule {
 impl ChunkChecker {
     /// For text: lines that end with CRLF.
     pub fn new(line_endings: LineEndings) -> Self {
-        Self {
-            rule: Rule::Text(line_endings),
-            after_cr: false,
-        }
+        Self { rule: Rule::Text(line_endings), after_cr: false }
     }
 
     /// For `BODY=BINARYMIME` (RFC 3030 §3), where every octet stands for itself.
     pub fn binary() -> Self {
-        Self {
-            rule: Rule::Binary,
-            after_cr: false,
-        }
+        Self { rule: Rule::Binary, after_cr: false }
     }
 
     /// Checks the next piece, appending it to `out`.
@@ -85,10 +79,6 @@ impl ChunkChecker {
     /// # Errors
     /// When the content ends with a CR whose LF never came.
     pub fn finish(&self) -> Result<(), Violation> {
-        if self.after_cr {
-            Err(Violation::BareCr)
-        } else {
-            Ok(())
-        }
+        if self.after_cr { Err(Violation::BareCr) } else { Ok(()) }
     }
 }

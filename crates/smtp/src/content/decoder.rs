@@ -48,10 +48,7 @@ impl ContentDecoder {
     /// A decoder at the start of content. The CRLF of the DATA command counts as the line end before it, so a first
     /// line of a single dot ends it.
     pub fn new(line_endings: LineEndings) -> Self {
-        Self {
-            line_endings,
-            state: State::LineStart(Ended::CrLf),
-        }
+        Self { line_endings, state: State::LineStart(Ended::CrLf) }
     }
 
     /// Decodes the next piece, appending what it means to `out`.
@@ -65,17 +62,11 @@ impl ContentDecoder {
             match self.step(&input[at..], out)? {
                 Step::Took(octets) => at += octets,
                 Step::End => {
-                    return Ok(Decoded {
-                        consumed: at + 1,
-                        ended: true,
-                    });
+                    return Ok(Decoded { consumed: at + 1, ended: true });
                 }
             }
         }
-        Ok(Decoded {
-            consumed: at,
-            ended: false,
-        })
+        Ok(Decoded { consumed: at, ended: false })
     }
 
     /// One step on input that is not empty.

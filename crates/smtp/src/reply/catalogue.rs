@@ -94,7 +94,7 @@ macro_rules! catalogue {
                 Reply {
                     code: $code,
                     enhanced: optional!($(Enhanced::new($class, $subject, $detail))?),
-                    lines: text.lines().map(str::to_owned).collect(),
+                    lines: text.split('\n').map(str::to_owned).collect(),
                 }
             }
         )*

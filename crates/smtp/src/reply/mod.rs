@@ -35,20 +35,12 @@ pub struct Enhanced {
 impl Reply {
     /// A one-line reply with an enhanced code.
     pub fn new(code: u16, enhanced: Enhanced, text: impl Into<String>) -> Self {
-        Self {
-            code,
-            enhanced: Some(enhanced),
-            lines: vec![text.into()],
-        }
+        Self { code, enhanced: Some(enhanced), lines: vec![text.into()] }
     }
 
     /// A one-line reply without an enhanced code (greetings, EHLO, 3yz).
     pub fn plain(code: u16, text: impl Into<String>) -> Self {
-        Self {
-            code,
-            enhanced: None,
-            lines: vec![text.into()],
-        }
+        Self { code, enhanced: None, lines: vec![text.into()] }
     }
 
     /// 2yz.
@@ -96,11 +88,7 @@ impl fmt::Display for Reply {
 impl Enhanced {
     /// `class.subject.detail`.
     pub const fn new(class: u8, subject: u16, detail: u16) -> Self {
-        Self {
-            class,
-            subject,
-            detail,
-        }
+        Self { class, subject, detail }
     }
 }
 
@@ -114,6 +102,5 @@ fn write_clean(text: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     if !text.contains(char::is_control) {
         return f.write_str(text);
     }
-    text.chars()
-        .try_for_each(|c| f.write_char(if c.is_control() { '?' } else { c }))
+    text.chars().try_for_each(|c| f.write_char(if c.is_control() { '?' } else { c }))
 }

@@ -99,9 +99,7 @@ impl ReplyParser {
 /// Code, whether this is the last line, text. RFC 5321 §4.2: a code alone on a line is to be taken too.
 fn split_line(line: &[u8]) -> Result<(u16, bool, String), ReplyError> {
     let (digits, rest) = line.split_at_checked(3).ok_or(ReplyError::BadCode)?;
-    let code = number(digits)
-        .filter(|code| (200..600).contains(code))
-        .ok_or(ReplyError::BadCode)?;
+    let code = number(digits).filter(|code| (200..600).contains(code)).ok_or(ReplyError::BadCode)?;
     match rest {
         [] => Ok((code, true, String::new())),
         [b' ', text @ ..] => Ok((code, true, clean(text))),
@@ -112,11 +110,7 @@ fn split_line(line: &[u8]) -> Result<(u16, bool, String), ReplyError> {
 
 fn first_line(code: u16, text: &str) -> Reply {
     let (enhanced, text) = split_enhanced(code, text);
-    Reply {
-        code,
-        enhanced,
-        lines: vec![text.to_owned()],
-    }
+    Reply { code, enhanced, lines: vec![text.to_owned()] }
 }
 
 /// Further lines repeat the enhanced code of the first (RFC 2034 §4), which is kept once.
@@ -142,14 +136,8 @@ fn split_enhanced(code: u16, text: &str) -> (Option<Enhanced>, &str) {
 fn parse_enhanced(word: &str) -> Option<Enhanced> {
     let mut parts = word.split('.').map(|part| number(part.as_bytes()));
     let (class, subject, detail) = (parts.next()??, parts.next()??, parts.next()??);
-    let class = u8::try_from(class)
-        .ok()
-        .filter(|class| matches!(class, 2 | 4 | 5))?;
-    parts.next().is_none().then_some(Enhanced {
-        class,
-        subject,
-        detail,
-    })
+    let class = u8::try_from(class).ok().filter(|class| matches!(class, 2 | 4 | 5))?;
+    parts.next().is_none().then_some(Enhanced { class, subject, detail })
 }
 
 /// One to three digits, without a leading zero.
@@ -158,21 +146,13 @@ fn number(digits: &[u8]) -> Option<u16> {
     if !(1..=3).contains(&digits.len()) || padded || !digits.iter().all(u8::is_ascii_digit) {
         return None;
     }
-    Some(
-        digits
-            .iter()
-            .fold(0, |sum, digit| sum * 10 + u16::from(digit - b'0')),
-    )
+    Some(digits.iter().fold(0, |sum, digit| sum * 10 + u16::from(digit - b'0')))
 }
 
 /// The text as it can be logged and passed on: UTF-8 without control characters.
 fn clean(text: &[u8]) -> String {
     let printable = |c: char| {
-        if c.is_control() || c == char::REPLACEMENT_CHARACTER {
-            '?'
-        } else {
-            c
-        }
+        if c.is_control() || c == char::REPLACEMENT_CHARACTER { '?' } else { c }
     };
     String::from_utf8_lossy(text).chars().map(printable).collect()
 }

@@ -245,7 +245,7 @@ impl ServerSession {
         match step {
             Step::Challenge(challenge) => {
                 self.talk.state = State::Exchange(exchange);
-                self.reply(&Reply::plain(334, challenge));
+                self.reply(&catalogue::challenge(challenge));
             }
             Step::Complete(credential) => self.authenticate(credential),
             Step::Malformed => self.failed_sign_in(&catalogue::bad_credentials_form()),

@@ -32,11 +32,7 @@ pub async fn serve(zone: Zone) -> io::Result<Server> {
     let mut tasks = JoinSet::new();
     tasks.spawn(answer_datagrams(udp, script.clone()));
     tasks.spawn(answer_connections(tcp, script.clone()));
-    Ok(Server {
-        address,
-        script,
-        _tasks: tasks,
-    })
+    Ok(Server { address, script, _tasks: tasks })
 }
 
 impl Server {
@@ -98,10 +94,7 @@ async fn answer_stream(mut stream: TcpStream, script: Script) -> Option<()> {
         stream.read_exact(&mut message).await.ok()?;
         if let Some(answer) = answer(&script, &message, Transport::Tcp) {
             let length = u16::try_from(answer.len()).ok()?;
-            stream
-                .write_all(&[&length.to_be_bytes()[..], &answer].concat())
-                .await
-                .ok()?;
+            stream.write_all(&[&length.to_be_bytes()[..], &answer].concat()).await.ok()?;
         }
     }
 }

@@ -43,13 +43,7 @@ pub(super) fn question(message: &[u8]) -> Option<Question<'_>> {
         }
     }
     let kind = kind(u16::from_be_bytes([*rest.get(at)?, *rest.get(at + 1)?]));
-    Some(Question {
-        id: [id1, id2],
-        wants_recursion: flags & 1,
-        name,
-        kind,
-        octets: rest.get(..at + 4)?,
-    })
+    Some(Question { id: [id1, id2], wants_recursion: flags & 1, name, kind, octets: rest.get(..at + 4)? })
 }
 
 /// The message that answers; `None` is silence.
@@ -112,10 +106,7 @@ fn data(record: &Record) -> Vec<u8> {
 
 fn name(name: &str) -> Vec<u8> {
     let labels = name.split('.').filter(|label| !label.is_empty());
-    labels
-        .flat_map(|label| counted(label.as_bytes()))
-        .chain([0])
-        .collect()
+    labels.flat_map(|label| counted(label.as_bytes())).chain([0]).collect()
 }
 
 /// A length octet and the octets; labels and text pieces too long for one are cut.
