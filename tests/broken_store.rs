@@ -13,9 +13,7 @@ fn queue_database(postern: &Postern) -> PathBuf {
     let is_database =
         |path: &PathBuf| fs::read(path).is_ok_and(|octets| octets.starts_with(b"SQLite format 3\0"));
     let mut files = files_below(postern.data_dir()).into_iter().filter(is_database);
-    files
-        .find(|path| path.file_name().is_some_and(|name| name != "users.db"))
-        .expect("a queue database")
+    files.find(|path| path.file_name().is_some_and(|name| name != "users.db")).expect("a queue database")
 }
 
 #[test]
@@ -26,26 +24,16 @@ fn a_database_of_garbage_is_refused_by_name() {
     fs::write(&path, vec![0x5a; 100_000]).unwrap();
     let said = fail(&mut postern.command(&["serve"]));
     assert!(said.contains(text(&path)), "{said}");
-    assert_eq!(
-        fs::read(&path).unwrap(),
-        vec![0x5a; 100_000],
-        "the broken file was changed"
-    );
+    assert_eq!(fs::read(&path).unwrap(), vec![0x5a; 100_000], "the broken file was changed");
 }
 
 #[test]
 fn a_second_daemon_on_the_same_data_is_refused() {
     let address = unused_address();
     let postern = Setup::new().next_hop(address).start();
-    postern.submit(
-        &["ben@elsewhere.test"],
-        &content::plain(ANNA, "ben@elsewhere.test", "Kept"),
-    );
+    postern.submit(&["ben@elsewhere.test"], &content::plain(ANNA, "ben@elsewhere.test", "Kept"));
     let said = fail(&mut postern.command(&["serve"]));
-    assert!(
-        said.contains(text(postern.data_dir())) || said.contains("running"),
-        "{said}"
-    );
+    assert!(said.contains(text(postern.data_dir())) || said.contains("running"), "{said}");
     assert_eq!(postern.queue().len(), 1);
 }
 

@@ -47,20 +47,14 @@ impl Job<'_> {
     /// A file with the message, its lines ended as programs on Unix expect them.
     fn file(&self) -> String {
         let path = self.postern.folder().join(self.subject.replace(' ', "-"));
-        fs::write(
-            &path,
-            content::unix_lines(&content::plain(ANNA, "ben@elsewhere.test", self.subject)),
-        )
-        .unwrap();
+        fs::write(&path, content::unix_lines(&content::plain(ANNA, "ben@elsewhere.test", self.subject)))
+            .unwrap();
         text(&path).to_owned()
     }
 
     /// A settings file of the program's.
     fn settings(&self, content: &str) -> String {
-        let path = self
-            .postern
-            .folder()
-            .join(format!("{}.settings", self.subject.replace(' ', "-")));
+        let path = self.postern.folder().join(format!("{}.settings", self.subject.replace(' ', "-")));
         fs::write(&path, content).unwrap();
         // msmtp refuses to read a password from a file that others can read.
         fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
@@ -74,12 +68,7 @@ fn delivers_in_every_way(name: &str, command: fn(&Job) -> Command) {
     let postern = Setup::new().next_hop(peer.address()).start();
     for (index, way) in Way::ALL.into_iter().enumerate() {
         let subject = format!("{name} {way:?}");
-        succeed(&mut command(&Job {
-            postern: &postern,
-            way,
-            password: PASSWORD,
-            subject: &subject,
-        }));
+        succeed(&mut command(&Job { postern: &postern, way, password: PASSWORD, subject: &subject }));
         let taken = peer.wait_for(index + 1).pop().unwrap();
         let text = String::from_utf8_lossy(&taken.content).into_owned();
         assert!(taken.from.starts_with("<anna@home.test>"), "{taken:?}");
@@ -101,36 +90,15 @@ fn wrong_password_is_refused(name: &str, command: fn(&Job) -> Command) {
     let peer = Peer::start();
     let postern = Setup::new().next_hop(peer.address()).start();
     let subject = format!("{name} wrong");
-    fail(&mut command(&Job {
-        postern: &postern,
-        way: Way::StartTls,
-        password: "wrong",
-        subject: &subject,
-    }));
+    fail(&mut command(&Job { postern: &postern, way: Way::StartTls, password: "wrong", subject: &subject }));
     assert!(postern.queue().is_empty());
     assert!(peer.taken().is_empty());
 }
 
 fn swaks(job: &Job) -> Command {
     let mut command = program("swaks");
-    command.args([
-        "--server",
-        "localhost",
-        "--port",
-        &job.port(),
-        "--auth",
-        "PLAIN",
-        "--auth-user",
-        "anna",
-    ]);
-    command.args([
-        "--auth-password",
-        job.password,
-        "--from",
-        ANNA,
-        "--to",
-        "ben@elsewhere.test",
-    ]);
+    command.args(["--server", "localhost", "--port", &job.port(), "--auth", "PLAIN", "--auth-user", "anna"]);
+    command.args(["--auth-password", job.password, "--from", ANNA, "--to", "ben@elsewhere.test"]);
     command.args([
         "--data",
         &format!("@{}", job.file()),
@@ -140,11 +108,7 @@ fn swaks(job: &Job) -> Command {
         "--timeout",
         "20s",
     ]);
-    command.arg(if job.way == Way::Implicit {
-        "--tls-on-connect"
-    } else {
-        "--tls"
-    });
+    command.arg(if job.way == Way::Implicit { "--tls-on-connect" } else { "--tls" });
     command
 }
 
@@ -161,10 +125,7 @@ fn curl(job: &Job) -> Command {
         "30",
         "--crlf",
     ]);
-    command.args([
-        "--url",
-        &format!("{scheme}://localhost:{}/client.test", job.port()),
-    ]);
+    command.args(["--url", &format!("{scheme}://localhost:{}/client.test", job.port())]);
     command.args(["--user", &format!("anna:{}", job.password), "--mail-from", ANNA]);
     command.args(["--mail-rcpt", "ben@elsewhere.test", "--upload-file", &job.file()]);
     command
@@ -197,15 +158,7 @@ fn mutt(job: &Job) -> Command {
         job.root(),
     ));
     let mut command = program("mutt");
-    command.args([
-        "-n",
-        "-F",
-        &settings,
-        "-s",
-        job.subject,
-        "--",
-        "ben@elsewhere.test",
-    ]);
+    command.args(["-n", "-F", &settings, "-s", job.subject, "--", "ben@elsewhere.test"]);
     command.env("HOME", job.postern.folder()).env("TERM", "dumb");
     command.stdin(fs::File::open(body_file(job)).unwrap());
     command
@@ -225,34 +178,15 @@ fn s_nail(job: &Job) -> Command {
         "-S",
         "tls-verify=strict",
     ]);
+    command.args(["-S", &format!("tls-ca-file={}", job.root()), "-S", "tls-ca-no-defaults"]);
     command.args([
         "-S",
-        &format!("tls-ca-file={}", job.root()),
-        "-S",
-        "tls-ca-no-defaults",
-    ]);
-    command.args([
-        "-S",
-        &format!(
-            "mta={scheme}://anna:{}@localhost:{}",
-            percent_encoded(job.password),
-            job.port()
-        ),
+        &format!("mta={scheme}://anna:{}@localhost:{}", percent_encoded(job.password), job.port()),
     ]);
     if job.way != Way::Implicit {
         command.args(["-S", "smtp-use-starttls"]);
     }
-    command.args([
-        "-r",
-        ANNA,
-        "-s",
-        job.subject,
-        "-S",
-        "sendwait",
-        "-S",
-        "nosave",
-        "ben@elsewhere.test",
-    ]);
+    command.args(["-r", ANNA, "-s", job.subject, "-S", "sendwait", "-S", "nosave", "ben@elsewhere.test"]);
     command.env("HOME", job.postern.folder());
     command.stdin(fs::File::open(body_file(job)).unwrap());
     command
@@ -274,18 +208,12 @@ import base64
 client.ehlo()
 code, text = client.docmd('AUTH', 'PLAIN ' + base64.b64encode(f'\\0anna\\0{password}'.encode()).decode())
 assert code == 235, (code, text)
-refused = client.sendmail('anna@home.test', ['ben@elsewhere.test'], open(file, 'rb').read())
+refused = client.sendmail('anna@home.test', ['ben@elsewhere.test'], open(file).read())
 assert not refused, refused
 client.quit()
 ",
     );
-    command.args([
-        &format!("{:?}", job.way),
-        &job.port(),
-        &job.root(),
-        job.password,
-        &job.file(),
-    ]);
+    command.args([&format!("{:?}", job.way), &job.port(), &job.root(), job.password, &job.file()]);
     command
 }
 
@@ -297,11 +225,7 @@ fn body_file(job: &Job) -> String {
 
 fn percent_encoded(text: &str) -> String {
     let encode = |octet: u8| {
-        if octet.is_ascii_alphanumeric() {
-            char::from(octet).to_string()
-        } else {
-            format!("%{octet:02X}")
-        }
+        if octet.is_ascii_alphanumeric() { char::from(octet).to_string() } else { format!("%{octet:02X}") }
     };
     text.bytes().map(encode).collect()
 }
@@ -347,10 +271,7 @@ fn swaks_shows_the_reply_to_a_wrong_password_with_plain_and_login() {
             "AUTH",
         ]);
         let said = fail(&mut command);
-        assert!(
-            said.contains("535 5.7.8 Authentication failed (bad-credentials)"),
-            "{said}"
-        );
+        assert!(said.contains("535 5.7.8 Authentication failed (bad-credentials)"), "{said}");
     }
 }
 
@@ -358,13 +279,7 @@ fn swaks_shows_the_reply_to_a_wrong_password_with_plain_and_login() {
 fn swaks_signs_in_with_login_too() {
     let postern = Setup::new().start();
     let mut command = program("swaks");
-    command.args([
-        "--server",
-        "localhost",
-        "--port",
-        &postern.at("submission").port().to_string(),
-        "--tls",
-    ]);
+    command.args(["--server", "localhost", "--port", &postern.at("submission").port().to_string(), "--tls"]);
     command.args([
         "--auth",
         "LOGIN",
@@ -383,12 +298,7 @@ fn swaks_signs_in_with_login_too() {
 fn a_client_that_does_not_trust_the_certificate_sends_nothing() {
     let peer = Peer::start();
     let postern = Setup::new().next_hop(peer.address()).start();
-    let job = Job {
-        postern: &postern,
-        way: Way::StartTls,
-        password: PASSWORD,
-        subject: "untrusted",
-    };
+    let job = Job { postern: &postern, way: Way::StartTls, password: PASSWORD, subject: "untrusted" };
     let mut command = program("curl");
     command.args(["--silent", "--show-error", "--ssl-reqd", "--max-time", "30"]);
     command.args([
@@ -397,14 +307,7 @@ fn a_client_that_does_not_trust_the_certificate_sends_nothing() {
         "--user",
         &format!("anna:{PASSWORD}"),
     ]);
-    command.args([
-        "--mail-from",
-        ANNA,
-        "--mail-rcpt",
-        "ben@elsewhere.test",
-        "--upload-file",
-        &job.file(),
-    ]);
+    command.args(["--mail-from", ANNA, "--mail-rcpt", "ben@elsewhere.test", "--upload-file", &job.file()]);
     fail(&mut command);
     assert!(postern.queue().is_empty() && peer.taken().is_empty());
 }

@@ -54,14 +54,9 @@ fn all_problems_are_printed_at_once_with_their_lines() {
         (23, "0.0.0.0/0"),
         (26, "soon"),
     ] {
-        let found = said
-            .lines()
-            .any(|one| one.contains(&line.to_string()) && one.contains(word));
+        let found = said.lines().any(|one| one.contains(&line.to_string()) && one.contains(word));
         let apart = said.contains(word) && said.contains(&line.to_string());
-        assert!(
-            found || apart,
-            "line {line}, {word}: not among the problems:\n{said}"
-        );
+        assert!(found || apart, "line {line}, {word}: not among the problems:\n{said}");
     }
 }
 
@@ -75,9 +70,8 @@ fn an_unknown_key_is_refused_with_its_place() {
 fn a_good_configuration_passes() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
-    succeed(&mut check(&format!(
-        "hostname = \"mail.home.test\"\ndata_dir = {data:?}\n"
-    )));
+    let listener = "[[listener]]\nname = \"mx\"\nrole = \"relay\"\nbind = [\"127.0.0.1:0\"]\n";
+    succeed(&mut check(&format!("hostname = \"mail.home.test\"\ndata_dir = {data:?}\n{listener}")));
 }
 
 #[test]
@@ -86,10 +80,7 @@ fn serve_refuses_what_check_refuses() {
     let path = folder.path().join("postern.toml");
     fs::write(&path, BROKEN).unwrap();
     let said = fail(postern().arg("--config").arg(&path).arg("serve"));
-    assert!(
-        said.contains("nowhere") && said.contains("carrier-pigeon"),
-        "{said}"
-    );
+    assert!(said.contains("nowhere") && said.contains("carrier-pigeon"), "{said}");
 }
 
 #[test]

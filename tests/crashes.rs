@@ -1,7 +1,7 @@
 //! `kill -9` at three points between the `250` and the delivery: nothing acknowledged is lost.
 
 use crate::support::postern::ANNA;
-use crate::support::{Do, Gate, Peer, Setup, content, unused_address};
+use crate::support::{Client, Do, Gate, Peer, Setup, content, unused_address};
 
 const COUNT: usize = 20;
 
@@ -12,9 +12,7 @@ fn right_after_the_acknowledgement() {
     let mut client = postern.signed_in();
     for number in 0..COUNT {
         let content = content::plain(ANNA, "ben@elsewhere.test", &format!("crash {number}"));
-        client
-            .deliver(ANNA, &["ben@elsewhere.test"], &content)
-            .expect(250);
+        client.deliver(ANNA, &["ben@elsewhere.test"], &content).expect(250);
     }
     postern.kill();
     let peer = Peer::scripted(|_| Do::Usual).start_at(address);
@@ -22,9 +20,7 @@ fn right_after_the_acknowledgement() {
     let taken = peer.wait_for(COUNT);
     for number in 0..COUNT {
         let subject = format!("Subject: crash {number}\r\n");
-        let found = taken
-            .iter()
-            .any(|one| String::from_utf8_lossy(&one.content).contains(&subject));
+        let found = taken.iter().any(|one| String::from_utf8_lossy(&one.content).contains(&subject));
         assert!(found, "message {number} was acknowledged and lost");
     }
     postern.wait_for_empty_queue();
@@ -62,18 +58,11 @@ fn after_the_next_hop_took_it_but_before_it_was_recorded() {
     let gate = Gate::new();
     let held = std::sync::Arc::clone(&gate);
     let peer = Peer::scripted(move |step| {
-        if step.line == "." && step.session == 0 {
-            Do::Wait(std::sync::Arc::clone(&held))
-        } else {
-            Do::Usual
-        }
+        if step.line == "." && step.session == 0 { Do::Wait(std::sync::Arc::clone(&held)) } else { Do::Usual }
     });
     let peer = peer.start();
     let mut postern = Setup::new().next_hop(peer.address()).start();
-    postern.submit(
-        &["ben@elsewhere.test"],
-        &content::plain(ANNA, "ben@elsewhere.test", "twice perhaps"),
-    );
+    postern.submit(&["ben@elsewhere.test"], &content::plain(ANNA, "ben@elsewhere.test", "twice perhaps"));
     gate.wait_for_arrival();
     assert_eq!(peer.taken().len(), 1);
     postern.kill();
@@ -89,21 +78,17 @@ fn after_the_next_hop_took_it_but_before_it_was_recorded() {
 fn while_clients_are_sending() {
     let address = unused_address();
     let mut postern = Setup::new().next_hop(address).start();
-    let (submission, root) = (postern.at("submission"), postern.root());
-    let senders: Vec<_> = (0..4)
-        .map(|sender| {
-            let root = root.clone();
-            std::thread::spawn(move || send_until_killed(sender, submission, &root))
-        })
+    let clients: Vec<Client> = (0..4).map(|_| postern.signed_in()).collect();
+    let senders: Vec<_> = clients
+        .into_iter()
+        .enumerate()
+        .map(|(sender, client)| std::thread::spawn(move || send_until_killed(sender, client)))
         .collect();
     crate::support::wait_for("some messages to be acknowledged", || {
         (postern.queue().len() >= 10).then_some(())
     });
     postern.kill();
-    let acknowledged: Vec<String> = senders
-        .into_iter()
-        .flat_map(|sender| sender.join().unwrap())
-        .collect();
+    let acknowledged: Vec<String> = senders.into_iter().flat_map(|sender| sender.join().unwrap()).collect();
     assert!(acknowledged.len() >= 10);
     let peer = Peer::scripted(|_| Do::Usual).start_at(address);
     postern.start();
@@ -120,11 +105,7 @@ fn while_clients_are_sending() {
 }
 
 /// Sends message after message; hands back the subjects of those that were acknowledged before the end came.
-fn send_until_killed(sender: usize, submission: std::net::SocketAddr, root: &std::path::Path) -> Vec<String> {
-    let mut client = crate::support::Client::connect_starttls(submission, root, "localhost");
-    client
-        .sign_in("anna", crate::support::postern::PASSWORD)
-        .expect(235);
+fn send_until_killed(sender: usize, mut client: Client) -> Vec<String> {
     let mut acknowledged = Vec::new();
     for number in 0.. {
         let subject = format!("sender {sender} number {number} end");

@@ -14,9 +14,7 @@ use crate::support::{Peer, Postern, Setup, files_below, wait_for_maildir};
 fn messages(to: &str) -> Vec<(String, Vec<u8>)> {
     let large = ("10 MiB", large_body(10));
     let bodies = awkward_bodies().into_iter().chain([large]);
-    bodies
-        .map(|(name, body)| (name.to_owned(), with_body(ANNA, to, name, &body)))
-        .collect()
+    bodies.map(|(name, body)| (name.to_owned(), with_body(ANNA, to, name, &body))).collect()
 }
 
 /// Submits everything over one session.
@@ -37,9 +35,8 @@ fn assert_all_the_same(sent: &[(String, Vec<u8>)], delivered: &[Vec<u8>], lines:
     assert_eq!(sent.len(), delivered.len());
     for (name, content) in sent {
         let subject = lines(format!("Subject: {name}\r\n").as_bytes());
-        let found = delivered
-            .iter()
-            .find(|message| message.windows(subject.len()).any(|window| window == subject));
+        let found =
+            delivered.iter().find(|message| message.windows(subject.len()).any(|window| window == subject));
         let found = found.unwrap_or_else(|| panic!("{name} was not delivered"));
         assert_same_after_our_fields(name, &lines(content), found);
     }
@@ -50,11 +47,7 @@ fn to_an_smtp_next_hop_on_the_wire() {
     let peer = Peer::start();
     let postern = Setup::new().next_hop(peer.address()).start();
     let sent = submit_all(&postern, "ben@elsewhere.test");
-    let delivered: Vec<Vec<u8>> = peer
-        .wait_for(sent.len())
-        .into_iter()
-        .map(|taken| taken.content)
-        .collect();
+    let delivered: Vec<Vec<u8>> = peer.wait_for(sent.len()).into_iter().map(|taken| taken.content).collect();
     assert_all_the_same(&sent, &delivered, <[u8]>::to_vec);
 }
 
@@ -81,29 +74,26 @@ fn to_a_postfix_over_verified_tls() {
     let sent = submit_all(&postern, "ben@elsewhere.test");
     let delivered = wait_for_maildir(&postfix.maildir("ben"), sent.len());
     assert_all_the_same(&sent, &delivered, unix_lines);
-    assert!(
-        String::from_utf8_lossy(&delivered[0]).contains("using TLSv1.3"),
-        "Postfix saw no TLS"
-    );
+    assert!(String::from_utf8_lossy(&delivered[0]).contains("using TLSv1.3"), "Postfix saw no TLS");
     postern.wait_for_empty_queue();
 }
 
 #[test]
 fn to_dovecot_over_lmtp_on_a_unix_socket() {
     let dovecot = Dovecot::start();
-    delivers_to_dovecot(&dovecot, &format!("lmtp:unix:{}", dovecot.socket().display()));
+    delivers_to_dovecot(&dovecot, &format!("to = \"lmtp:unix:{}\"", dovecot.socket().display()));
 }
 
 #[test]
 fn to_dovecot_over_lmtp_on_tcp() {
     let dovecot = Dovecot::start();
-    delivers_to_dovecot(&dovecot, &format!("lmtp:{}", dovecot.address()));
+    delivers_to_dovecot(&dovecot, &format!("to = \"lmtp:{}\"\ntls = \"none\"", dovecot.address()));
 }
 
 #[track_caller]
-fn delivers_to_dovecot(dovecot: &Dovecot, to: &str) {
+fn delivers_to_dovecot(dovecot: &Dovecot, way: &str) {
     let store = "name = \"store.test\"\ndeliver = \"dovecot\"\nmailboxes = [\"ben\"]";
-    let connector = format!("name = \"dovecot\"\nto = \"{to}\"\ntls = \"none\"");
+    let connector = format!("name = \"dovecot\"\n{way}");
     let postern = Setup::new().connector(&connector).domain(store).start();
     let sent = submit_all(&postern, "ben@store.test");
     let delivered = wait_for_maildir(&dovecot.maildir("ben"), sent.len());
@@ -118,10 +108,7 @@ fn to_a_maildir() {
     let delivered = postern.wait_for_mail("anna", sent.len());
     let crlf = delivered[0].windows(2).any(|pair| pair == b"\r\n");
     assert_all_the_same(&sent, &delivered, if crlf { <[u8]>::to_vec } else { unix_lines });
-    assert!(
-        files_below(&postern.maildir("anna").join("tmp")).is_empty(),
-        "something was left in tmp"
-    );
+    assert!(files_below(&postern.maildir("anna").join("tmp")).is_empty(), "something was left in tmp");
     postern.wait_for_empty_queue();
 }
 

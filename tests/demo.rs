@@ -19,15 +19,8 @@ impl Demo {
         let output = std::fs::File::create(folder.path().join("output")).unwrap();
         // Its throw-away directory goes where we can see whether it is thrown away.
         let mut command = postern();
-        command
-            .arg("demo")
-            .current_dir(folder.path())
-            .env("TMPDIR", temporary(folder.path()));
-        let child = command
-            .stdout(output.try_clone().unwrap())
-            .stderr(output)
-            .spawn()
-            .unwrap();
+        command.arg("demo").current_dir(folder.path()).env("TMPDIR", temporary(folder.path()));
+        let child = command.stdout(output.try_clone().unwrap()).stderr(output).spawn().unwrap();
         Demo { child, folder }
     }
 
@@ -51,13 +44,7 @@ impl Demo {
     fn paste(&self, line: &str) {
         let mut command = Command::new("bash");
         let home = self.folder.path();
-        succeed(
-            command
-                .args(["-c", line])
-                .stdin(Stdio::null())
-                .current_dir(home)
-                .env("HOME", home),
-        );
+        succeed(command.args(["-c", line]).stdin(Stdio::null()).current_dir(home).env("HOME", home));
     }
 }
 
@@ -79,11 +66,7 @@ fn temporary(folder: &Path) -> std::path::PathBuf {
 
 /// Lines as a shell sees them: a backslash at the end continues.
 fn joined(output: &str) -> Vec<String> {
-    output
-        .replace("\\\n", " ")
-        .lines()
-        .map(|line| line.trim().trim_start_matches("$ ").to_owned())
-        .collect()
+    output.replace("\\\n", " ").lines().map(|line| line.trim().trim_start_matches("$ ").to_owned()).collect()
 }
 
 #[test]
@@ -92,10 +75,9 @@ fn the_printed_swaks_and_curl_lines_send_mail_that_is_shown_passing() {
     for (program, count) in [("swaks", 1), ("curl", 2)] {
         let line = demo.line(program);
         demo.paste(&line);
-        wait_for(
-            &format!("the message from {program} to be shown as delivered"),
-            || (demo.output().matches("delivered").count() >= count).then_some(()),
-        );
+        wait_for(&format!("the message from {program} to be shown as delivered"), || {
+            (demo.output().matches("delivered").count() >= count).then_some(())
+        });
     }
 }
 

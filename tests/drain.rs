@@ -63,19 +63,15 @@ fn what_waits_in_the_queue_is_delivered_after_the_next_start() {
 fn a_delivery_in_progress_is_finished_not_repeated() {
     let gate = Gate::new();
     let held = std::sync::Arc::clone(&gate);
-    let peer = Peer::scripted(move |step| {
-        if step.line == "." {
-            Do::Wait(std::sync::Arc::clone(&held))
-        } else {
-            Do::Usual
-        }
-    });
+    let peer =
+        Peer::scripted(
+            move |step| {
+                if step.line == "." { Do::Wait(std::sync::Arc::clone(&held)) } else { Do::Usual }
+            },
+        );
     let peer = peer.start();
     let mut postern = Setup::new().next_hop(peer.address()).start();
-    postern.submit(
-        &["ben@elsewhere.test"],
-        &content::plain(ANNA, "ben@elsewhere.test", "In progress"),
-    );
+    postern.submit(&["ben@elsewhere.test"], &content::plain(ANNA, "ben@elsewhere.test", "In progress"));
     gate.wait_for_arrival();
     postern.begin_termination();
     gate.open();

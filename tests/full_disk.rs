@@ -65,10 +65,7 @@ impl Drop for SmallDisk {
 fn is_answered_452_and_service_resumes_by_itself() {
     let disk = SmallDisk::mount();
     let peer = Peer::start();
-    let postern = Setup::new()
-        .data_dir(&disk.path().join("data"))
-        .next_hop(peer.address())
-        .start();
+    let postern = Setup::new().data_dir(&disk.path().join("data")).next_hop(peer.address()).start();
     let content = content::with_body(ANNA, "ben@elsewhere.test", "full", &content::large_body(1));
     postern.submit(&["ben@elsewhere.test"], &content);
     peer.wait_for(1);
@@ -76,15 +73,10 @@ fn is_answered_452_and_service_resumes_by_itself() {
 
     let filler = disk.fill();
     let refusal = attempt(&mut postern.signed_in(), &content);
-    assert!(
-        refusal.code == 452 && refusal.text().contains("4.3.1"),
-        "{refusal:?}"
-    );
+    assert!(refusal.code == 452 && refusal.text().contains("4.3.1"), "{refusal:?}");
 
     fs::remove_file(filler).unwrap();
-    wait_for("service to resume", || {
-        (attempt(&mut postern.signed_in(), &content).code == 250).then_some(())
-    });
+    wait_for("service to resume", || (attempt(&mut postern.signed_in(), &content).code == 250).then_some(()));
     let taken = peer.wait_for(2);
     content::assert_same_after_our_fields("after the trouble", &content, &taken[1].content);
     postern.wait_for_empty_queue();
@@ -95,20 +87,12 @@ fn is_answered_452_and_service_resumes_by_itself() {
 fn a_message_larger_than_the_room_left_is_refused_whole() {
     let disk = SmallDisk::mount();
     let peer = Peer::start();
-    let postern = Setup::new()
-        .data_dir(&disk.path().join("data"))
-        .next_hop(peer.address())
-        .start();
+    let postern = Setup::new().data_dir(&disk.path().join("data")).next_hop(peer.address()).start();
     let content = content::with_body(ANNA, "ben@elsewhere.test", "larger", &content::large_body(30));
     let refusal = attempt(&mut postern.signed_in(), &content);
-    assert!(
-        refusal.code == 452 && refusal.text().contains("4.3.1"),
-        "{refusal:?}"
-    );
+    assert!(refusal.code == 452 && refusal.text().contains("4.3.1"), "{refusal:?}");
     let small = content::plain(ANNA, "ben@elsewhere.test", "small");
-    wait_for("room again", || {
-        (attempt(&mut postern.signed_in(), &small).code == 250).then_some(())
-    });
+    wait_for("room again", || (attempt(&mut postern.signed_in(), &small).code == 250).then_some(()));
     content::assert_same_after_our_fields("the small one", &small, &peer.wait_for(1)[0].content);
     postern.wait_for_empty_queue();
 }
@@ -127,11 +111,8 @@ fn a_read_only_data_directory_is_refused_at_start_with_its_name() {
 /// Tries to send; the reply that decides it.
 #[track_caller]
 fn attempt(client: &mut Client, content: &[u8]) -> Reply {
-    for line in [
-        format!("MAIL FROM:<{ANNA}>"),
-        "RCPT TO:<ben@elsewhere.test>".to_owned(),
-        "DATA".to_owned(),
-    ] {
+    for line in [format!("MAIL FROM:<{ANNA}>"), "RCPT TO:<ben@elsewhere.test>".to_owned(), "DATA".to_owned()]
+    {
         let reply = client.say(&line);
         if reply.code >= 400 {
             return reply;

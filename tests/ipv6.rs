@@ -8,10 +8,7 @@ use crate::support::{Do, Peer, Setup, content};
 #[test]
 fn mail_comes_in_and_goes_out_over_ipv6() {
     let peer = Peer::scripted(|_| Do::Usual).start_at((Ipv6Addr::LOCALHOST, 0).into());
-    let postern = Setup::new()
-        .listeners(&listeners("[::1]:0"))
-        .next_hop(peer.address())
-        .start();
+    let postern = Setup::new().listeners(&listeners("[::1]:0")).next_hop(peer.address()).start();
     assert!(postern.at("submission").is_ipv6());
     let content = content::plain(ANNA, "ben@elsewhere.test", "Six");
     postern.submit(&["ben@elsewhere.test"], &content);

@@ -5,17 +5,9 @@ use crate::support::{Client, Setup, content};
 
 #[test]
 fn a_message_that_is_too_large_is_refused_when_announced_and_when_sent() {
-    let postern = Setup::new()
-        .tables("[limits]\nmessage_size = \"100 KiB\"")
-        .start();
+    let postern = Setup::new().tables("[limits]\nmessage_size = \"100 KiB\"").start();
     let mut client = postern.signed_in();
-    assert!(
-        client
-            .say("EHLO client.test")
-            .lines
-            .iter()
-            .any(|line| line == "SIZE 102400")
-    );
+    assert!(client.say("EHLO client.test").lines.iter().any(|line| line == "SIZE 102400"));
     let reply = client.say(&format!("MAIL FROM:<{ANNA}> SIZE=200000"));
     assert!(reply.code == 552 && reply.text().contains("5.3.4"), "{reply:?}");
     let large = content::with_body(ANNA, ANNA, "large", &content::large_body(1));
@@ -27,10 +19,7 @@ fn a_message_that_is_too_large_is_refused_when_announced_and_when_sent() {
 #[test]
 fn too_many_recipients_are_deferred_and_the_rest_is_taken() {
     let domain = format!("name = \"home.test\"\ndeliver = \"mailboxes\"\ncatch_all = \"{ANNA}\"");
-    let postern = Setup::new()
-        .only_domain(&domain)
-        .tables("[limits]\nrecipients = 100")
-        .start();
+    let postern = Setup::new().only_domain(&domain).tables("[limits]\nrecipients = 100").start();
     let mut client = Client::connect(postern.at("mx"));
     client.say("EHLO stranger.test").expect(250);
     client.say("MAIL FROM:<a@stranger.test>").expect(250);
@@ -68,10 +57,7 @@ fn guessing_passwords_ends_the_session() {
         })
         .collect();
     assert!(replies.len() <= 4, "{replies:?}");
-    assert!(
-        replies.iter().all(|code| matches!(code, 535 | 421)),
-        "{replies:?}"
-    );
+    assert!(replies.iter().all(|code| matches!(code, 535 | 421)), "{replies:?}");
     // The right password still works in a new session.
     let mut client = Client::connect_starttls(postern.at("submission"), &postern.root(), "localhost");
     client.sign_in("anna", PASSWORD).expect(235);
@@ -99,12 +85,7 @@ fn an_endless_line_ends_in_a_refusal_not_in_memory() {
     }
     client.try_send(b"\r\n");
     let reply = client.try_reply();
-    assert!(
-        reply
-            .as_ref()
-            .is_none_or(|reply| reply.code >= 500 || reply.code == 421),
-        "{reply:?}"
-    );
+    assert!(reply.as_ref().is_none_or(|reply| reply.code >= 500 || reply.code == 421), "{reply:?}");
 }
 
 #[test]

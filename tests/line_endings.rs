@@ -9,16 +9,7 @@ const HEAD: &str = "From: <anna@home.test>\r\nSubject: endings\r\nDate: Fri, 20 
 #[test]
 fn smuggled_ends_of_data_are_refused_and_never_passed_on() {
     let postern = Setup::new().start();
-    for end in [
-        "\n.\n",
-        "\n.\r\n",
-        "\r\n.\n",
-        "\r.\r",
-        "\r\n.\r",
-        "\r.\r\n",
-        "\r\n.\r\r\n",
-        "\n\n.\r\n",
-    ] {
+    for end in ["\n.\n", "\n.\r\n", "\r\n.\n", "\r.\r", "\r\n.\r", "\r.\r\n", "\r\n.\r\r\n", "\n\n.\r\n"] {
         let mut client = Client::connect(postern.at("mx"));
         client.say("EHLO stranger.test").expect(250);
         client.say("MAIL FROM:<a@stranger.test>").expect(250);
@@ -27,10 +18,7 @@ fn smuggled_ends_of_data_are_refused_and_never_passed_on() {
         let smuggled = "MAIL FROM:<forged@home.test>\r\nRCPT TO:<anna@home.test>\r\nDATA\r\nSubject: smuggled\r\n\r\nx\r\n.\r\n";
         client.try_send(format!("{HEAD}first{end}{smuggled}").as_bytes());
         let reply = client.reply();
-        assert!(
-            reply.code == 550 && reply.text().contains("5.6.0"),
-            "{end:?}: {reply:?}"
-        );
+        assert!(reply.code == 550 && reply.text().contains("5.6.0"), "{end:?}: {reply:?}");
         assert_eq!(client.try_reply(), None, "{end:?}: the session went on");
     }
     assert!(postern.queue().is_empty());
@@ -50,10 +38,7 @@ fn a_bare_lf_from_a_signed_in_client_becomes_crlf() {
     client.reply().expect(250);
     let taken = peer.wait_for(1).pop().unwrap();
     assert!(
-        !taken
-            .content
-            .windows(2)
-            .any(|pair| pair[1] == b'\n' && pair[0] != b'\r'),
+        !taken.content.windows(2).any(|pair| pair[1] == b'\n' && pair[0] != b'\r'),
         "a bare LF was passed on"
     );
     let text = String::from_utf8(taken.content).unwrap();
@@ -85,11 +70,7 @@ fn content_with_nothing_wrong_is_taken_on_both() {
     let mut client = Client::connect(postern.at("mx"));
     client.say("EHLO stranger.test").expect(250);
     client
-        .deliver(
-            "a@stranger.test",
-            &[ANNA],
-            &content::plain("a@stranger.test", ANNA, "fine too"),
-        )
+        .deliver("a@stranger.test", &[ANNA], &content::plain("a@stranger.test", ANNA, "fine too"))
         .expect(250);
     postern.wait_for_mail("anna", 2);
 }

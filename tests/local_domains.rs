@@ -10,13 +10,7 @@ const DOMAIN: &str = "name = \"home.test\"\ndeliver = \"mailboxes\"\nmailboxes =
 fn stranger_sends(postern: &Postern, to: &[&str]) -> u16 {
     let mut client = Client::connect(postern.at("mx"));
     client.say("EHLO stranger.test").expect(250);
-    client
-        .deliver(
-            "a@stranger.test",
-            to,
-            &content::plain("a@stranger.test", to[0], "local"),
-        )
-        .code
+    client.deliver("a@stranger.test", to, &content::plain("a@stranger.test", to[0], "local")).code
 }
 
 #[test]
@@ -52,10 +46,7 @@ fn mail_for_an_alias_outside_leaves_through_its_connector() {
 
 #[test]
 fn postmaster_is_always_taken() {
-    let postern = Setup::new()
-        .top(&format!("postmaster = \"{ANNA}\""))
-        .only_domain(DOMAIN)
-        .start();
+    let postern = Setup::new().top(&format!("postmaster = \"{ANNA}\"")).only_domain(DOMAIN).start();
     assert_eq!(stranger_sends(&postern, &["postmaster@home.test"]), 250);
     assert_eq!(stranger_sends(&postern, &["Postmaster"]), 250);
     postern.wait_for_mail("anna", 2);

@@ -32,19 +32,13 @@ impl Names {
 fn with_mx(names: &Names, port: u16, tls: &str) -> Postern {
     let connector =
         format!("name = \"out\"\nto = \"mx\"\naddress_space = [\"*\"]\nport = {port}\ntls = \"{tls}\"");
-    let dns = format!(
-        "[dns]\nservers = [\"{}\"]\ntimeout = \"2s\"",
-        names.server.address()
-    );
+    let dns = format!("[dns]\nservers = [\"{}\"]\ntimeout = \"2s\"", names.server.address());
     Setup::new().connector(&connector).tables(&dns).start()
 }
 
 #[track_caller]
 fn submit(postern: &Postern) {
-    postern.submit(
-        &["ben@elsewhere.test"],
-        &content::plain(ANNA, "ben@elsewhere.test", "By MX"),
-    );
+    postern.submit(&["ben@elsewhere.test"], &content::plain(ANNA, "ben@elsewhere.test", "By MX"));
 }
 
 /// Peers that share a port on different loopback addresses.
@@ -99,9 +93,7 @@ fn without_an_mx_record_the_domain_s_own_address_is_taken() {
 #[test]
 fn a_null_mx_is_reported_at_once() {
     let peer = peer_on(76, 0);
-    let zone = Zone::new()
-        .null_mx("elsewhere.test")
-        .address("elsewhere.test", Ipv4Addr::new(127, 0, 0, 76));
+    let zone = Zone::new().null_mx("elsewhere.test").address("elsewhere.test", Ipv4Addr::new(127, 0, 0, 76));
     let names = Names::serve(zone);
     let postern = with_mx(&names, peer.port(), "none");
     submit(&postern);
@@ -127,9 +119,7 @@ fn a_name_server_that_fails_makes_it_wait() {
     let names = Names::serve(Zone::new().failing("elsewhere.test"));
     let postern = with_mx(&names, peer.port(), "none");
     submit(&postern);
-    wait_for("an attempt", || {
-        (postern.queue()[0]["attempts"].as_u64() >= Some(1)).then_some(())
-    });
+    wait_for("an attempt", || (postern.queue()[0]["attempts"].as_u64() >= Some(1)).then_some(()));
     assert!(postern.mail_of("anna").is_empty());
     names.server.change(|mut zone| {
         zone.remove("elsewhere.test");
@@ -154,18 +144,15 @@ fn tls_is_used_when_offered_even_with_a_certificate_nobody_knows() {
 
 #[test]
 fn a_failed_handshake_is_followed_by_a_try_in_clear_and_logged() {
-    let peer = Peer::scripted(|_| Do::Usual)
-        .offering("STARTTLS")
-        .start_at((Ipv4Addr::new(127, 0, 0, 79), 0).into());
+    let peer =
+        Peer::scripted(|_| Do::Usual).offering("STARTTLS").start_at((Ipv4Addr::new(127, 0, 0, 79), 0).into());
     let names = Names::serve(Zone::new().address("elsewhere.test", Ipv4Addr::new(127, 0, 0, 79)));
     let postern = with_mx(&names, peer.port(), "opportunistic");
     submit(&postern);
     let taken = peer.wait_for(1);
     assert!(!taken[0].tls);
     assert_eq!(taken[0].session, 1, "one try with TLS, then one in clear");
-    wait_for("the log to say so", || {
-        postern.log().to_lowercase().contains("clear").then_some(())
-    });
+    wait_for("the log to say so", || postern.log().to_lowercase().contains("clear").then_some(()));
     names.end();
 }
 

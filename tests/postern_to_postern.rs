@@ -43,21 +43,10 @@ fn mail_waits_when_the_certificate_is_not_trusted() {
     let receiver = receiver();
     let stranger = Authority::new(&receiver.folder().join("stranger"));
     let sender = sender(&receiver, "127.0.0.1", &stranger.root());
-    sender.submit(
-        &["ben@away.test"],
-        &content::plain(ANNA, "ben@away.test", "Held back"),
-    );
-    wait_for("an attempt", || {
-        (sender.queue()[0]["attempts"].as_u64() >= Some(1)).then_some(())
-    });
+    sender.submit(&["ben@away.test"], &content::plain(ANNA, "ben@away.test", "Held back"));
+    wait_for("an attempt", || (sender.queue()[0]["attempts"].as_u64() >= Some(1)).then_some(()));
     std::thread::sleep(QUIET);
-    assert!(
-        receiver.mail_of("ben").is_empty(),
-        "it was sent to an unverified peer"
-    );
+    assert!(receiver.mail_of("ben").is_empty(), "it was sent to an unverified peer");
     let shown = sender.cli(&["queue", "show", &sender.queue_ids()[0]]);
-    assert!(
-        shown.to_lowercase().contains("certificate"),
-        "queue show does not say why: {shown}"
-    );
+    assert!(shown.to_lowercase().contains("certificate"), "queue show does not say why: {shown}");
 }

@@ -16,23 +16,14 @@ fn curl_that_trusts_the_private_root_delivers() {
     fs::write(&file, content::plain(ANNA, ANNA, "Private")).unwrap();
     let send = |trust: &[&str]| {
         let mut command = program("curl");
-        command
-            .args(["--silent", "--show-error", "--ssl-reqd", "--max-time", "30"])
-            .args(trust);
+        command.args(["--silent", "--show-error", "--ssl-reqd", "--max-time", "30"]).args(trust);
         command.args([
             "--resolve",
             &format!("{HOST}:{port}:127.0.0.1"),
             "--url",
             &format!("smtp://{HOST}:{port}"),
         ]);
-        command.args([
-            "--user",
-            &format!("anna:{PASSWORD}"),
-            "--mail-from",
-            ANNA,
-            "--mail-rcpt",
-            ANNA,
-        ]);
+        command.args(["--user", &format!("anna:{PASSWORD}"), "--mail-from", ANNA, "--mail-rcpt", ANNA]);
         command.args(["--upload-file", text(&file)]);
         command
     };
@@ -53,12 +44,7 @@ fn keys_are_for_the_owner_only_and_the_authority_outlives_a_restart() {
         .collect();
     assert!(!keys.is_empty());
     for key in keys {
-        assert_eq!(
-            fs::metadata(&key).unwrap().permissions().mode() & 0o777,
-            0o600,
-            "{}",
-            key.display()
-        );
+        assert_eq!(fs::metadata(&key).unwrap().permissions().mode() & 0o777, 0o600, "{}", key.display());
     }
     postern.terminate();
     postern.start();

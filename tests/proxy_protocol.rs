@@ -20,30 +20,20 @@ fn delivered_trace(postern: &Postern, header: &[u8]) -> String {
     client.reply().expect(220);
     client.say("EHLO stranger.test").expect(250);
     client
-        .deliver(
-            "a@stranger.test",
-            &[ANNA],
-            &content::plain("a@stranger.test", ANNA, "Proxied"),
-        )
+        .deliver("a@stranger.test", &[ANNA], &content::plain("a@stranger.test", ANNA, "Proxied"))
         .expect(250);
     String::from_utf8(postern.wait_for_mail("anna", 1).remove(0)).unwrap()
 }
 
 #[test]
 fn version_1_names_the_client() {
-    let trace = delivered_trace(
-        &behind_proxy("127.0.0.1"),
-        b"PROXY TCP4 192.0.2.9 127.0.0.1 5000 25\r\n",
-    );
+    let trace = delivered_trace(&behind_proxy("127.0.0.1"), b"PROXY TCP4 192.0.2.9 127.0.0.1 5000 25\r\n");
     assert!(trace.contains("[192.0.2.9]"), "{trace}");
 }
 
 #[test]
 fn version_1_names_a_client_with_an_ipv6_address() {
-    let trace = delivered_trace(
-        &behind_proxy("127.0.0.0/8"),
-        b"PROXY TCP6 2001:db8::9 ::1 5000 25\r\n",
-    );
+    let trace = delivered_trace(&behind_proxy("127.0.0.0/8"), b"PROXY TCP6 2001:db8::9 ::1 5000 25\r\n");
     assert!(trace.contains("[IPv6:2001:db8::9]"), "{trace}");
 }
 
@@ -74,15 +64,8 @@ fn a_header_from_anybody_else_is_no_more_than_a_bad_command() {
     assert!((500..560).contains(&refusal.code), "{refusal:?}");
     client.say("EHLO stranger.test").expect(250);
     client
-        .deliver(
-            "a@stranger.test",
-            &[ANNA],
-            &content::plain("a@stranger.test", ANNA, "Direct"),
-        )
+        .deliver("a@stranger.test", &[ANNA], &content::plain("a@stranger.test", ANNA, "Direct"))
         .expect(250);
     let trace = String::from_utf8(postern.wait_for_mail("anna", 1).remove(0)).unwrap();
-    assert!(
-        trace.contains("[127.0.0.1]") && !trace.contains("192.0.2.9"),
-        "{trace}"
-    );
+    assert!(trace.contains("[127.0.0.1]") && !trace.contains("192.0.2.9"), "{trace}");
 }

@@ -12,17 +12,12 @@ fn waiting(recipients: &[&str]) -> (Postern, SocketAddr) {
     let address = unused_address();
     let postern = Setup::new().queue("retry = [\"1h\"]").next_hop(address).start();
     for recipient in recipients {
-        postern.submit(
-            &[recipient],
-            &content::plain(ANNA, recipient, &format!("for {recipient}")),
-        );
+        postern.submit(&[recipient], &content::plain(ANNA, recipient, &format!("for {recipient}")));
     }
     wait_for("the first attempts to fail", || {
         let queue = postern.queue();
         (queue.len() == recipients.len()
-            && queue
-                .iter()
-                .all(|delivery| delivery["attempts"].as_u64() >= Some(1)))
+            && queue.iter().all(|delivery| delivery["attempts"].as_u64() >= Some(1)))
         .then_some(())
     });
     (postern, address)
@@ -37,19 +32,10 @@ fn list_and_show_tell_what_waits_and_why() {
     let (postern, address) = waiting(&["ben@elsewhere.test"]);
     let list = postern.cli(&["queue", "list"]);
     let id = postern.queue_ids().remove(0);
-    assert!(
-        list.contains(&id) && list.contains(ANNA) && list.contains("elsewhere.test"),
-        "{list}"
-    );
+    assert!(list.contains(&id) && list.contains(ANNA) && list.contains("elsewhere.test"), "{list}");
     let shown = postern.cli(&["queue", "show", &id]);
-    assert!(
-        shown.contains("ben@elsewhere.test") && shown.contains(ANNA),
-        "{shown}"
-    );
-    assert!(
-        shown.contains("refused"),
-        "no word of the connection refused by {address}: {shown}"
-    );
+    assert!(shown.contains("ben@elsewhere.test") && shown.contains(ANNA), "{shown}");
+    assert!(shown.contains("refused"), "no word of the connection refused by {address}: {shown}");
 }
 
 #[test]
@@ -59,9 +45,7 @@ fn retry_by_id_tries_at_once() {
     let ids = postern.queue_ids();
     postern.cli(&["queue", "retry", &ids[0]]);
     peer.wait_for(1);
-    wait_for("one to be left", || {
-        (postern.queue_ids() == ids[1..]).then_some(())
-    });
+    wait_for("one to be left", || (postern.queue_ids() == ids[1..]).then_some(()));
 }
 
 #[test]
@@ -71,20 +55,12 @@ fn retry_of_a_destination_leaves_the_others() {
     postern.cli(&["queue", "retry", "--destination", "elsewhere.test"]);
     peer.wait_for(2);
     wait_for("one to be left", || (postern.queue().len() == 1).then_some(()));
-    assert!(
-        peer.taken()
-            .iter()
-            .all(|taken| taken.to[0].contains("@elsewhere.test"))
-    );
+    assert!(peer.taken().iter().all(|taken| taken.to[0].contains("@elsewhere.test")));
 }
 
 #[test]
 fn retry_finds_its_messages_by_recipient_sender_and_reason() {
-    for filter in [
-        ["--recipient", "ben@elsewhere.test"],
-        ["--sender", ANNA],
-        ["--reason", "refused"],
-    ] {
+    for filter in [["--recipient", "ben@elsewhere.test"], ["--sender", ANNA], ["--reason", "refused"]] {
         let (postern, address) = waiting(&["ben@elsewhere.test"]);
         let peer = peer_at(address);
         postern.cli(&[&["queue", "retry"], &filter[..]].concat());
@@ -140,10 +116,7 @@ fn a_bounced_message_is_reported() {
     let (postern, _) = waiting(&["ben@elsewhere.test"]);
     postern.cli(&["queue", "bounce", "--all"]);
     let report = String::from_utf8(postern.wait_for_mail("anna", 1).remove(0)).unwrap();
-    assert!(
-        report.contains("Action: failed") && report.contains("ben@elsewhere.test"),
-        "{report}"
-    );
+    assert!(report.contains("Action: failed") && report.contains("ben@elsewhere.test"), "{report}");
     postern.wait_for_empty_queue();
 }
 

@@ -17,21 +17,11 @@ fn an_open_session_survives_and_new_domains_and_listeners_take_effect() {
             .domain("name = \"new.test\"\ndeliver = \"mailboxes\"\nmailboxes = [\"zoe\"]")
             .tables("[[listener]]\nname = \"extra\"\nrole = \"relay\"\nbind = [\"127.0.0.1:0\"]")
     });
-    wait_for("the new listener", || {
-        postern.listening()?.get("extra").map(|_| ())
-    });
-    assert_eq!(
-        postern.at("submission"),
-        before,
-        "a listener that did not change was bound again"
-    );
+    wait_for("the new listener", || postern.listening()?.get("extra").map(|_| ()));
+    assert_eq!(postern.at("submission"), before, "a listener that did not change was bound again");
 
     open.say("DATA").expect(354);
-    open.send(&crate::support::client::stuffed(&content::plain(
-        ANNA,
-        ANNA,
-        "Across the reload",
-    )));
+    open.send(&crate::support::client::stuffed(&content::plain(ANNA, ANNA, "Across the reload")));
     open.reply().expect(250);
     postern.wait_for_mail("anna", 1);
 

@@ -36,18 +36,14 @@ impl Reply {
 
     /// Whether an EHLO reply lists the extension.
     pub fn offers(&self, keyword: &str) -> bool {
-        self.lines
-            .iter()
-            .any(|line| line.split(' ').next() == Some(keyword))
+        self.lines.iter().any(|line| line.split(' ').next() == Some(keyword))
     }
 }
 
 impl Client {
     /// Connects without reading the greeting.
     pub fn dial(address: SocketAddr) -> Client {
-        Client {
-            wire: Wire::new(TcpStream::connect(address).unwrap()),
-        }
+        Client { wire: Wire::new(TcpStream::connect(address).unwrap()) }
     }
 
     /// Connects and reads the greeting.
@@ -108,8 +104,7 @@ impl Client {
     /// Reads one reply.
     #[track_caller]
     pub fn reply(&mut self) -> Reply {
-        self.try_reply()
-            .expect("the server closed the connection instead of replying")
+        self.try_reply().expect("the server closed the connection instead of replying")
     }
 
     /// Reads one reply; `None` when the server has closed.
@@ -121,10 +116,7 @@ impl Client {
             let (code, rest) = line.trim_end_matches("\r\n").split_at(3);
             lines.push(rest[1..].to_owned());
             if !rest.starts_with('-') {
-                return Some(Reply {
-                    code: code.parse().unwrap(),
-                    lines,
-                });
+                return Some(Reply { code: code.parse().unwrap(), lines });
             }
         }
     }

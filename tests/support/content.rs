@@ -24,19 +24,10 @@ pub fn awkward_bodies() -> Vec<(&'static str, Vec<u8>)> {
         ("empty lines", b"\r\n\r\n\r\nmiddle\r\n\r\n\r\n".to_vec()),
         ("blanks at line ends", b"a \r\nb\t\r\n \r\n\t\r\n".to_vec()),
         ("eight bit", "Grüße aus Zürich, 雪\r\n".as_bytes().to_vec()),
-        (
-            "octets that are no text",
-            (128..=255_u8).chain(*b"\r\n").collect(),
-        ),
+        ("octets that are no text", (128..=255_u8).chain(*b"\r\n").collect()),
         ("a line of 998", [vec![b'x'; 998], b"\r\n".to_vec()].concat()),
-        (
-            "control characters",
-            b"\x01\x02\x07\x08\x0b\x0c\x1b\x7f\r\n".to_vec(),
-        ),
-        (
-            "lines that look like commands",
-            b"QUIT\r\nDATA\r\nMAIL FROM:<x@y.test>\r\nFrom here\r\n".to_vec(),
-        ),
+        ("control characters", b"\x01\x02\x07\x08\x0b\x0c\x1b\x7f\r\n".to_vec()),
+        ("lines that look like commands", b"QUIT\r\nDATA\r\nMAIL FROM:<x@y.test>\r\nFrom here\r\n".to_vec()),
         ("dots where buffers end", dots_around_buffer_ends()),
     ]
 }
@@ -49,11 +40,7 @@ pub fn large_body(megabytes: usize) -> Vec<u8> {
         number += 1;
         let scrambled = number.wrapping_mul(0x9E37_79B9_7F4A_7C15);
         body.extend_from_slice(
-            format!(
-                "{number} {scrambled:016x} {:?}.\r\n.dot\r\n",
-                scrambled.to_le_bytes()
-            )
-            .as_bytes(),
+            format!("{number} {scrambled:016x} {:?}.\r\n.dot\r\n", scrambled.to_le_bytes()).as_bytes(),
         );
     }
     body
@@ -71,26 +58,17 @@ pub fn assert_same_after_our_fields(what: &str, sent: &[u8], delivered: &[u8]) {
         String::from_utf8_lossy(&delivered[..delivered.len().min(4000)]).escape_debug(),
     );
     let added = &delivered[..delivered.len() - sent.len()];
-    assert!(
-        added.ends_with(b"\n"),
-        "{what}: the added fields do not end their line"
-    );
+    assert!(added.ends_with(b"\n"), "{what}: the added fields do not end their line");
     for line in added.split(|&octet| octet == b'\n').map(<[u8]>::trim_ascii_end) {
         let folded = line.starts_with(b" ") || line.starts_with(b"\t");
-        let field = line
-            .iter()
-            .position(|&octet| octet == b':')
-            .is_some_and(|colon| colon > 0);
+        let field = line.iter().position(|&octet| octet == b':').is_some_and(|colon| colon > 0);
         let text = String::from_utf8_lossy(line);
         assert!(
             line.is_empty() || folded || field,
             "{what}: added something that is no header field: {text:?}"
         );
     }
-    assert!(
-        !added.windows(2).any(|pair| pair == b"\n\n"),
-        "{what}: an empty line among the added fields"
-    );
+    assert!(!added.windows(2).any(|pair| pair == b"\n\n"), "{what}: an empty line among the added fields");
 }
 
 /// CRLF to LF, as programs store mail on Unix.

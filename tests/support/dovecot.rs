@@ -30,11 +30,7 @@ impl Dovecot {
         command.args(["-F", "-c", text(&configuration)]);
         let running = Background::spawn(&mut command, &folder.path().join("output"));
         wait_until_open("Dovecot", address);
-        let dovecot = Dovecot {
-            address,
-            folder,
-            _running: running,
-        };
+        let dovecot = Dovecot { address, folder, _running: running };
         wait_for("Dovecot's socket", || dovecot.socket().exists().then_some(()));
         dovecot
     }
@@ -54,11 +50,7 @@ impl Dovecot {
 
 fn settings(folder: &str, address: SocketAddr) -> String {
     // Dovecot delivers to no mailbox of root's; as anybody else it can only be who it is.
-    let (user, group) = if is_root() {
-        ("nobody".to_owned(), "nogroup".to_owned())
-    } else {
-        who_we_are()
-    };
+    let (user, group) = if is_root() { ("nobody".to_owned(), "nogroup".to_owned()) } else { who_we_are() };
     let port = address.port();
     format!(
         "base_dir = {folder}/run
@@ -100,9 +92,7 @@ service anvil {{
 }
 
 fn who_we_are() -> (String, String) {
-    let user = nix::unistd::User::from_uid(nix::unistd::geteuid())
-        .unwrap()
-        .unwrap();
+    let user = nix::unistd::User::from_uid(nix::unistd::geteuid()).unwrap().unwrap();
     let group = nix::unistd::Group::from_gid(user.gid).unwrap().unwrap();
     (user.name, group.name)
 }

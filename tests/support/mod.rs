@@ -37,10 +37,7 @@ pub fn wait_within<T>(patience: Duration, what: &str, mut look: impl FnMut() -> 
         if let Some(found) = look() {
             return found;
         }
-        assert!(
-            Instant::now() < deadline,
-            "waited {patience:?} in vain for {what}"
-        );
+        assert!(Instant::now() < deadline, "waited {patience:?} in vain for {what}");
         std::thread::sleep(Duration::from_millis(15));
     }
 }
@@ -48,9 +45,7 @@ pub fn wait_within<T>(patience: Duration, what: &str, mut look: impl FnMut() -> 
 /// Waits until something accepts connections at `address`.
 #[track_caller]
 pub fn wait_until_open(what: &str, address: SocketAddr) {
-    wait_for(&format!("{what} to listen on {address}"), || {
-        TcpStream::connect(address).ok()
-    });
+    wait_for(&format!("{what} to listen on {address}"), || TcpStream::connect(address).ok());
 }
 
 /// A loopback address that nothing listens on just now: for programs that cannot say which port the system gave them, and
@@ -79,10 +74,7 @@ pub fn files_below(folder: &Path) -> Vec<PathBuf> {
 
 /// The messages in the `new` folder of a Maildir.
 pub fn maildir_messages(maildir: &Path) -> Vec<Vec<u8>> {
-    files_below(&maildir.join("new"))
-        .iter()
-        .map(|path| fs::read(path).unwrap())
-        .collect()
+    files_below(&maildir.join("new")).iter().map(|path| fs::read(path).unwrap()).collect()
 }
 
 /// Waits until the Maildir holds at least `count` messages.

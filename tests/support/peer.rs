@@ -1,5 +1,6 @@
 //! A scripted next hop: an SMTP server that does as it is told, and remembers what it was sent, octet for octet.
 
+use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
@@ -15,6 +16,8 @@ use super::{PATIENCE, wait_for};
 pub struct Step<'a> {
     /// The session's number, from 0, in the order of connecting.
     pub session: usize,
+    /// How often a step that begins with the same word was there before, in all sessions.
+    pub before: usize,
     /// The step.
     pub line: &'a str,
 }
@@ -22,9 +25,7 @@ pub struct Step<'a> {
 impl Step<'_> {
     /// Whether this is that command.
     pub fn is(&self, verb: &str) -> bool {
-        self.line
-            .get(..verb.len())
-            .is_some_and(|start| start.eq_ignore_ascii_case(verb))
+        self.line.get(..verb.len()).is_some_and(|start| start.eq_ignore_ascii_case(verb))
     }
 }
 
@@ -60,19 +61,13 @@ impl Gate {
 
     /// Waits until a session stands at the gate.
     pub fn wait_for_arrival(&self) {
-        wait_for("a session at the gate", || {
-            (self.arrived.load(Ordering::SeqCst) > 0).then_some(())
-        });
+        wait_for("a session at the gate", || (self.arrived.load(Ordering::SeqCst) > 0).then_some(()));
     }
 
     fn pass(&self) {
         self.arrived.fetch_add(1, Ordering::SeqCst);
         let open = self.open.lock().unwrap();
-        drop(
-            self.changed
-                .wait_timeout_while(open, PATIENCE, |open| !*open)
-                .unwrap(),
-        );
+        drop(self.changed.wait_timeout_while(open, PATIENCE, |open| !*open).unwrap());
     }
 }
 
@@ -111,6 +106,7 @@ struct Shared {
     stopped: AtomicBool,
     taken: Mutex<Vec<Taken>>,
     said: Mutex<Vec<String>>,
+    steps: Mutex<HashMap<String, usize>>,
 }
 
 impl Setup {
@@ -141,6 +137,7 @@ impl Setup {
             stopped: AtomicBool::new(false),
             taken: Mutex::default(),
             said: Mutex::default(),
+            steps: Mutex::default(),
         });
         let acceptor = Arc::clone(&shared);
         thread::spawn(move || accept(&listener, &acceptor));
@@ -191,9 +188,12 @@ impl Peer {
 
     /// Whether any session said this command.
     pub fn heard(&self, verb: &str) -> bool {
-        self.said()
-            .iter()
-            .any(|line| line.to_ascii_uppercase().starts_with(verb))
+        self.said().iter().any(|line| line.to_ascii_uppercase().starts_with(verb))
+    }
+
+    /// How often a command was said, in all sessions.
+    pub fn count(&self, verb: &str) -> usize {
+        self.said().iter().filter(|line| line.starts_with(verb)).count()
     }
 
     /// How many sessions there were.
@@ -217,6 +217,17 @@ impl Drop for Peer {
     }
 }
 
+impl Shared {
+    /// How often this step was there before.
+    fn count(&self, line: &str) -> usize {
+        let word = line.split([' ', ':']).next().unwrap_or_default().to_ascii_uppercase();
+        let mut steps = self.steps.lock().unwrap();
+        let count = steps.entry(word).or_default();
+        *count += 1;
+        *count - 1
+    }
+}
+
 fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
     for stream in listener.incoming().map_while(Result::ok) {
         if shared.stopped.load(Ordering::SeqCst) {
@@ -225,12 +236,7 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
         let number = shared.sessions.fetch_add(1, Ordering::SeqCst);
         let shared = Arc::clone(shared);
         thread::spawn(move || {
-            let session = Session {
-                wire: Wire::new(stream),
-                number,
-                shared,
-                transaction: Taken::default(),
-            };
+            let session = Session { wire: Wire::new(stream), number, shared, transaction: Taken::default() };
             // The other side may break off at any point: that is what some of the tests are about.
             drop(session.run());
         });
@@ -252,11 +258,7 @@ impl Session {
         while let Some(line) = self.wire.read_line()? {
             let line = String::from_utf8_lossy(&line).trim_end_matches("\r\n").to_owned();
             self.shared.said.lock().unwrap().push(line.clone());
-            let verb = line
-                .split([' ', ':'])
-                .next()
-                .unwrap_or_default()
-                .to_ascii_uppercase();
+            let verb = line.split([' ', ':']).next().unwrap_or_default().to_ascii_uppercase();
             let going_on = match verb.as_str() {
                 "EHLO" | "LHLO" => self.hello(&line)?,
                 "STARTTLS" => self.starttls(&line)?,
@@ -276,10 +278,8 @@ impl Session {
 
     /// Does what the script says; `usual` is what a good server replies. False when the session is over.
     fn step(&mut self, line: &str, usual: &str) -> std::io::Result<bool> {
-        let what = (self.shared.setup.script)(&Step {
-            session: self.number,
-            line,
-        });
+        let before = self.shared.count(line);
+        let what = (self.shared.setup.script)(&Step { session: self.number, before, line });
         let reply = match what {
             Do::Usual => usual,
             Do::Say(reply) => reply,
@@ -302,10 +302,7 @@ impl Session {
         }
         self.step(
             line,
-            &format!(
-                "250-peer.test\r\n250-{}\r\n250 ENHANCEDSTATUSCODES",
-                keywords.join("\r\n250-")
-            ),
+            &format!("250-peer.test\r\n250-{}\r\n250 ENHANCEDSTATUSCODES", keywords.join("\r\n250-")),
         )
     }
 
@@ -314,7 +311,8 @@ impl Session {
             return Ok(false);
         }
         let Some(config) = self.shared.setup.tls.clone() else {
-            // STARTTLS was offered without an identity: the handshake shall fail.
+            // STARTTLS was offered without an identity: the handshake shall fail once the other side has begun it.
+            self.wire.wait_for_something()?;
             self.wire.write(b"this is no TLS\r\n")?;
             return Ok(false);
         };
@@ -323,18 +321,10 @@ impl Session {
     }
 
     fn note_and_step(&mut self, line: &str) -> std::io::Result<bool> {
-        let argument = line
-            .split_once(':')
-            .map(|(_, argument)| argument.to_owned())
-            .unwrap_or_default();
+        let argument = line.split_once(':').map(|(_, argument)| argument.to_owned()).unwrap_or_default();
         if line.starts_with("MAIL") {
             let (tls, session) = (self.wire.is_tls(), self.number);
-            self.transaction = Taken {
-                from: argument,
-                tls,
-                session,
-                ..Taken::default()
-            };
+            self.transaction = Taken { from: argument, tls, session, ..Taken::default() };
         } else if line.starts_with("RCPT") {
             self.transaction.to.push(argument);
         }
@@ -349,10 +339,7 @@ impl Session {
             return Ok(false);
         };
         let transaction = std::mem::take(&mut self.transaction);
-        self.shared.taken.lock().unwrap().push(Taken {
-            content,
-            ..transaction
-        });
+        self.shared.taken.lock().unwrap().push(Taken { content, ..transaction });
         self.step(".", "250 2.0.0 Taken")
     }
 }

@@ -149,16 +149,7 @@ impl Setup {
     }
 
     fn write(&self) {
-        let Setup {
-            top,
-            listeners,
-            domains,
-            connectors,
-            rest,
-            queue,
-            data_dir,
-            ..
-        } = self;
+        let Setup { top, listeners, domains, connectors, rest, queue, data_dir, .. } = self;
         let text = format!(
             "hostname = \"{HOST}\"\ndata_dir = {data_dir:?}\n{top}\n[queue]\n{queue}\n{listeners}\n{domains}\n{connectors}\n{rest}"
         );
@@ -183,10 +174,7 @@ impl Setup {
         fs::create_dir_all(&self.data_dir).unwrap();
         self.write();
         let with_user = self.with_user;
-        let postern = Postern {
-            setup: self,
-            child: None,
-        };
+        let postern = Postern { setup: self, child: None };
         if with_user {
             postern.add_user("anna", PASSWORD, ANNA);
         }
@@ -209,25 +197,14 @@ impl Postern {
     pub fn start(&mut self) {
         assert!(self.child.is_none(), "it runs already");
         drop(fs::remove_file(self.listeners_file()));
-        let log = OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(self.log_file())
-            .unwrap();
+        let log = OpenOptions::new().create(true).append(true).open(self.log_file()).unwrap();
         let mut command = self.command(&["serve"]);
-        let child = command
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .spawn()
-            .unwrap();
+        let child =
+            command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap();
         self.child = Some(child);
         wait_for("the daemon to listen", || {
             let ended = self.child.as_mut().unwrap().try_wait().unwrap();
-            assert!(
-                ended.is_none(),
-                "the daemon ended with {ended:?} instead of listening"
-            );
+            assert!(ended.is_none(), "the daemon ended with {ended:?} instead of listening");
             self.listening()
         });
     }
@@ -237,11 +214,7 @@ impl Postern {
     pub fn at(&self, listener: &str) -> SocketAddr {
         let listeners = self.listening().unwrap();
         let address = &listeners[listener][0];
-        address
-            .as_str()
-            .unwrap_or_else(|| panic!("no listener {listener} in {listeners}"))
-            .parse()
-            .unwrap()
+        address.as_str().unwrap_or_else(|| panic!("no listener {listener} in {listeners}")).parse().unwrap()
     }
 
     /// What `listeners.json` says, if it is complete.
@@ -286,10 +259,7 @@ impl Postern {
     /// A `postern` command with this configuration.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = postern();
-        command
-            .arg("--config")
-            .arg(self.setup.configuration())
-            .args(arguments);
+        command.arg("--config").arg(self.setup.configuration()).args(arguments);
         command
     }
 
@@ -303,12 +273,8 @@ impl Postern {
     #[track_caller]
     pub fn cli_with_input(&self, arguments: &[&str], input: &str) -> Output {
         let mut command = self.command(arguments);
-        let mut child = command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut child =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         // A command that refuses its arguments may not read at all.
         drop(child.stdin.take().unwrap().write_all(input.as_bytes()));
         child.wait_with_output().unwrap()
@@ -339,10 +305,7 @@ impl Postern {
     /// The ids in the queue.
     #[track_caller]
     pub fn queue_ids(&self) -> Vec<String> {
-        self.queue()
-            .iter()
-            .map(|delivery| id_of(delivery).to_owned())
-            .collect()
+        self.queue().iter().map(|delivery| id_of(delivery).to_owned()).collect()
     }
 
     #[track_caller]
@@ -358,9 +321,7 @@ impl Postern {
     /// Waits until the log holds this text.
     #[track_caller]
     pub fn wait_for_log(&self, text: &str) {
-        wait_for(&format!("{text:?} in the log"), || {
-            self.log().contains(text).then_some(())
-        });
+        wait_for(&format!("{text:?} in the log"), || self.log().contains(text).then_some(()));
     }
 
     pub fn root(&self) -> PathBuf {
@@ -437,9 +398,7 @@ impl Drop for Postern {
 }
 
 fn id_of(delivery: &Value) -> &str {
-    delivery["message"]["id"]
-        .as_str()
-        .unwrap_or_else(|| panic!("no id in {delivery:#}"))
+    delivery["message"]["id"].as_str().unwrap_or_else(|| panic!("no id in {delivery:#}"))
 }
 
 /// The program, without a configuration.

@@ -20,15 +20,9 @@ pub struct Postfix {
 impl Postfix {
     /// Takes mail for `domain` and files it in Maildirs. With an identity it offers STARTTLS.
     pub fn start(domain: &str, identity: Option<&Identity>) -> Postfix {
-        assert!(
-            is_root(),
-            "Postfix's master runs only as root: run this test as root, as CI does"
-        );
+        assert!(is_root(), "Postfix's master runs only as root: run this test as root, as CI does");
         let folder = tempfile::Builder::new().prefix("pfx").tempdir().unwrap();
-        let postfix = Postfix {
-            address: unused_address(),
-            folder,
-        };
+        let postfix = Postfix { address: unused_address(), folder };
         postfix.write_configuration(domain, identity);
         succeed(postfix.command().arg("start"));
         wait_until_open("Postfix", postfix.address);

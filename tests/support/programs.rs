@@ -12,10 +12,7 @@ use super::PATIENCE;
 #[track_caller]
 pub fn program(name: &str) -> Command {
     let folders = std::env::var("PATH").unwrap_or_default() + ":/usr/sbin:/sbin:/usr/lib/dovecot";
-    let found = folders
-        .split(':')
-        .map(|folder| Path::new(folder).join(name))
-        .find(|path| path.is_file());
+    let found = folders.split(':').map(|folder| Path::new(folder).join(name)).find(|path| path.is_file());
     let path = found.unwrap_or_else(|| panic!("{name} is not installed: run ./test packages"));
     let mut command = Command::new(path);
     command.stdin(Stdio::null()).env("LC_ALL", "C");
@@ -33,21 +30,10 @@ pub fn python(script: &str) -> Command {
 #[track_caller]
 pub fn run(command: &mut Command) -> Output {
     let name = command.get_program().to_string_lossy().into_owned();
-    let (out, err) = (
-        tempfile::NamedTempFile::new().unwrap(),
-        tempfile::NamedTempFile::new().unwrap(),
-    );
-    let mut child = command
-        .stdout(out.reopen().unwrap())
-        .stderr(err.reopen().unwrap())
-        .spawn()
-        .unwrap();
+    let (out, err) = (tempfile::NamedTempFile::new().unwrap(), tempfile::NamedTempFile::new().unwrap());
+    let mut child = command.stdout(out.reopen().unwrap()).stderr(err.reopen().unwrap()).spawn().unwrap();
     let status = end_of(&mut child, &name);
-    Output {
-        status,
-        stdout: std::fs::read(out.path()).unwrap(),
-        stderr: std::fs::read(err.path()).unwrap(),
-    }
+    Output { status, stdout: std::fs::read(out.path()).unwrap(), stderr: std::fs::read(err.path()).unwrap() }
 }
 
 /// Runs to the end and demands success; hands back what it said on standard output and standard error.
@@ -55,11 +41,7 @@ pub fn run(command: &mut Command) -> Output {
 pub fn succeed(command: &mut Command) -> String {
     let output = run(command);
     let said = both(&output);
-    assert!(
-        output.status.success(),
-        "{command:?} ended with {}:\n{said}",
-        output.status
-    );
+    assert!(output.status.success(), "{command:?} ended with {}:\n{said}", output.status);
     said
 }
 
@@ -74,11 +56,7 @@ pub fn fail(command: &mut Command) -> String {
 
 /// Standard output, then standard error.
 pub fn both(output: &Output) -> String {
-    format!(
-        "{}{}",
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    )
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
 /// A program that runs beside the test; ended with it.
@@ -87,13 +65,7 @@ pub struct Background(Child);
 impl Background {
     pub fn spawn(command: &mut Command, log: &Path) -> Background {
         let log = File::create(log).unwrap();
-        Background(
-            command
-                .stdout(log.try_clone().unwrap())
-                .stderr(log)
-                .spawn()
-                .unwrap(),
-        )
+        Background(command.stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap())
     }
 }
 

@@ -33,19 +33,10 @@ impl Sink {
             nix::unistd::chown(folder.path(), Some(nobody.uid), Some(nobody.gid)).unwrap();
             command.args(["-u", "nobody"]);
         }
-        command.args([
-            "-d",
-            text(&folder.path().join("message.")),
-            &address.to_string(),
-            "100",
-        ]);
+        command.args(["-d", text(&folder.path().join("message.")), &address.to_string(), "100"]);
         let running = Background::spawn(&mut command, &logs.path().join("log"));
         wait_until_open("smtp-sink", address);
-        Sink {
-            address,
-            folder,
-            _running: running,
-        }
+        Sink { address, folder, _running: running }
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -56,9 +47,7 @@ impl Sink {
     /// in LF there.
     pub fn messages(&self) -> Vec<Vec<u8>> {
         let files = files_below(self.folder.path()).into_iter();
-        files
-            .filter_map(|path| content_of(&fs::read(path).ok()?))
-            .collect()
+        files.filter_map(|path| content_of(&fs::read(path).ok()?)).collect()
     }
 
     #[track_caller]
@@ -73,10 +62,7 @@ impl Sink {
 fn content_of(dump: &[u8]) -> Option<Vec<u8>> {
     let text = dump.strip_suffix(b"\n\n").map(|rest| &dump[..=rest.len()])?;
     let received = text.windows(10).position(|window| window == b"\nReceived:")? + 1;
-    let fields = text[received..]
-        .split_inclusive(|&octet| octet == b'\n')
-        .take(3)
-        .map(<[u8]>::len)
-        .sum::<usize>();
+    let fields =
+        text[received..].split_inclusive(|&octet| octet == b'\n').take(3).map(<[u8]>::len).sum::<usize>();
     Some(text[received + fields..].to_vec())
 }

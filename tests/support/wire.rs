@@ -28,11 +28,7 @@ impl Wire {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
         stream.set_nodelay(true).unwrap();
-        Wire {
-            socket: Socket::Plain(stream),
-            pending: Vec::new(),
-            read: 0,
-        }
+        Wire { socket: Socket::Plain(stream), pending: Vec::new(), read: 0 }
     }
 
     /// Begins TLS as the client and completes the handshake.
@@ -65,10 +61,7 @@ impl Wire {
     /// The next line with its CRLF; `None` when the other side has closed.
     pub fn read_line(&mut self) -> io::Result<Option<Vec<u8>>> {
         loop {
-            if let Some(end) = self.pending[self.read..]
-                .windows(2)
-                .position(|pair| pair == b"\r\n")
-            {
+            if let Some(end) = self.pending[self.read..].windows(2).position(|pair| pair == b"\r\n") {
                 return Ok(Some(self.take(end + 2)));
             }
             if !self.fill()? {
@@ -94,6 +87,11 @@ impl Wire {
         let stream = self.stream();
         stream.write_all(octets)?;
         stream.flush()
+    }
+
+    /// Waits until the other side has sent anything.
+    pub fn wait_for_something(&mut self) -> io::Result<bool> {
+        self.fill()
     }
 
     fn take(&mut self, count: usize) -> Vec<u8> {
@@ -137,8 +135,5 @@ impl<T: Read + Write> Stream for T {}
 
 fn closes(error: &io::Error) -> bool {
     use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
-    matches!(
-        error.kind(),
-        BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof
-    )
+    matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof)
 }
