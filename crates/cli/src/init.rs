@@ -46,7 +46,7 @@ pub(crate) struct InitArgs {
     /// The file whose first line is the password for the smarthost
     #[arg(long, value_name = "FILE", requires = "smarthost_user")]
     smarthost_password_file: Option<PathBuf>,
-    /// The file to write [default: $POSTERN_CONFIG, else /etc/postern/postern.toml]
+    /// The file to write [default: the configuration file]
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
     /// Overwrite the file if it exists
@@ -81,8 +81,8 @@ struct Smarthost {
 /// # Errors
 /// What is needed is neither given nor can be asked for, the answers make no sound configuration, or the file cannot be
 /// written.
-pub(crate) fn run(args: InitArgs) -> Done {
-    let path = args.output.clone().unwrap_or_else(default_path);
+pub(crate) fn run(args: InitArgs, configuration: PathBuf) -> Done {
+    let path = args.output.clone().unwrap_or(configuration);
     let force = args.force;
     if path.exists() && !force {
         return Err(format!(
@@ -386,7 +386,9 @@ mod tests {
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "first");
         write(&path, "third", true).unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "third");
-        let refused = run(InitArgs { output: Some(path), ..args(folder.path()) }).unwrap_err().to_string();
+        let refused = run(InitArgs { output: Some(path), ..args(folder.path()) }, default_path())
+            .unwrap_err()
+            .to_string();
         assert!(refused.contains("--force"), "{refused}");
     }
 

@@ -57,7 +57,7 @@ fn main() -> ExitCode {
     let done = match arguments.command {
         Command::Serve(arguments) => serve::run(&arguments, &path),
         Command::Demo(arguments) => demo::run(&arguments),
-        Command::Init(arguments) => init::run(arguments),
+        Command::Init(arguments) => init::run(arguments, path),
         Command::Config(arguments) => config::run(&arguments),
         Command::User(command) => user::run(command, &path),
         Command::Queue(command) => queue::run(command, &path),
