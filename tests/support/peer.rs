@@ -278,12 +278,17 @@ impl Session {
 
     /// Does what the script says; `usual` is what a good server replies. False when the session is over.
     fn step(&mut self, line: &str, usual: &str) -> std::io::Result<bool> {
+        Ok(self.say(line, usual)?.is_some_and(|reply| !reply.starts_with("421")))
+    }
+
+    /// As [`step`](Session::step), but tells what was said; `None` when it hung up.
+    fn say(&mut self, line: &str, usual: &str) -> std::io::Result<Option<String>> {
         let before = self.shared.count(line);
         let what = (self.shared.setup.script)(&Step { session: self.number, before, line });
         let reply = match what {
             Do::Usual => usual,
             Do::Say(reply) => reply,
-            Do::Close => return Ok(false),
+            Do::Close => return Ok(None),
             Do::Wait(gate) => {
                 gate.pass();
                 usual
@@ -292,7 +297,7 @@ impl Session {
         if !reply.is_empty() {
             self.wire.write(format!("{reply}\r\n").as_bytes())?;
         }
-        Ok(!reply.starts_with("421"))
+        Ok(Some(reply.to_owned()))
     }
 
     fn hello(&mut self, line: &str) -> std::io::Result<bool> {
@@ -307,8 +312,9 @@ impl Session {
     }
 
     fn starttls(&mut self, line: &str) -> std::io::Result<bool> {
-        if !self.step(line, "220 2.0.0 Go ahead")? {
-            return Ok(false);
+        match self.say(line, "220 2.0.0 Go ahead")? {
+            Some(reply) if reply.starts_with("220") => {}
+            refusal => return Ok(refusal.is_some()),
         }
         let Some(config) = self.shared.setup.tls.clone() else {
             // STARTTLS was offered without an identity: the handshake shall fail once the other side has begun it.
@@ -332,7 +338,11 @@ impl Session {
     }
 
     fn data(&mut self, line: &str) -> std::io::Result<bool> {
-        if !self.step(line, "354 Go on")? || !self.step("CONTENT", "")? {
+        match self.say(line, "354 Go on")? {
+            Some(reply) if reply.starts_with("354") => {}
+            refusal => return Ok(refusal.is_some()),
+        }
+        if !self.step("CONTENT", "")? {
             return Ok(false);
         }
         let Some(content) = self.wire.read_content()? else {
