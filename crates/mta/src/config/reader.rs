@@ -453,6 +453,23 @@ impl Section<'_> {
         self.table.entry(key).is_some()
     }
 
+    /// The name that the section gives itself, whether or not the rest of it is sound: what others refer to.
+    pub(super) fn given_name(&self) -> Option<&str> {
+        self.table.text("name")
+    }
+
+    /// The names that the sections `[[kind]]` below this one give themselves.
+    pub(super) fn given_names(&self, kind: &str) -> Vec<&str> {
+        let Some(Value::List(items)) = self.table.entry(kind).map(|entry| &entry.value.value) else {
+            return Vec::new();
+        };
+        let tables = items.iter().filter_map(|item| match &item.value {
+            Value::Table(table) => Some(table),
+            _ => None,
+        });
+        tables.filter_map(|table| table.text("name")).collect()
+    }
+
     /// The path of a key for people.
     pub(super) fn path(&self, key: &str) -> String {
         match (self.shown.is_empty(), key.is_empty()) {

@@ -6,7 +6,6 @@ mod listener;
 mod relay;
 
 use std::collections::HashSet;
-use std::hash::Hash;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -120,13 +119,9 @@ fn tls<'a>(reader: &mut Reader<'a>, top: &Section<'a>) -> Option<Tls> {
     Some(Tls { identities: identities.into_iter().collect::<Option<_>>()?, minimum: minimum? })
 }
 
-fn identity<'a>(
-    reader: &mut Reader<'a>,
-    at: &Section<'a>,
-    names: &mut Unique<String>,
-) -> Option<IdentityFiles> {
+fn identity<'a>(reader: &mut Reader<'a>, at: &Section<'a>, names: &mut Unique) -> Option<IdentityFiles> {
     let name = reader.name(at, "name");
-    names.check(reader, at, name.as_ref());
+    names.check(reader, at, None);
     let certificate = reader.path(at, "certificate");
     let key = reader.path(at, "key");
     Some(IdentityFiles { name: name?, certificate: certificate?, key: key? })
@@ -188,19 +183,20 @@ fn report_from<'a>(reader: &mut Reader<'a>, top: &Section<'a>, hostname: Option<
 }
 
 /// Finds names that are given twice.
-struct Unique<T> {
+struct Unique {
     kind: &'static str,
-    seen: HashSet<T>,
+    seen: HashSet<String>,
 }
 
-impl<T: Hash + Eq + Clone + std::fmt::Display> Unique<T> {
+impl Unique {
     fn new(kind: &'static str) -> Self {
         Self { kind, seen: HashSet::new() }
     }
 
-    fn check(&mut self, reader: &mut Reader<'_>, at: &Section<'_>, name: Option<&T>) {
-        let Some(name) = name else { return };
-        if !self.seen.insert(name.clone()) {
+    /// `name` is what the section's name was read as; without, it is taken as written, for others clash with it all the same.
+    fn check(&mut self, reader: &mut Reader<'_>, at: &Section<'_>, name: Option<&str>) {
+        let Some(name) = name.or_else(|| at.given_name()) else { return };
+        if !self.seen.insert(name.to_owned()) {
             let what = format!("there is {} named \"{name}\" above already", self.kind);
             reader.complain(at, "name", what, "give each its own name, or remove one");
         }

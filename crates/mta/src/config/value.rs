@@ -41,6 +41,14 @@ pub(super) struct Entry {
 }
 
 impl Table {
+    /// The text that is written for a key, if it is one.
+    pub(super) fn text(&self, key: &str) -> Option<&str> {
+        match &self.entry(key)?.value.value {
+            Value::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
     pub(super) fn entry(&self, key: &str) -> Option<&Entry> {
         self.0.iter().find(|entry| entry.key == key)
     }

@@ -13,7 +13,7 @@ use crate::config::template::Template;
 use crate::config::value::Table;
 
 /// The name of the connector that exists when none serves everybody.
-const IMPLICIT: &str = "mx";
+pub(super) const IMPLICIT: &str = "mx";
 /// What would be written for it. The cost is higher than any that people are likely to write.
 const IMPLICIT_TEXT: &str = r#"
 name = "mx"
@@ -34,7 +34,7 @@ pub(super) fn connectors<'a>(
     let mut connectors = Vec::new();
     for at in &sections {
         let connector = connector(reader, at, hostname);
-        names.check(reader, at, connector.as_ref().map(|connector| &connector.name));
+        names.check(reader, at, None);
         if let Some(connector) = &connector {
             refuse_ambiguity(reader, at, connector, &mut spaces);
         }

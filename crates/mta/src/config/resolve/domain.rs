@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use postern_smtp::address::{Domain, Host, LocalPart, Mailbox};
 
 use super::Unique;
+use super::connector::IMPLICIT;
 use crate::config::model::{Connector, LocalDomain, Way};
 use crate::config::reader::{Reader, Section};
 use crate::config::reference::nearest;
@@ -16,11 +17,15 @@ pub(super) fn domains<'a>(
 ) -> Option<Vec<LocalDomain>> {
     let sections = reader.sections(top, "domain");
     let mut names = Unique::new("a domain");
+    let known = match connectors {
+        Some(connectors) => connectors.iter().map(|connector| connector.name.0.as_str()).collect(),
+        // Something is wrong with one of them, and was noted there; its name is still one to refer to.
+        None => [top.given_names("connector"), vec![IMPLICIT]].concat(),
+    };
     let mut domains = Vec::new();
     for at in &sections {
-        let domain = domain(reader, at, connectors);
-        let name = domain.as_ref().map(|domain| domain.name.as_str().to_owned());
-        names.check(reader, at, name.as_ref());
+        let domain = domain(reader, at, connectors, &known);
+        names.check(reader, at, domain.as_ref().map(|domain| domain.name.as_str()));
         domains.push(domain);
     }
     let domains: Vec<_> = domains.into_iter().collect::<Option<_>>()?;
@@ -37,9 +42,10 @@ fn domain<'a>(
     reader: &mut Reader<'a>,
     at: &Section<'a>,
     connectors: Option<&[Connector]>,
+    known: &[&str],
 ) -> Option<LocalDomain> {
     let name: Option<Domain> = reader.parsed(at, "name", None);
-    let deliver = deliver(reader, at, connectors);
+    let deliver = deliver(reader, at, connectors, known);
     let mailboxes = reader.list(at, "mailboxes", local_part);
     let in_domain = |text: &str| recipient(text, name.as_ref());
     let aliases = reader.map(at, "aliases", in_domain).map(|aliases| by_local_part(reader, at, aliases));
@@ -62,20 +68,17 @@ fn deliver<'a, 'c>(
     reader: &mut Reader<'a>,
     at: &Section<'a>,
     connectors: Option<&'c [Connector]>,
+    known: &[&str],
 ) -> Option<&'c Connector> {
     let name = reader.name(at, "deliver")?;
-    // What is wrong with the connectors was noted there.
-    let connectors = connectors?;
-    let found = connectors.iter().find(|connector| connector.name.0 == name);
-    if found.is_none() {
-        let known = connectors.iter().map(|connector| connector.name.0.as_str());
-        let remedy = match nearest(&name, known) {
+    if !known.contains(&name.as_str()) {
+        let remedy = match nearest(&name, known.iter().copied()) {
             Some(meant) => format!("did you mean \"{meant}\"?"),
             None => format!("add a [[connector]] with name = \"{name}\", or name an existing one"),
         };
         reader.complain(at, "deliver", format!("there is no connector named \"{name}\""), remedy);
     }
-    found
+    connectors?.iter().find(|connector| connector.name.0 == name)
 }
 
 fn judge_way(reader: &mut Reader<'_>, at: &Section<'_>, connector: &Connector, names: usize) {

@@ -30,7 +30,7 @@ pub(super) fn listeners<'a>(
     let mut listeners = Vec::new();
     for at in &sections {
         let listener = listener(reader, at, limits, tls);
-        names.check(reader, at, listener.as_ref().map(|listener| &listener.name));
+        names.check(reader, at, None);
         if let Some(listener) = &listener {
             refuse_second_bind(reader, at, listener, &mut bound);
         }

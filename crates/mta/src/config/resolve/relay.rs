@@ -31,7 +31,7 @@ pub(super) fn networks<'a>(
     let mut all = Vec::new();
     for at in &sections {
         let named = named(reader, at, gateways);
-        names.check(reader, at, named.as_ref().map(|named| &named.name));
+        names.check(reader, at, None);
         all.push(named);
     }
     let all: Vec<_> = all.into_iter().collect::<Option<_>>()?;
