@@ -32,7 +32,7 @@ const MIGRATIONS: &[&str] = &["
     CREATE TABLE quarantine_delivery (message, destination, due, attempts, held, bounce, delay_reported, recipients);
 "];
 
-/// 4 KiB pages cost the least CPU for each message (docs/adr/0003-queue-store.md).
+/// 4 KiB pages cost the least CPU for each small message (docs/adr/0003-queue-store.md).
 const PAGE: u64 = 4 * 1024;
 /// An empty queue gives disk space back at start when its file is larger than this.
 const WORTH_SHRINKING: i64 = 64 * 1024 * 1024 / PAGE.cast_signed();
