@@ -91,7 +91,7 @@ fn an_endless_line_ends_in_a_refusal_not_in_memory() {
 #[test]
 fn a_message_that_goes_in_circles_is_refused() {
     let postern = Setup::new().start();
-    let mut content: Vec<u8> = b"Received: from a by b; Fri, 20 Nov 2026 10:00:00 +0000\r\n".repeat(60);
+    let mut content: Vec<u8> = b"Received: from a by b; Fri, 20 Nov 2026 10:00:00 +0000\r\n".repeat(110);
     content.extend(content::plain("a@stranger.test", ANNA, "Loop"));
     let mut client = Client::connect(postern.at("mx"));
     client.say("EHLO stranger.test").expect(250);
