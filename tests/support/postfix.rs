@@ -18,7 +18,7 @@ pub struct Postfix {
 }
 
 impl Postfix {
-    /// Takes mail for `domain` and files it in Maildirs. With an identity it offers STARTTLS.
+    /// Takes mail for `domain` and files it in one Maildir. With an identity it offers STARTTLS.
     pub fn start(domain: &str, identity: Option<&Identity>) -> Postfix {
         assert!(is_root(), "Postfix's master runs only as root: run this test as root, as CI does");
         let folder = tempfile::Builder::new().prefix("pfx").tempdir().unwrap();
@@ -33,8 +33,9 @@ impl Postfix {
         self.address
     }
 
-    pub fn maildir(&self, local: &str) -> PathBuf {
-        self.folder.path().join("mail").join(local)
+    /// The one Maildir for everybody.
+    pub fn maildir(&self) -> PathBuf {
+        self.folder.path().join("mail/all")
     }
 
     fn command(&self) -> std::process::Command {
@@ -60,13 +61,15 @@ impl Postfix {
             },
         );
         fs::write(root.join("etc/main.cf"), main_cf(text(root), domain) + &tls).unwrap();
-        fs::write(root.join("etc/mailboxes"), "/^([^@]+)@.*$/ $1/\n").unwrap();
         fs::write(root.join("etc/master.cf"), master_cf(self.address)).unwrap();
     }
 }
 
 impl Drop for Postfix {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("Postfix's log:\n{}", fs::read_to_string(self.folder.path().join("log")).unwrap_or_default());
+        }
         drop(run(self.command().arg("stop")));
     }
 }
@@ -94,7 +97,8 @@ alias_maps =
 alias_database =
 virtual_mailbox_domains = {domain}
 virtual_mailbox_base = {root}/mail
-virtual_mailbox_maps = regexp:{root}/etc/mailboxes
+virtual_mailbox_maps = static:all/
+disable_dns_lookups = yes
 virtual_uid_maps = static:{uid}
 virtual_gid_maps = static:{gid}
 virtual_mailbox_limit = 0
