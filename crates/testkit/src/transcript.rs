@@ -24,18 +24,20 @@
 //! | `DISCARDED` | whatever content was streamed was taken back, and none was taken |
 //!
 //! The types to know: [`Transcript`] is a parsed file, [`Scenario`] what its head means, [`run`] plays it at a [`Pace`]
-//! against a [`Server`], and [`SessionServer`] is the one without any I/O. What this deliberately does not do: know
+//! against a [`Server`], [`SessionServer`] is the one without any I/O, and [`Script`] the policy behind it. What this deliberately does not do: know
 //! how to reach a daemon; a test that plays files over TCP implements [`Server`] itself.
 
 mod parse;
 mod play;
 mod scenario;
+mod script;
 mod session;
 
 use std::time::Duration;
 
 pub use play::{Pace, Server, run};
 pub use scenario::{Answer, Rule, Scenario, Topic};
+pub use script::Script;
 pub use session::SessionServer;
 
 /// A parsed file.

@@ -1,34 +1,21 @@
 //! The server of a transcript without I/O: a [`ServerSession`], a scripted policy and a clock that is told the time.
 
 use std::collections::VecDeque;
-use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use postern_smtp::envelope::{BodyType, MailParams, RcptParams, Ret};
-use postern_smtp::reply::catalogue;
-use postern_smtp::sasl::Credential;
-use postern_smtp::server::{Input, Output, Question, ServerSession, TlsMode, Verdict};
+use postern_smtp::server::{Input, Output, ServerSession, TlsMode};
 use postern_smtp::tls::{PeerProof, TlsFacts};
 
-use super::{Answer, Scenario, Server, Topic};
+use super::{Scenario, Script, Server};
 
 /// Drives a session as the daemon would, but at once and in memory.
 pub struct SessionServer {
-    scenario: Scenario,
+    script: Script,
     session: ServerSession,
     now: Instant,
     said: Vec<u8>,
     lines: VecDeque<String>,
-    events: Events,
-}
-
-/// What a transcript may ask about.
-#[derive(Default)]
-struct Events {
-    asked: Option<String>,
-    streamed: Vec<u8>,
-    taken: Option<Vec<u8>>,
     handshakes: usize,
     closed: Option<String>,
 }
@@ -40,12 +27,13 @@ impl SessionServer {
         let tls = (scenario.settings.tls == TlsMode::Implicit).then(facts);
         let session = ServerSession::new(Arc::new(scenario.settings.clone()), tls, now);
         let mut server = Self {
-            scenario: scenario.clone(),
+            script: Script::new(scenario),
             session,
             now,
             said: Vec::new(),
             lines: VecDeque::new(),
-            events: Events::default(),
+            handshakes: 0,
+            closed: None,
         };
         server.perform();
         server
@@ -60,31 +48,22 @@ impl SessionServer {
 
     fn perform(&mut self) {
         while let Some(output) = self.session.poll() {
-            assert!(self.events.closed.is_none(), "an output after Close: {output:?}");
+            assert!(self.closed.is_none(), "an output after Close: {output:?}");
             match output {
                 Output::Send(bytes) => self.hear(&bytes),
                 Output::Ask(question) => {
                     assert!(!self.session.wants_input(), "more input is wanted while a question is open");
-                    let verdict = self.decide(&question);
+                    let verdict = self.script.answer(&question);
                     self.session.handle(Input::Time(self.now));
                     self.session.handle(Input::Verdict(verdict));
                 }
-                Output::Body(bytes) => self.events.streamed.extend_from_slice(&bytes),
-                Output::Discard => {
-                    assert!(
-                        !self.events.streamed.is_empty(),
-                        "nothing was streamed, and yet it is discarded"
-                    );
-                    self.events.streamed.clear();
-                }
-                Output::StartTls => self.events.handshakes += 1,
+                Output::Body(bytes) => self.script.content(&bytes),
+                Output::Discard => self.script.discard(),
+                Output::StartTls => self.handshakes += 1,
                 Output::Wait { .. } => {}
                 Output::Close(reason) => {
-                    assert!(
-                        self.events.streamed.is_empty(),
-                        "closed without a word about content that was streamed"
-                    );
-                    self.events.closed = Some(format!("{reason:?}").to_lowercase());
+                    self.script.assert_nothing_is_left();
+                    self.closed = Some(format!("{reason:?}").to_lowercase());
                 }
             }
         }
@@ -95,43 +74,6 @@ impl SessionServer {
         self.said.extend_from_slice(bytes);
         let text = String::from_utf8(std::mem::take(&mut self.said)).expect("replies are UTF-8");
         self.lines.extend(text.split_terminator("\r\n").map(str::to_owned));
-    }
-
-    fn decide(&mut self, question: &Question) -> Verdict {
-        let (topic, subject, details) = describe(question);
-        self.events.asked = Some(details);
-        if let Question::Take(transaction) = question {
-            let body = std::mem::take(&mut self.events.streamed);
-            assert_eq!(transaction.size, body.len() as u64, "the size is that of the content");
-            assert_eq!(transaction.eight_bit, !body.is_ascii(), "octets over 127 are told of");
-            self.events.taken = Some(body);
-        }
-        match self.scenario.answer(topic, &subject) {
-            Some(answer) => answer.clone().into(),
-            None => self.usual(question, &subject),
-        }
-    }
-
-    fn usual(&self, question: &Question, subject: &str) -> Verdict {
-        match question {
-            Question::Connect | Question::Hello(_) | Question::Mail(_) => Verdict::Accept,
-            Question::Authenticate(_) if subject == "tim tanstaaf" => {
-                Verdict::SignedIn { user: "tim".to_owned() }
-            }
-            Question::Authenticate(_) => Verdict::Refuse(catalogue::bad_credentials()),
-            Question::Rcpt(rcpt) => {
-                let known =
-                    ["<ann@example.org>", "<tim@example.org>", "<postmaster@example.org>", "<postmaster>"];
-                if self.session.user().is_some() || known.contains(&subject) {
-                    Verdict::Accept
-                } else if subject.ends_with("@example.org>") {
-                    Verdict::Refuse(catalogue::unknown_user(&rcpt.to))
-                } else {
-                    Verdict::Refuse(catalogue::relay_denied(&rcpt.to))
-                }
-            }
-            Question::Take(_) => Verdict::Queued { id: "Q1".to_owned() },
-        }
     }
 }
 
@@ -149,10 +91,11 @@ impl Server for SessionServer {
     }
 
     fn start_tls(&mut self) -> Result<(), String> {
-        if self.events.handshakes == 0 {
+        if self.handshakes == 0 {
             return Err("the server did not ask for a handshake".to_owned());
         }
-        self.events.handshakes = 0;
+        self.handshakes = 0;
+        self.script.start_over();
         self.handle(Input::TlsStarted(facts()));
         Ok(())
     }
@@ -172,31 +115,19 @@ impl Server for SessionServer {
     }
 
     fn closed(&mut self) -> Option<String> {
-        self.events.closed.clone()
+        self.closed.clone()
     }
 
     fn asked(&mut self) -> Option<String> {
-        self.events.asked.clone()
+        self.script.asked()
     }
 
     fn body(&mut self) -> Option<Vec<u8>> {
-        self.events.taken.take()
+        self.script.take_body()
     }
 
     fn discarded(&mut self) -> bool {
-        self.events.streamed.is_empty() && self.events.taken.is_none()
-    }
-}
-
-impl From<Answer> for Verdict {
-    fn from(answer: Answer) -> Self {
-        match answer {
-            Answer::Accept => Self::Accept,
-            Answer::SignedIn(user) => Self::SignedIn { user },
-            Answer::Queued(id) => Self::Queued { id },
-            Answer::Refuse(reply) => Self::Refuse(reply),
-            Answer::RefuseAndClose(reply) => Self::RefuseAndClose(reply),
-        }
+        self.script.holds_nothing()
     }
 }
 
@@ -208,58 +139,4 @@ fn facts() -> TlsFacts {
         server_name: None,
         peer: PeerProof::Anonymous,
     }
-}
-
-/// The topic, what patterns see of the question, and all that an `ASKED:` line sees.
-fn describe(question: &Question) -> (Topic, String, String) {
-    match question {
-        Question::Connect => (Topic::Connect, String::new(), "connect".to_owned()),
-        Question::Hello(hello) => (Topic::Hello, hello.name.clone(), format!("hello {}", hello.name)),
-        Question::Authenticate(Credential::Password { user, password, acting_as }) => {
-            let shown = acting_as.as_ref().map_or_else(String::new, |other| format!(" acting-as {other}"));
-            let subject = format!("{user} {}{shown}", password.expose_str().unwrap_or("?"));
-            (Topic::Auth, subject.clone(), format!("auth {subject}"))
-        }
-        Question::Mail(mail) => {
-            (Topic::Mail, mail.from.to_string(), format!("mail {}{}", mail.from, mail_params(&mail.params)))
-        }
-        Question::Rcpt(rcpt) => {
-            (Topic::Rcpt, rcpt.to.to_string(), format!("rcpt {}{}", rcpt.to, rcpt_params(&rcpt.params)))
-        }
-        Question::Take(transaction) => {
-            let mut details = format!("take {}{}", transaction.from, mail_params(&transaction.params));
-            for (to, params) in &transaction.to {
-                let _ = write!(details, " {to}{}", rcpt_params(params));
-            }
-            (Topic::Take, String::new(), details)
-        }
-    }
-}
-
-fn mail_params(params: &MailParams) -> String {
-    let body = params.body.map(|body| match body {
-        BodyType::SevenBit => "7BIT",
-        BodyType::EightBitMime => "8BITMIME",
-        BodyType::BinaryMime => "BINARYMIME",
-    });
-    let ret = params.ret.map(|ret| if ret == Ret::Full { "FULL" } else { "HDRS" });
-    let pieces = [
-        params.size.map(|size| format!(" SIZE={size}")),
-        body.map(|body| format!(" BODY={body}")),
-        params.smtputf8.then(|| " SMTPUTF8".to_owned()),
-        ret.map(|ret| format!(" RET={ret}")),
-        params.envid.as_ref().map(|envid| format!(" ENVID={envid}")),
-        params.auth.as_ref().map(|auth| format!(" AUTH={auth}")),
-    ];
-    pieces.into_iter().flatten().collect()
-}
-
-fn rcpt_params(params: &RcptParams) -> String {
-    let notify = params.notify.map(|notify| {
-        let names = [("SUCCESS", notify.success), ("FAILURE", notify.failure), ("DELAY", notify.delay)];
-        let named: Vec<_> = names.iter().filter(|(_, on)| *on).map(|(name, _)| *name).collect();
-        format!(" NOTIFY={}", if named.is_empty() { "NEVER".to_owned() } else { named.join(",") })
-    });
-    let orcpt = params.orcpt.as_ref().map(|orcpt| format!(" ORCPT={};{}", orcpt.address_type, orcpt.address));
-    [notify, orcpt].into_iter().flatten().collect()
 }
