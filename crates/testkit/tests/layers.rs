@@ -27,8 +27,9 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
 const PURE: &[&str] = &["postern-smtp", "postern-message"];
 
 /// What begins the names of crates that do I/O or need a runtime.
-const IMPURE: &[&str] =
-    &["tokio", "async", "futures", "mio", "smol", "socket2", "rustls", "hickory", "rusqlite", "nix", "fastrand"];
+const IMPURE: &[&str] = &[
+    "tokio", "async", "futures", "mio", "smol", "socket2", "rustls", "hickory", "rusqlite", "nix", "fastrand",
+];
 
 /// What reads a clock, a socket, a file or an environment variable.
 const OUTSIDE: &[&str] = &[
