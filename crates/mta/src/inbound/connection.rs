@@ -1,20 +1,26 @@
-//! Drives one [`ServerSession`] over one connection: bytes in, outputs out, questions to the gate.
+//! Drives one [`ServerSession`] over one connection: bytes in, outputs out, questions to the policy.
 //!
-//! Everything that is decided is decided in the session or in the gate; what stands here is only I/O. Memory is
-//! bounded: one read buffer that grows while content streams and shrinks when the client idles.
+//! Everything that is decided is decided in the session or by the [`Policy`], which is the gate (a script when
+//! transcripts are played over the network); what stands here is only I/O. Memory is bounded: there is space for what
+//! a client sends only while something is there to be read, and for replies only until they are sent.
 
-use std::future::Future;
+use std::fmt;
+use std::future::{Future, poll_fn};
 use std::io;
+use std::mem::MaybeUninit;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Poll, ready};
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use postern_pki::facts_of_server;
 use postern_smtp::reply::catalogue;
-use postern_smtp::server::{CloseReason, Input, Output, Question, ServerSession, TlsMode};
+use postern_smtp::server::{CloseReason, Input, Output, Question, ServerSession, Settings, TlsMode, Verdict};
 use postern_smtp::tls::TlsFacts;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use rustls::ServerConfig;
+use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -28,14 +34,16 @@ use crate::event::{Event, Subject};
 
 /// A client has this long to say its PROXY header and to finish a handshake.
 const HANDSHAKE: Duration = Duration::from_secs(30);
-/// After a deadline has fired there is none until the session names another.
-const NEVER: Duration = Duration::from_secs(86_400);
-/// What an idle client costs.
-const BUFFER_LEAST: usize = 1024;
-/// What a client that streams content costs.
-const BUFFER_MOST: usize = 64 * 1024;
+/// A session that did not end at its deadline is told the time again after so long.
+const AGAIN: Duration = Duration::from_secs(1);
+/// What is read at once: the most that a TLS record holds (RFC 8446 §5.1).
+const READ_MOST: usize = 16 * 1024;
+/// Replies to a pipelined group are sent together up to about this size.
+const UNSENT_MOST: usize = 16 * 1024;
 /// A client that takes no replies for so long is gone.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
+const WRITE_TIMEOUT: Duration = Duration::from_mins(1);
+/// After our last reply a client has this long to close.
+const FAREWELL: Duration = Duration::from_secs(2);
 
 /// A connection that was just accepted.
 pub(crate) struct Arrival {
@@ -108,44 +116,65 @@ impl Arrival {
 type Ending = (String, u32);
 
 async fn converse(stream: TcpStream, arrival: Arrival, id: String, _place: Place) -> Ending {
-    let mut stream = Stream::Clear(stream);
     let listener = Arc::clone(&arrival.listener);
     let client = Client { address: arrival.client, session: id };
-    let mut gate = Gate::new(Arc::clone(&arrival.shared), Arc::clone(&listener), client);
-    let mut facts = None;
-    if listener.settings.tls == TlsMode::Implicit {
-        match start_tls(stream, &listener, &gate).await {
-            Some((secured, established)) => (stream, facts) = (secured, Some(established)),
-            None => return ("TLS failed".into(), 0),
-        }
+    let gate = Gate::new(Arc::clone(&arrival.shared), Arc::clone(&listener), client);
+    let settings = Arc::clone(&listener.settings);
+    match Driver::begin(stream, settings, listener.tls.clone(), gate).await {
+        Ok(mut driver) => (driver.run(arrival.phase).await.to_string(), driver.policy.accepted),
+        Err(stop) => (stop.to_string(), 0),
     }
-    let session = ServerSession::new(Arc::clone(&listener.settings), facts.clone(), Instant::now());
-    gate.tls = facts;
-    let mut driver = Driver {
-        stream: Some(stream),
-        session,
-        gate,
-        listener,
-        deadline: Instant::now() + HANDSHAKE,
-        unsent: BytesMut::new(),
-        buffer: Vec::new(),
-    };
-    let reason = driver.run(arrival.phase).await;
-    (reason, driver.gate.accepted)
+}
+
+/// What a driver asks and tells.
+trait Policy: Send {
+    /// Decides.
+    fn answer(&mut self, question: Question) -> impl Future<Output = Verdict> + Send;
+    /// Takes a piece of content.
+    fn content(&mut self, bytes: Bytes) -> impl Future<Output = ()> + Send;
+    /// Forgets the content streamed so far.
+    fn discard(&mut self);
+    /// TLS has begun, and nothing that was known before counts (RFC 3207 §4.2).
+    fn start_over(&mut self, facts: TlsFacts);
+    /// Records what happened.
+    fn emit(&self, event: Event);
+}
+
+impl Policy for Gate {
+    async fn answer(&mut self, question: Question) -> Verdict {
+        Self::answer(self, question).await
+    }
+
+    async fn content(&mut self, bytes: Bytes) {
+        Self::content(self, bytes).await;
+    }
+
+    fn discard(&mut self) {
+        Self::discard(self);
+    }
+
+    fn start_over(&mut self, facts: TlsFacts) {
+        Self::start_over(self, facts);
+    }
+
+    fn emit(&self, event: Event) {
+        Self::emit(self, event);
+    }
 }
 
 /// The loop of one session.
-struct Driver {
+struct Driver<P> {
+    /// `None` only while a handshake is under way, and after one has failed.
     stream: Option<Stream>,
+    tls: Option<Arc<ServerConfig>>,
     session: ServerSession,
-    gate: Gate,
-    listener: Arc<Listener>,
+    policy: P,
     deadline: Instant,
     unsent: BytesMut,
-    buffer: Vec<u8>,
 }
 
 /// Why the loop ended.
+#[derive(Debug)]
 enum Stop {
     Closed(CloseReason),
     Lost(io::Error),
@@ -154,51 +183,52 @@ enum Stop {
 
 /// What came from outside.
 enum Arrived {
-    Bytes(usize),
+    /// Bytes, or their end; the session has them already.
+    Bytes,
     Deadline,
     Drain,
 }
 
-impl Driver {
-    async fn run(&mut self, mut phase: watch::Receiver<Phase>) -> String {
+impl<P: Policy> Driver<P> {
+    /// Begins a session; with implicit TLS the handshake comes before everything else (RFC 8314 §3).
+    async fn begin(
+        stream: TcpStream,
+        settings: Arc<Settings>,
+        tls: Option<Arc<ServerConfig>>,
+        mut policy: P,
+    ) -> Result<Self, Stop> {
+        let mut stream = Stream::Clear(stream);
+        let mut facts = None;
+        if settings.tls == TlsMode::Implicit {
+            let (secured, established) = Box::pin(start_tls(stream, tls.clone(), &mut policy)).await?;
+            policy.start_over(established.clone());
+            (stream, facts) = (secured, Some(established));
+        }
+        let now = Instant::now();
+        let session = ServerSession::new(settings, facts, now);
+        let (deadline, unsent) = (now + HANDSHAKE, BytesMut::new());
+        Ok(Self { stream: Some(stream), tls, session, policy, deadline, unsent })
+    }
+
+    /// Serves the client to the end.
+    async fn run(&mut self, mut phase: watch::Receiver<Phase>) -> Stop {
         let mut drained = false;
         loop {
             if let Err(stop) = self.perform().await {
                 return self.stop(stop).await;
             }
             match self.wait(&mut phase, drained).await {
-                Ok(Arrived::Bytes(0)) => self.feed(Input::Closed),
-                Ok(Arrived::Bytes(count)) => self.feed_buffer(count),
+                Ok(Arrived::Bytes) => {}
                 Ok(Arrived::Deadline) => {
-                    self.deadline = Instant::now() + NEVER;
+                    self.deadline = Instant::now() + AGAIN;
                     self.session.handle(Input::Time(Instant::now()));
                 }
                 Ok(Arrived::Drain) => {
                     drained = true;
-                    self.feed(Input::Drain);
+                    feed(&mut self.session, Input::Drain);
                 }
                 Err(error) => return self.stop(Stop::Lost(error)).await,
             }
-        }
-    }
-
-    fn feed(&mut self, input: Input<'_>) {
-        self.session.handle(Input::Time(Instant::now()));
-        self.session.handle(input);
-    }
-
-    fn feed_buffer(&mut self, count: usize) {
-        self.session.handle(Input::Time(Instant::now()));
-        self.session.handle(Input::Bytes(&self.buffer[..count]));
-        self.resize_buffer(count);
-    }
-
-    /// A full buffer doubles, a nearly empty one shrinks.
-    fn resize_buffer(&mut self, count: usize) {
-        if count == self.buffer.len() && count < BUFFER_MOST {
-            self.buffer.resize(count * 4, 0);
-        } else if count < BUFFER_LEAST && self.buffer.len() > BUFFER_LEAST {
-            self.buffer = Vec::new();
         }
     }
 
@@ -206,10 +236,10 @@ impl Driver {
     async fn perform(&mut self) -> Result<(), Stop> {
         while let Some(output) = self.session.poll() {
             match output {
-                Output::Send(bytes) => self.unsent.extend_from_slice(&bytes),
+                Output::Send(bytes) => self.say(&bytes).await?,
                 Output::Ask(question) => self.ask(question).await?,
-                Output::Body(bytes) => self.gate.content(bytes).await,
-                Output::Discard => self.gate.discard(),
+                Output::Body(bytes) => self.policy.content(bytes).await,
+                Output::Discard => self.policy.discard(),
                 Output::StartTls => self.upgrade().await?,
                 Output::Wait { until } => self.deadline = until,
                 Output::Close(reason) => return Err(Stop::Closed(reason)),
@@ -218,21 +248,29 @@ impl Driver {
         self.flush().await
     }
 
+    async fn say(&mut self, bytes: &[u8]) -> Result<(), Stop> {
+        self.unsent.extend_from_slice(bytes);
+        if self.unsent.len() < UNSENT_MOST {
+            return Ok(());
+        }
+        self.flush().await
+    }
+
     async fn ask(&mut self, question: Question) -> Result<(), Stop> {
         if matches!(question, Question::Take(_) | Question::Authenticate(_)) {
             self.flush().await?;
         }
-        let verdict = self.gate.answer(question).await;
-        self.session.handle(Input::Time(Instant::now()));
-        self.session.handle(Input::Verdict(verdict));
+        let verdict = self.policy.answer(question).await;
+        feed(&mut self.session, Input::Verdict(verdict));
         Ok(())
     }
 
+    /// Sends what is unsent. Its space is given back, so that an idle client costs none.
     async fn flush(&mut self) -> Result<(), Stop> {
         if self.unsent.is_empty() {
             return Ok(());
         }
-        let bytes: Bytes = self.unsent.split().freeze();
+        let bytes = std::mem::take(&mut self.unsent);
         let Some(stream) = &mut self.stream else { return Err(Stop::Tls) };
         bounded(WRITE_TIMEOUT, stream.send(&bytes)).await.map_err(Stop::Lost)
     }
@@ -240,68 +278,98 @@ impl Driver {
     async fn upgrade(&mut self) -> Result<(), Stop> {
         self.flush().await?;
         let Some(stream) = self.stream.take() else { return Err(Stop::Tls) };
-        let Some((stream, facts)) = start_tls(stream, &self.listener, &self.gate).await else {
-            return Err(Stop::Tls);
-        };
+        let (stream, facts) = Box::pin(start_tls(stream, self.tls.clone(), &mut self.policy)).await?;
         self.stream = Some(stream);
-        self.gate.start_over(facts.clone());
-        self.feed(Input::TlsStarted(facts));
+        self.policy.start_over(facts.clone());
+        feed(&mut self.session, Input::TlsStarted(facts));
         Ok(())
     }
 
+    /// A drain goes first: a client that never pauses must not keep it from being heard. The deadline can go last: the
+    /// session learns the time with every byte.
     async fn wait(&mut self, phase: &mut watch::Receiver<Phase>, drained: bool) -> io::Result<Arrived> {
-        if self.buffer.is_empty() {
-            self.buffer = vec![0; BUFFER_LEAST];
-        }
         let Some(stream) = &mut self.stream else { return Err(io::ErrorKind::NotConnected.into()) };
         tokio::select! {
             biased;
-            read = stream.read(&mut self.buffer) => read.map(Arrived::Bytes),
             _ = phase.wait_for(|phase| *phase != Phase::Running), if !drained => Ok(Arrived::Drain),
+            read = read_into(&mut self.session, stream) => read.map(|()| Arrived::Bytes),
             () = tokio::time::sleep_until(self.deadline.into()) => Ok(Arrived::Deadline),
         }
     }
 
-    async fn stop(&mut self, stop: Stop) -> String {
-        match stop {
-            Stop::Closed(reason) => {
-                let _ = self.flush().await;
-                if let Some(stream) = &mut self.stream {
-                    let _ = timeout(Duration::from_secs(5), stream.shutdown()).await;
-                }
-                describe(reason).to_owned()
+    async fn stop(&mut self, stop: Stop) -> Stop {
+        if let Stop::Closed(_) = stop {
+            let _ = self.flush().await;
+            if let Some(stream) = &mut self.stream {
+                let _ = timeout(FAREWELL, stream.close()).await;
             }
-            Stop::Lost(error) => format!("connection lost ({error})"),
-            Stop::Tls => "TLS failed".to_owned(),
         }
+        stop
     }
 }
 
-/// Does the handshake with a client; `None` when it failed (which is then already recorded).
-async fn start_tls(stream: Stream, listener: &Listener, gate: &Gate) -> Option<(Stream, TlsFacts)> {
-    let Some(config) = listener.tls.clone() else {
-        gate.emit(Event::TlsFailed { reason: "no usable certificate is loaded".into() });
-        return None;
+fn feed(session: &mut ServerSession, input: Input<'_>) {
+    session.handle(Input::Time(Instant::now()));
+    session.handle(input);
+}
+
+/// Hands the session what the client sends next. There is space for it only while something is there to be read: a
+/// client that idles costs none.
+async fn read_into(session: &mut ServerSession, stream: &mut Stream) -> io::Result<()> {
+    poll_fn(|context| {
+        let mut space = [const { MaybeUninit::uninit() }; READ_MOST];
+        let mut bytes = ReadBuf::uninit(&mut space);
+        match ready!(Pin::new(&mut *stream).poll_read(context, &mut bytes)) {
+            // A TCP end without TLS's own: SMTP says itself where a message ends, so nothing can be cut short by it.
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => feed(session, Input::Closed),
+            Err(error) => return Poll::Ready(Err(error)),
+            Ok(()) if bytes.filled().is_empty() => feed(session, Input::Closed),
+            Ok(()) => feed(session, Input::Bytes(bytes.filled())),
+        }
+        Poll::Ready(Ok(()))
+    })
+    .await
+}
+
+/// Does the handshake with a client. A failure is recorded here.
+async fn start_tls<P: Policy>(
+    stream: Stream,
+    tls: Option<Arc<ServerConfig>>,
+    policy: &mut P,
+) -> Result<(Stream, TlsFacts), Stop> {
+    let Some(config) = tls else {
+        policy.emit(Event::TlsFailed { reason: "no usable certificate is loaded".into() });
+        return Err(Stop::Tls);
     };
     match bounded(HANDSHAKE, stream.start_tls(config)).await {
         Ok(stream) => {
-            let facts = facts_of_server(stream.tls()?);
-            gate.emit(Event::TlsStarted {
+            let facts = facts_of_server(stream.tls().ok_or(Stop::Tls)?);
+            policy.emit(Event::TlsStarted {
                 version: facts.version.clone(),
                 cipher: facts.cipher.clone(),
                 server_name: facts.server_name.clone(),
             });
-            Some((stream, facts))
+            Ok((stream, facts))
         }
         Err(error) => {
-            gate.emit(Event::TlsFailed { reason: postern_pki::describe(&error) });
-            None
+            policy.emit(Event::TlsFailed { reason: postern_pki::describe(&error) });
+            Err(Stop::Tls)
         }
     }
 }
 
 async fn bounded<T>(most: Duration, work: impl Future<Output = io::Result<T>>) -> io::Result<T> {
     timeout(most, work).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+}
+
+impl fmt::Display for Stop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Closed(reason) => f.write_str(describe(*reason)),
+            Self::Lost(error) => write!(f, "connection lost ({error})"),
+            Self::Tls => f.write_str("TLS failed"),
+        }
+    }
 }
 
 fn describe(reason: CloseReason) -> &'static str {
@@ -315,3 +383,10 @@ fn describe(reason: CloseReason) -> &'static str {
         CloseReason::Drained => "the server shuts down",
     }
 }
+
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod transcripts;
+#[cfg(test)]
+mod wire;

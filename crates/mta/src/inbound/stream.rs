@@ -39,6 +39,24 @@ impl Stream {
         self.write_all(bytes).await?;
         self.flush().await
     }
+
+    /// Ends our side, then throws away what the client still sends until it ends its own. Closing a socket over octets
+    /// that nobody has read resets the connection (RFC 1122 §4.2.2.13), and the client could lose our last reply.
+    pub(crate) async fn close(&mut self) -> io::Result<()> {
+        self.shutdown().await?;
+        let socket = match self {
+            Self::Clear(socket) => socket,
+            Self::Tls(stream) => stream.get_mut().0,
+        };
+        loop {
+            socket.readable().await?;
+            match socket.try_read(&mut [0; 4096]) {
+                Ok(0) => return Ok(()),
+                Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
+                _ => {}
+            }
+        }
+    }
 }
 
 impl AsyncRead for Stream {

@@ -1,0 +1,124 @@
+//! What the driver itself promises, over real connections; what the session promises is in the transcripts.
+
+use std::io;
+use std::time::Duration;
+
+use postern_smtp::server::CloseReason;
+use postern_testkit::transcript::{Scenario, Server, Transcript};
+use tokio::io::AsyncWriteExt;
+use tokio::sync::watch;
+
+use super::wire::Loopback;
+use super::{Arrived, Stop, bounded};
+use crate::daemon::Phase;
+use crate::inbound::stream::Stream;
+
+/// As `nc` and small scripts do it: everything at once, and the end behind it.
+#[test]
+fn a_client_that_half_closes_gets_every_reply() {
+    let loopback = Loopback::new();
+    for listener in ["relay", "submissions"] {
+        let mut wire = loopback.connect(&scenario(listener));
+        wire.send(b"EHLO client.example\r\nNOOP\r\nQUIT\r\n");
+        wire.half_close();
+        assert_eq!(last_lines(&wire.rest().unwrap()), ["220", "250", "250", "221"], "{listener}");
+        assert!(matches!(wire.stop(), Stop::Closed(CloseReason::Quit)));
+    }
+}
+
+#[test]
+fn a_client_that_half_closes_without_quit_gets_every_reply_too() {
+    let loopback = Loopback::new();
+    for listener in ["relay", "submissions"] {
+        let mut wire = loopback.connect(&scenario(listener));
+        wire.send(b"EHLO client.example\r\nNOOP\r\n");
+        wire.half_close();
+        assert_eq!(last_lines(&wire.rest().unwrap()), ["220", "250", "250"], "{listener}");
+        assert!(matches!(wire.stop(), Stop::Closed(CloseReason::ClientLeft)));
+    }
+}
+
+/// Many clients end TCP without TLS's own end. It is no trouble worth a line in the log.
+#[test]
+fn a_client_that_goes_without_tlss_own_end_has_left() {
+    let loopback = Loopback::new();
+    let mut wire = loopback.connect(&scenario("submissions"));
+    assert!(wire.line().unwrap().starts_with("220"));
+    wire.vanish();
+    assert!(matches!(wire.stop(), Stop::Closed(CloseReason::ClientLeft)));
+}
+
+/// Else the system resets the connection over what nobody has read, and the client may never see why.
+#[test]
+fn the_last_reply_survives_whatever_the_client_still_sends() {
+    let loopback = Loopback::new();
+    for listener in ["relay", "submissions"] {
+        let mut wire = loopback.connect(&scenario(listener));
+        wire.send(&vec![b'A'; 1_000_000]);
+        assert_eq!(last_lines(&wire.rest().unwrap()), ["220", "500"], "{listener}");
+        wire.hang_up();
+        assert!(matches!(wire.stop(), Stop::Closed(CloseReason::Violation)));
+    }
+}
+
+#[test]
+fn a_silent_client_gets_421_at_its_deadline() {
+    let mut scenario = scenario("relay");
+    scenario.settings.timeouts.command = Duration::from_millis(20);
+    let loopback = Loopback::new();
+    let mut wire = loopback.connect(&scenario);
+    assert_eq!(last_lines(&wire.rest().unwrap()), ["220", "421"]);
+    wire.hang_up();
+    assert!(matches!(wire.stop(), Stop::Closed(CloseReason::TimedOut)));
+}
+
+#[test]
+fn a_drain_is_heard_though_the_client_never_pauses() {
+    let loopback = Loopback::new();
+    let (mut driver, mut client) = loopback.driver(&scenario("relay"));
+    let (sender, mut phase) = watch::channel(Phase::Running);
+    let arrived = loopback.within(async {
+        assert!(driver.perform().await.is_ok());
+        client.write_all(b"EHLO client.example\r\n").await.unwrap();
+        let Some(Stream::Clear(stream)) = &driver.stream else { panic!("it is in clear") };
+        stream.readable().await.unwrap();
+        sender.send(Phase::Draining).unwrap();
+        driver.wait(&mut phase, false).await.unwrap()
+    });
+    assert!(matches!(arrived, Arrived::Drain));
+}
+
+#[test]
+fn a_client_that_takes_no_replies_is_given_up() {
+    let loopback = Loopback::new();
+    let (mut driver, _client) = loopback.driver(&scenario("relay"));
+    let stream = driver.stream.as_mut().unwrap();
+    let much = vec![0; 64 * 1024 * 1024];
+    let sent = loopback.within(async { bounded(Duration::from_millis(20), stream.send(&much)).await });
+    assert_eq!(sent.unwrap_err().kind(), io::ErrorKind::TimedOut);
+}
+
+#[test]
+fn an_idle_session_holds_no_buffer_and_its_task_is_small() {
+    let loopback = Loopback::new();
+    let (mut driver, mut client) = loopback.driver(&scenario("relay"));
+    let (_sender, mut phase) = watch::channel(Phase::Running);
+    loopback.within(async {
+        client.write_all(b"EHLO client.example\r\n").await.unwrap();
+        assert!(driver.perform().await.is_ok());
+        assert!(matches!(driver.wait(&mut phase, false).await, Ok(Arrived::Bytes)));
+        assert!(driver.perform().await.is_ok());
+    });
+    assert_eq!(driver.unsent.capacity(), 0);
+    let task = size_of_val(&driver) + size_of_val(&driver.run(phase));
+    assert!(task < 4096, "{task} octets");
+}
+
+fn scenario(listener: &str) -> Scenario {
+    Transcript::parse(&format!("listener: {listener}\n\nHANGUP\n")).unwrap().scenario
+}
+
+/// The codes of the replies, by their last lines.
+fn last_lines(said: &str) -> Vec<&str> {
+    said.lines().filter(|line| line.as_bytes().get(3) == Some(&b' ')).map(|line| &line[..3]).collect()
+}

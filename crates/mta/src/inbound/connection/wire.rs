@@ -1,0 +1,356 @@
+//! The driver and a client of it, joined by a real connection on loopback.
+//!
+//! A [`Loopback`] has the certificate and the runtime; [`Wire`] is one session: the driver as the daemon runs it, with a
+//! transcript's [`Script`] for its policy, and a client that does what a transcript (or a test) says. Nothing here
+//! sleeps: everything waits for something that comes, and [`PATIENCE`] is only how long a failure takes.
+
+use std::io;
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use postern_pki::{
+    ClientTls, MinimumVersion, PrivateCa, ServerOptions, Tickets, TrustAnchors, server_config, server_name,
+};
+use postern_smtp::server::{Question, TlsMode, Verdict};
+use postern_smtp::tls::{TlsFacts, TlsRequirement};
+use postern_testkit::transcript::{Scenario, Script, Server};
+use rustls::ServerConfig;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::watch;
+use tokio::task::{JoinHandle, yield_now};
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+
+use super::{Driver, Policy, Stop, bounded};
+use crate::daemon::Phase;
+use crate::event::Event;
+
+/// How long anything may take before it counts as failed.
+const PATIENCE: Duration = Duration::from_secs(20);
+const HOSTNAME: &str = "mail.example.org";
+
+/// What all sessions of a test share.
+pub(super) struct Loopback {
+    runtime: Runtime,
+    server: Arc<ServerConfig>,
+    client: ClientTls,
+}
+
+impl Loopback {
+    pub(super) fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let now = Timestamp::now();
+        let ca = PrivateCa::open_or_create(folder.path(), "Transcripts", now).unwrap();
+        let options = ServerOptions {
+            identities: vec![Arc::new(identity(&ca, folder.path(), now))],
+            minimum: MinimumVersion::default(),
+            tickets: Tickets::default(),
+        };
+        Self {
+            runtime: Builder::new_current_thread().enable_all().build().unwrap(),
+            server: server_config(&options).unwrap(),
+            client: ClientTls::new(&TrustAnchors::File(ca.root_pem_path())).unwrap(),
+        }
+    }
+
+    /// A client has connected; where TLS is implicit, its handshake is done.
+    pub(super) fn connect(&self, scenario: &Scenario) -> Wire<'_> {
+        let script = Arc::new(Mutex::new(Script::new(scenario)));
+        let (phase, running) = watch::channel(Phase::Running);
+        let settings = Arc::new(scenario.settings.clone());
+        let tls = settings.tls_available.then(|| Arc::clone(&self.server));
+        let policy = Scripted(Arc::clone(&script));
+        let (ours, theirs) = self.within(connection());
+        let driver = self.runtime.spawn(async move {
+            match Driver::begin(theirs, settings, tls, policy).await {
+                Ok(mut driver) => driver.run(running).await,
+                Err(stop) => stop,
+            }
+        });
+        let client = Client::Clear(ours);
+        let mut wire = Wire {
+            loopback: self,
+            client,
+            heard: Vec::new(),
+            end: None,
+            driver: Some(driver),
+            phase,
+            script,
+        };
+        if scenario.settings.tls == TlsMode::Implicit {
+            wire.start_tls().unwrap();
+        }
+        wire
+    }
+
+    /// A driver that has not yet done anything, in clear, and its client.
+    pub(super) fn driver(&self, scenario: &Scenario) -> (Driver<Scripted>, TcpStream) {
+        let settings = Arc::new(scenario.settings.clone());
+        let policy = Scripted(Arc::new(Mutex::new(Script::new(scenario))));
+        let (ours, theirs) = self.within(connection());
+        let driver = self
+            .within(Driver::begin(theirs, settings, None, policy))
+            .unwrap_or_else(|stop| panic!("{stop}"));
+        (driver, ours)
+    }
+
+    pub(super) fn within<T>(&self, work: impl Future<Output = T>) -> T {
+        self.runtime.block_on(async { timeout(PATIENCE, work).await.expect("in time") })
+    }
+}
+
+fn identity(ca: &PrivateCa, folder: &Path, now: Timestamp) -> postern_pki::TlsIdentity {
+    ca.ensure_server_identity(folder, &[HOSTNAME.to_owned()], now).unwrap().loaded.identity
+}
+
+async fn connection() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let ours = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    let (theirs, _) = listener.accept().await.unwrap();
+    // As the listener does, and for the client so that each piece travels alone.
+    theirs.set_nodelay(true).unwrap();
+    ours.set_nodelay(true).unwrap();
+    (ours, theirs)
+}
+
+/// A transcript's policy in the gate's place.
+pub(super) struct Scripted(Arc<Mutex<Script>>);
+
+impl Policy for Scripted {
+    async fn answer(&mut self, question: Question) -> Verdict {
+        self.0.lock().unwrap().answer(&question)
+    }
+
+    async fn content(&mut self, bytes: Bytes) {
+        self.0.lock().unwrap().content(&bytes);
+    }
+
+    fn discard(&mut self) {
+        self.0.lock().unwrap().discard();
+    }
+
+    fn start_over(&mut self, _: TlsFacts) {
+        self.0.lock().unwrap().start_over();
+    }
+
+    fn emit(&self, _: Event) {}
+}
+
+/// One session.
+pub(super) struct Wire<'a> {
+    loopback: &'a Loopback,
+    client: Client,
+    /// What the client has read and nobody has looked at.
+    heard: Vec<u8>,
+    /// How the server's side ended, when the client has seen it.
+    end: Option<io::Result<()>>,
+    driver: Option<JoinHandle<Stop>>,
+    phase: watch::Sender<Phase>,
+    script: Arc<Mutex<Script>>,
+}
+
+enum Client {
+    Clear(TcpStream),
+    Tls(Box<tokio_rustls::client::TlsStream<TcpStream>>),
+    Gone,
+}
+
+impl Wire<'_> {
+    /// The client ends its side, and goes on reading.
+    pub(super) fn half_close(&mut self) {
+        let Self { loopback, client, .. } = self;
+        // The server may have closed already.
+        let _ = loopback.within(async {
+            match client {
+                Client::Clear(stream) => stream.shutdown().await,
+                Client::Tls(stream) => stream.shutdown().await,
+                Client::Gone => Ok(()),
+            }
+        });
+    }
+
+    /// The client closes TCP without a word of TLS.
+    pub(super) fn vanish(&mut self) {
+        let socket = match std::mem::replace(&mut self.client, Client::Gone) {
+            Client::Clear(socket) => socket,
+            Client::Tls(stream) => stream.into_inner().0,
+            Client::Gone => return,
+        };
+        drop(socket);
+    }
+
+    /// All that the server says from here to its end, or how the connection broke.
+    pub(super) fn rest(&mut self) -> Result<String, String> {
+        while self.end.is_none() {
+            self.read();
+        }
+        match &self.end {
+            Some(Err(error)) => Err(format!("{error}, after {}", self.heard.escape_ascii())),
+            _ => Ok(String::from_utf8_lossy(&std::mem::take(&mut self.heard)).into_owned()),
+        }
+    }
+
+    /// The driver's reason to stop.
+    pub(super) fn stop(&mut self) -> Stop {
+        let driver = self.driver.take().expect("asked once");
+        let stop = self.loopback.within(driver).expect("the driver does not panic");
+        if let Stop::Closed(_) = stop {
+            self.script.lock().unwrap().assert_nothing_is_left();
+        }
+        stop
+    }
+
+    /// After a transcript that leaves the session open: nothing more is said, and it ends with the client.
+    pub(super) fn finish(mut self) -> Result<(), String> {
+        if self.driver.is_none() {
+            return Ok(());
+        }
+        self.half_close();
+        match (self.closed(), self.end.take()) {
+            (Some(reason), Some(Ok(()))) if reason == "clientleft" => Ok(()),
+            other => Err(format!("at the end: {other:?}")),
+        }
+    }
+
+    fn read(&mut self) {
+        let Self { loopback, client, heard, end, .. } = self;
+        let read = async {
+            match client {
+                Client::Clear(stream) => stream.read_buf(heard).await,
+                Client::Tls(stream) => stream.read_buf(heard).await,
+                Client::Gone => Ok(0),
+            }
+        };
+        match loopback.runtime.block_on(bounded(PATIENCE, read)) {
+            Ok(0) => *end = Some(Ok(())),
+            Ok(_) => {}
+            Err(error) => *end = Some(Err(error)),
+        }
+    }
+
+    /// Reads what is there already.
+    fn glance(&mut self) {
+        let Self { loopback, client, heard, .. } = self;
+        loopback.within(async {
+            yield_now().await;
+            std::future::poll_fn(|context| {
+                let mut space = [0; 1024];
+                let mut read = ReadBuf::new(&mut space);
+                let _ = match client {
+                    Client::Clear(stream) => Pin::new(stream).poll_read(context, &mut read),
+                    Client::Tls(stream) => Pin::new(stream).poll_read(context, &mut read),
+                    Client::Gone => Poll::Pending,
+                };
+                heard.extend_from_slice(read.filled());
+                Poll::Ready(())
+            })
+            .await;
+        });
+    }
+
+    fn line_length(&self) -> Option<usize> {
+        self.heard.windows(2).position(|pair| pair == b"\r\n")
+    }
+}
+
+impl Server for Wire<'_> {
+    fn send(&mut self, octets: &[u8]) {
+        let Self { loopback, client, .. } = self;
+        // What a server that has closed does not take is its own affair: what it said counts.
+        let _ = loopback.within(async {
+            match client {
+                Client::Clear(stream) => stream.write_all(octets).await?,
+                Client::Tls(stream) => {
+                    stream.write_all(octets).await?;
+                    stream.flush().await?;
+                }
+                Client::Gone => {}
+            }
+            // The driver gets a turn, so that pieces do not pile up.
+            yield_now().await;
+            io::Result::Ok(())
+        });
+    }
+
+    fn line(&mut self) -> Option<String> {
+        loop {
+            if let Some(length) = self.line_length() {
+                let line: Vec<u8> = self.heard.drain(..length + 2).collect();
+                return String::from_utf8(line[..length].to_vec()).ok();
+            }
+            if self.end.is_some() {
+                return None;
+            }
+            self.read();
+        }
+    }
+
+    fn is_quiet(&mut self) -> bool {
+        self.glance();
+        self.line_length().is_none()
+    }
+
+    fn start_tls(&mut self) -> Result<(), String> {
+        let Client::Clear(stream) = std::mem::replace(&mut self.client, Client::Gone) else {
+            return Err("TLS is started already".to_owned());
+        };
+        let connector = TlsConnector::from(self.loopback.client.handshake(TlsRequirement::Required).config());
+        let name = server_name(HOSTNAME).map_err(|error| error.to_string())?;
+        let stream =
+            self.loopback.within(connector.connect(name, stream)).map_err(|error| error.to_string())?;
+        self.client = Client::Tls(Box::new(stream));
+        Ok(())
+    }
+
+    fn wait(&mut self, _: Duration) {
+        panic!("over the network nobody travels in time");
+    }
+
+    fn drain(&mut self) {
+        self.phase.send(Phase::Draining).expect("the driver listens");
+    }
+
+    fn hang_up(&mut self) {
+        self.client = Client::Gone;
+    }
+
+    /// The reason is the driver's own. After a handshake that failed it is not the session's: then any is right, and
+    /// the client may have got an alert; else nothing may have been said that no step expected.
+    fn closed(&mut self) -> Option<String> {
+        let rest = self.rest();
+        self.client = Client::Gone;
+        let stop = self.stop();
+        Some(match (stop, rest.as_deref()) {
+            (Stop::Tls, Ok(_)) => "closed".to_owned(),
+            (Stop::Closed(reason), Ok("")) => format!("{reason:?}").to_lowercase(),
+            other => format!("{other:?}"),
+        })
+    }
+
+    fn asked(&mut self) -> Option<String> {
+        self.script.lock().unwrap().asked()
+    }
+
+    fn body(&mut self) -> Option<Vec<u8>> {
+        self.script.lock().unwrap().take_body()
+    }
+
+    fn discarded(&mut self) -> bool {
+        if let (Client::Gone, Some(driver)) = (&self.client, &self.driver) {
+            // The client has left; the driver is to have seen that.
+            self.loopback.within(async {
+                while !driver.is_finished() {
+                    yield_now().await;
+                }
+            });
+        }
+        self.script.lock().unwrap().holds_nothing()
+    }
+}
