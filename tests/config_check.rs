@@ -1,6 +1,7 @@
 //! A configuration is refused whole, with all its problems at once, each with its line and what to do.
 
 use std::fs;
+use std::process::Command;
 
 use crate::support::postern::postern;
 use crate::support::programs::{fail, succeed};
@@ -33,18 +34,18 @@ networks = [{ name = "everyone", networks = ["0.0.0.0/0"] }]
 retry = ["soon"]
 "#;
 
-fn check(text: &str) -> std::process::Command {
-    let folder = tempfile::tempdir().unwrap().keep();
-    let path = folder.join("postern.toml");
+/// `postern config check` of this text: what it says, and whether the text passed.
+#[track_caller]
+fn check(text: &str, verdict: fn(&mut Command) -> String) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("postern.toml");
     fs::write(&path, text).unwrap();
-    let mut command = postern();
-    command.arg("--config").arg(path).args(["config", "check"]);
-    command
+    verdict(postern().arg("--config").arg(path).args(["config", "check"]))
 }
 
 #[test]
 fn all_problems_are_printed_at_once_with_their_lines() {
-    let said = fail(&mut check(BROKEN));
+    let said = check(BROKEN, fail);
     for (line, word) in [
         (6, "notaport"),
         (9, "\"mx\""),
@@ -62,7 +63,7 @@ fn all_problems_are_printed_at_once_with_their_lines() {
 
 #[test]
 fn an_unknown_key_is_refused_with_its_place() {
-    let said = fail(&mut check("hostname = \"mail.home.test\"\nhostnam = \"typo\"\n"));
+    let said = check("hostname = \"mail.home.test\"\nhostnam = \"typo\"\n", fail);
     assert!(said.contains("hostnam") && said.contains('2'), "{said}");
 }
 
@@ -71,7 +72,7 @@ fn a_good_configuration_passes() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
     let listener = "[[listener]]\nname = \"mx\"\nrole = \"relay\"\nbind = [\"127.0.0.1:0\"]\n";
-    succeed(&mut check(&format!("hostname = \"mail.home.test\"\ndata_dir = {data:?}\n{listener}")));
+    check(&format!("hostname = \"mail.home.test\"\ndata_dir = {data:?}\n{listener}"), succeed);
 }
 
 #[test]

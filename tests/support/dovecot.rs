@@ -12,8 +12,9 @@ use super::{is_root, unused_address, wait_for, wait_until_open};
 
 pub struct Dovecot {
     address: SocketAddr,
-    folder: TempDir,
+    // Ended before its folder goes.
     _running: Background,
+    folder: TempDir,
 }
 
 impl Dovecot {

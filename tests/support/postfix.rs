@@ -68,7 +68,10 @@ impl Postfix {
 impl Drop for Postfix {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("Postfix's log:\n{}", fs::read_to_string(self.folder.path().join("log")).unwrap_or_default());
+            eprintln!(
+                "Postfix's log:\n{}",
+                fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+            );
         }
         drop(run(self.command().arg("stop")));
     }

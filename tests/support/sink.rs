@@ -10,8 +10,9 @@ use super::{files_below, is_root, unused_address, wait_for, wait_until_open};
 
 pub struct Sink {
     address: SocketAddr,
-    folder: TempDir,
+    // Ended before its folder goes.
     _running: Background,
+    folder: TempDir,
 }
 
 impl Sink {
