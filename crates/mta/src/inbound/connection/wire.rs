@@ -262,9 +262,8 @@ impl Wire<'_> {
 
 impl Server for Wire<'_> {
     fn send(&mut self, octets: &[u8]) {
-        let Self { loopback, client, .. } = self;
-        // What a server that has closed does not take is its own affair: what it said counts.
-        let _ = loopback.within(async {
+        let Self { loopback, client, end, .. } = self;
+        let sent = loopback.within(async {
             match client {
                 Client::Clear(stream) => stream.write_all(octets).await?,
                 Client::Tls(stream) => {
@@ -275,8 +274,12 @@ impl Server for Wire<'_> {
             }
             // The driver gets a turn, so that pieces do not pile up.
             yield_now().await;
-            io::Result::Ok(())
+            Ok(())
         });
+        // A server that has ended its side still takes what comes: a reset could have cost the client a reply.
+        if let Err(error) = sent {
+            *end = Some(Err(error));
+        }
     }
 
     fn line(&mut self) -> Option<String> {
