@@ -10,7 +10,8 @@ mod queue;
 mod serve;
 mod user;
 
-use std::os::unix::fs::MetadataExt;
+use std::io::Write as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -24,7 +25,8 @@ type Done = Result<ExitCode, Box<dyn std::error::Error>>;
 
 /// Secure, authenticated mail submission and relay.
 #[derive(Parser)]
-#[command(name = "postern", version, about, arg_required_else_help = true, max_term_width = 110)]
+#[command(name = "postern", version, about = "Secure, authenticated mail submission and relay")]
+#[command(arg_required_else_help = true, max_term_width = 110)]
 struct Arguments {
     /// The configuration file [default: $POSTERN_CONFIG, else /etc/postern/postern.toml]
     #[arg(long, global = true, value_name = "FILE")]
@@ -91,6 +93,14 @@ fn become_owner_of(data_dir: &Path) -> Result<(), Box<dyn std::error::Error>> {
     setgid(group)?;
     setuid(Uid::from_raw(metadata.uid()))?;
     Ok(())
+}
+
+/// Prints what a command found out. Whoever reads it may stop reading (`| head`), which is no error.
+fn say(text: &str) -> Result<(), std::io::Error> {
+    match std::io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        written => written,
+    }
 }
 
 /// Runs what must wait for something, for commands that are not the daemon.

@@ -10,7 +10,7 @@ use postern_mta::config::units;
 use postern_mta::event::clean;
 use postern_queue::{Change, Delivery, Filter, QueueId, RecipientState, Selection};
 
-use crate::{Done, admin, block_on};
+use crate::{Done, admin, block_on, say};
 
 /// As many deliveries are asked for at a time.
 const PAGE: usize = 500;
@@ -74,7 +74,7 @@ pub(crate) struct Which {
     /// Only held ones
     #[arg(long)]
     held: bool,
-    /// All deliveries
+    /// All deliveries (or, with --held, all held ones)
     #[arg(long)]
     all: bool,
 }
@@ -94,7 +94,7 @@ async fn carry_out(command: Command, admin: &Admin) -> Done {
         }
         Command::Retry(which) => amend(admin, &which, Change::Retry, "due now").await,
         Command::Hold(which) => amend(admin, &which, Change::Hold, "held").await,
-        Command::Release(which) => amend(admin, &which, Change::Release, "released").await,
+        Command::Release(which) => amend(admin, &Which { held: true, ..which }, Change::Release, "released").await,
         Command::Bounce(which) => {
             amend(admin, &which, Change::Bounce, "ended, their senders get a report").await
         }
@@ -123,7 +123,7 @@ impl Which {
             || self.recipient.is_some()
             || self.older_than.is_some()
             || self.reason.is_some();
-        if self.ids.is_empty() && !filtered && !self.held && !self.all {
+        if self.ids.is_empty() && !filtered && !self.all {
             return Err("which deliveries? Give ids, a filter (see --help), or --all".into());
         }
         Ok(())
@@ -146,17 +146,17 @@ async fn amend(admin: &Admin, which: &Which, change: Change, done: &str) -> Done
 }
 
 async fn list(admin: &Admin, filter: Filter, json: bool) -> Done {
-    if json {
-        println!("{}", serde_json::to_string_pretty(&find(admin, &filter).await?)?);
-        return Ok(ExitCode::SUCCESS);
-    }
     let found = find(admin, &filter).await?;
-    found.iter().for_each(|delivery| println!("{}", row(delivery)));
-    let Response::Status(status) = admin.call(Request::Status).await? else { return Err("no status".into()) };
-    println!("{} of {} deliveries shown, {} held", found.len(), status.deliveries, status.held);
-    for (id, reason) in &status.quarantined {
-        println!("set aside: {id}: {}", clean(reason));
+    if json {
+        return say_json(&found);
     }
+    let Response::Status(status) = admin.call(Request::Status).await? else { return Err("no status".into()) };
+    let mut text: String = found.iter().map(|delivery| row(delivery) + "\n").collect();
+    text += &format!("{} of {} deliveries shown, {} held\n", found.len(), status.deliveries, status.held);
+    for (id, reason) in &status.quarantined {
+        text += &format!("set aside: {id}: {}\n", clean(reason));
+    }
+    say(&text)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -166,16 +166,20 @@ async fn show(admin: &Admin, filter: Filter, json: bool, content: bool) -> Done 
         return Err("no delivery fits; postern queue list shows what there is".into());
     }
     if json {
-        println!("{}", serde_json::to_string_pretty(&found)?);
-        return Ok(ExitCode::SUCCESS);
+        return say_json(&found);
     }
     for delivery in &found {
-        print!("{}", details(delivery));
+        say(&details(delivery))?;
         if content {
-            print!("\n{}", read_content(admin, delivery.message.id).await?);
+            say(&format!("\n{}", read_content(admin, delivery.message.id).await?))?;
         }
-        println!();
+        say("\n")?;
     }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn say_json(found: &[Delivery]) -> Done {
+    say(&(serde_json::to_string_pretty(found)? + "\n"))?;
     Ok(ExitCode::SUCCESS)
 }
 

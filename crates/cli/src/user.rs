@@ -9,7 +9,7 @@ use postern_mta::directory::User;
 use postern_smtp::address::Mailbox;
 use postern_smtp::secret::Secret;
 
-use crate::{Done, admin};
+use crate::{Done, admin, say};
 
 /// Subcommands of `postern user`.
 #[derive(Subcommand)]
@@ -85,40 +85,35 @@ pub(crate) struct PasswordSource {
 /// Carries out a subcommand.
 pub(crate) fn run(command: Command, path: &Path) -> Done {
     let users = admin(path)?.users()?;
-    match command {
+    let done = match command {
         Command::Add { name, address, password } => {
             users.add(&name, &password.read(&name)?, &address)?;
-            println!("added {name}");
-            if address.is_empty() {
-                println!(
-                    "{name} has no address yet and cannot send: postern user address add {name} ADDRESS"
-                );
-            }
+            let hint = format!("\n{name} has no address yet and cannot send: postern user address add {name} ADDRESS");
+            format!("added {name}{}\n", if address.is_empty() { hint.as_str() } else { "" })
         }
         Command::Passwd { name, password } => {
             users.show(&name)?;
             users.set_password(&name, &password.read(&name)?)?;
-            println!("password of {name} changed");
+            format!("password of {name} changed\n")
         }
-        Command::List { json: true } => println!("{}", serde_json::to_string_pretty(&users.list()?)?),
-        Command::List { json: false } => users.list()?.iter().for_each(|user| println!("{}", line(user))),
-        Command::Show { name, json: true } => {
-            println!("{}", serde_json::to_string_pretty(&users.show(&name)?)?)
-        }
-        Command::Show { name, json: false } => print!("{}", details(&users.show(&name)?)),
+        Command::List { json: true } => serde_json::to_string_pretty(&users.list()?)? + "\n",
+        Command::List { json: false } => users.list()?.iter().map(|user| line(user) + "\n").collect(),
+        Command::Show { name, json: true } => serde_json::to_string_pretty(&users.show(&name)?)? + "\n",
+        Command::Show { name, json: false } => details(&users.show(&name)?),
         Command::Remove { name } => {
             users.remove(&name)?;
-            println!("removed {name}");
+            format!("removed {name}\n")
         }
         Command::Address(AddressCommand::Add { name, address }) => {
             users.add_address(&name, &address)?;
-            println!("{name} may now send as {address}");
+            format!("{name} may now send as {address}\n")
         }
         Command::Address(AddressCommand::Remove { name, address }) => {
             users.remove_address(&name, &address)?;
-            println!("{name} may no longer send as {address}");
+            format!("{name} may no longer send as {address}\n")
         }
-    }
+    };
+    say(&done)?;
     Ok(ExitCode::SUCCESS)
 }
 

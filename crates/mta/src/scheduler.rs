@@ -1,7 +1,7 @@
 //! Gives due deliveries to workers, a lane per next hop, and records what came of them.
 //!
-//! State lives in the store; what stands in memory is only the runway: batches leased a little ahead, bounded in all
-//! and per destination, so that memory does not grow with the backlog. A [`Lane`] is a next hop; its workers each own
+//! State lives in the store; what stands here is only the runway: batches leased a little ahead, bounded in all and per
+//! destination, whatever the backlog. A [`Lane`] is a next hop; its workers each own
 //! one connection, which is how connections are reused and concurrency is bounded.
 
 use std::collections::{HashMap, VecDeque};

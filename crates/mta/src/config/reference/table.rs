@@ -204,9 +204,9 @@ const LIMITS: &[Key] = &[
     Key {
         name: "hops",
         kind: Count { unit: "Received fields", least: 10, most: 1000 },
-        default: Value("50"),
+        default: Value("100"),
         reason: "A message with more Received fields than this goes in circles and is refused (RFC 5321 §6.3).",
-        example: "50",
+        example: "100",
     },
 ];
 
