@@ -23,7 +23,7 @@ use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{sleep, sleep_until, timeout};
 
 use super::gate::{Client, Gate};
 use super::listener::{Crowded, Listener, Place};
@@ -42,7 +42,7 @@ const READ_MOST: usize = 16 * 1024;
 const UNSENT_MOST: usize = 16 * 1024;
 /// A client that takes no replies for so long is gone.
 const WRITE_TIMEOUT: Duration = Duration::from_mins(1);
-/// After our last reply a client has this long to close.
+/// A client has this long to close after our last reply, and to finish a handshake once we shut down.
 const FAREWELL: Duration = Duration::from_secs(2);
 
 /// A connection that was just accepted.
@@ -120,8 +120,8 @@ async fn converse(stream: TcpStream, arrival: Arrival, id: String, _place: Place
     let client = Client { address: arrival.client, session: id };
     let gate = Gate::new(Arc::clone(&arrival.shared), Arc::clone(&listener), client);
     let settings = Arc::clone(&listener.settings);
-    match Driver::begin(stream, settings, listener.tls.clone(), gate).await {
-        Ok(mut driver) => (driver.run(arrival.phase).await.to_string(), driver.policy.accepted),
+    match Driver::begin(stream, settings, listener.tls.clone(), gate, arrival.phase).await {
+        Ok(mut driver) => (driver.run().await.to_string(), driver.policy.accepted),
         Err(stop) => (stop.to_string(), 0),
     }
 }
@@ -169,6 +169,7 @@ struct Driver<P> {
     tls: Option<Arc<ServerConfig>>,
     session: ServerSession,
     policy: P,
+    phase: watch::Receiver<Phase>,
     deadline: Instant,
     unsent: BytesMut,
 }
@@ -196,28 +197,30 @@ impl<P: Policy> Driver<P> {
         settings: Arc<Settings>,
         tls: Option<Arc<ServerConfig>>,
         mut policy: P,
+        mut phase: watch::Receiver<Phase>,
     ) -> Result<Self, Stop> {
         let mut stream = Stream::Clear(stream);
         let mut facts = None;
         if settings.tls == TlsMode::Implicit {
-            let (secured, established) = Box::pin(start_tls(stream, tls.clone(), &mut policy)).await?;
+            let (secured, established) =
+                Box::pin(start_tls(stream, tls.clone(), &mut policy, &mut phase)).await?;
             policy.start_over(established.clone());
             (stream, facts) = (secured, Some(established));
         }
         let now = Instant::now();
         let session = ServerSession::new(settings, facts, now);
         let (deadline, unsent) = (now + HANDSHAKE, BytesMut::new());
-        Ok(Self { stream: Some(stream), tls, session, policy, deadline, unsent })
+        Ok(Self { stream: Some(stream), tls, session, policy, phase, deadline, unsent })
     }
 
     /// Serves the client to the end.
-    async fn run(&mut self, mut phase: watch::Receiver<Phase>) -> Stop {
+    async fn run(&mut self) -> Stop {
         let mut drained = false;
         loop {
             if let Err(stop) = self.perform().await {
                 return self.stop(stop).await;
             }
-            match self.wait(&mut phase, drained).await {
+            match self.wait(drained).await {
                 Ok(Arrived::Bytes) => {}
                 Ok(Arrived::Deadline) => {
                     self.deadline = Instant::now() + AGAIN;
@@ -278,7 +281,8 @@ impl<P: Policy> Driver<P> {
     async fn upgrade(&mut self) -> Result<(), Stop> {
         self.flush().await?;
         let Some(stream) = self.stream.take() else { return Err(Stop::Tls) };
-        let (stream, facts) = Box::pin(start_tls(stream, self.tls.clone(), &mut self.policy)).await?;
+        let (stream, facts) =
+            Box::pin(start_tls(stream, self.tls.clone(), &mut self.policy, &mut self.phase)).await?;
         self.stream = Some(stream);
         self.policy.start_over(facts.clone());
         feed(&mut self.session, Input::TlsStarted(facts));
@@ -287,13 +291,13 @@ impl<P: Policy> Driver<P> {
 
     /// A drain goes first: a client that never pauses must not keep it from being heard. The deadline can go last: the
     /// session learns the time with every byte.
-    async fn wait(&mut self, phase: &mut watch::Receiver<Phase>, drained: bool) -> io::Result<Arrived> {
+    async fn wait(&mut self, drained: bool) -> io::Result<Arrived> {
         let Some(stream) = &mut self.stream else { return Err(io::ErrorKind::NotConnected.into()) };
         tokio::select! {
             biased;
-            _ = phase.wait_for(|phase| *phase != Phase::Running), if !drained => Ok(Arrived::Drain),
+            () = draining(&mut self.phase), if !drained => Ok(Arrived::Drain),
             read = read_into(&mut self.session, stream) => read.map(|()| Arrived::Bytes),
-            () = tokio::time::sleep_until(self.deadline.into()) => Ok(Arrived::Deadline),
+            () = sleep_until(self.deadline.into()) => Ok(Arrived::Deadline),
         }
     }
 
@@ -306,6 +310,11 @@ impl<P: Policy> Driver<P> {
         }
         stop
     }
+}
+
+async fn draining(phase: &mut watch::Receiver<Phase>) {
+    // An error says that the daemon is gone altogether.
+    let _ = phase.wait_for(|phase| *phase != Phase::Running).await;
 }
 
 fn feed(session: &mut ServerSession, input: Input<'_>) {
@@ -331,17 +340,22 @@ async fn read_into(session: &mut ServerSession, stream: &mut Stream) -> io::Resu
     .await
 }
 
-/// Does the handshake with a client. A failure is recorded here.
+/// Does the handshake with a client. A failure is recorded here. Nobody holds up a shutdown by not going on with it.
 async fn start_tls<P: Policy>(
     stream: Stream,
     tls: Option<Arc<ServerConfig>>,
     policy: &mut P,
+    phase: &mut watch::Receiver<Phase>,
 ) -> Result<(Stream, TlsFacts), Stop> {
     let Some(config) = tls else {
         policy.emit(Event::TlsFailed { reason: "no usable certificate is loaded".into() });
         return Err(Stop::Tls);
     };
-    match bounded(HANDSHAKE, stream.start_tls(config)).await {
+    let done = tokio::select! {
+        done = bounded(HANDSHAKE, stream.start_tls(config)) => done,
+        () = async { draining(phase).await; sleep(FAREWELL).await } => Err(io::ErrorKind::TimedOut.into()),
+    };
+    match done {
         Ok(stream) => {
             let facts = facts_of_server(stream.tls().ok_or(Stop::Tls)?);
             policy.emit(Event::TlsStarted {

@@ -79,23 +79,33 @@ fn a_silent_client_gets_421_at_its_deadline() {
 #[test]
 fn a_drain_is_heard_though_the_client_never_pauses() {
     let loopback = Loopback::new();
-    let (mut driver, mut client) = loopback.driver(&scenario("relay"));
-    let (sender, mut phase) = watch::channel(Phase::Running);
+    let (sender, phase) = watch::channel(Phase::Running);
+    let (mut driver, mut client) = loopback.driver(&scenario("relay"), phase);
     let arrived = loopback.within(async {
         assert!(driver.perform().await.is_ok());
         client.write_all(b"EHLO client.example\r\n").await.unwrap();
         let Some(Stream::Clear(stream)) = &driver.stream else { panic!("it is in clear") };
         stream.readable().await.unwrap();
         sender.send(Phase::Draining).unwrap();
-        driver.wait(&mut phase, false).await.unwrap()
+        driver.wait(false).await.unwrap()
     });
     assert!(matches!(arrived, Arrived::Drain));
+}
+
+/// It has seconds then, not the half minute that a handshake may take otherwise.
+#[test]
+fn a_drain_does_not_wait_for_a_client_that_never_begins_its_handshake() {
+    let loopback = Loopback::new();
+    let mut wire = loopback.connect_only(&scenario("submissions"));
+    wire.drain();
+    assert!(matches!(wire.stop(), Stop::Tls));
 }
 
 #[test]
 fn a_client_that_takes_no_replies_is_given_up() {
     let loopback = Loopback::new();
-    let (mut driver, _client) = loopback.driver(&scenario("relay"));
+    let (_sender, phase) = watch::channel(Phase::Running);
+    let (mut driver, _client) = loopback.driver(&scenario("relay"), phase);
     let stream = driver.stream.as_mut().unwrap();
     let much = vec![0; 64 * 1024 * 1024];
     let sent = loopback.within(async { bounded(Duration::from_millis(20), stream.send(&much)).await });
@@ -105,18 +115,18 @@ fn a_client_that_takes_no_replies_is_given_up() {
 #[test]
 fn an_idle_session_holds_no_buffer_and_its_task_is_small() {
     let loopback = Loopback::new();
-    let (mut driver, mut client) = loopback.driver(&scenario("relay"));
-    let (_sender, mut phase) = watch::channel(Phase::Running);
+    let (_sender, phase) = watch::channel(Phase::Running);
+    let (mut driver, mut client) = loopback.driver(&scenario("relay"), phase);
     loopback.within(async {
         for command in ["EHLO client.example\r\n", "NOOP\r\n"] {
             assert!(driver.perform().await.is_ok());
             client.write_all(command.as_bytes()).await.unwrap();
-            assert!(matches!(driver.wait(&mut phase, false).await, Ok(Arrived::Bytes)));
+            assert!(matches!(driver.wait(false).await, Ok(Arrived::Bytes)));
         }
         assert!(driver.perform().await.is_ok());
     });
     assert_eq!(driver.unsent.capacity(), 0);
-    let task = size_of_val(&driver) + size_of_val(&driver.run(phase));
+    let task = size_of_val(&driver) + size_of_val(&driver.run());
     assert!(task < 4096, "{task} octets");
 }
 

@@ -62,6 +62,15 @@ impl Loopback {
 
     /// A client has connected; where TLS is implicit, its handshake is done.
     pub(super) fn connect(&self, scenario: &Scenario) -> Wire<'_> {
+        let mut wire = self.connect_only(scenario);
+        if scenario.settings.tls == TlsMode::Implicit {
+            wire.start_tls().unwrap();
+        }
+        wire
+    }
+
+    /// A client has connected, and no more.
+    pub(super) fn connect_only(&self, scenario: &Scenario) -> Wire<'_> {
         let script = Arc::new(Mutex::new(Script::new(scenario)));
         let (phase, running) = watch::channel(Phase::Running);
         let settings = Arc::new(scenario.settings.clone());
@@ -69,36 +78,26 @@ impl Loopback {
         let policy = Scripted(Arc::clone(&script));
         let (ours, theirs) = self.within(connection());
         let driver = self.runtime.spawn(async move {
-            match Driver::begin(theirs, settings, tls, policy).await {
-                Ok(mut driver) => driver.run(running).await,
+            match Driver::begin(theirs, settings, tls, policy, running).await {
+                Ok(mut driver) => driver.run().await,
                 Err(stop) => stop,
             }
         });
         let client = Client::Clear(ours);
-        let mut wire = Wire {
-            loopback: self,
-            client,
-            heard: Vec::new(),
-            end: None,
-            driver: Some(driver),
-            phase,
-            script,
-        };
-        if scenario.settings.tls == TlsMode::Implicit {
-            wire.start_tls().unwrap();
-        }
-        wire
+        Wire { loopback: self, client, heard: Vec::new(), end: None, driver: Some(driver), phase, script }
     }
 
     /// A driver that has not yet done anything, in clear, and its client.
-    pub(super) fn driver(&self, scenario: &Scenario) -> (Driver<Scripted>, TcpStream) {
+    pub(super) fn driver(
+        &self,
+        scenario: &Scenario,
+        phase: watch::Receiver<Phase>,
+    ) -> (Driver<Scripted>, TcpStream) {
         let settings = Arc::new(scenario.settings.clone());
         let policy = Scripted(Arc::new(Mutex::new(Script::new(scenario))));
         let (ours, theirs) = self.within(connection());
-        let driver = self
-            .within(Driver::begin(theirs, settings, None, policy))
-            .unwrap_or_else(|stop| panic!("{stop}"));
-        (driver, ours)
+        let begun = self.within(Driver::begin(theirs, settings, None, policy, phase));
+        (begun.unwrap_or_else(|stop| panic!("{stop}")), ours)
     }
 
     pub(super) fn within<T>(&self, work: impl Future<Output = T>) -> T {
