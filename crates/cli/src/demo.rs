@@ -80,14 +80,12 @@ async fn start(
 
 /// The organisation's own server.
 fn our_config(folder: &Path, ports: &Ports, world: u16) -> Result<Config, Problems> {
-    let data = folder.join("postern");
-    let mail = folder.join("mail");
-    let root = folder.join("other-server/ca/root.pem");
+    let folder = folder.display();
     let Ports { relay, submission, submissions } = ports;
     resolve(&format!(
         r#"
         hostname = "mail.{OURS}"
-        data_dir = {data:?}
+        data_dir = "{folder}/postern"
         [[listener]]
         name = "mx"
         role = "relay"
@@ -108,32 +106,30 @@ fn our_config(folder: &Path, ports: &Ports, world: u16) -> Result<Config, Proble
         mailboxes = ["bob"]
         [[connector]]
         name = "mailboxes"
-        to = "maildir:{mail}/{OURS}/{{local}}"
+        to = "maildir:{folder}/mail/{OURS}/{{local}}"
         [[connector]]
         name = "other-organisation"
         address_space = ["{THEIRS}"]
         to = "smtp:localhost:{world}"
         tls = "verified"
-        trust = {root:?}
+        trust = "{folder}/other-server/ca/root.pem"
         [[connector]]
         name = "sink"
         address_space = ["*"]
-        to = "maildir:{mail}/everywhere-else/{{address}}"
+        to = "maildir:{folder}/mail/everywhere-else/{{address}}"
         [queue]
         retry = ["5s"]
-        "#,
-        mail = mail.display(),
+        "#
     ))
 }
 
 /// The other organisation's server: one listener, everybody there has a mailbox.
 fn their_config(folder: &Path) -> Result<Config, Problems> {
-    let data = folder.join("other-server");
-    let mail = folder.join("mail");
+    let folder = folder.display();
     resolve(&format!(
         r#"
         hostname = "mx.{THEIRS}"
-        data_dir = {data:?}
+        data_dir = "{folder}/other-server"
         [[listener]]
         name = "mx"
         role = "relay"
@@ -145,9 +141,8 @@ fn their_config(folder: &Path) -> Result<Config, Problems> {
         catch_all = "carol@{THEIRS}"
         [[connector]]
         name = "mailboxes"
-        to = "maildir:{mail}/{THEIRS}/{{local}}"
-        "#,
-        mail = mail.display(),
+        to = "maildir:{folder}/mail/{THEIRS}/{{local}}"
+        "#
     ))
 }
 

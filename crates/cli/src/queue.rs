@@ -94,7 +94,9 @@ async fn carry_out(command: Command, admin: &Admin) -> Done {
         }
         Command::Retry(which) => amend(admin, &which, Change::Retry, "due now").await,
         Command::Hold(which) => amend(admin, &which, Change::Hold, "held").await,
-        Command::Release(which) => amend(admin, &Which { held: true, ..which }, Change::Release, "released").await,
+        Command::Release(which) => {
+            amend(admin, &Which { held: true, ..which }, Change::Release, "released").await
+        }
         Command::Bounce(which) => {
             amend(admin, &which, Change::Bounce, "ended, their senders get a report").await
         }

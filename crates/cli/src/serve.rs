@@ -19,7 +19,7 @@ use tokio::sync::mpsc;
 use crate::{Done, load};
 
 /// Certificates are looked at again this often, so that renewed ones are served.
-const REFRESH: Duration = Duration::from_secs(6 * 3600);
+const REFRESH: Duration = Duration::from_hours(6);
 
 /// Arguments of `postern serve`.
 #[derive(Args)]

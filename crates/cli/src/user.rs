@@ -88,7 +88,9 @@ pub(crate) fn run(command: Command, path: &Path) -> Done {
     let done = match command {
         Command::Add { name, address, password } => {
             users.add(&name, &password.read(&name)?, &address)?;
-            let hint = format!("\n{name} has no address yet and cannot send: postern user address add {name} ADDRESS");
+            let hint = format!(
+                "\n{name} has no address yet and cannot send: postern user address add {name} ADDRESS"
+            );
             format!("added {name}{}\n", if address.is_empty() { hint.as_str() } else { "" })
         }
         Command::Passwd { name, password } => {

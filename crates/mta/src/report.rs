@@ -83,19 +83,25 @@ impl Settlement<'_> {
             follow_ups: messages,
         };
         let has_follow_ups = !settled.follow_ups.is_empty();
-        match self.shared.store.record(self.now, settled).await {
+        let recorded = self.shared.store.record(self.now, settled).await;
+        // Even when an administrator removed it while it was under way, what happened is said.
+        if matches!(recorded, Ok(()) | Err(Error::LeaseLost)) {
+            self.emit_all(events);
+        }
+        match recorded {
             Ok(()) => {
-                events.into_iter().chain(reported).for_each(|event| self.emit(event));
+                self.emit_all(reported);
                 if has_follow_ups {
                     self.shared.wake.notify_one();
                 }
             }
-            // Removed by an administrator while it was under way: what happened is said all the same.
-            Err(Error::LeaseLost) => {
-                events.into_iter().for_each(|event| self.emit(event));
-                self.emit(Event::NotRecorded { reason: Error::LeaseLost.to_string() });
-            }
             Err(error) => self.emit(Event::NotRecorded { reason: error.to_string() }),
+        }
+    }
+
+    fn emit_all(&self, events: Vec<Event>) {
+        for event in events {
+            self.emit(event);
         }
     }
 

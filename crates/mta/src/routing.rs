@@ -205,3 +205,148 @@ impl Expansion<'_> {
 fn postmaster_local() -> LocalPart {
     "postmaster".parse().expect("postmaster is a local part")
 }
+
+#[cfg(test)]
+mod tests {
+    use postern_smtp::secret::Secret;
+
+    use super::*;
+    use crate::config::{File, Surroundings};
+
+    const CONFIG: &str = r#"
+        hostname = "mail.example.org"
+        postmaster = "anna@example.org"
+        [[listener]]
+        name = "mx"
+        role = "relay"
+        bind = ["127.0.0.1:0"]
+        [[domain]]
+        name = "example.org"
+        deliver = "store"
+        mailboxes = ["info"]
+        aliases = { sales = ["anna", "bob@elsewhere.example"], info-copy = ["info"], info = ["info", "anna"] }
+        [[domain]]
+        name = "all.example"
+        deliver = "store"
+        catch_all = "anna@example.org"
+        [[connector]]
+        name = "store"
+        to = "maildir:/srv/mail/{local}"
+        [[connector]]
+        name = "partner"
+        to = "mx"
+        address_space = ["*.partner.example"]
+        [[connector]]
+        name = "cheap"
+        to = "smtp:relay.example.org"
+        address_space = ["partner.example"]
+        cost = 5
+        [[connector]]
+        name = "dear"
+        to = "mx"
+        address_space = ["partner.example"]
+        cost = 50
+        [relay]
+        networks = [{ name = "printers", networks = ["192.0.2.0/28"] }]
+    "#;
+
+    struct House {
+        routing: Routing,
+        users: Users,
+        _folder: tempfile::TempDir,
+    }
+
+    impl House {
+        fn new() -> Self {
+            let file = File::parse(CONFIG, "test").unwrap();
+            let config = file.resolve(&Surroundings::default()).unwrap();
+            let folder = tempfile::tempdir().unwrap();
+            let users = Users::open(folder.path()).unwrap();
+            users.add("anna", &Secret::new("secret word"), &["anna@example.org".parse().unwrap()]).unwrap();
+            Self { routing: Routing::new(Arc::new(config)), users, _folder: folder }
+        }
+
+        fn recipient(&self, address: &str) -> Recipient {
+            let path = ForwardPath::Mailbox(address.parse().unwrap());
+            self.routing.recipient(&path, &self.users).unwrap()
+        }
+
+        fn connector(&self, domain: &str) -> &str {
+            &self.routing.connector(&Destination(domain.into())).unwrap().name.0
+        }
+    }
+
+    fn local(addresses: &[&str]) -> Recipient {
+        Recipient::Local(addresses.iter().map(|address| address.parse().unwrap()).collect())
+    }
+
+    #[test]
+    fn users_and_listed_mailboxes_receive_in_any_case() {
+        let house = House::new();
+        assert_eq!(house.recipient("Anna@Example.ORG"), local(&["Anna@example.org"]));
+        assert_eq!(house.recipient("anna+lists@example.org"), local(&["anna+lists@example.org"]));
+    }
+
+    #[test]
+    fn nobody_is_unknown_and_others_are_foreign() {
+        let house = House::new();
+        assert_eq!(house.recipient("nobody@example.org"), Recipient::Unknown);
+        assert_eq!(house.recipient("sales-x@example.org"), Recipient::Unknown);
+        assert!(matches!(house.recipient("a@elsewhere.example"), Recipient::Foreign(_)));
+        assert!(matches!(house.recipient("a@sub.example.org"), Recipient::Foreign(_)));
+        assert!(matches!(house.recipient("anna@[127.0.0.1]"), Recipient::Foreign(_)));
+    }
+
+    #[test]
+    fn an_alias_is_followed_and_one_that_names_itself_keeps_a_copy() {
+        let house = House::new();
+        assert_eq!(
+            house.recipient("sales@example.org"),
+            local(&["anna@example.org", "bob@elsewhere.example"])
+        );
+        assert_eq!(house.recipient("info@example.org"), local(&["info@example.org", "anna@example.org"]));
+        assert_eq!(
+            house.recipient("info-copy@example.org"),
+            local(&["info@example.org", "anna@example.org"])
+        );
+    }
+
+    #[test]
+    fn postmaster_always_has_a_mailbox() {
+        let house = House::new();
+        assert_eq!(house.recipient("postmaster@example.org"), local(&["anna@example.org"]));
+        assert_eq!(house.recipient("Postmaster@all.example"), local(&["anna@example.org"]));
+        let bare = house.routing.recipient(&ForwardPath::Postmaster, &house.users).unwrap();
+        assert_eq!(bare, local(&["anna@example.org"]));
+    }
+
+    #[test]
+    fn a_catch_all_catches_only_in_its_own_domain() {
+        let house = House::new();
+        assert_eq!(house.recipient("whoever@all.example"), local(&["anna@example.org"]));
+        assert_eq!(house.recipient("whoever@example.org"), Recipient::Unknown);
+    }
+
+    #[test]
+    fn the_most_specific_address_space_wins_and_then_the_lowest_cost() {
+        let house = House::new();
+        assert_eq!(house.connector("example.org"), "store");
+        assert_eq!(house.connector("partner.example"), "cheap");
+        assert_eq!(house.connector("mail.partner.example"), "partner");
+        assert_eq!(house.connector("elsewhere.example"), "mx");
+        assert_eq!(house.connector("[192.0.2.1]"), "mx");
+    }
+
+    #[test]
+    fn only_the_signed_in_and_listed_networks_may_relay() {
+        let routing = House::new().routing;
+        let printer: IpAddr = "192.0.2.5".parse().unwrap();
+        let mapped: IpAddr = "::ffff:192.0.2.5".parse().unwrap();
+        let stranger: IpAddr = "192.0.2.77".parse().unwrap();
+        assert!(routing.may_relay(true, Role::Submission, stranger));
+        assert!(routing.may_relay(false, Role::Relay, printer));
+        assert!(routing.may_relay(false, Role::Relay, mapped));
+        assert!(!routing.may_relay(false, Role::Submission, printer));
+        assert!(!routing.may_relay(false, Role::Relay, stranger));
+    }
+}

@@ -4,7 +4,7 @@
 //! destination, whatever the backlog. A [`Lane`] is a next hop; its workers each own
 //! one connection, which is how connections are reused and concurrency is bounded.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -91,7 +91,9 @@ impl Scheduler {
                 Ok(batches) if batches.is_empty() => return self.until_next(now, lease).await,
                 Ok(batches) => {
                     let all = batches.len() < limit;
-                    batches.into_iter().for_each(|batch| self.hand_out(batch));
+                    for batch in batches {
+                        self.hand_out(batch);
+                    }
                     if all {
                         return self.until_next(now, lease).await;
                     }
@@ -152,7 +154,7 @@ impl Scheduler {
             return;
         }
         self.renewed = Instant::now();
-        let leases: Vec<LeaseId> = self.runway.lock().leases.keys().copied().collect();
+        let leases: Vec<LeaseId> = self.runway.lock().leases.iter().copied().collect();
         if leases.is_empty() {
             return;
         }
@@ -204,7 +206,7 @@ struct Runway {
 
 #[derive(Default)]
 struct Held {
-    leases: HashMap<LeaseId, ()>,
+    leases: HashSet<LeaseId>,
     destinations: HashMap<Destination, usize>,
 }
 
@@ -215,7 +217,7 @@ impl Runway {
 
     fn add(&self, batch: &Batch) {
         let mut held = self.lock();
-        held.leases.insert(batch.lease, ());
+        held.leases.insert(batch.lease);
         *held.destinations.entry(batch.destination.clone()).or_default() += 1;
     }
 

@@ -21,7 +21,7 @@ use crate::event::Event;
 /// A longer request is refused.
 const REQUEST_MOST: u64 = 1024 * 1024;
 /// Who connects and says nothing is let go after this.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Listens on the control socket.
 pub(crate) fn serve(shared: Arc<Shared>, reload: Reload) -> Result<JoinHandle<()>, daemon::Error> {

@@ -97,7 +97,7 @@ impl Gate {
             }
             Question::Authenticate(credential) => Box::pin(self.authenticate(credential)).await,
             Question::Mail(mail) => self.mail(&mail),
-            Question::Rcpt(rcpt) => self.rcpt(rcpt),
+            Question::Rcpt(rcpt) => self.rcpt(&rcpt),
             Question::Take(transaction) => {
                 let Pending { recipients, content } = std::mem::take(&mut self.pending);
                 let content = content.unwrap_or_else(|| self.begin());
@@ -196,11 +196,11 @@ impl Gate {
         self.refuse("MAIL", Some(from.to_string()), reply)
     }
 
-    fn rcpt(&mut self, rcpt: Rcpt) -> Verdict {
+    fn rcpt(&mut self, rcpt: &Rcpt) -> Verdict {
         let address = rcpt.to.to_string();
         match self.recipients(&rcpt.to) {
             Ok(mailboxes) => {
-                self.add(mailboxes, &rcpt);
+                self.add(mailboxes, rcpt);
                 Verdict::Accept
             }
             Err(reply) => self.refuse("RCPT", Some(address), reply),

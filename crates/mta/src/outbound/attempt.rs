@@ -157,9 +157,9 @@ impl Hosts<'_> {
             }
         }
         match self.last.take() {
-            Some((outcome, host)) => self.settle_open(&outcome, Some(host)),
+            Some((outcome, host)) => self.settle_open(&outcome, Some(&host)),
             None => {
-                self.settle_open(&Outcome::Deferred(Trouble::new(Step::Lookup, Reason::NoSuchDomain)), None)
+                self.settle_open(&Outcome::Deferred(Trouble::new(Step::Lookup, Reason::NoSuchDomain)), None);
             }
         }
     }
@@ -234,9 +234,10 @@ impl Hosts<'_> {
         }
     }
 
-    fn settle_open(&mut self, outcome: &Outcome, host: Option<String>) {
+    fn settle_open(&mut self, outcome: &Outcome, host: Option<&str>) {
         for (id, _) in std::mem::take(&mut self.open) {
-            let (outcome, host, protection) = (outcome.clone(), host.clone(), String::new());
+            let (outcome, host) = (outcome.clone(), host.map(str::to_owned));
+            let protection = String::new();
             self.settled.push(Reached { id, outcome, host, protection, success: SuccessReport::Relayed });
         }
     }

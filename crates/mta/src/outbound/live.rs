@@ -32,9 +32,9 @@ const CONNECT: Duration = Duration::from_secs(30);
 /// A stalled handshake counts as failed after this.
 const HANDSHAKE: Duration = Duration::from_secs(30);
 /// How long a peer may take none of our bytes.
-const WRITE: Duration = Duration::from_secs(180);
+const WRITE: Duration = Duration::from_mins(3);
 /// After a deadline has fired there is none until the session names another.
-const NEVER: Duration = Duration::from_secs(86_400);
+const NEVER: Duration = Duration::from_hours(24);
 const READ_BUFFER: usize = 4096;
 /// Content is sent in pieces of about this size.
 const SEND_BUFFER: usize = 64 * 1024;

@@ -185,7 +185,9 @@ mod tests {
 
     fn converted(pieces: &[&[u8]]) -> Vec<u8> {
         let (mut lines, mut out) = (Lines { line_end: LineEnd::Lf, held_cr: false }, Vec::new());
-        pieces.iter().for_each(|piece| lines.write(&mut out, piece).unwrap());
+        for piece in pieces {
+            lines.write(&mut out, piece).unwrap();
+        }
         lines.finish(&mut out).unwrap();
         out
     }

@@ -53,8 +53,9 @@ pub(crate) async fn targets(
 ) -> Result<Vec<Target>, Outcome> {
     match &connector.to {
         Way::Mx { port } => mx_targets(shared, destination, *port).await,
-        Way::Smtp { host, port, .. } => host_targets(&*shared.resolver, host, *port).await,
-        Way::Lmtp(LmtpAddress::Tcp(host, port)) => host_targets(&*shared.resolver, host, *port).await,
+        Way::Smtp { host, port, .. } | Way::Lmtp(LmtpAddress::Tcp(host, port)) => {
+            host_targets(&*shared.resolver, host, *port).await
+        }
         Way::Lmtp(LmtpAddress::Unix(path)) => {
             Ok(vec![Target { host: "localhost".into(), at: Place::Unix(path.clone()) }])
         }
