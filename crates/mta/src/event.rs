@@ -208,6 +208,14 @@ pub enum Event {
     NotRecorded {
         /// Why.
         reason: String,
+        /// What to do.
+        remedy: String,
+    },
+    /// An attempt came to its end when its deliveries were no longer its own: an administrator removed them, or another
+    /// attempt has them. Nothing is recorded and nothing is repeated on its account.
+    Superseded {
+        /// Why.
+        reason: String,
     },
     /// An administrator changed deliveries.
     Amended {
@@ -235,7 +243,8 @@ impl Event {
             | Self::FellBackToClear { .. }
             | Self::Deferred { .. }
             | Self::Failed { .. }
-            | Self::ReportWithheld { .. } => Level::Notice,
+            | Self::ReportWithheld { .. }
+            | Self::Superseded { .. } => Level::Notice,
             _ => Level::Info,
         }
     }
@@ -331,9 +340,15 @@ impl fmt::Display for Event {
                 write!(f, "reported as {kind} to {} in {report}", clean(to))
             }
             Self::ReportWithheld { reason } => write!(f, "no report sent: {}", clean(reason)),
-            Self::NotRecorded { reason } => {
-                write!(f, "the attempt could not be recorded and will be repeated: {}", clean(reason))
+            Self::NotRecorded { reason, remedy } => {
+                write!(
+                    f,
+                    "the attempt could not be recorded and will be repeated: {}; {}",
+                    clean(reason),
+                    clean(remedy)
+                )
             }
+            Self::Superseded { reason } => write!(f, "the attempt is not recorded: {}", clean(reason)),
             Self::Amended { change, deliveries } => {
                 write!(f, "{change} by an administrator: {deliveries} deliveries")
             }

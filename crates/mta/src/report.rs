@@ -95,7 +95,11 @@ impl Settlement<'_> {
                     self.shared.wake.notify_one();
                 }
             }
-            Err(error) => self.emit(Event::NotRecorded { reason: error.to_string() }),
+            Err(error @ Error::LeaseLost) => self.emit(Event::Superseded { reason: error.to_string() }),
+            Err(error) => self.emit(Event::NotRecorded {
+                reason: error.to_string(),
+                remedy: "mend what keeps the queue from being written; the next hop may see a message twice".into(),
+            }),
         }
     }
 
