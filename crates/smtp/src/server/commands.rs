@@ -282,7 +282,7 @@ impl ServerSession {
     }
 
     fn rcpt(&mut self, rcpt: Rcpt) {
-        let State::Transaction(gathering) = &mut self.talk.state else { return };
+        let State::Transaction(gathering) = &self.talk.state else { return };
         let reply = if gathering.transaction.to.len() >= self.settings.limits.recipients {
             // RFC 5321 §4.5.3.1.10
             catalogue::too_many_recipients()
@@ -293,8 +293,25 @@ impl ServerSession {
         } else {
             return self.ask(Question::Rcpt(rcpt.clone()), Open::Rcpt(rcpt));
         };
+        self.refuse_recipient(&reply);
+    }
+
+    /// Answers no to a RCPT; what that counts as, see [`Budget`](super::budget::Budget).
+    fn refuse_recipient(&mut self, reply: &Reply) {
+        let State::Transaction(gathering) = &mut self.talk.state else { return };
         gathering.refused += 1;
-        self.refuse(&reply);
+        let limits = &self.settings.limits;
+        let counted = if !reply.is_permanent() {
+            self.budget.put_off()
+        } else if gathering.transaction.to.is_empty() {
+            self.budget.error(limits)
+        } else {
+            self.budget.dead_address(limits)
+        };
+        self.reply(reply);
+        if let Err(spent) = counted {
+            self.end_spent(spent);
+        }
     }
 
     fn add(&mut self, rcpt: Rcpt) {
@@ -336,12 +353,7 @@ impl ServerSession {
                 self.reply(reply);
             }
             Open::Authenticate => self.failed_sign_in(reply),
-            Open::Rcpt(_) => {
-                if let State::Transaction(gathering) = &mut self.talk.state {
-                    gathering.refused += 1;
-                }
-                self.refuse(reply);
-            }
+            Open::Rcpt(_) => self.refuse_recipient(reply),
             Open::Hello(_) | Open::Mail(_) | Open::Take => self.refuse(reply),
         }
     }

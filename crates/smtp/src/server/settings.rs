@@ -64,7 +64,9 @@ pub struct Limits {
     pub transactions: usize,
     /// Commands that do not advance a transaction (NOOP, RSET, VRFY, HELP, EHLO …) before the session ends.
     pub idle_commands: usize,
-    /// 5yz and 4yz answers to commands before the session ends with 421.
+    /// 5yz and 4yz answers to commands before the session ends with 421; an accepted message clears the account.
+    /// A 4yz to RCPT does not count, and once a recipient of a transaction was accepted, ten times as many others may be
+    /// refused.
     pub errors: usize,
     /// AUTH attempts before the session ends.
     pub auth_attempts: usize,
