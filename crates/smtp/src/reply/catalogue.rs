@@ -160,8 +160,6 @@ catalogue! {
     too_many_messages(hostname: &str) = 421 [4 7 0] ("too-many-messages") "{hostname} takes no more messages in this session, connect again", "RFC 9422 §4.1";
     /// Too many attempts to sign in failed in this session.
     too_many_sign_ins(hostname: &str) = 421 [4 7 0] ("too-many-sign-ins") "{hostname} Error: too many failed sign-ins, closing connection", "RFC 4954 §4";
-    /// This client's address sends more than one address may for now. Try again later.
-    too_many_from_address() = 450 [4 7 1] ("too-many-from-you") "Too much mail from your address, try again later", "RFC 5321 §4.2.3";
     /// This client's address has as many sessions open as it may. Try again when one of them has ended.
     too_many_sessions(hostname: &str) = 421 [4 7 0] ("too-many-sessions") "{hostname} has too many sessions from your address, try again later", "RFC 5321 §3.8";
     /// Something went wrong in the server; its log says what. Try again later.
@@ -252,8 +250,6 @@ catalogue! {
     needs_smtputf8() = 553 [5 6 7] ("needs-smtputf8") "The address holds non-ASCII characters: SMTPUTF8 is needed", "RFC 6531 §3.5";
     /// The user who has signed in may not send as this address. The administrator can add it to the user.
     sender_not_owned(sender: &ReversePath, user: &str) = 553 [5 7 1] ("sender-not-owned") "{sender}: not owned by {user}", "RFC 6409 §6.1";
-    /// The policy does not let this client in.
-    no_service(hostname: &str) = 554 ("no-service") "{hostname} has no SMTP service for you", "RFC 5321 §3.1";
     /// The message has been through this server too often: two servers send it to each other.
     mail_loop() = 554 [5 4 6] ("mail-loop") "Too many hops: the message is going in circles", "RFC 5321 §6.3";
     /// A parameter of MAIL or RCPT that this server does not know.
