@@ -23,20 +23,13 @@ pub(crate) enum Charset {
     Utf8,
 }
 
-/// What others said, harmless and short: no control characters, no invisible ones, at most `limit` characters.
-pub(crate) fn clean(text: &str, charset: Charset, limit: usize) -> String {
-    let harmless = |c: char| match c {
-        ' '..='~' => c,
-        '\t' => ' ',
-        _ if c.is_ascii() || c.is_control() || is_invisible(c) || charset == Charset::Ascii => '?',
-        _ => c,
-    };
-    text.chars().take(limit).map(harmless).collect()
-}
-
-/// Line separators, marks that turn the direction of writing, and the like.
-fn is_invisible(c: char) -> bool {
-    matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+/// What others said, harmless and short: at most `most` octets.
+pub(crate) fn clean(text: &str, charset: Charset, most: usize) -> String {
+    let harmless = postern_smtp::text::clean(text, most);
+    match charset {
+        Charset::Utf8 => harmless,
+        Charset::Ascii => harmless.replace(|c: char| !c.is_ascii(), "?"),
+    }
 }
 
 /// A header field, folded at its spaces; a word longer than a line stays whole. Ends with CRLF.

@@ -150,9 +150,8 @@ fn bare(name: &str) -> String {
     clean(inner.trim_matches('"'))
 }
 
-/// Printable ASCII only, and not too long.
 fn clean(text: &str) -> String {
-    text.chars().map(|c| if c == ' ' || c.is_ascii_graphic() { c } else { '?' }).take(LONGEST).collect()
+    postern_smtp::text::clean(text, LONGEST)
 }
 
 fn time(time: UnixTime) -> Timestamp {

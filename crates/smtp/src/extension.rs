@@ -1,6 +1,8 @@
 //! EHLO keywords (RFC 5321 §4.1.1.1): what a server announces, and what a client understood of it.
 
 use crate::reply::Reply;
+use crate::reply::catalogue::MAX_ECHO;
+use crate::text::clean;
 
 /// What a listener offers at this moment of the session; the extensions that are always there need no field.
 #[derive(Debug, Clone, Copy, Default)]
@@ -54,7 +56,7 @@ pub struct Capabilities {
 
 /// The reply to EHLO.
 pub fn ehlo_reply(hostname: &str, client: &str, announcement: &Announcement<'_>) -> Reply {
-    let mut lines = vec![format!("{hostname} greets {}", crate::reply::catalogue::clean(client))];
+    let mut lines = vec![format!("{hostname} greets {}", clean(client, MAX_ECHO))];
     lines.extend(["PIPELINING".to_owned(), format!("SIZE {}", announcement.size)]);
     lines.extend(["8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES"].map(str::to_owned));
     if announcement.starttls {

@@ -10,6 +10,7 @@
 //! - [`reply`]: replies and enhanced codes, and the [`reply::catalogue`] of every reply Postern ever sends.
 //! - [`server::ServerSession`] and [`client::ClientSession`]: the two session state machines.
 //! - [`outcome::Outcome`]: what one delivery attempt meant for one recipient.
+//! - [`text::clean`]: the one way in which words of others are made fit to be repeated, here and everywhere above.
 //!
 //! What it deliberately does not do: decide who may send what to whom (the daemon answers the server's six
 //! questions), resolve names, or perform TLS (it only says when, and looks at the [`tls::TlsFacts`]).
@@ -26,5 +27,6 @@ pub mod reply;
 pub mod sasl;
 pub mod secret;
 pub mod server;
+pub mod text;
 pub mod tls;
 mod xtext;

@@ -85,14 +85,13 @@ fn the_promised_words_are_kept() {
 }
 
 #[test]
-fn names_and_help_tokens_are_unique_and_can_be_looked_up() {
+fn names_and_help_tokens_are_unique() {
     let mut seen = HashSet::new();
     for entry in ALL {
         assert!(seen.insert(entry.name), "{}", entry.name);
         let Some(token) = entry.token else { continue };
         assert!(seen.insert(token), "{token}");
         assert!(token.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-'), "{token}");
-        assert_eq!(catalogue::by_token(token), Some(entry));
     }
 }
 

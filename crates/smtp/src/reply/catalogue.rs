@@ -4,21 +4,20 @@
 //! documentation (`docs/replies.md` is generated from it) and what goes over the wire cannot differ. Where there is
 //! something to look up, the text ends with a short stable help token in brackets, such as `(starttls-first)`.
 //!
-//! Words of a client that a reply repeats are cleaned and bounded first: see [`clean`].
+//! Words of a client that a reply repeats are [cleaned](crate::text::clean) and bounded first.
 //!
 //! What this deliberately does not do: decide when a reply is sent, or hold the reply to EHLO, which is
 //! [`ehlo_reply`](crate::extension::ehlo_reply).
-
-use std::fmt::{self, Write};
 
 use super::{Enhanced, Reply};
 use crate::address::{AddressError, ForwardPath, Mailbox, ReversePath};
 use crate::command::Verb;
 use crate::content::Violation;
+use crate::text::clean;
 
 /// Octets of a client's words that a reply repeats: a whole path (RFC 5321 §4.5.3.1.3), and still no reply line over
 /// 512 octets (RFC 5321 §4.5.3.1.5).
-const MAX_ECHO: usize = 256;
+pub(crate) const MAX_ECHO: usize = 256;
 
 /// One reply, as people can look it up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,33 +36,6 @@ pub struct Entry {
     pub section: &'static str,
     /// What it means, in a sentence.
     pub meaning: &'static str,
-}
-
-/// Words fit to be repeated in a reply or a log: bounded, and with `?` for control characters.
-pub fn clean(words: impl fmt::Display) -> String {
-    let mut bounded = Bounded(String::new());
-    // The only error there is says that the bound was reached.
-    let _ = write!(bounded, "{words}");
-    bounded.0
-}
-
-/// Finds the reply that a help token belongs to.
-pub fn by_token(token: &str) -> Option<&'static Entry> {
-    ALL.iter().find(|entry| entry.token == Some(token))
-}
-
-struct Bounded(String);
-
-impl Write for Bounded {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        for c in text.chars() {
-            if self.0.len() + c.len_utf8() > MAX_ECHO {
-                return Err(fmt::Error);
-            }
-            self.0.push(if c.is_control() { '?' } else { c });
-        }
-        Ok(())
-    }
 }
 
 /// Makes the functions and the table: `name(arguments) = code [enhanced] (token) "text", "section";`.
@@ -89,7 +61,7 @@ macro_rules! catalogue {
             #[doc = ""]
             #[doc = $section]
             pub fn $name($($arg: $kind),*) -> Reply {
-                let text = format!($text $(, $arg = clean($arg))*);
+                let text = format!($text $(, $arg = clean($arg, MAX_ECHO))*);
                 $(let text = text + concat!(" (", $token, ")");)?
                 Reply {
                     code: $code,

@@ -7,6 +7,8 @@ use std::fmt::{self, Write as _};
 
 use serde::{Deserialize, Serialize};
 
+use crate::text::is_harmless;
+
 pub use parse::{ReplyError, ReplyParser};
 
 /// A complete reply: one code, an optional enhanced code, one or more lines of text.
@@ -99,8 +101,8 @@ impl fmt::Display for Enhanced {
 }
 
 fn write_clean(text: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    if !text.contains(char::is_control) {
+    if text.chars().all(is_harmless) {
         return f.write_str(text);
     }
-    text.chars().try_for_each(|c| f.write_char(if c.is_control() { '?' } else { c }))
+    text.chars().try_for_each(|c| f.write_char(if is_harmless(c) { c } else { '?' }))
 }

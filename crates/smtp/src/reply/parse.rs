@@ -3,6 +3,7 @@
 use memchr::memchr;
 
 use super::{Enhanced, Reply};
+use crate::text::clean;
 
 /// Octets of one line with CRLF. RFC 5321 §4.5.3.1.5 allows 512; some servers write more.
 const MAX_LINE: usize = 1000;
@@ -12,7 +13,7 @@ const MAX_LINES: usize = 128;
 /// Puts a peer's replies together from pieces of any size.
 ///
 /// It trusts nothing: every line of a reply must bear the same code, lines must end with CRLF, both their length and
-/// their number are bounded, and control characters in the text become `?`.
+/// their number are bounded, and the text is [cleaned](clean).
 #[derive(Debug, Clone, Default)]
 pub struct ReplyParser {
     line: Vec<u8>,
@@ -102,8 +103,8 @@ fn split_line(line: &[u8]) -> Result<(u16, bool, String), ReplyError> {
     let code = number(digits).filter(|code| (200..600).contains(code)).ok_or(ReplyError::BadCode)?;
     match rest {
         [] => Ok((code, true, String::new())),
-        [b' ', text @ ..] => Ok((code, true, clean(text))),
-        [b'-', text @ ..] => Ok((code, false, clean(text))),
+        [b' ', text @ ..] => Ok((code, true, words(text))),
+        [b'-', text @ ..] => Ok((code, false, words(text))),
         _ => Err(ReplyError::BadCode),
     }
 }
@@ -149,10 +150,7 @@ fn number(digits: &[u8]) -> Option<u16> {
     Some(digits.iter().fold(0, |sum, digit| sum * 10 + u16::from(digit - b'0')))
 }
 
-/// The text as it can be logged and passed on: UTF-8 without control characters.
-fn clean(text: &[u8]) -> String {
-    let printable = |c: char| {
-        if c.is_control() || c == char::REPLACEMENT_CHARACTER { '?' } else { c }
-    };
-    String::from_utf8_lossy(text).chars().map(printable).collect()
+/// The text as it can be logged and passed on.
+fn words(text: &[u8]) -> String {
+    clean(String::from_utf8_lossy(text), MAX_LINE)
 }
