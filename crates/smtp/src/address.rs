@@ -6,12 +6,15 @@
 //! next wire. Characters such as `%` and `!` in a local part mean nothing special: the host behind the `@` alone
 //! decides where mail goes, which is why the classic open-relay forms have no effect here.
 //!
-//! UTF-8 (RFC 6531 §3.3) is parsed everywhere; `is_ascii` tells a session when SMTPUTF8 is needed.
+//! UTF-8 (RFC 6531 §3.3) is parsed everywhere; `is_ascii` tells a session when SMTPUTF8 is needed. A domain is kept as
+//! it was spelled, so that SMTPUTF8 is needed exactly where its writer needed it, but equality, hashes and
+//! [`Host::key`] know one domain in both spellings, so that no rule about a domain can be missed by the other one.
 //!
 //! What this deliberately does not do: comments, folding white space, display names (those are RFC 5322), and any
 //! policy such as who is local.
 
 use std::borrow::Cow;
+use std::cmp::Ordering;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -29,8 +32,9 @@ pub const MAX_PATH: usize = 256;
 /// RFC 1035 §2.3.4: octets of one label.
 const MAX_LABEL: usize = 63;
 
-/// A domain name (RFC 5321 §4.1.2, RFC 1035 §2.3.1), kept in lower case. With SMTPUTF8 it may hold U-labels.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+/// A domain name (RFC 5321 §4.1.2, RFC 1035 §2.3.1), kept in lower case. With SMTPUTF8 it may hold U-labels; two names
+/// are equal when their A-labels are (RFC 5890 §2.3.2.4): `bücher.example` equals `xn--bcher-kva.example`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Domain(Box<str>);
 
@@ -132,6 +136,15 @@ impl Domain {
     pub fn to_ascii(&self) -> Result<String, AddressError> {
         if self.is_ascii() { Ok(self.0.to_string()) } else { a_labels(&self.0).map(Cow::into_owned) }
     }
+
+    /// What names are compared by: A-labels in lower case.
+    fn key(&self) -> Cow<'_, str> {
+        if self.is_ascii() {
+            return Cow::Borrowed(&self.0);
+        }
+        // Parsed names always have A-labels.
+        a_labels(&self.0).unwrap_or(Cow::Borrowed(&self.0))
+    }
 }
 
 impl LocalPart {
@@ -182,6 +195,15 @@ impl Host {
     pub fn is_ascii(&self) -> bool {
         self.domain().is_none_or(Domain::is_ascii)
     }
+
+    /// The one text under which to keep and find what belongs to this host: a domain's A-labels in lower case, or the
+    /// address literal with its brackets. Equal hosts have equal keys, however they were written.
+    pub fn key(&self) -> Cow<'_, str> {
+        match self {
+            Self::Domain(domain) => domain.key(),
+            Self::Literal(_) => Cow::Owned(self.to_string()),
+        }
+    }
 }
 
 impl Mailbox {
@@ -208,11 +230,6 @@ impl ReversePath {
             Self::Null => None,
             Self::Mailbox(mailbox) => Some(mailbox),
         }
-    }
-
-    /// Whether it is `<>`.
-    pub fn is_null(&self) -> bool {
-        *self == Self::Null
     }
 
     /// Whether it can be said without SMTPUTF8.
@@ -388,6 +405,32 @@ impl fmt::Display for ForwardPath {
     }
 }
 
+impl PartialEq for Domain {
+    fn eq(&self, other: &Self) -> bool {
+        self.key() == other.key()
+    }
+}
+
+impl Eq for Domain {}
+
+impl Hash for Domain {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.key().hash(state);
+    }
+}
+
+impl PartialOrd for Domain {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Domain {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.key().cmp(&other.key())
+    }
+}
+
 impl PartialEq for LocalPart {
     fn eq(&self, other: &Self) -> bool {
         self.value() == other.value()
@@ -438,6 +481,16 @@ impl From<Mailbox> for ReversePath {
 impl From<Mailbox> for ForwardPath {
     fn from(mailbox: Mailbox) -> Self {
         Self::Mailbox(mailbox)
+    }
+}
+
+/// Splits a local part's meaning into the mailbox's name and the detail behind the delimiter of plus-addressing
+/// (RFC 5233 §1): `anna+lists` is `anna` with the detail `lists`. A name that begins with the delimiter has no detail,
+/// and where there is no delimiter nothing has.
+pub fn split_detail(local: &str, delimiter: Option<char>) -> (&str, Option<&str>) {
+    match delimiter.and_then(|delimiter| local.split_once(delimiter)) {
+        Some((base, detail)) if !base.is_empty() => (base, Some(detail)),
+        _ => (local, None),
     }
 }
 

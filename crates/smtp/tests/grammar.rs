@@ -1,7 +1,11 @@
 //! What the grammar accepts, and what it makes of it.
 
+use std::collections::HashSet;
+
 use bytes::BytesMut;
-use postern_smtp::address::{AddressError, Domain, ForwardPath, Host, LocalPart, Mailbox, ReversePath};
+use postern_smtp::address::{
+    AddressError, Domain, ForwardPath, Host, LocalPart, Mailbox, ReversePath, split_detail,
+};
 use postern_smtp::command::{Command, Verb};
 use postern_smtp::content::{ChunkChecker, ContentEncoder, Violation};
 use postern_smtp::envelope::{BodyType, MailParams, Notify, Rcpt, Ret, xtext_decode, xtext_encode};
@@ -162,6 +166,43 @@ fn internationalised_addresses_are_parsed_and_told_apart() {
 fn a_domain_has_one_spelling() {
     for text in ["bu\u{308}cher.example", "ｂücher.example", "bücher。example", "x\u{200b}ü.example"] {
         assert_eq!(text.parse::<Domain>(), Err(AddressError::BadDomain), "{text}");
+    }
+}
+
+#[test]
+fn a_domain_is_the_same_in_u_labels_and_in_a_labels() {
+    let one: Domain = "Büro.bücher.example".parse().expect("well-formed");
+    for text in
+        ["xn--bro-hoa.xn--bcher-kva.example", "büro.XN--BCHER-KVA.example", "xn--bro-hoa.bücher.example"]
+    {
+        let other: Domain = text.parse().expect(text);
+        assert_eq!(one, other, "{text}");
+        assert_eq!(one.cmp(&other), std::cmp::Ordering::Equal, "{text}");
+        assert!(HashSet::from([one.clone()]).contains(&other), "{text}");
+        assert_eq!(other.as_str(), text.to_lowercase(), "it is kept as it was spelled");
+    }
+    assert_ne!(one, "bücher.example".parse().expect("well-formed"));
+    let [u, a] = ["ann@bücher.example", "ann@xn--bcher-kva.example"].map(str::parse::<Mailbox>);
+    assert_eq!(u, a);
+}
+
+#[test]
+fn a_host_has_one_key() {
+    let key = |text: &str| text.parse::<Host>().expect(text).key().into_owned();
+    assert_eq!(key("BÜCHER.example"), "xn--bcher-kva.example");
+    assert_eq!(key("XN--bcher-kva.Example"), "xn--bcher-kva.example");
+    assert_eq!(key("[192.0.2.1]"), "[192.0.2.1]");
+    assert_eq!(key("[ipv6:2001:DB8:0:0::1]"), "[IPv6:2001:db8::1]");
+}
+
+#[test]
+fn a_detail_is_split_off_at_the_first_delimiter_only() {
+    assert_eq!(split_detail("anna+lists+rust", Some('+')), ("anna", Some("lists+rust")));
+    assert_eq!(split_detail("anna+", Some('+')), ("anna", Some("")));
+    for (local, delimiter) in
+        [("anna", Some('+')), ("anna+lists", None), ("anna+lists", Some('-')), ("+x", Some('+'))]
+    {
+        assert_eq!(split_detail(local, delimiter), (local, None));
     }
 }
 
