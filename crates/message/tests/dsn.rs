@@ -328,7 +328,6 @@ fn every_reason_is_explained() {
         Reason::LookupFailed(text()),
         Reason::NoRoute,
         Reason::OwnHost(text()),
-        Reason::TooManyHops(30),
         Reason::ConnectFailed(text()),
         Reason::TimedOut,
         Reason::ConnectionLost,

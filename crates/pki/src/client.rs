@@ -32,8 +32,6 @@ pub enum TrustAnchors {
     System,
     /// Only those in this PEM file.
     File(PathBuf),
-    /// Those of the operating system and those in this PEM file.
-    SystemAndFile(PathBuf),
 }
 
 /// The sending side of TLS with its trusted roots. Make one and keep it; it is cheap to clone.
@@ -122,15 +120,17 @@ impl Handshake {
 impl TrustAnchors {
     fn load(&self) -> Result<RootCertStore, Error> {
         let mut store = RootCertStore::empty();
-        if matches!(self, Self::System | Self::SystemAndFile(_)) {
+        match self {
             // Single files that cannot be read are skipped, as every program does with the system's store.
-            store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        }
-        if let Self::File(path) | Self::SystemAndFile(path) = self {
-            for certificate in files::read_certificates(path)? {
-                store
-                    .add(certificate)
-                    .map_err(|error| Error::Broken { path: path.clone(), reason: describe(&error) })?;
+            Self::System => {
+                store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+            }
+            Self::File(path) => {
+                for certificate in files::read_certificates(path)? {
+                    store
+                        .add(certificate)
+                        .map_err(|error| Error::Broken { path: path.clone(), reason: describe(&error) })?;
+                }
             }
         }
         Ok(store)

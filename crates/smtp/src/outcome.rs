@@ -74,8 +74,6 @@ pub enum Reason {
     NoRoute,
     /// The best host for the destination is ourselves.
     OwnHost(String),
-    /// The message went in circles: this many `Received` fields.
-    TooManyHops(u32),
     /// No connection could be made.
     ConnectFailed(String),
     /// The peer said nothing in the time that RFC 5321 §4.5.3.2 gives it.
@@ -141,7 +139,7 @@ impl Trouble {
             Reason::NoSuchDomain => (1, 2),
             Reason::LookupFailed(_) => (4, 3),
             Reason::NoRoute => (4, 4),
-            Reason::OwnHost(_) | Reason::TooManyHops(_) => (4, 6),
+            Reason::OwnHost(_) => (4, 6),
             Reason::ConnectFailed(_) | Reason::TimedOut => (4, 1),
             Reason::ConnectionLost => (4, 2),
             Reason::Protocol(_) => (5, 0),
@@ -169,7 +167,6 @@ impl fmt::Display for Reason {
             Self::OwnHost(host) => {
                 write!(f, "the best mail server for the destination, {host}, is this server")
             }
-            Self::TooManyHops(hops) => write!(f, "the message is going in circles ({hops} hops)"),
             Self::ConnectFailed(why) => write!(f, "no connection: {why}"),
             Self::TimedOut => f.write_str("the other server did not answer in time"),
             Self::ConnectionLost => f.write_str("the other server closed the connection"),

@@ -63,8 +63,6 @@ pub enum Kind {
     Delivered,
     /// The message went to a server that reports no delivery; this is the last the sender hears.
     Relayed,
-    /// The message was delivered to a list or alias, and went on from there.
-    Expanded,
 }
 
 /// One recipient in a report.
@@ -228,7 +226,6 @@ impl Kind {
             Self::Delayed => "delayed",
             Self::Delivered => "delivered",
             Self::Relayed => "relayed",
-            Self::Expanded => "expanded",
         }
     }
 }

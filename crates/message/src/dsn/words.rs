@@ -18,7 +18,6 @@ pub(super) fn subject(report: &Report<'_>) -> String {
         Kind::Delayed => "Delayed",
         Kind::Delivered => "Delivered",
         Kind::Relayed => "Passed on",
-        Kind::Expanded => "Delivered to a list",
     };
     match report.recipients.as_slice() {
         [only] if is_short_ascii(&only.address.to_string()) => {
@@ -70,10 +69,6 @@ fn opening(report: &Report<'_>) -> String {
             "Your message of {arrival} was passed on for {whom} to a server that does not confirm delivery. Unless something goes \
              wrong there, you will hear no more of it."
         ),
-        Kind::Expanded => format!(
-            "Your message of {arrival} was delivered to {whom}, and went on to the recipients behind it. Of those you will get \
-             no confirmation."
-        ),
     }
 }
 
@@ -86,7 +81,7 @@ fn closing(report: &Report<'_>) -> &'static str {
         (Kind::Delayed, _) => {
             "If it cannot be delivered in the end, you will get another report. Please do not send it again."
         }
-        (Kind::Delivered | Kind::Relayed | Kind::Expanded, _) => "You need do nothing.",
+        (Kind::Delivered | Kind::Relayed, _) => "You need do nothing.",
     }
 }
 
@@ -196,10 +191,6 @@ fn of_ours(reason: &Reason) -> Explanation {
         Reason::OwnHost(_) => Explanation::new(
             "The domain's mail is directed to this very server, which is not set up to take it.",
             OUR_POSTMASTER,
-        ),
-        Reason::TooManyHops(_) => Explanation::new(
-            "The message was going in circles between servers, probably because forwarding addresses point at each other.",
-            THEIR_POSTMASTER,
         ),
         Reason::ConnectFailed(_) | Reason::TimedOut | Reason::ConnectionLost => {
             Explanation::new("The recipient's mail server could not be reached or did not answer.", TRY_LATER)

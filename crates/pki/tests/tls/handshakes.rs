@@ -239,22 +239,13 @@ fn a_file_of_roots_must_hold_some() {
 }
 
 #[test]
-fn a_file_of_roots_adds_to_the_systems() {
-    let office = office(now());
-    let system = ClientTls::new(&TrustAnchors::System).unwrap().trusted_roots();
-    let both =
-        ClientTls::new(&TrustAnchors::SystemAndFile(office.ca.root_pem_path())).unwrap().trusted_roots();
-    assert_eq!(both, system + 1);
-}
-
-#[test]
 fn words_of_a_hostile_certificate_are_cut_and_cleaned() {
     let presented =
         vec!["DnsName(\"a\u{1b}[31m.example\")".to_owned(), format!("DnsName(\"{}\")", "x".repeat(5000))];
     let expected = rustls::pki_types::ServerName::try_from("mx.example.org").unwrap();
     let error = rustls::CertificateError::NotValidForNameContext { expected, presented };
     let words = describe(&rustls::Error::InvalidCertificate(error));
-    assert!(words.len() < 400 && words.chars().all(|c| c == ' ' || c.is_ascii_graphic()), "{words}");
+    assert!(words.len() < 400 && !words.contains(char::is_control), "{words}");
 }
 
 #[test]
