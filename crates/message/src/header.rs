@@ -63,17 +63,17 @@ impl<'a> Headers<'a> {
         let mut problem = None;
         for range in entries(section) {
             if fields.len() == MAX_FIELDS {
-                problem.get_or_insert(HeaderError::TooMany);
+                note(&mut problem, HeaderError::TooMany);
                 break;
             }
             match field(section, range) {
                 Ok((field, None)) => fields.push(field),
                 Ok((field, Some(trouble))) => {
                     fields.push(field);
-                    problem.get_or_insert(trouble);
+                    note(&mut problem, trouble);
                 }
                 Err(trouble) => {
-                    problem.get_or_insert(trouble);
+                    note(&mut problem, trouble);
                 }
             }
         }
@@ -173,6 +173,16 @@ fn has_bare_line_end(line: &[u8]) -> bool {
         b'\r' => line.get(at + 1) != Some(&b'\n') && at + 1 != line.len(),
         _ => at == 0 || line[at - 1] != b'\r',
     })
+}
+
+/// Keeps the first problem, but lets one that could hide fields win over a line that is merely none.
+fn note(problem: &mut Option<HeaderError>, trouble: HeaderError) {
+    let hides_nothing = matches!(trouble, HeaderError::NotAField(_));
+    match problem {
+        None => *problem = Some(trouble),
+        Some(HeaderError::NotAField(_)) if !hides_nothing => *problem = Some(trouble),
+        Some(_) => {}
+    }
 }
 
 #[cfg(test)]

@@ -4,8 +4,10 @@
 //! only passed on is never repaired (RFC 5321 §6.4).
 
 use jiff::Timestamp;
+use postern_smtp::address::Mailbox;
 
 use crate::address_list::AddressListError;
+use crate::header::HeaderError;
 use crate::inspect::Inspection;
 use crate::text;
 
@@ -25,12 +27,20 @@ pub enum Problem {
     /// The header section is longer than what is looked at.
     #[error("the header section is too long")]
     TooLong,
+    /// Other programs could see other fields in it than we do, another author for one.
+    #[error("{0}")]
+    Ambiguous(HeaderError),
 }
 
 /// The first thing about a submission that cannot be repaired.
 pub fn problem(found: &Inspection) -> Option<Problem> {
     if found.headers.truncated {
         return Some(Problem::TooLong);
+    }
+    match &found.header_problem {
+        // Text without a header section is what simple scripts send.
+        None | Some(HeaderError::NotAField(_)) => {}
+        Some(error) => return Some(Problem::Ambiguous(error.clone())),
     }
     match (found.from_count, &found.from) {
         (0, _) => Some(Problem::NoFrom),
@@ -40,12 +50,27 @@ pub fn problem(found: &Inspection) -> Option<Problem> {
     }
 }
 
+/// What makes the fields that are added this message's own.
+#[derive(Debug, Clone, Copy)]
+pub struct Origin<'a> {
+    /// When it was submitted.
+    pub now: Timestamp,
+    /// What names it among all that this host ever sends: its queue id.
+    pub unique: &'a str,
+    /// This host.
+    pub hostname: &'a str,
+}
+
 /// The header fields that a submission lacks, each with its CRLF; empty when it lacks none.
 ///
-/// `unique` names the message among all that this host ever sends (the queue id); only letters, digits, `.`, `-`
-/// and `_` of it are used.
-pub fn missing_fields(found: &Inspection, now: Timestamp, unique: &str, hostname: &str) -> Vec<u8> {
+/// `author` is who is known to send it: a script's message without a From field is his. Only letters, digits, `.`, `-`
+/// and `_` of what is unique about the message are used.
+pub fn missing_fields(found: &Inspection, author: Option<&Mailbox>, origin: &Origin<'_>) -> Vec<u8> {
+    let Origin { now, unique, hostname } = *origin;
     let mut fields = String::new();
+    if let (false, Some(author)) = (found.has_from, author) {
+        fields.push_str(&text::field("From", &format!("<{author}>")));
+    }
     // RFC 6409 §8.2
     if !found.has_date {
         fields.push_str(&text::field("Date", &text::date(now)));
@@ -53,6 +78,10 @@ pub fn missing_fields(found: &Inspection, now: Timestamp, unique: &str, hostname
     // RFC 6409 §8.3
     if !found.has_message_id {
         fields.push_str(&text::field("Message-ID", &message_id(now, unique, hostname)));
+    }
+    // Text without any header section is the body, and a body stands behind an empty line (RFC 5322 §2.1).
+    if found.header_problem == Some(HeaderError::NotAField(0)) {
+        fields.push_str("\r\n");
     }
     fields.into_bytes()
 }
@@ -80,7 +109,34 @@ mod tests {
 
     fn added(content: &str) -> String {
         let now = "2026-11-20T19:30:00Z".parse().unwrap();
-        String::from_utf8(missing_fields(&inspect(content), now, "4cX9", "mail.example.org")).unwrap()
+        let origin = Origin { now, unique: "4cX9", hostname: "mail.example.org" };
+        let author: Mailbox = "ann@example.org".parse().unwrap();
+        String::from_utf8(missing_fields(&inspect(content), Some(&author), &origin)).unwrap()
+    }
+
+    #[test]
+    fn a_missing_author_is_added() {
+        assert_eq!(added("Date: never\r\nMessage-Id: <x@y>\r\n\r\n"), "From: <ann@example.org>\r\n");
+    }
+
+    #[test]
+    fn text_without_a_header_section_becomes_the_body() {
+        assert!(added("Hello there\r\n").ends_with("\r\n\r\n"));
+    }
+
+    #[test]
+    fn no_author_hides_behind_what_others_read_differently() {
+        let many = format!("From: a@b.example\r\n{}From: c@d.example\r\n\r\n", "A:\r\n".repeat(6000));
+        for content in [
+            many.as_str(),
+            " , C <c@d.example>\r\nTo: x@y.example\r\n\r\n",
+            "X: a\rFrom: c@d.example\r\n\r\n",
+        ] {
+            let found = problem(&inspect(content));
+            assert!(matches!(found, Some(Problem::Ambiguous(_))), "{found:?}");
+        }
+        let behind_junk = format!("junk line\r\n{}From: c@d.example\r\n\r\n", "A:\r\n".repeat(6000));
+        assert!(matches!(problem(&inspect(&behind_junk)), Some(Problem::Ambiguous(HeaderError::TooMany))));
     }
 
     #[test]
@@ -93,7 +149,7 @@ mod tests {
 
     #[test]
     fn what_is_there_is_left_alone() {
-        assert_eq!(added("Date: never\r\nMessage-Id: <x@y>\r\n\r\n"), "");
+        assert_eq!(added("From: a@b.example\r\nDate: never\r\nMessage-Id: <x@y>\r\n\r\n"), "");
     }
 
     #[test]

@@ -3,9 +3,12 @@
 //! Dispositions and the reports that follow from them are written in one transaction: after it nothing is repeated,
 //! before it nothing has happened. A report is never sent for a report (RFC 5321 §6.1: reverse-path `<>`).
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use postern_message::dsn::{self, Kind, Original, Report};
 use postern_message::header::Headers;
+use postern_message::inspect::MAX_HEADER_BYTES;
 use postern_queue::retry::{Attempt, Decision, Failed, decide};
 use postern_queue::{
     Batch, Disposition, Draft, Envelope, Error, NewMessage, Origin, QueueId, Recipient, RecipientId, Settled,
@@ -17,13 +20,13 @@ use postern_smtp::reply::{Enhanced, Reply};
 
 use crate::daemon::{Shared, Site};
 use crate::event::{Event, Subject};
-use crate::outbound::{Attempted, Reached, SuccessReport};
+use crate::outbound::{Attempted, Place, Reached, SuccessReport};
 use crate::routing::{self, destination_of};
 
+/// While the disk takes nothing, recording is tried again this often.
+const RECORD_AGAIN: Duration = Duration::from_secs(5);
 /// A message up to this size, in octets, comes back whole when the sender did not ask for its header section only.
 const RETURN_WHOLE: u64 = 50 * 1024;
-/// As much of a message's beginning is read to find its header section.
-const HEADER_MOST: usize = 256 * 1024;
 
 /// Records an attempt, with its reports, and emits what happened.
 pub(crate) async fn settle(shared: &Shared, site: &Site, batch: Batch, attempted: Attempted) {
@@ -73,17 +76,42 @@ struct Settlement<'a> {
 }
 
 impl Settlement<'_> {
+    /// Writes what was decided. While the disk takes nothing it is the recording that is tried again and not the
+    /// attempt, which would deliver the message twice; the lease is renewed meanwhile.
     async fn record(&self, decision: Decision, events: Vec<Event>) {
-        let Reports { messages, events: reported } = self.reports(&decision).await;
-        let settled = Settled {
+        let mut told = false;
+        loop {
+            let Reports { messages, events: reported } = self.reports(&decision).await;
+            let has_follow_ups = !messages.is_empty();
+            match self.shared.store.record(self.now, self.settled(&decision, messages)).await {
+                Err(error @ Error::Full { .. }) => {
+                    if !std::mem::replace(&mut told, true) {
+                        self.not_recorded(&error);
+                    }
+                    tokio::time::sleep(RECORD_AGAIN).await;
+                }
+                recorded => return self.conclude(recorded, events, reported, has_follow_ups),
+            }
+        }
+    }
+
+    fn settled(&self, decision: &Decision, follow_ups: Vec<NewMessage>) -> Settled {
+        Settled {
             lease: self.batch.lease,
             delay_reported: self.batch.delay_reported || !decision.delayed.is_empty(),
-            dispositions: decision.dispositions,
+            dispositions: decision.dispositions.clone(),
             attempted: true,
-            follow_ups: messages,
-        };
-        let has_follow_ups = !settled.follow_ups.is_empty();
-        let recorded = self.shared.store.record(self.now, settled).await;
+            follow_ups,
+        }
+    }
+
+    fn conclude(
+        &self,
+        recorded: Result<(), Error>,
+        events: Vec<Event>,
+        reported: Vec<Event>,
+        has_follow_ups: bool,
+    ) {
         // Even when an administrator removed it while it was under way, what happened is said.
         if matches!(recorded, Ok(()) | Err(Error::LeaseLost)) {
             self.emit_all(events);
@@ -96,11 +124,16 @@ impl Settlement<'_> {
                 }
             }
             Err(error @ Error::LeaseLost) => self.emit(Event::Superseded { reason: error.to_string() }),
-            Err(error) => self.emit(Event::NotRecorded {
-                reason: error.to_string(),
-                remedy: "mend what keeps the queue from being written; the next hop may see a message twice".into(),
-            }),
+            Err(error) => self.not_recorded(&error),
         }
+    }
+
+    fn not_recorded(&self, error: &Error) {
+        self.emit(Event::NotRecorded {
+            reason: error.to_string(),
+            remedy: "mend what keeps the queue from being written; the next hop may see a message twice"
+                .into(),
+        });
     }
 
     fn emit_all(&self, events: Vec<Event>) {
@@ -119,7 +152,7 @@ impl Settlement<'_> {
         let age_ms = i64::try_from(age_ms).unwrap_or(i64::MAX);
         let event = |reached: &Reached| {
             let (to, connector) = (self.recipient(reached.id)?.address.to_string(), connector.to_owned());
-            let host = reached.host.clone();
+            let host = reached.place.as_ref().map(ToString::to_string);
             let next = decision.dispositions.iter().find_map(|(id, disposition)| match disposition {
                 Disposition::Retry { due, .. } if *id == reached.id => Some(*due),
                 _ => None,
@@ -170,10 +203,7 @@ impl Settlement<'_> {
     }
 
     async fn report(&self, kind: Kind, recipients: Vec<dsn::Recipient>, reports: &mut Reports) {
-        let ReversePath::Mailbox(sender) = &self.batch.message.from else {
-            let reason = "it is a report itself, and reports are not reported on".to_owned();
-            return reports.events.push(Event::ReportWithheld { reason });
-        };
+        let Some((sender, to)) = self.report_recipients(reports) else { return };
         let original = match self.read_original(kind).await {
             Ok(original) => original,
             // The report matters more than what it returns.
@@ -181,14 +211,33 @@ impl Settlement<'_> {
         };
         let id = self.shared.store.begin(self.now).id();
         let content = self.compose(kind, sender, recipients, &original, id);
-        let envelope = self.report_envelope(sender, &content);
-        reports.events.push(Event::Reported {
-            kind: format!("{kind:?}").to_lowercase(),
-            to: sender.to_string(),
-            report: id,
-        });
+        let envelope = self.report_envelope(to, &content);
+        let kind = format!("{kind:?}").to_lowercase();
+        reports.events.push(Event::Reported { kind, to: sender.to_string(), report: id });
         let head = bytes::Bytes::new();
         reports.messages.push(NewMessage { envelope, head, draft: Draft::from_bytes(id, content) });
+    }
+
+    /// The sender, and who gets his reports: he himself, or whom his address stands for here. Nobody gets a report for a
+    /// report, and none is made for an address of ours that does not exist: the sender was forged.
+    fn report_recipients(&self, reports: &mut Reports) -> Option<(&Mailbox, Vec<Mailbox>)> {
+        let withheld = |reason: &str| Event::ReportWithheld { reason: reason.to_owned() };
+        let ReversePath::Mailbox(sender) = &self.batch.message.from else {
+            reports.events.push(withheld("it is a report itself, and reports are not reported on"));
+            return None;
+        };
+        let path = ForwardPath::Mailbox(sender.clone());
+        match self.site.routing.recipient(&path, &self.shared.users) {
+            Ok(routing::Recipient::Local(mailboxes)) => Some((sender, mailboxes)),
+            Ok(routing::Recipient::Unknown) => {
+                reports
+                    .events
+                    .push(withheld("its sender claims to be of ours, but nobody here has that address"));
+                None
+            }
+            // A directory that is down must not keep a report from its sender.
+            Ok(routing::Recipient::Foreign(_)) | Err(_) => Some((sender, vec![sender.clone()])),
+        }
     }
 
     fn compose(
@@ -230,20 +279,14 @@ impl Settlement<'_> {
         let mut original = Vec::new();
         while let Some(piece) = body.next().await? {
             original.extend_from_slice(&piece);
-            if !whole && original.len() >= HEADER_MOST {
+            if !whole && original.len() >= MAX_HEADER_BYTES {
                 break;
             }
         }
         Ok((original, if whole { Returned::Whole } else { Returned::Headers }))
     }
 
-    fn report_envelope(&self, sender: &Mailbox, content: &[u8]) -> Envelope {
-        let path = ForwardPath::Mailbox(sender.clone());
-        // A sender of ours may be an alias; one that cannot be resolved is still where the report belongs.
-        let to = match self.site.routing.recipient(&path, &self.shared.users) {
-            Ok(routing::Recipient::Local(mailboxes)) => mailboxes,
-            _ => vec![sender.clone()],
-        };
+    fn report_envelope(&self, to: Vec<Mailbox>, content: &[u8]) -> Envelope {
         let recipient = |address: Mailbox| Recipient {
             destination: destination_of(&address),
             address,
@@ -310,7 +353,10 @@ impl Settlement<'_> {
     }
 
     fn entry(&self, id: RecipientId, recipient: &Recipient, action: Kind) -> dsn::Recipient {
-        let host = self.reached(id).and_then(|reached| reached.host.as_deref());
+        let remote_mta = match self.reached(id).and_then(|reached| reached.place.as_ref()) {
+            Some(Place::NextHop(next_hop)) => Some(next_hop.host.clone()),
+            Some(Place::Mailbox(_)) | None => None,
+        };
         dsn::Recipient {
             address: recipient.address.clone(),
             original: recipient.orcpt.clone(),
@@ -318,11 +364,7 @@ impl Settlement<'_> {
             status: Enhanced::new(2, 0, 0),
             trouble: None,
             last_trouble: None,
-            // `host [address]:port`: the name alone is what RFC 3464 §2.3.5 wants.
-            remote_mta: host
-                .and_then(|host| host.split(' ').next())
-                .filter(|host| !host.starts_with('/'))
-                .map(Into::into),
+            remote_mta,
             diagnostic: None,
             last_attempt: Some(self.now),
             will_retry_until: None,

@@ -7,21 +7,15 @@
 //! What it deliberately does not do: look up DNS (that is `outbound`'s) or know of sessions.
 
 use std::cmp::Reverse;
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use postern_queue::Destination;
 use postern_smtp::address::{Domain, ForwardPath, Host, LocalPart, Mailbox};
 
-use crate::config::{Config, Connector, LocalDomain, Role};
-use crate::directory::{Denied, Users};
-
-/// An alias may lead to another alias, but not forever.
-const ALIAS_DEPTH: usize = 16;
-
-/// An alias may stand for many, but not for everybody.
-const ALIAS_TARGETS: usize = 1000;
+use crate::config::{Config, Connector, LocalDomain, Role, Way};
+use crate::directory::{Denied, Principal, Users};
 
 /// The relay policy and the connectors of one configuration.
 pub struct Routing {
@@ -51,8 +45,8 @@ impl Routing {
 
     /// Whether this client may send to foreign domains: a signed-in principal may; a client in a network listed by
     /// name may on relay listeners; nobody else ever does.
-    pub fn may_relay(&self, signed_in: bool, role: Role, client: IpAddr) -> bool {
-        signed_in || (role == Role::Relay && self.config.relay_network(client).is_some())
+    pub fn may_relay(&self, principal: Option<&Principal>, role: Role, client: IpAddr) -> bool {
+        principal.is_some() || (role == Role::Relay && self.config.relay_network(client).is_some())
     }
 
     /// What a forward-path means here.
@@ -64,16 +58,10 @@ impl Routing {
             ForwardPath::Mailbox(mailbox) => mailbox.clone(),
             ForwardPath::Postmaster => self.postmaster_here(),
         };
-        let Some(domain) = self.local_domain(&mailbox) else {
-            return Ok(if *to == ForwardPath::Postmaster {
-                Recipient::Local(vec![mailbox])
-            } else {
-                Recipient::Foreign(mailbox)
-            });
-        };
-        let mut expansion = Expansion { routing: self, users, seen: HashSet::new(), targets: Vec::new() };
-        let known = expansion.local(domain, &mailbox, 0)?;
-        Ok(if known { Recipient::Local(expansion.targets) } else { Recipient::Unknown })
+        if self.local_domain(&mailbox).is_none() && *to != ForwardPath::Postmaster {
+            return Ok(Recipient::Foreign(mailbox));
+        }
+        self.expand(&mailbox, users)
     }
 
     /// The connector for a destination: for our own domains the one they name; otherwise the one with the most
@@ -93,9 +81,68 @@ impl Routing {
             .map(|(_, connector)| connector)
     }
 
+    /// Our own domains whose mail goes into mailboxes and not to another server.
+    pub fn mailbox_destinations(&self) -> impl Iterator<Item = Destination> {
+        let own = self.domains.keys().map(|domain| Destination(domain.to_ascii().unwrap_or_default()));
+        own.filter(|destination| {
+            let way = self.connector(destination).map(|connector| &connector.to);
+            matches!(way, Some(Way::Lmtp(_) | Way::Maildir(_)))
+        })
+    }
+
     /// The delimiter of plus-addressing where this mailbox lives; foreign mailboxes have none.
     pub fn plus_of(&self, mailbox: &Mailbox) -> Option<char> {
         self.local_domain(mailbox)?.plus
+    }
+
+    /// Follows aliases, each address once, to those that receive. Where an alias leads is the administrator's word:
+    /// only the address that was asked for can be unknown.
+    fn expand(&self, start: &Mailbox, users: &Users) -> Result<Recipient, Denied> {
+        let (mut waiting, mut seen, mut targets) =
+            (VecDeque::from([start.clone()]), HashSet::new(), Vec::new());
+        while let Some(mailbox) = waiting.pop_front() {
+            if !seen.insert(mailbox.clone()) {
+                continue;
+            }
+            match self.meaning(&mailbox, users)? {
+                Meaning::Nobody if mailbox == *start => return Ok(Recipient::Unknown),
+                Meaning::Nobody | Meaning::Receives => targets.push(mailbox),
+                Meaning::StandsFor(others) => {
+                    // What stands for itself, too, is the mailbox of that name.
+                    let (itself, others): (Vec<_>, Vec<_>) = others
+                        .into_iter()
+                        .partition(|other| is_same(other, &mailbox, self.plus_of(&mailbox)));
+                    targets.extend(itself.first().map(|_| mailbox));
+                    waiting.extend(others);
+                }
+            }
+        }
+        targets.dedup();
+        Ok(if targets.is_empty() { Recipient::Unknown } else { Recipient::Local(targets) })
+    }
+
+    /// What one address means, without following it.
+    fn meaning(&self, mailbox: &Mailbox, users: &Users) -> Result<Meaning, Denied> {
+        let Some(domain) = self.local_domain(mailbox) else { return Ok(Meaning::Receives) };
+        let local = mailbox.local.value().to_lowercase();
+        let base = split_detail(&local, domain.plus).0;
+        for name in if base == local { vec![base] } else { vec![local.as_str(), base] } {
+            if let Some(aliased) = domain.aliases.get(name) {
+                return Ok(Meaning::StandsFor(aliased.clone()));
+            }
+            if exists(domain, name, mailbox, users)? {
+                return Ok(Meaning::Receives);
+            }
+        }
+        // RFC 5321 §4.5.1: postmaster is always there.
+        if base == "postmaster" {
+            return Ok(self
+                .config
+                .postmaster
+                .clone()
+                .map_or(Meaning::Receives, |own| Meaning::StandsFor(vec![own])));
+        }
+        Ok(domain.catch_all.clone().map_or(Meaning::Nobody, |target| Meaning::StandsFor(vec![target])))
     }
 
     fn local_domain(&self, mailbox: &Mailbox) -> Option<&LocalDomain> {
@@ -130,76 +177,29 @@ pub fn split_detail(local: &str, plus: Option<char>) -> (&str, Option<&str>) {
     }
 }
 
-/// The walk from one address through aliases to those that receive.
-struct Expansion<'a> {
-    routing: &'a Routing,
-    users: &'a Users,
-    seen: HashSet<Mailbox>,
-    targets: Vec<Mailbox>,
+/// What an address of ours means.
+enum Meaning {
+    /// It is a mailbox, or somebody else's address.
+    Receives,
+    /// It is an alias, or caught: these are meant.
+    StandsFor(Vec<Mailbox>),
+    /// Nobody has it.
+    Nobody,
 }
 
-impl Expansion<'_> {
-    /// Follows one address of ours; `false` when nobody has it.
-    fn local(&mut self, domain: &LocalDomain, mailbox: &Mailbox, depth: usize) -> Result<bool, Denied> {
-        if depth > ALIAS_DEPTH || !self.seen.insert(mailbox.clone()) {
-            return Ok(true);
-        }
-        let local = mailbox.local.value().to_lowercase();
-        let base = split_detail(&local, domain.plus).0;
-        for name in if base == local { vec![base] } else { vec![local.as_str(), base] } {
-            if let Some(aliased) = domain.aliases.get(name) {
-                for target in aliased {
-                    // An alias that names itself means the mailbox of that name.
-                    let itself =
-                        target.domain() == mailbox.domain() && target.local.value().to_lowercase() == name;
-                    if itself { self.deliver(mailbox.clone()) } else { self.follow(target, depth)? }
-                }
-                return Ok(true);
-            }
-            if self.exists(domain, name, mailbox)? {
-                self.deliver(mailbox.clone());
-                return Ok(true);
-            }
-        }
-        if base == "postmaster" {
-            let postmaster = self.routing.config.postmaster.clone();
-            match postmaster {
-                Some(postmaster) if postmaster != *mailbox => self.follow(&postmaster, depth)?,
-                _ => self.deliver(mailbox.clone()),
-            }
-            return Ok(true);
-        }
-        match &domain.catch_all {
-            Some(target) => self.follow(target, depth).map(|()| true),
-            None => Ok(false),
-        }
+fn exists(domain: &LocalDomain, name: &str, mailbox: &Mailbox, users: &Users) -> Result<bool, Denied> {
+    if domain.mailboxes.contains(name) {
+        return Ok(true);
     }
+    let Ok(local) = LocalPart::from_value(name) else { return Ok(false) };
+    users.is_recipient(&Mailbox::new(local, mailbox.host.clone()))
+}
 
-    /// An alias's target: ours is followed, anything else receives as it is.
-    fn follow(&mut self, target: &Mailbox, depth: usize) -> Result<(), Denied> {
-        let known = match self.routing.local_domain(target) {
-            Some(domain) => self.local(domain, target, depth + 1)?,
-            None => false,
-        };
-        if !known {
-            self.deliver(target.clone());
-        }
-        Ok(())
-    }
-
-    fn exists(&self, domain: &LocalDomain, name: &str, mailbox: &Mailbox) -> Result<bool, Denied> {
-        if domain.mailboxes.contains(name) {
-            return Ok(true);
-        }
-        let Ok(local) = name.parse::<LocalPart>() else { return Ok(false) };
-        self.users.is_recipient(&Mailbox::new(local, mailbox.host.clone()))
-    }
-
-    fn deliver(&mut self, mailbox: Mailbox) {
-        if self.targets.len() < ALIAS_TARGETS && !self.targets.contains(&mailbox) {
-            self.targets.push(mailbox);
-        }
-    }
+/// Whether an alias's target is the address that the alias was found for: case and detail do not count.
+fn is_same(target: &Mailbox, mailbox: &Mailbox, plus: Option<char>) -> bool {
+    let (target_local, local) = (target.local.value().to_lowercase(), mailbox.local.value().to_lowercase());
+    target.domain() == mailbox.domain()
+        && (target_local == local || target_local == split_detail(&local, plus).0)
 }
 
 fn postmaster_local() -> LocalPart {
@@ -328,6 +328,26 @@ mod tests {
     }
 
     #[test]
+    fn a_catch_all_whose_target_is_gone_still_leads_there_and_loses_nothing() {
+        let house = House::new();
+        house.users.remove("anna").unwrap();
+        assert_eq!(house.recipient("whoever@all.example"), local(&["anna@example.org"]));
+        assert_eq!(house.recipient("anna@example.org"), Recipient::Unknown);
+    }
+
+    #[test]
+    fn a_long_chain_of_aliases_loses_nobody() {
+        let chain: Vec<String> = (0..200).map(|n| format!("a{n} = [\"a{}\"]", n + 1)).collect();
+        let text = CONFIG.replace(
+            "aliases = { sales",
+            &format!("aliases = {{ {}, a200 = [\"info\"], sales", chain.join(", ")),
+        );
+        let config = File::parse(&text, "test").unwrap().resolve(&Surroundings::default()).unwrap();
+        let house = House { routing: Routing::new(Arc::new(config)), ..House::new() };
+        assert_eq!(house.recipient("a0@example.org"), local(&["info@example.org", "anna@example.org"]));
+    }
+
+    #[test]
     fn the_most_specific_address_space_wins_and_then_the_lowest_cost() {
         let house = House::new();
         assert_eq!(house.connector("example.org"), "store");
@@ -343,10 +363,11 @@ mod tests {
         let printer: IpAddr = "192.0.2.5".parse().unwrap();
         let mapped: IpAddr = "::ffff:192.0.2.5".parse().unwrap();
         let stranger: IpAddr = "192.0.2.77".parse().unwrap();
-        assert!(routing.may_relay(true, Role::Submission, stranger));
-        assert!(routing.may_relay(false, Role::Relay, printer));
-        assert!(routing.may_relay(false, Role::Relay, mapped));
-        assert!(!routing.may_relay(false, Role::Submission, printer));
-        assert!(!routing.may_relay(false, Role::Relay, stranger));
+        let anna = Principal { name: "anna".into(), addresses: Vec::new() };
+        assert!(routing.may_relay(Some(&anna), Role::Submission, stranger));
+        assert!(routing.may_relay(None, Role::Relay, printer));
+        assert!(routing.may_relay(None, Role::Relay, mapped));
+        assert!(!routing.may_relay(None, Role::Submission, printer));
+        assert!(!routing.may_relay(None, Role::Relay, stranger));
     }
 }

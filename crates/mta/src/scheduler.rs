@@ -5,9 +5,11 @@
 //! one connection, which is how connections are reused and concurrency is bounded.
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt as _;
 use jiff::{SignedDuration, Timestamp};
 use postern_queue::{Batch, Destination, LeaseId, LeaseRequest};
 use tokio::sync::{Notify, Semaphore, watch};
@@ -15,16 +17,36 @@ use tokio::sync::{Notify, Semaphore, watch};
 use crate::config::{Connector, Way};
 use crate::daemon::{Phase, Shared};
 use crate::event::Event;
-use crate::outbound::{Live, attempt};
+use crate::outbound::{Live, Progress, attempt};
 use crate::report;
 
 /// Batches leased ahead for each worker that could run.
 const AHEAD: usize = 4;
+/// A destination gets at most one part in so many of what is left of the runway.
+const SHARES: usize = 8;
+/// As many batches for mailboxes are leased at a time when the runway is full.
+const RESERVE: usize = 64;
+/// A next hop that is new, or in trouble, gets this many connections; each success allows one more.
+const FIRST_CONNECTIONS: usize = 2;
 /// When the store cannot be asked, ask again after this.
 const STORE_RETRY: Duration = Duration::from_secs(1);
 
 /// Runs until the daemon drains; attempts under way are tracked by [`Shared::tasks`].
-pub(crate) async fn run(shared: Arc<Shared>, mut phase: watch::Receiver<Phase>) {
+pub(crate) async fn run(shared: Arc<Shared>, phase: watch::Receiver<Phase>) {
+    loop {
+        let scheduling = AssertUnwindSafe(schedule(Arc::clone(&shared), phase.clone()));
+        if scheduling.catch_unwind().await.is_ok() {
+            return;
+        }
+        shared.observer.daemon(Event::Alarm {
+            what: "the scheduler ended by a bug in Postern and begins anew".into(),
+            remedy: "report it to the makers of Postern with the lines around this one".into(),
+        });
+        tokio::time::sleep(STORE_RETRY).await;
+    }
+}
+
+async fn schedule(shared: Arc<Shared>, mut phase: watch::Receiver<Phase>) {
     let deliveries = shared.site.load().config.queue.deliveries;
     let mut scheduler = Scheduler {
         runway: Arc::new(Runway::default()),
@@ -83,9 +105,6 @@ impl Scheduler {
         loop {
             let now = Timestamp::now();
             let request = self.request(now, lease);
-            if request.limit == 0 {
-                return lease / 3;
-            }
             let limit = request.limit;
             match self.shared.store.lease(now, request).await {
                 Ok(batches) if batches.is_empty() => return self.until_next(now, lease).await,
@@ -117,20 +136,31 @@ impl Scheduler {
         }
     }
 
+    /// What can be taken on. No destination gets more than a share of what is left, so that some that are slow leave
+    /// room for the others; and when nothing is left, mail for mailboxes is still taken on, for it is never slow.
     fn request(&self, now: Timestamp, lease: Duration) -> LeaseRequest {
         let site = self.shared.site.load();
-        let most = site.config.queue.deliveries * AHEAD;
-        let per_destination =
+        let concurrency =
             site.config.connectors.iter().map(|connector| connector.concurrency).max().unwrap_or(1);
-        let per_destination = per_destination * AHEAD;
+        let most_each = concurrency * AHEAD;
         let runway = self.runway.lock();
-        let room = runway.destinations.iter();
-        let room = room.map(|(name, held)| (name.clone(), per_destination.saturating_sub(*held))).collect();
+        let left = (site.config.queue.deliveries * AHEAD).saturating_sub(runway.leases.len());
+        let until = Some(later(now, lease));
+        if left == 0 {
+            let room = site.routing.mailbox_destinations().map(|destination| {
+                let held = runway.destinations.get(&destination).copied().unwrap_or(0);
+                (destination, most_each.saturating_sub(held))
+            });
+            return LeaseRequest { limit: RESERVE, per_destination: 0, room: room.collect(), until };
+        }
+        let share = (left / SHARES).max(1);
+        let room =
+            |(name, held): (&Destination, &usize)| (name.clone(), most_each.saturating_sub(*held).min(share));
         LeaseRequest {
-            limit: most.saturating_sub(runway.leases.len()),
-            per_destination,
-            room,
-            until: Some(later(now, lease)),
+            limit: left,
+            per_destination: most_each.min(share),
+            room: runway.destinations.iter().map(room).collect(),
+            until,
         }
     }
 
@@ -166,13 +196,12 @@ impl Scheduler {
     fn hand_out(&mut self, batch: Batch) {
         self.runway.add(&batch);
         let site = self.shared.site.load();
-        let connector = site.routing.connector(&batch.destination);
-        let (key, workers) = match connector {
-            Some(connector) => (LaneKey::new(connector, &batch.destination), connector.concurrency),
-            None => (LaneKey { connector: String::new(), destination: None }, 1),
+        let (key, speed) = match site.routing.connector(&batch.destination) {
+            Some(connector) => (LaneKey::new(connector, &batch.destination), Speed::of(connector)),
+            None => (LaneKey { connector: String::new(), destination: None }, Speed::Steady(1)),
         };
         let lane = Arc::clone(self.lanes.entry(key).or_default());
-        if lane.push(batch, workers) {
+        if lane.push(batch, speed) {
             let worker = Worker {
                 shared: Arc::clone(&self.shared),
                 runway: Arc::clone(&self.runway),
@@ -180,7 +209,7 @@ impl Scheduler {
                 phase: self.phase.clone(),
                 lane,
             };
-            tokio::spawn(self.shared.tasks.track_future(worker.run()));
+            worker.start();
         }
     }
 
@@ -239,6 +268,24 @@ impl Runway {
     }
 }
 
+/// How many connections a next hop gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Speed {
+    /// All of these at once: mailboxes, which need none of the permits either.
+    Steady(usize),
+    /// Growing with success up to this many: other servers, which may be slow or dead.
+    Growing(usize),
+}
+
+impl Speed {
+    fn of(connector: &Connector) -> Self {
+        match connector.to {
+            Way::Lmtp(_) | Way::Maildir(_) => Self::Steady(connector.concurrency),
+            Way::Mx { .. } | Way::Smtp { .. } => Self::Growing(connector.concurrency),
+        }
+    }
+}
+
 /// The batches for one next hop and the workers that take them.
 #[derive(Default)]
 struct Lane {
@@ -246,11 +293,36 @@ struct Lane {
     more: Notify,
 }
 
-#[derive(Default)]
 struct LaneState {
     batches: VecDeque<Batch>,
     workers: usize,
     waiting: usize,
+    speed: Speed,
+    /// What a growing lane has come to.
+    allowed: usize,
+}
+
+impl Default for LaneState {
+    fn default() -> Self {
+        let speed = Speed::Growing(1);
+        Self { batches: VecDeque::new(), workers: 0, waiting: 0, speed, allowed: FIRST_CONNECTIONS }
+    }
+}
+
+impl LaneState {
+    fn most_workers(&self) -> usize {
+        match self.speed {
+            Speed::Steady(most) => most,
+            Speed::Growing(most) => self.allowed.min(most),
+        }
+    }
+
+    /// Counts a new worker in when there is work for one and room for it.
+    fn admit(&mut self) -> bool {
+        let wanted = self.batches.len() > self.waiting && self.workers < self.most_workers();
+        self.workers += usize::from(wanted);
+        wanted
+    }
 }
 
 impl Lane {
@@ -259,22 +331,33 @@ impl Lane {
     }
 
     /// Adds a batch; `true` when a new worker is to be started for it.
-    fn push(&self, batch: Batch, most_workers: usize) -> bool {
+    fn push(&self, batch: Batch, speed: Speed) -> bool {
         let mut state = self.lock();
+        state.speed = speed;
         state.batches.push_back(batch);
         if state.waiting >= state.batches.len() {
             self.more.notify_one();
             return false;
         }
-        let start = state.workers < most_workers;
-        state.workers += usize::from(start);
-        start
+        state.admit()
+    }
+
+    /// Learns from an attempt; `true` when a new worker is to be started.
+    fn learn(&self, progress: Progress) -> bool {
+        let mut state = self.lock();
+        match (progress, state.speed) {
+            (Progress::Made, Speed::Growing(most)) => state.allowed = (state.allowed + 1).min(most),
+            (Progress::None, _) => state.allowed = FIRST_CONNECTIONS,
+            (Progress::Made, Speed::Steady(_)) => {}
+        }
+        state.admit()
     }
 
     /// The next batch. A worker that gets none has left the lane.
     fn take_or_leave(&self) -> Option<Batch> {
         let mut state = self.lock();
-        let batch = state.batches.pop_front();
+        let too_many = state.workers > state.most_workers();
+        let batch = if too_many { None } else { state.batches.pop_front() };
         if batch.is_none() {
             state.workers -= 1;
         }
@@ -294,6 +377,7 @@ impl Lane {
 }
 
 /// Takes batches from a lane, one after the other, over one connection.
+#[derive(Clone)]
 struct Worker {
     shared: Arc<Shared>,
     runway: Arc<Runway>,
@@ -303,28 +387,50 @@ struct Worker {
 }
 
 impl Worker {
+    fn start(self) {
+        let tasks = Arc::clone(&self.shared);
+        tokio::spawn(tasks.tasks.track_future(self.run()));
+    }
+
     async fn run(mut self) {
         let permits = Arc::clone(&self.permits);
-        // The semaphore is never closed.
-        let _permit = permits.acquire().await;
+        // Mailboxes wait for nobody. The semaphore is never closed.
+        let steady = matches!(self.lane.lock().speed, Speed::Steady(_));
+        let _permit = if steady { None } else { permits.acquire().await.ok() };
         let mut kept = None;
         while let Some(batch) = self.next(&mut kept).await {
             let (lease, destination) = (batch.lease, batch.destination.clone());
-            Box::pin(self.deliver(batch, &mut kept)).await;
+            // A bug in one delivery must not stop the others: its lease lapses, and it is tried again.
+            let delivery = AssertUnwindSafe(Box::pin(self.deliver(batch, &mut kept)));
+            let progress = delivery.catch_unwind().await.unwrap_or_else(|_| {
+                self.shared.observer.daemon(Event::Alarm {
+                    what: format!(
+                        "a delivery to {destination} ended by a bug in Postern; it is tried again later"
+                    ),
+                    remedy: "report it to the makers of Postern with the lines around this one".into(),
+                });
+                Progress::None
+            });
             self.runway.remove(lease, &destination);
+            if self.lane.learn(progress) {
+                self.clone().start();
+            }
         }
         if let Some(live) = kept {
             live.quit().await;
         }
     }
 
-    async fn deliver(&self, batch: Batch, kept: &mut Option<Live>) {
+    async fn deliver(&self, batch: Batch, kept: &mut Option<Live>) -> Progress {
         let site = self.shared.site.load_full();
         if batch.bounce {
-            return report::withdraw(&self.shared, &site, batch).await;
+            report::withdraw(&self.shared, &site, batch).await;
+            return Progress::Made;
         }
         let attempted = attempt(&self.shared, &site, &batch, kept).await;
+        let progress = attempted.progress();
         report::settle(&self.shared, &site, batch, attempted).await;
+        progress
     }
 
     /// The next batch of the lane; with an open connection, waits a while for one.
@@ -350,5 +456,74 @@ impl Worker {
             return None;
         }
         self.lane.take_or_leave()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lane(speed: Speed, waiting_batches: usize) -> Lane {
+        let lane = Lane::default();
+        let state = LaneState { speed, ..LaneState::default() };
+        *lane.lock() = state;
+        // Only their number counts here.
+        lane.lock().batches.extend((0..waiting_batches).map(|_| batch()));
+        lane
+    }
+
+    fn batch() -> Batch {
+        serde_json::from_value::<postern_queue::Message>(serde_json::json!({
+            "id": "0CMW60PYTJ4QA", "accepted": "2026-11-20T19:30:00Z", "size": 1, "from": "Null",
+            "ret": null, "envid": null, "body": null, "smtputf8": false, "eight_bit": false, "utf8_headers": false,
+            "origin": { "listener": null, "client": null, "user": null, "session": null }
+        }))
+        .map(|message| Batch {
+            lease: LeaseId(1),
+            id: message.id,
+            destination: Destination("example.net".into()),
+            message,
+            attempts: 0,
+            recipients: Vec::new(),
+            delay_reported: false,
+            bounce: false,
+        })
+        .unwrap()
+    }
+
+    fn workers(lane: &Lane, most: usize) -> usize {
+        (0..most).filter(|_| lane.lock().admit()).count()
+    }
+
+    #[test]
+    fn an_unknown_next_hop_gets_few_connections_and_a_mailbox_all_of_them() {
+        assert_eq!(workers(&lane(Speed::Growing(20), 100), 100), FIRST_CONNECTIONS);
+        assert_eq!(workers(&lane(Speed::Steady(20), 100), 100), 20);
+    }
+
+    #[test]
+    fn success_allows_more_connections_up_to_the_concurrency_and_trouble_takes_them_back() {
+        let lane = lane(Speed::Growing(5), 100);
+        let started = (0..50).filter(|_| lane.learn(Progress::Made)).count();
+        assert_eq!((started, lane.lock().workers), (5, 5));
+        lane.learn(Progress::None);
+        assert!(lane.take_or_leave().is_none(), "a worker too many leaves");
+        assert_eq!(lane.lock().workers, 4);
+    }
+
+    #[test]
+    fn no_worker_is_started_without_work() {
+        let lane = lane(Speed::Growing(5), 0);
+        assert!(!lane.learn(Progress::Made));
+        assert_eq!(lane.lock().workers, 0);
+    }
+
+    #[test]
+    fn room_is_announced_when_a_destination_has_run_empty() {
+        let runway = Runway::default();
+        runway.add(&batch());
+        runway.remove(LeaseId(1), &Destination("example.net".into()));
+        assert!(runway.lock().leases.is_empty() && runway.lock().destinations.is_empty());
+        assert_eq!(runway.room.notified().now_or_never(), Some(()));
     }
 }

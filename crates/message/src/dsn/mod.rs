@@ -22,7 +22,7 @@ use postern_smtp::reply::{Enhanced, Reply};
 use crate::repair;
 use crate::text::{self, Charset};
 
-/// How much of a peer's reply a report quotes, in characters.
+/// How much of a peer's reply a report quotes, in octets.
 const MAX_REPLY: usize = 2_000;
 
 /// A report about one message to one or more of its recipients.

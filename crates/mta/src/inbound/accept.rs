@@ -7,7 +7,7 @@ use postern_message::inspect::Inspection;
 use postern_message::{repair, trace};
 use postern_queue::{Envelope, Error, NewMessage, Origin, Recipient};
 use postern_smtp::address::{Mailbox, ReversePath};
-use postern_smtp::envelope::RcptParams;
+use postern_smtp::envelope::{BodyType, RcptParams};
 use postern_smtp::reply::{Reply, catalogue};
 use postern_smtp::server::{Transaction, Verdict};
 
@@ -33,11 +33,16 @@ pub(crate) async fn take(
     let now = Timestamp::now();
     let site = gate.site();
     let inspection = content.inspector.finish();
+    let mut transaction = transaction;
+    if content.still_text.is_some_and(|checker| checker.finish().is_ok()) {
+        // Some senders say BINARYMIME of plain text; as text it can go to every next hop.
+        transaction.params.body = Some(BodyType::EightBitMime);
+    }
     check_hops(gate, &inspection)?;
     check_author(gate, &inspection)?;
     let id = content.draft.id().to_string();
     let stamp = Stamp { id: &id, now };
-    let mut head = received(gate, &site, &transaction, &recipients, &stamp);
+    let mut head = received(gate, &site, &transaction, &stamp);
     if gate.principal.is_some() {
         head.extend(repairs(gate, &site, &transaction.from, &inspection, &stamp));
     }
@@ -72,8 +77,9 @@ fn check_author(gate: &Gate, inspection: &Inspection) -> Result<(), Reply> {
         return Ok(());
     }
     match repair::problem(inspection) {
+        None => {}
         // A missing author is added.
-        None | Some(repair::Problem::NoFrom) => {}
+        Some(repair::Problem::NoFrom) => return Ok(()),
         Some(_) => return Err(catalogue::from_unreadable()),
     }
     let Ok(authors) = &inspection.from else { return Err(catalogue::from_unreadable()) };
@@ -89,16 +95,10 @@ struct Stamp<'a> {
     now: Timestamp,
 }
 
-fn received(
-    gate: &Gate,
-    site: &Site,
-    transaction: &Transaction,
-    recipients: &[(Mailbox, RcptParams)],
-    stamp: &Stamp<'_>,
-) -> Vec<u8> {
+fn received(gate: &Gate, site: &Site, transaction: &Transaction, stamp: &Stamp<'_>) -> Vec<u8> {
     // With several recipients a `for` would tell each of the others (RFC 5321 §7.2).
-    let only = match (transaction.to.as_slice(), recipients) {
-        ([_], [(mailbox, _)]) => Some(mailbox),
+    let only = match transaction.to.as_slice() {
+        [(path, _)] => path.mailbox(),
         _ => None,
     };
     let hello = gate.hello.as_ref();
@@ -131,14 +131,10 @@ fn repairs(
     inspection: &Inspection,
     stamp: &Stamp<'_>,
 ) -> Vec<u8> {
-    let hostname = site.config.hostname.as_str();
-    let mut fields = repair::missing_fields(inspection, stamp.now, stamp.id, hostname);
     let principals = || gate.principal.as_ref().and_then(|principal| principal.addresses.first());
     let author = from.mailbox().or_else(principals).filter(|author| author.is_ascii());
-    if let (false, Some(author)) = (inspection.has_from, author) {
-        fields.extend_from_slice(format!("From: <{author}>\r\n").as_bytes());
-    }
-    fields
+    let origin = repair::Origin { now: stamp.now, unique: stamp.id, hostname: site.config.hostname.as_str() };
+    repair::missing_fields(inspection, author, &origin)
 }
 
 fn envelope(
@@ -172,14 +168,19 @@ fn envelope(
 }
 
 fn not_stored(gate: &Gate, error: &Error) -> Reply {
+    let (reply, remedy) = match error {
+        Error::Full { .. } => (
+            catalogue::storage_full(),
+            "make room on the disk that holds the data directory; nothing was acknowledged, senders try again",
+        ),
+        _ => (
+            catalogue::local_error(),
+            "nothing was acknowledged, senders try again; if it stays so, restart Postern",
+        ),
+    };
     gate.emit(Event::Alarm {
         what: format!("a message could not be stored: {error}"),
-        remedy:
-            "make room on the disk that holds the data directory; nothing was acknowledged, senders try again"
-                .into(),
+        remedy: remedy.into(),
     });
-    match error {
-        Error::Full { .. } => catalogue::storage_full(),
-        _ => catalogue::local_error(),
-    }
+    reply
 }

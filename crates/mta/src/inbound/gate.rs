@@ -6,15 +6,16 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use jiff::Timestamp;
-use postern_message::inspect::Inspector;
+use postern_message::inspect::{Inspector, MAX_HEADER_BYTES};
 use postern_queue::Draft;
 use postern_smtp::address::{ForwardPath, Mailbox, ReversePath};
-use postern_smtp::envelope::{Mail, Rcpt, RcptParams};
+use postern_smtp::content::ChunkChecker;
+use postern_smtp::envelope::{BodyType, Mail, OriginalRecipient, Rcpt, RcptParams};
 use postern_smtp::reply::{Reply, catalogue};
 use postern_smtp::sasl::Credential;
-use postern_smtp::server::{Hello, Question, Verdict};
+use postern_smtp::server::{Hello, LineEndings, Question, Verdict};
 use postern_smtp::tls::TlsFacts;
 
 use super::accept;
@@ -23,9 +24,6 @@ use crate::daemon::{Shared, Site};
 use crate::directory::{Denied, Principal};
 use crate::event::{Event, Subject};
 use crate::routing::Recipient;
-
-/// A message's header section is looked at up to this size, in octets.
-const HEADER_MOST: usize = 256 * 1024;
 
 /// Who is at the other end.
 #[derive(Debug, Clone)]
@@ -52,6 +50,7 @@ pub(crate) struct Gate {
 /// The transaction that is under way.
 #[derive(Default)]
 struct Pending {
+    body: Option<BodyType>,
     recipients: Vec<(Mailbox, RcptParams)>,
     content: Option<Content>,
 }
@@ -60,6 +59,8 @@ struct Pending {
 pub(crate) struct Content {
     pub(crate) draft: Draft,
     pub(crate) inspector: Inspector,
+    /// For content that is declared binary: follows it for as long as it is text all the same.
+    pub(crate) still_text: Option<ChunkChecker>,
     /// The first trouble in storing it; what follows is dropped and the end is answered with it.
     pub(crate) trouble: Option<postern_queue::Error>,
 }
@@ -99,8 +100,8 @@ impl Gate {
             Question::Mail(mail) => self.mail(&mail),
             Question::Rcpt(rcpt) => self.rcpt(&rcpt),
             Question::Take(transaction) => {
-                let Pending { recipients, content } = std::mem::take(&mut self.pending);
-                let content = content.unwrap_or_else(|| self.begin());
+                let content = self.pending.content.take().unwrap_or_else(|| self.begin());
+                let recipients = std::mem::take(&mut self.pending).recipients;
                 let taken = Box::pin(accept::take(self, transaction, recipients, content)).await;
                 taken.unwrap_or_else(|reply| self.refuse("end of content", None, reply))
             }
@@ -117,6 +118,8 @@ impl Gate {
             return;
         }
         content.inspector.feed(&bytes);
+        let is_text = |checker: &mut ChunkChecker| checker.check(&bytes, &mut BytesMut::new()).is_ok();
+        content.still_text = content.still_text.take_if(is_text);
         if let Err(error) = content.draft.write(&bytes).await {
             content.trouble = Some(error);
         }
@@ -145,7 +148,9 @@ impl Gate {
     fn begin(&self) -> Content {
         Content {
             draft: self.shared.store.begin(Timestamp::now()),
-            inspector: Inspector::new(HEADER_MOST),
+            inspector: Inspector::new(MAX_HEADER_BYTES),
+            still_text: (self.pending.body == Some(BodyType::BinaryMime))
+                .then(|| ChunkChecker::new(LineEndings::Strict)),
             trouble: None,
         }
     }
@@ -185,7 +190,7 @@ impl Gate {
     }
 
     fn mail(&mut self, mail: &Mail) -> Verdict {
-        self.pending = Pending::default();
+        self.pending = Pending { body: mail.params.body, ..Pending::default() };
         let (Some(principal), ReversePath::Mailbox(from)) = (&self.principal, &mail.from) else {
             return Verdict::Accept;
         };
@@ -215,7 +220,7 @@ impl Gate {
             Ok(Recipient::Unknown) => Err(catalogue::unknown_user(to)),
             Ok(Recipient::Foreign(mailbox)) => {
                 let (role, client) = (self.listener.config.role, self.client.address.ip());
-                if routing.may_relay(self.principal.is_some(), role, client) {
+                if routing.may_relay(self.principal.as_ref(), role, client) {
                     Ok(vec![mailbox])
                 } else {
                     Err(catalogue::relay_denied(to))
@@ -225,12 +230,18 @@ impl Gate {
         }
     }
 
-    /// Adds recipients, each once. An alias that stands for several is not delivered "to" any of them in the DSN
-    /// sense, so what the sender first wrote is kept as ORCPT (RFC 3461 §4.2).
+    /// Adds recipients, each once. Where an alias stands for others, what the sender wrote is kept as the original
+    /// recipient (RFC 3461 §5.2.7.1), so that a report names an address that he knows.
     fn add(&mut self, mailboxes: Vec<Mailbox>, rcpt: &Rcpt) {
+        let mut params = rcpt.params.clone();
+        if let ForwardPath::Mailbox(written) = &rcpt.to
+            && mailboxes.iter().any(|mailbox| mailbox != written)
+        {
+            params.orcpt.get_or_insert_with(|| original_recipient(written));
+        }
         for mailbox in mailboxes {
             if !self.pending.recipients.iter().any(|(known, _)| *known == mailbox) {
-                self.pending.recipients.push((mailbox, rcpt.params.clone()));
+                self.pending.recipients.push((mailbox, params.clone()));
             }
         }
     }
@@ -239,4 +250,9 @@ impl Gate {
         self.emit(Event::Refused { at, address, reply: reply.one_line() });
         Verdict::Refuse(reply)
     }
+}
+
+fn original_recipient(written: &Mailbox) -> OriginalRecipient {
+    let address_type = if written.is_ascii() { "rfc822" } else { "utf-8" };
+    OriginalRecipient { address_type: address_type.to_owned(), address: written.to_string() }
 }

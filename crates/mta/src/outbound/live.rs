@@ -24,17 +24,19 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use super::route::{Place, Target};
+use super::route::{NextHop, Socket};
 use crate::config::{Connector, CredentialFile, Way};
 
 /// RFC 5321 has no limit for connecting; operating systems try for minutes, which is longer than it is worth.
 const CONNECT: Duration = Duration::from_secs(30);
 /// A stalled handshake counts as failed after this.
 const HANDSHAKE: Duration = Duration::from_secs(30);
-/// How long a peer may take none of our bytes.
+/// How long a peer may take none of our bytes (RFC 5321 §4.5.3.2.5).
 const WRITE: Duration = Duration::from_mins(3);
 /// After a deadline has fired there is none until the session names another.
 const NEVER: Duration = Duration::from_hours(24);
+/// How long a reply to QUIT is waited for.
+const FAREWELL: Duration = Duration::from_secs(2);
 const READ_BUFFER: usize = 4096;
 /// Content is sent in pieces of about this size.
 const SEND_BUFFER: usize = 64 * 1024;
@@ -46,8 +48,17 @@ pub(crate) struct Terms<'a> {
     pub(crate) connector: &'a Arc<Connector>,
     /// The trusted roots for it.
     pub(crate) tls: &'a Result<ClientTls, String>,
-    /// Whether TLS is to be left out: the one retry in clear.
-    pub(crate) in_clear: bool,
+    /// How TLS is gone about.
+    pub(crate) tls_use: TlsUse,
+}
+
+/// How TLS is gone about on one connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TlsUse {
+    /// As the connector says.
+    AsPlanned,
+    /// Left out: the one retry in clear after a failed handshake that nothing demanded.
+    LeftOut,
 }
 
 /// An open session with a next hop.
@@ -58,67 +69,83 @@ pub(crate) struct Live {
     unsent: BytesMut,
     handshake: Option<Handshake>,
     pub(crate) connector: Arc<Connector>,
-    pub(crate) target: Target,
+    pub(crate) next_hop: NextHop,
     /// Messages given to this session.
     pub(crate) messages: usize,
 }
 
 /// What the session wants of whoever drives it.
-enum Event {
-    Ready,
+enum Want {
+    /// A message to deliver.
+    Job,
+    /// The next piece of content.
     Content,
+    /// The content from its start.
     Rewind,
-    Outcomes(Vec<Outcome>),
-    Closed(Option<Trouble>),
+    /// The outcomes to be taken.
+    Taken(Vec<Outcome>),
+    /// Nothing more: it is over, and what that means for messages that were to follow.
+    Nothing(Option<Outcome>),
 }
 
 impl Live {
     /// Connects and brings the session to where it takes messages.
-    pub(crate) async fn open(way: Terms<'_>, target: &Target) -> Result<Self, Trouble> {
-        let credential = way.connector.credential.as_ref().map(read_credential).transpose()?;
-        let on_this_machine = matches!(target.at, Place::Unix(_));
+    ///
+    /// # Errors
+    /// What it means for every recipient that the session did not come about: deferred, or failed.
+    pub(crate) async fn open(terms: Terms<'_>, next_hop: &NextHop) -> Result<Self, Outcome> {
+        let mut live = Self::connect(terms, next_hop).await.map_err(Outcome::Deferred)?;
+        match live.next().await {
+            Want::Job => Ok(live),
+            Want::Nothing(end) => Err(end.unwrap_or_else(lost)),
+            Want::Content | Want::Rewind | Want::Taken(_) => {
+                Err(Outcome::Deferred(Trouble::new(Step::Hello, Reason::Protocol("out of turn".into()))))
+            }
+        }
+    }
+
+    async fn connect(terms: Terms<'_>, next_hop: &NextHop) -> Result<Self, Trouble> {
+        let connector = terms.connector;
+        let credential = connector.credential.as_ref().map(read_credential).transpose()?;
+        let on_this_machine = matches!(next_hop.at, Socket::Unix(_));
         // What crosses no wire needs no protection.
-        let requirement = if on_this_machine { TlsRequirement::None } else { way.connector.requirement };
-        let mut stream = Stream::connect(&target.at).await?;
-        let handshake = match way.tls {
+        let requirement = if on_this_machine { TlsRequirement::None } else { connector.requirement };
+        let mut stream = Stream::connect(&next_hop.at).await?;
+        let handshake = match terms.tls {
             Ok(tls) => Some(tls.handshake(requirement)),
             Err(why) if requirement > TlsRequirement::Opportunistic => {
                 return Err(Trouble::new(Step::Tls, Reason::SecurityUnmet(why.clone())));
             }
             Err(_) => None,
         };
-        let mut tls = if way.in_clear || handshake.is_none() { TlsStart::Never } else { TlsStart::StartTls };
-        if let (Some(handshake), Way::Smtp { implicit_tls: true, .. }) = (&handshake, &way.connector.to) {
+        let mut tls = match &handshake {
+            Some(_) if terms.tls_use == TlsUse::AsPlanned => TlsStart::StartTls,
+            _ => TlsStart::Never,
+        };
+        if let (Some(handshake), Way::Smtp { implicit_tls: true, .. }) = (&handshake, &connector.to) {
             let facts;
-            (stream, facts) = stream.secure(handshake, &target.host).await?;
+            (stream, facts) = stream.secure(handshake, &next_hop.host).await?;
             tls = TlsStart::Implicit(facts);
         }
         let now = Instant::now();
         let plan = Plan {
-            protocol: protocol(&way.connector.to),
-            hello: way.connector.hello.clone(),
+            protocol: protocol(&connector.to),
+            hello: connector.hello.clone(),
             requirement,
             tls,
             credential,
             timeouts: Timeouts::default(),
         };
-        let mut live = Self {
+        Ok(Self {
             stream: Some(stream),
             session: ClientSession::new(plan, now),
             deadline: now + Timeouts::default().greeting,
             unsent: BytesMut::new(),
             handshake,
-            connector: Arc::clone(way.connector),
-            target: target.clone(),
+            connector: Arc::clone(connector),
+            next_hop: next_hop.clone(),
             messages: 0,
-        };
-        match live.next().await {
-            Event::Ready => Ok(live),
-            Event::Closed(trouble) => Err(trouble.unwrap_or_else(lost)),
-            Event::Content | Event::Rewind | Event::Outcomes(_) => {
-                Err(Trouble::new(Step::Hello, Reason::Protocol("out of turn".into())))
-            }
-        }
+        })
     }
 
     /// Delivers one message; one outcome per recipient of the job, in order.
@@ -128,13 +155,11 @@ impl Live {
         self.feed(Input::Deliver(job));
         loop {
             match self.next().await {
-                Event::Content => self.give_content(body).await,
-                Event::Rewind => body.rewind(),
-                Event::Outcomes(outcomes) => return outcomes,
-                Event::Ready => {}
-                Event::Closed(trouble) => {
-                    return vec![Outcome::Deferred(trouble.unwrap_or_else(lost)); recipients];
-                }
+                Want::Content => self.give_content(body).await,
+                Want::Rewind => body.rewind(),
+                Want::Taken(outcomes) => return outcomes,
+                Want::Job => {}
+                Want::Nothing(end) => return vec![end.unwrap_or_else(lost); recipients],
             }
         }
     }
@@ -163,10 +188,7 @@ impl Live {
     /// Ends the session politely, without waiting long.
     pub(crate) async fn quit(mut self) {
         self.feed(Input::Quit);
-        let _ = timeout(Duration::from_secs(2), async {
-            while !matches!(self.next().await, Event::Closed(_)) {}
-        })
-        .await;
+        let _ = timeout(FAREWELL, async { while !matches!(self.next().await, Want::Nothing(_)) {} }).await;
     }
 
     fn feed(&mut self, input: Input<'_>) {
@@ -175,30 +197,28 @@ impl Live {
     }
 
     /// Runs the session until it wants something that only the caller has.
-    async fn next(&mut self) -> Event {
+    async fn next(&mut self) -> Want {
         loop {
             while let Some(output) = self.session.poll() {
                 match output {
                     Output::Send(bytes) => self.unsent.extend_from_slice(&bytes),
                     Output::StartTls => self.upgrade().await,
-                    Output::Content => return Event::Content,
-                    Output::Rewind => return Event::Rewind,
-                    Output::Outcomes(outcomes) => return Event::Outcomes(outcomes),
-                    Output::Ready => return self.flushed(Event::Ready).await,
+                    Output::Content => return Want::Content,
+                    Output::Rewind => return Want::Rewind,
+                    Output::Outcomes(outcomes) => return Want::Taken(outcomes),
+                    Output::Ready => return self.flushed(Want::Job).await,
                     Output::Wait { until } => self.deadline = until,
-                    Output::Close(trouble) => return self.flushed(Event::Closed(trouble)).await,
+                    Output::Close(end) => return self.flushed(Want::Nothing(end)).await,
                 }
             }
-            // A peer that closes may have said why: what it said is still there to be read.
-            let _ = self.flush().await;
+            self.flush().await;
             self.read().await;
         }
     }
 
-    async fn flushed(&mut self, event: Event) -> Event {
-        // What cannot be sent any more shows at the next read.
-        let _ = self.flush().await;
-        event
+    async fn flushed(&mut self, want: Want) -> Want {
+        self.flush().await;
+        want
     }
 
     async fn read(&mut self) {
@@ -218,28 +238,30 @@ impl Live {
         }
     }
 
-    async fn flush(&mut self) -> io::Result<()> {
+    /// Sends what is to be sent. When that fails the connection is over, for a part of it may have gone out and what
+    /// follows must never be taken for its continuation. What the peer said before is heard all the same.
+    async fn flush(&mut self) {
         if self.unsent.is_empty() {
-            return Ok(());
+            return;
         }
         let bytes = self.unsent.split();
-        let Some(stream) = &mut self.stream else { return Err(io::ErrorKind::NotConnected.into()) };
-        let sent = timeout(WRITE, async {
+        let Some(stream) = &mut self.stream else { return };
+        let sending = timeout(WRITE, async {
             stream.write_all(&bytes).await?;
             stream.flush().await
         });
-        sent.await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+        if !matches!(sending.await, Ok(Ok(()))) {
+            self.glance();
+            self.stream = None;
+        }
     }
 
     async fn upgrade(&mut self) {
-        let flushed = self.flush().await;
+        self.flush().await;
         let (Some(stream), Some(handshake)) = (self.stream.take(), &self.handshake) else {
             return self.feed(Input::Closed);
         };
-        if let Err(error) = flushed {
-            return self.feed(Input::TlsFailed(error.to_string()));
-        }
-        match stream.secure(handshake, &self.target.host).await {
+        match stream.secure(handshake, &self.next_hop.host).await {
             Ok((stream, facts)) => {
                 self.stream = Some(stream);
                 self.feed(Input::TlsStarted(facts));
@@ -270,8 +292,12 @@ impl Live {
             Err(error) => self.feed(Input::ContentFailed(error.to_string())),
         }
         if self.unsent.len() >= SEND_BUFFER {
-            let _ = self.flush().await;
+            self.flush().await;
             self.glance();
+        }
+        // Without a connection there is nobody to give more to.
+        if self.stream.is_none() {
+            self.feed(Input::Closed);
         }
     }
 }
@@ -283,8 +309,8 @@ fn words(trouble: &Trouble) -> String {
     }
 }
 
-fn lost() -> Trouble {
-    Trouble::new(Step::Connect, Reason::ConnectionLost)
+fn lost() -> Outcome {
+    Outcome::Deferred(Trouble::new(Step::Connect, Reason::ConnectionLost))
 }
 
 fn protocol(way: &Way) -> Protocol {
@@ -315,15 +341,15 @@ enum Stream {
 }
 
 impl Stream {
-    async fn connect(place: &Place) -> Result<Self, Trouble> {
+    async fn connect(socket: &Socket) -> Result<Self, Trouble> {
         let connecting = async {
-            match place {
-                Place::Tcp(address) => {
+            match socket {
+                Socket::Tcp(address) => {
                     let stream = TcpStream::connect(address).await?;
                     let _ = stream.set_nodelay(true);
                     Ok(Self::Tcp(stream))
                 }
-                Place::Unix(path) => UnixStream::connect(path).await.map(Self::Unix),
+                Socket::Unix(path) => UnixStream::connect(path).await.map(Self::Unix),
             }
         };
         let connected =

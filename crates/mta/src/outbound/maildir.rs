@@ -100,7 +100,7 @@ fn write_file(
     mut pieces: mpsc::Receiver<Option<Bytes>>,
 ) -> io::Result<()> {
     for name in ["tmp", "new", "cur"] {
-        DirBuilder::new().recursive(true).mode(0o700).create(folder.join(name))?;
+        make_folder(&folder.join(name))?;
     }
     let name = unique_name(id);
     let (tmp, new) = (folder.join("tmp").join(&name), folder.join("new").join(&name));
@@ -110,6 +110,21 @@ fn write_file(
         return Err(error);
     }
     File::open(folder.join("new"))?.sync_all()
+}
+
+/// Makes a folder with all that leads to it, each synced in the one that holds it: after a power loss a new mailbox is
+/// still there.
+fn make_folder(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    let parent = path.parent().unwrap_or(Path::new("/"));
+    make_folder(parent)?;
+    match DirBuilder::new().mode(0o700).create(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        made => made?,
+    }
+    File::open(parent)?.sync_all()
 }
 
 fn fill(

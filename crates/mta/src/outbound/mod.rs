@@ -11,6 +11,6 @@ mod maildir;
 mod own;
 mod route;
 
-pub(crate) use attempt::{Attempted, Reached, SuccessReport, attempt};
+pub(crate) use attempt::{Attempted, Place, Progress, Reached, SuccessReport, attempt};
 pub(crate) use live::Live;
 pub(crate) use own::own_addresses;

@@ -15,29 +15,29 @@ use crate::daemon::Shared;
 const HOSTS_MOST: usize = 8;
 const ADDRESSES_MOST: usize = 4;
 
-/// One place to connect to.
+/// One host to hand mail to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Target {
+pub(crate) struct NextHop {
     /// The name that the peer's certificate must bear, and that people know it by.
     pub(crate) host: String,
-    /// Where.
-    pub(crate) at: Place,
+    /// Where to connect.
+    pub(crate) at: Socket,
 }
 
 /// A socket to connect to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum Socket {
     /// TCP.
     Tcp(SocketAddr),
     /// A socket in the file system.
     Unix(PathBuf),
 }
 
-impl fmt::Display for Target {
+impl fmt::Display for NextHop {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.at {
-            Place::Tcp(address) => write!(f, "{} [{}]:{}", self.host, address.ip(), address.port()),
-            Place::Unix(path) => write!(f, "{}", path.display()),
+            Socket::Tcp(address) => write!(f, "{} [{}]:{}", self.host, address.ip(), address.port()),
+            Socket::Unix(path) => write!(f, "{}", path.display()),
         }
     }
 }
@@ -46,34 +46,34 @@ impl fmt::Display for Target {
 ///
 /// # Errors
 /// What becomes of every recipient when there is none: deferred when DNS did not answer, failed when it said no.
-pub(crate) async fn targets(
+pub(crate) async fn next_hops(
     shared: &Shared,
     connector: &Connector,
     destination: &Destination,
-) -> Result<Vec<Target>, Outcome> {
+) -> Result<Vec<NextHop>, Outcome> {
     match &connector.to {
-        Way::Mx { port } => mx_targets(shared, destination, *port).await,
+        Way::Mx { port } => mx_hosts(shared, destination, *port).await,
         Way::Smtp { host, port, .. } | Way::Lmtp(LmtpAddress::Tcp(host, port)) => {
-            host_targets(&*shared.resolver, host, *port).await
+            one_host(&*shared.resolver, host, *port).await
         }
         Way::Lmtp(LmtpAddress::Unix(path)) => {
-            Ok(vec![Target { host: "localhost".into(), at: Place::Unix(path.clone()) }])
+            Ok(vec![NextHop { host: "localhost".into(), at: Socket::Unix(path.clone()) }])
         }
         Way::Maildir(_) => Ok(Vec::new()),
     }
 }
 
-async fn host_targets(resolver: &dyn Resolver, host: &str, port: u16) -> Result<Vec<Target>, Outcome> {
+async fn one_host(resolver: &dyn Resolver, host: &str, port: u16) -> Result<Vec<NextHop>, Outcome> {
     let found = addresses(resolver, host).await.map_err(|error| {
         // Our own configuration names this host, so its absence is our fault and not the message's.
         deferred(Reason::LookupFailed(format!("{host}: {error}")))
     })?;
-    Ok(found.into_iter().map(|ip| target(host, ip, port)).collect())
+    Ok(found.into_iter().map(|ip| next_hop(host, ip, port)).collect())
 }
 
-async fn mx_targets(shared: &Shared, destination: &Destination, port: u16) -> Result<Vec<Target>, Outcome> {
+async fn mx_hosts(shared: &Shared, destination: &Destination, port: u16) -> Result<Vec<NextHop>, Outcome> {
     if let Some(ip) = address_literal(&destination.0) {
-        return Ok(vec![target(&destination.0, ip, port)]);
+        return Ok(vec![next_hop(&destination.0, ip, port)]);
     }
     let groups = mail_host_groups(&*shared.resolver, &destination.0).await?;
     let mut found = Found::default();
@@ -99,11 +99,11 @@ async fn mail_host_groups(resolver: &dyn Resolver, domain: &str) -> Result<Vec<V
 /// What the walk through the groups has found.
 #[derive(Default)]
 struct Found {
-    targets: Vec<Target>,
+    next_hops: Vec<NextHop>,
     hosts: usize,
     ourselves: Option<String>,
-    last_error: Option<LookupError>,
-    saw_temporary: bool,
+    /// The last lookup of a host that did not come to an answer.
+    unanswered: Option<LookupError>,
 }
 
 impl Found {
@@ -118,39 +118,36 @@ impl Found {
             match addresses(&*shared.resolver, host).await {
                 Ok(ips) => {
                     self.hosts += 1;
-                    of_group.extend(ips.into_iter().map(|ip| target(host, ip, port)));
+                    of_group.extend(ips.into_iter().map(|ip| next_hop(host, ip, port)));
                 }
-                Err(error) => {
-                    self.saw_temporary |= error.is_temporary();
-                    self.last_error = Some(error);
-                }
+                Err(error) if error.is_temporary() => self.unanswered = Some(error),
+                Err(_) => {}
             }
         }
-        if let Some(own) = of_group.iter().find(|target| is_ourselves(shared, target)) {
+        if let Some(own) = of_group.iter().find(|next_hop| is_ourselves(shared, next_hop)) {
             self.ourselves = Some(own.host.clone());
             return true;
         }
-        self.targets.extend(of_group);
+        self.next_hops.extend(of_group);
         self.hosts >= HOSTS_MOST
     }
 
-    fn conclude(self) -> Result<Vec<Target>, Outcome> {
-        if !self.targets.is_empty() {
-            return Ok(self.targets);
+    fn conclude(self) -> Result<Vec<NextHop>, Outcome> {
+        if !self.next_hops.is_empty() {
+            return Ok(self.next_hops);
         }
-        if let Some(host) = self.ourselves {
-            return Err(failed(Reason::OwnHost(host)));
-        }
-        match self.last_error {
-            Some(error) if self.saw_temporary => Err(deferred(Reason::LookupFailed(error.to_string()))),
+        // A better host may be there once DNS answers; only then is it certain that we are the best.
+        match (self.unanswered, self.ourselves) {
+            (Some(error), _) => Err(deferred(Reason::LookupFailed(error.to_string()))),
+            (_, Some(host)) => Err(failed(Reason::OwnHost(host))),
             _ => Err(failed(Reason::NoSuchDomain)),
         }
     }
 }
 
-fn is_ourselves(shared: &Shared, target: &Target) -> bool {
-    let Place::Tcp(address) = &target.at else { return false };
-    let own_name = shared.site.load().config.hostname.as_str().eq_ignore_ascii_case(&target.host);
+fn is_ourselves(shared: &Shared, next_hop: &NextHop) -> bool {
+    let Socket::Tcp(address) = &next_hop.at else { return false };
+    let own_name = shared.site.load().config.hostname.as_str().eq_ignore_ascii_case(&next_hop.host);
     let own = shared.own_addresses.load();
     own.contains(address) || (own_name && own.iter().any(|own| own.port() == address.port()))
 }
@@ -170,8 +167,8 @@ fn address_literal(destination: &str) -> Option<IpAddr> {
     inner.strip_prefix("IPv6:").or(Some(inner))?.parse().ok()
 }
 
-fn target(host: &str, ip: IpAddr, port: u16) -> Target {
-    Target { host: host.to_owned(), at: Place::Tcp(SocketAddr::new(ip, port)) }
+fn next_hop(host: &str, ip: IpAddr, port: u16) -> NextHop {
+    NextHop { host: host.to_owned(), at: Socket::Tcp(SocketAddr::new(ip, port)) }
 }
 
 fn deferred(reason: Reason) -> Outcome {

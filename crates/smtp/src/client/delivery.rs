@@ -121,9 +121,9 @@ impl Peer {
         self.capabilities.limits.mailmax.is_none_or(|limit| self.mails < u64::from(limit).max(1))
     }
 
-    /// RCPTMAX (RFC 9422 §4.2).
+    /// RCPTMAX (RFC 9422 §4.2), or what every server must take (RFC 5321 §4.5.3.1.8).
     fn recipients(&self) -> usize {
-        let limit = self.capabilities.limits.rcptmax.unwrap_or(u32::MAX).max(1);
+        let limit = self.capabilities.limits.rcptmax.unwrap_or(100).max(1);
         usize::try_from(limit).unwrap_or(usize::MAX)
     }
 

@@ -22,7 +22,7 @@ use bytes::Bytes;
 
 use crate::address::{Mailbox, ReversePath};
 use crate::envelope::{MailParams, RcptParams};
-use crate::outcome::{Outcome, Trouble};
+use crate::outcome::Outcome;
 use crate::sasl::Credential;
 use crate::tls::{TlsFacts, TlsRequirement};
 
@@ -147,9 +147,9 @@ pub enum Output {
         /// When [`Input::Time`] is due.
         until: Instant,
     },
-    /// Flush and close. `Some` when the session ended by a trouble that is not about one message: a job that was
-    /// given gets its outcomes first.
-    Close(Option<Trouble>),
+    /// Flush and close. `Some` when the session ended by a trouble that is not about one message, with what it means
+    /// for every message that was to go over it: deferred or failed. A job that was given gets its outcomes first.
+    Close(Option<Outcome>),
 }
 
 impl Default for Timeouts {

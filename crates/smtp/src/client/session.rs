@@ -50,8 +50,8 @@ enum State {
     Ready(Peer),
     Delivering(Peer, Box<Delivery>),
     /// QUIT was said.
-    Leaving(Option<Trouble>),
-    Closed(Option<Trouble>),
+    Leaving(Option<Outcome>),
+    Closed(Option<Outcome>),
 }
 
 /// Which greeting of ours is unanswered.
@@ -243,10 +243,10 @@ impl ClientSession {
         }
         match &self.state {
             State::Ready(_) => self.next_job(),
-            State::Leaving(trouble) | State::Closed(trouble) => {
-                let lost = || Trouble::new(Step::Mail, Reason::ConnectionLost);
-                let trouble = trouble.clone().unwrap_or_else(lost);
-                self.settle(&Outcome::Deferred(trouble));
+            State::Leaving(end) | State::Closed(end) => {
+                let lost = || Outcome::Deferred(Trouble::new(Step::Mail, Reason::ConnectionLost));
+                let outcome = end.clone().unwrap_or_else(lost);
+                self.settle(&outcome);
             }
             _ => {}
         }
@@ -507,32 +507,33 @@ impl ClientSession {
 /// Endings. Whoever has no outcome yet gets one before the session closes.
 impl ClientSession {
     /// QUIT, and a short wait for its reply (RFC 5321 §4.1.1.10).
-    fn quit(&mut self, trouble: Option<Trouble>) {
+    fn quit(&mut self, end: Option<Outcome>) {
         self.say("QUIT\r\n");
-        self.state = State::Leaving(trouble);
+        self.state = State::Leaving(end);
         self.settle(&Outcome::Deferred(Trouble::new(Step::Mail, Reason::ConnectionLost)));
     }
 
     /// Ends the session politely for a reason.
     fn leave(&mut self, outcome: &Outcome) {
         self.settle(outcome);
-        self.quit(outcome.trouble().cloned());
+        self.quit(Some(outcome.clone()));
     }
 
     /// Ends the session with a peer that one cannot talk to, or that is gone.
     fn hang_up(&mut self, trouble: Trouble) {
-        self.settle(&Outcome::Deferred(trouble.clone()));
-        self.state = State::Closed(Some(trouble.clone()));
-        self.out.push_back(Output::Close(Some(trouble)));
+        let outcome = Outcome::Deferred(trouble);
+        self.settle(&outcome);
+        self.state = State::Closed(Some(outcome.clone()));
+        self.out.push_back(Output::Close(Some(outcome)));
     }
 
     fn close(&mut self) {
-        let trouble = match &mut self.state {
-            State::Leaving(trouble) => trouble.take(),
+        let end = match &mut self.state {
+            State::Leaving(end) => end.take(),
             _ => None,
         };
-        self.state = State::Closed(trouble.clone());
-        self.out.push_back(Output::Close(trouble));
+        self.state = State::Closed(end.clone());
+        self.out.push_back(Output::Close(end));
     }
 
     /// 421. An idle session ends without anybody's harm.

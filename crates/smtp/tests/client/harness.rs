@@ -227,7 +227,10 @@ impl<'a> Player<'a> {
                 Output::Ready => self.event("ready"),
                 Output::Wait { until } => self.deadline = Some(until),
                 Output::Close(None) => self.event("close"),
-                Output::Close(Some(trouble)) => self.event(&format!("close: {trouble}")),
+                Output::Close(Some(end)) => {
+                    let trouble = end.trouble().expect("a session does not end by a delivery");
+                    self.event(&format!("close: {trouble}"));
+                }
             }
         }
     }
