@@ -1,4 +1,11 @@
 //! The users' file: SQLite, opened by the daemon and by the command line at the same time.
+//!
+//! [`Database`] holds two connections. One reads and writes, and waits for other processes that write. The other only
+//! answers whether an address exists, for RCPT, in the middle of a session: it shares no lock with the first, and in
+//! WAL mode a reader waits for no writer, so that it costs microseconds and may be asked where nothing may block.
+//! If it would have to wait all the same, it fails, and the sender tries again later.
+//!
+//! What it deliberately does not do: work passwords out, or know what a name or a password must look like.
 
 use std::fs::{self, OpenOptions, Permissions};
 use std::io;
@@ -9,7 +16,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use postern_smtp::address::Mailbox;
-use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, Transaction, TransactionBehavior, params};
+use rusqlite::{
+    Connection, ErrorCode, OpenFlags, OptionalExtension, Row, Transaction, TransactionBehavior, params,
+};
 
 use super::{Error, Principal, User, address_key};
 
@@ -19,6 +28,8 @@ const FORMAT: i64 = 1;
 const APPLICATION: i64 = 0x506f_7374;
 /// How long to wait for another process that is writing.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a look-up waits, where it has to at all: the first to open the file after a crash repairs it alone.
+const LOOKUP_PATIENCE: Duration = Duration::from_millis(5);
 
 const SCHEMA: &str = "
     CREATE TABLE users (
@@ -42,6 +53,8 @@ const SCHEMA: &str = "
 pub(super) struct Database {
     path: PathBuf,
     connection: Mutex<Connection>,
+    /// For [`Database::has_address`] alone; never locked for longer than one look-up.
+    lookup: Mutex<Connection>,
 }
 
 /// What signing in needs of a user.
@@ -56,7 +69,8 @@ impl Database {
         make_private(path).map_err(|source| Error::Unopenable { path: path.to_owned(), source })?;
         let mut connection = Connection::open(path).map_err(|source| of_sqlite(path, source))?;
         prepare(&mut connection, path)?;
-        Ok(Self { path: path.to_owned(), connection: Mutex::new(connection) })
+        let lookup = open_for_lookups(path).map_err(|source| of_sqlite(path, source))?;
+        Ok(Self { path: path.to_owned(), connection: Mutex::new(connection), lookup: Mutex::new(lookup) })
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -146,8 +160,9 @@ impl Database {
         Ok(None)
     }
 
+    /// Does not block: see the top of this file.
     pub(super) fn has_address(&self, address: &Mailbox) -> Result<bool, Error> {
-        let connection = self.connection();
+        let connection = self.lookup.lock().unwrap_or_else(PoisonError::into_inner);
         let mut statement =
             self.check(connection.prepare_cached("SELECT 1 FROM addresses WHERE key = ?1"))?;
         self.check(statement.exists([address_key(address)]))
@@ -272,6 +287,12 @@ fn prepare(connection: &mut Connection, path: &Path) -> Result<(), Error> {
     upgrade(connection, path)
 }
 
+fn open_for_lookups(path: &Path) -> rusqlite::Result<Connection> {
+    let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    connection.busy_timeout(LOOKUP_PATIENCE)?;
+    Ok(connection)
+}
+
 /// Brings the file to this version's format, one process at a time.
 fn upgrade(connection: &mut Connection, path: &Path) -> Result<(), Error> {
     let check = |source| of_sqlite(path, source);
@@ -311,4 +332,32 @@ fn of_sqlite(path: &Path, source: rusqlite::Error) -> Error {
 
 fn time(seconds: i64) -> Timestamp {
     Timestamp::from_second(seconds).unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Another process holds the file for writing and a change of ours waits for it: neither keeps a recipient waiting.
+    #[test]
+    fn looking_a_recipient_up_waits_for_no_writer() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("users.db");
+        let database = Database::open(&path).unwrap();
+        let anna: Mailbox = "anna@example.org".parse().unwrap();
+        database.add("anna", "hash", std::slice::from_ref(&anna), Timestamp::UNIX_EPOCH).unwrap();
+        let other = Connection::open(&path).unwrap();
+        other.execute_batch("BEGIN IMMEDIATE; DELETE FROM addresses").unwrap();
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| database.set_hash("anna", "other", Timestamp::UNIX_EPOCH));
+            while database.connection.try_lock().is_ok() {
+                std::thread::yield_now();
+            }
+            assert!(database.has_address(&anna).unwrap(), "what is not committed does not count");
+            assert!(!waiting.is_finished(), "the change did not wait, so nothing is shown");
+            other.execute_batch("COMMIT").unwrap();
+            waiting.join().unwrap().unwrap();
+        });
+        assert!(!database.has_address(&anna).unwrap());
+    }
 }

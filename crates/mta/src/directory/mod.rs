@@ -186,10 +186,11 @@ impl Users {
         }
     }
 
-    /// Whether an address belongs to any user, exactly as it stands (in any case, without plus-addressing).
+    /// Whether an address belongs to any user, exactly as it stands (in any case, without plus-addressing). Waits for
+    /// nobody, so that it may be asked in the middle of a session.
     ///
     /// # Errors
-    /// [`Denied::Unavailable`].
+    /// [`Denied::Unavailable`]: the database is broken, or would have to be waited for.
     pub fn is_recipient(&self, address: &Mailbox) -> Result<bool, Denied> {
         self.database.has_address(address).map_err(unavailable)
     }
