@@ -1,27 +1,20 @@
 //! `postern config check|show|explain`: is the file right, what will run, and what is this key for?
 
-use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::ExitCode;
 
-use clap::{Args, Subcommand};
-use postern_mta::config::{Config, Problems, Surroundings, default_path, reference, show};
+use clap::Subcommand;
+use postern_mta::config::{Config, Problems, Surroundings, reference, show};
 
-use crate::Done;
+use crate::{Done, say};
 
-/// The command line behind `postern config`.
-#[derive(Debug, Args)]
-pub(crate) struct ConfigArgs {
-    #[command(subcommand)]
-    action: Action,
-}
-
+/// Subcommands of `postern config`.
 #[derive(Debug, Subcommand)]
-enum Action {
+pub(crate) enum Command {
     /// Report everything that is wrong with the configuration, all at once
-    Check(FileArgs),
+    Check,
     /// Print the configuration that will run, with every default filled in
-    Show(FileArgs),
+    Show,
     /// Say what a key is for, its type and its default
     Explain {
         /// The key, such as queue.retry; without one all keys are listed
@@ -29,44 +22,49 @@ enum Action {
     },
 }
 
-#[derive(Debug, Args)]
-struct FileArgs {
-    /// The configuration file [default: $POSTERN_CONFIG, else /etc/postern/postern.toml]
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-}
-
-/// Runs `postern config`.
+/// Carries out a subcommand.
 ///
 /// # Errors
 /// The terminal or pipe cannot be written to.
-pub(crate) fn run(args: &ConfigArgs) -> Done {
-    match &args.action {
-        Action::Check(file) => check(file),
-        Action::Show(file) => print_resolved(file),
-        Action::Explain { key: Some(key) } => explain(key),
-        Action::Explain { key: None } => list_keys(),
+pub(crate) fn run(command: &Command, path: &Path) -> Done {
+    match command {
+        Command::Check => check(path),
+        Command::Show => print_resolved(path),
+        Command::Explain { key: Some(key) } => explain(key),
+        Command::Explain { key: None } => list_keys(),
     }
 }
 
-fn check(args: &FileArgs) -> Done {
-    let path = args.path();
-    let config = match Config::load(&path, &Surroundings::detect()) {
-        Ok(config) => config,
-        Err(problems) => return Ok(refuse(&problems)),
-    };
+/// Prints what is allowed but probably not meant.
+///
+/// # Errors
+/// Files that the configuration names and that are not there.
+pub(crate) fn tell_concerns(config: &Config) -> Result<(), Problems> {
     for warning in &config.warnings {
         eprintln!("warning: {warning}");
     }
     let missing = config.missing_files();
-    if !missing.is_empty() {
-        return Ok(refuse(&Problems(missing)));
-    }
-    print(&format!("{} is sound.\n", path.display()))
+    if missing.is_empty() { Ok(()) } else { Err(Problems(missing)) }
 }
 
-fn print_resolved(args: &FileArgs) -> Done {
-    match Config::load(&args.path(), &Surroundings::detect()) {
+/// Prints what is wrong.
+pub(crate) fn refuse(problems: &Problems) -> ExitCode {
+    eprintln!("{problems}");
+    let count = problems.0.len();
+    eprintln!("{count} {}.", if count == 1 { "problem" } else { "problems" });
+    ExitCode::FAILURE
+}
+
+fn check(path: &Path) -> Done {
+    let checked = Config::load(path, &Surroundings::detect()).and_then(|config| tell_concerns(&config));
+    match checked {
+        Ok(()) => print(&format!("{} is sound.\n", path.display())),
+        Err(problems) => Ok(refuse(&problems)),
+    }
+}
+
+fn print_resolved(path: &Path) -> Done {
+    match Config::load(path, &Surroundings::detect()) {
         Ok(config) => print(&show::render(&config)),
         Err(problems) => Ok(refuse(&problems)),
     }
@@ -104,25 +102,9 @@ fn line(entry: &reference::Entry) -> String {
     format!("{:<36} {}\n", entry.path(), entry.default_text())
 }
 
-fn refuse(problems: &Problems) -> ExitCode {
-    eprintln!("{problems}");
-    let count = problems.0.len();
-    eprintln!("{count} {}.", if count == 1 { "problem" } else { "problems" });
-    ExitCode::FAILURE
-}
-
-/// Prints to standard output; a reader that has left is no fault.
 fn print(text: &str) -> Done {
-    match std::io::stdout().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
-        _ => Ok(ExitCode::SUCCESS),
-    }
-}
-
-impl FileArgs {
-    fn path(&self) -> PathBuf {
-        self.config.clone().unwrap_or_else(default_path)
-    }
+    say(text)?;
+    Ok(ExitCode::SUCCESS)
 }
 
 #[cfg(test)]
@@ -146,7 +128,7 @@ mod tests {
         let path = folder.path().join("postern.toml");
         let check = |text: &str| {
             std::fs::write(&path, text).unwrap();
-            let code = check(&FileArgs { config: Some(path.clone()) }).unwrap();
+            let code = check(&path).unwrap();
             format!("{code:?}")
         };
         let sound =

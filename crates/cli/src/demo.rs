@@ -236,7 +236,10 @@ struct Narrator {
 impl Sink for Narrator {
     fn record(&self, record: &Record) {
         let shown = record.level > Level::Debug || matches!(record.event, Event::TlsStarted { .. });
-        let about_us = matches!(record.event, Event::Listening { .. } | Event::Draining | Event::Stopped);
+        let about_us = matches!(
+            record.event,
+            Event::Listening { .. } | Event::AuthorityMade { .. } | Event::Draining | Event::Stopped
+        );
         if shown && !about_us {
             println!("{:<12}  {}  {}", self.who, record.id, record.event);
         }

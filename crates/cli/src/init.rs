@@ -22,9 +22,9 @@ const USUAL_DATA_DIR: &str = "/var/lib/postern";
 const USUAL_MAILDIR: &str = "maildir:/srv/mail/{domain}/{local}";
 const USUAL_LMTP: &str = "lmtp:unix:/run/dovecot/lmtp";
 
-/// The command line behind `postern init`.
+/// Arguments of `postern init`.
 #[derive(Debug, Default, Args)]
-pub(crate) struct InitArgs {
+pub(crate) struct Arguments {
     /// The name under which the world knows this machine: mail.example.org
     #[arg(long, value_name = "NAME")]
     hostname: Option<Domain>,
@@ -81,7 +81,7 @@ struct Smarthost {
 /// # Errors
 /// What is needed is neither given nor can be asked for, the answers make no sound configuration, or the file cannot be
 /// written.
-pub(crate) fn run(args: InitArgs, configuration: PathBuf) -> Done {
+pub(crate) fn run(args: Arguments, configuration: PathBuf) -> Done {
     let path = args.output.clone().unwrap_or(configuration);
     let force = args.force;
     if path.exists() && !force {
@@ -101,7 +101,7 @@ pub(crate) fn run(args: InitArgs, configuration: PathBuf) -> Done {
 }
 
 /// Asks for what no flag gave.
-fn ask(args: InitArgs) -> Result<Answers, Box<dyn Error>> {
+fn ask(args: Arguments) -> Result<Answers, Box<dyn Error>> {
     let hostname = match args.hostname {
         Some(hostname) => hostname,
         None => Input::new().with_prompt("Host name of this machine (mail.example.org)").interact_text()?,
@@ -164,7 +164,7 @@ fn ask_text(prompt: &str, usual: &str) -> Result<String, Box<dyn Error>> {
 }
 
 /// Takes the flags as they are.
-fn take(args: InitArgs) -> Result<Answers, Box<dyn Error>> {
+fn take(args: Arguments) -> Result<Answers, Box<dyn Error>> {
     let Some(hostname) = args.hostname else {
         return Err("there is no terminal to ask at: give --hostname NAME (and --domain, --deliver, --smarthost as needed)".into());
     };
@@ -322,15 +322,15 @@ fn next_steps(answers: &Answers, path: &Path) -> String {
 mod tests {
     use super::*;
 
-    fn args(folder: &Path) -> InitArgs {
-        InitArgs {
+    fn args(folder: &Path) -> Arguments {
+        Arguments {
             hostname: Some("mail.example.org".parse().unwrap()),
             output: Some(folder.join("postern.toml")),
-            ..InitArgs::default()
+            ..Arguments::default()
         }
     }
 
-    fn written(args: InitArgs) -> Result<String, String> {
+    fn written(args: Arguments) -> Result<String, String> {
         let path = args.output.clone().unwrap();
         let answers = take(args).map_err(|error| error.to_string())?;
         let text = render(&answers);
@@ -341,18 +341,18 @@ mod tests {
     #[test]
     fn every_choice_of_flags_makes_a_sound_configuration() {
         let folder = tempfile::tempdir().unwrap();
-        let own = |deliver: &str| InitArgs {
+        let own = |deliver: &str| Arguments {
             domain: Some("example.org".parse().unwrap()),
             deliver: Some(deliver.to_owned()),
             ..args(folder.path())
         };
-        let smarthost = InitArgs {
+        let smarthost = Arguments {
             smarthost: Some("smtp.example.net:465".to_owned()),
             smarthost_user: Some("a\"b".to_owned()),
             smarthost_password_file: Some("p w".into()),
             ..own(USUAL_MAILDIR)
         };
-        let open = InitArgs { smarthost: Some("smtp.example.net".to_owned()), ..args(folder.path()) };
+        let open = Arguments { smarthost: Some("smtp.example.net".to_owned()), ..args(folder.path()) };
         for args in [
             args(folder.path()),
             own(USUAL_MAILDIR),
@@ -369,7 +369,7 @@ mod tests {
     #[test]
     fn a_senseless_answer_is_refused_before_anything_is_written() {
         let folder = tempfile::tempdir().unwrap();
-        let args = InitArgs {
+        let args = Arguments {
             domain: Some("example.org".parse().unwrap()),
             deliver: Some("pigeon:loft".to_owned()),
             ..args(folder.path())
@@ -386,7 +386,7 @@ mod tests {
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "first");
         write(&path, "third", true).unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "third");
-        let refused = run(InitArgs { output: Some(path), ..args(folder.path()) }, default_path())
+        let refused = run(Arguments { output: Some(path), ..args(folder.path()) }, default_path())
             .unwrap_err()
             .to_string();
         assert!(refused.contains("--force"), "{refused}");
@@ -394,7 +394,7 @@ mod tests {
 
     #[test]
     fn without_a_terminal_the_host_name_must_be_given() {
-        let error = take(InitArgs::default()).unwrap_err().to_string();
+        let error = take(Arguments::default()).unwrap_err().to_string();
         assert!(error.contains("--hostname"), "{error}");
     }
 }

@@ -7,6 +7,7 @@ mod config;
 mod demo;
 mod init;
 mod queue;
+mod reload;
 mod serve;
 mod user;
 
@@ -42,9 +43,12 @@ enum Command {
     /// Try Postern on this machine, with a throw-away set-up on loopback
     Demo(demo::Arguments),
     /// Write a commented configuration
-    Init(init::InitArgs),
+    Init(init::Arguments),
     /// Check, show or explain the configuration
-    Config(config::ConfigArgs),
+    #[command(subcommand)]
+    Config(config::Command),
+    /// Have the running Postern read its configuration again
+    Reload,
     /// People who may sign in, and the addresses they may send as
     #[command(subcommand)]
     User(user::Command),
@@ -55,12 +59,17 @@ enum Command {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    if arguments.config.is_some() && matches!(arguments.command, Command::Demo(_)) {
+        eprintln!("postern: the demo makes its own configuration: leave --config out");
+        return ExitCode::FAILURE;
+    }
     let path = arguments.config.unwrap_or_else(default_path);
     let done = match arguments.command {
         Command::Serve(arguments) => serve::run(&arguments, &path),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Init(arguments) => init::run(arguments, path),
-        Command::Config(arguments) => config::run(&arguments),
+        Command::Config(command) => config::run(&command, &path),
+        Command::Reload => reload::run(&path),
         Command::User(command) => user::run(command, &path),
         Command::Queue(command) => queue::run(command, &path),
     };

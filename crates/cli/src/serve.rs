@@ -1,6 +1,6 @@
 //! `postern serve`: the daemon in the foreground, as systemd and containers want it.
 //!
-//! SIGTERM and SIGINT end it in order, SIGHUP reads the configuration again.
+//! SIGTERM and SIGINT end it in order; SIGHUP, or `postern reload`, reads the configuration again.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use clap::Args;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use postern_mta::config::{Config, LogFormat, LogLevel};
-use postern_mta::daemon::Daemon;
-use postern_mta::event::{Event, Level};
-use postern_mta::observe::{self, Log, Observer};
+use postern_mta::config::Config;
+use postern_mta::daemon::{self, Daemon};
+use postern_mta::event::Event;
+use postern_mta::observe::{Log, LogFormat, LogStyle, Observer};
 use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
@@ -33,20 +33,29 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments, path: &Path) -> Done {
     let config = load(path)?;
     raise_file_limit();
-    let observer = Observer::new(vec![Box::new(log(&config, arguments))]);
+    let log = Log::new(style(&config, arguments));
+    let observer = Observer::new(vec![Box::new(log.clone())]);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(serve(config, path, observer))
+    runtime.block_on(serve(config, Source { path, arguments, log, observer }))
 }
 
-async fn serve(config: Config, path: &Path, observer: Observer) -> Done {
+/// Where the configuration comes from, and what follows it besides the daemon.
+struct Source<'a> {
+    path: &'a Path,
+    arguments: &'a Arguments,
+    log: Log,
+    observer: Observer,
+}
+
+async fn serve(config: Config, source: Source<'_>) -> Done {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let mut hang_up = signal(SignalKind::hangup())?;
     let (asked, mut reload) = mpsc::channel(1);
-    observer.daemon(Event::Started {
+    source.observer.daemon(Event::Started {
         version: env!("CARGO_PKG_VERSION").into(),
         hostname: config.hostname.to_string(),
     });
-    let mut daemon = Daemon::start(config, observer.clone(), asked).await?;
+    let mut daemon = Daemon::start(config, source.observer.clone(), asked).await?;
     let mut refresh = tokio::time::interval(REFRESH);
     refresh.tick().await;
     tell_systemd(&[NotifyState::Ready]);
@@ -54,8 +63,9 @@ async fn serve(config: Config, path: &Path, observer: Observer) -> Done {
         tokio::select! {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
-            _ = hang_up.recv() => reload_from(path, &mut daemon, &observer).await,
-            Some(()) = reload.recv() => reload_from(path, &mut daemon, &observer).await,
+            // What came of it stands in the log.
+            _ = hang_up.recv() => drop(source.reload(&mut daemon).await),
+            Some(answer) = reload.recv() => drop(answer.send(source.reload(&mut daemon).await)),
             _ = refresh.tick() => daemon.refresh().await,
         }
     }
@@ -64,30 +74,34 @@ async fn serve(config: Config, path: &Path, observer: Observer) -> Done {
     Ok(ExitCode::SUCCESS)
 }
 
-/// A broken configuration changes nothing: the old one stays in force, and the log says what is wrong with the new.
-async fn reload_from(path: &Path, daemon: &mut Daemon, observer: &Observer) {
-    match load(path) {
-        Ok(config) => daemon.reload(config).await,
-        Err(problems) => {
-            for problem in problems.to_string().lines() {
-                let remedy = "the old configuration stays in force; mend the new one and reload again".into();
-                observer.daemon(Event::Alarm { what: format!("not reloaded: {problem}"), remedy });
-            }
+impl Source<'_> {
+    /// A broken configuration changes nothing: the old one stays in force, and the log says what is wrong with the new.
+    async fn reload(&self, daemon: &mut Daemon) -> Result<(), String> {
+        let config = load(self.path).map_err(|problems| self.refuse(&problems.to_string()))?;
+        self.log.restyle(style(&config, self.arguments));
+        let in_words = |errors: Vec<daemon::Error>| {
+            let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
+            lines.join("\n")
+        };
+        daemon.reload(config).await.map_err(in_words)
+    }
+
+    fn refuse(&self, problems: &str) -> String {
+        for problem in problems.lines() {
+            let remedy = "the old configuration stays in force; mend the new one and reload again".into();
+            self.observer.daemon(Event::Alarm { what: format!("not reloaded: {problem}"), remedy });
         }
+        format!("not reloaded:\n{problems}")
     }
 }
 
-fn log(config: &Config, arguments: &Arguments) -> Log {
-    let json = match arguments.log.as_deref() {
-        Some(format) => format == "json",
-        None => config.log.format == LogFormat::Json,
+fn style(config: &Config, arguments: &Arguments) -> LogStyle {
+    let format = match arguments.log.as_deref() {
+        Some("json") => LogFormat::Json,
+        Some(_) => LogFormat::Text,
+        None => config.log.format,
     };
-    let format = if json { observe::LogFormat::Json } else { observe::LogFormat::Text };
-    let least = match config.log.level {
-        LogLevel::Debug => Level::Debug,
-        LogLevel::Info => Level::Info,
-    };
-    Log::new(format, least)
+    LogStyle { format, ..config.log }
 }
 
 /// Each session is a file descriptor; the usual soft limit of 1,024 is for programs that use select(2).

@@ -3,6 +3,9 @@
 //! A [`Request`] is carried out by the running daemon, reached through its control socket, or, when none runs, on the
 //! store directly; whoever asks need not care which. Users are changed in their database, which the daemon reads at
 //! each question.
+//!
+//! The types to know: [`Admin`], one installation; [`Request`] and [`Response`], which travel through the control
+//! socket as JSON. What it deliberately does not do: parse command lines, or render answers for people.
 
 pub(crate) mod socket;
 
@@ -11,13 +14,14 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use postern_queue::{Change, Delivery, Filter, QueueId, Selection, Store};
 use serde::{Deserialize, Serialize};
+use tokio::sync::{mpsc, oneshot};
 
 use crate::config::Config;
 use crate::daemon::{self, open_store, prepare_data_dir};
 use crate::directory::{self, Users};
 
-/// Asks the running daemon to read its configuration again.
-pub type Reload = tokio::sync::mpsc::Sender<()>;
+/// Asks whoever runs the daemon to read its configuration again, and to answer what came of it.
+pub type Reload = mpsc::Sender<oneshot::Sender<Result<(), String>>>;
 
 /// An operation.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -109,7 +113,9 @@ pub enum Error {
     #[error("{0}")]
     Failed(String),
     /// It makes sense only with a running daemon.
-    #[error("Postern is not running (no control socket in {0})")]
+    #[error(
+        "Postern is not running (no control socket in {0}); if data_dir was changed meanwhile, restart Postern instead"
+    )]
     NotRunning(PathBuf),
 }
 
@@ -153,9 +159,8 @@ impl Admin {
             return Err(Error::NotRunning(self.config.data_dir.clone()));
         }
         prepare_data_dir(&self.config)?;
-        let now = Timestamp::now();
-        let store = open_store(&self.config, now)?;
-        Ok(execute(&*store, request, now).await?)
+        let store = open_store(&self.config)?;
+        Ok(execute(&*store, request, Timestamp::now()).await?)
     }
 }
 

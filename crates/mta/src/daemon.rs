@@ -2,6 +2,12 @@
 //!
 //! [`Daemon`] owns every task. [`Shared`] is what the tasks see: the store, the users, the observer, and the [`Site`],
 //! which is all that follows from one configuration and is swapped whole by a reload. There is no `static` state.
+//!
+//! - [`Daemon::start`] opens and binds everything; what keeps it from starting is an [`Error`] with a remedy.
+//! - [`Daemon::reload`] and [`Daemon::refresh`] make a new [`Site`]; sessions and attempts keep the one they began with.
+//! - [`Daemon::stop`] drains: what is under way is finished, within a grace.
+//!
+//! What it deliberately does not do: read files or signals. Whoever runs it does, and hands it a resolved configuration.
 
 mod bind;
 mod site;
@@ -25,7 +31,7 @@ pub use site::Site;
 pub(crate) use tasks::Tasks;
 
 use crate::admin;
-use crate::config::{Config, StoreKind};
+use crate::config::{Config, Dns, StoreKind};
 use crate::directory::{self, Users};
 use crate::event::Event;
 use crate::inbound::listener::Sessions;
@@ -37,7 +43,12 @@ use bind::Bound;
 /// How long a drain waits for sessions and attempts that are under way.
 const GRACE: Duration = Duration::from_secs(30);
 
-/// Why the daemon could not start.
+/// Session ids begin with when the daemon was started, in ticks of so many milliseconds: restarts are never closer.
+const ID_TICK: i64 = 100;
+/// After so many ticks, some 13 years, they would begin anew: eight hexadecimal digits.
+const ID_TICKS: i64 = 1 << 32;
+
+/// Why the daemon could not start, or a reload could not do all it should.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -72,6 +83,9 @@ pub enum Error {
         /// What to do.
         remedy: &'static str,
     },
+    /// The configuration was read again and moves what is open.
+    #[error("data_dir and queue.store cannot change while Postern runs, the old ones stay: restart Postern")]
+    NeedsRestart,
     /// The control socket cannot be made.
     #[error("{path}: the control socket cannot be made: {source}")]
     Control {
@@ -95,7 +109,6 @@ pub(crate) enum Phase {
 pub(crate) struct Shared {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) users: Users,
-    pub(crate) resolver: Arc<dyn Resolver>,
     pub(crate) observer: Observer,
     /// All that follows from the configuration of the moment.
     pub(crate) site: ArcSwap<Site>,
@@ -113,7 +126,12 @@ impl Shared {
     /// A session id: unique in the life of the queue's log, short enough to be read out.
     pub(crate) fn session_id(&self) -> String {
         let count = self.session_count.fetch_add(1, Ordering::Relaxed);
-        format!("s{:x}-{count:x}", self.started.as_millisecond() / 100 % 0x1_0000_0000)
+        format!("s{:x}-{count:x}", self.started.as_millisecond() / ID_TICK % ID_TICKS)
+    }
+
+    /// Whom to ask for names at the moment.
+    pub(crate) fn resolver(&self) -> Arc<dyn Resolver> {
+        Arc::clone(&self.site.load().resolver)
     }
 }
 
@@ -134,11 +152,11 @@ impl Daemon {
     pub async fn start(config: Config, observer: Observer, reload: admin::Reload) -> Result<Self, Error> {
         prepare_data_dir(&config)?;
         let now = Timestamp::now();
+        let resolver = make_resolver(&config.dns)?;
         let shared = Arc::new(Shared {
-            store: open_store(&config, now)?,
+            store: open_store(&config)?,
             users: Users::open(&config.data_dir)?,
-            resolver: Arc::new(resolver(&config)?),
-            site: ArcSwap::from_pointee(Site::new(config, &observer, now)),
+            site: ArcSwap::from_pointee(Site::new(config, resolver, &observer, now)),
             own_addresses: ArcSwap::from_pointee(Vec::new()),
             sessions: Arc::default(),
             wake: Notify::new(),
@@ -147,6 +165,7 @@ impl Daemon {
             started: now,
             observer,
         });
+        shared.site.load().announce(&shared.observer);
         let (phase, running) = watch::channel(Phase::Running);
         let mut bound = Bound::default();
         bound.adopt(&shared, &running).await?;
@@ -163,28 +182,51 @@ impl Daemon {
     }
 
     /// Takes over a new configuration. Sessions that are open go on as they began.
-    pub async fn reload(&mut self, config: Config) {
-        let observer = self.shared.observer.clone();
-        let old = self.shared.site.load_full();
-        if old.config.data_dir != config.data_dir || old.config.queue.store != config.queue.store {
-            observer.daemon(Event::Alarm {
-                what: "data_dir and queue.store cannot change while Postern runs; the old ones stay".into(),
-                remedy: "restart Postern".into(),
-            });
-        }
-        self.shared.site.store(Arc::new(Site::new(config, &observer, Timestamp::now())));
-        if let Err(error) = self.bound.adopt(&self.shared, &self.phase.subscribe()).await {
-            observer.daemon(Event::Alarm { what: error.to_string(), remedy: "then reload again".into() });
+    ///
+    /// # Errors
+    /// What of the new configuration could not be put into force, which is an alarm as well. The rest of it is.
+    pub async fn reload(&mut self, mut config: Config) -> Result<(), Vec<Error>> {
+        let mut errors = self.keep_what_must_stay(&mut config);
+        let resolver = self.resolver_for(&config).unwrap_or_else(|error| {
+            errors.push(error);
+            self.shared.resolver()
+        });
+        let site = Site::new(config, resolver, &self.shared.observer, Timestamp::now());
+        site.announce(&self.shared.observer);
+        self.shared.site.store(Arc::new(site));
+        errors.extend(self.bound.adopt(&self.shared, &self.phase.subscribe()).await.err());
+        for error in &errors {
+            let remedy = "then reload again; the rest of the configuration is in force".into();
+            self.shared.observer.daemon(Event::Alarm { what: error.to_string(), remedy });
         }
         self.announce().await;
         self.shared.wake.notify_one();
-        observer.daemon(Event::Reloaded);
+        self.shared.observer.daemon(Event::Reloaded);
+        if errors.is_empty() { Ok(()) } else { Err(errors) }
+    }
+
+    /// The store and what lies beside it are open: they stay where they are.
+    fn keep_what_must_stay(&self, config: &mut Config) -> Vec<Error> {
+        let old = Arc::clone(&self.shared.site.load().config);
+        if old.data_dir == config.data_dir && old.queue.store == config.queue.store {
+            return Vec::new();
+        }
+        config.data_dir.clone_from(&old.data_dir);
+        config.queue.store = old.queue.store;
+        vec![Error::NeedsRestart]
+    }
+
+    /// The resolver that there is, with its connections and its cache, unless `[dns]` has changed.
+    fn resolver_for(&self, config: &Config) -> Result<Arc<dyn Resolver>, Error> {
+        let old = self.shared.site.load();
+        if old.config.dns == config.dns { Ok(Arc::clone(&old.resolver)) } else { make_resolver(&config.dns) }
     }
 
     /// Loads certificates anew, so that a renewed one is served: from files, or from the private CA before its end.
     pub async fn refresh(&mut self) {
         let config = Config::clone(&self.shared.site.load().config);
-        self.shared.site.store(Arc::new(Site::new(config, &self.shared.observer, Timestamp::now())));
+        let site = Site::new(config, self.shared.resolver(), &self.shared.observer, Timestamp::now());
+        self.shared.site.store(Arc::new(site));
         // Every address is bound already, so that nothing can fail here.
         let _ = self.bound.adopt(&self.shared, &self.phase.subscribe()).await;
     }
@@ -229,16 +271,14 @@ pub(crate) fn prepare_data_dir(config: &Config) -> Result<(), Error> {
     made.map_err(|source| Error::DataDir { path: path.clone(), source })
 }
 
-pub(crate) fn open_store(config: &Config, now: Timestamp) -> Result<Arc<dyn Store>, postern_queue::Error> {
+pub(crate) fn open_store(config: &Config) -> Result<Arc<dyn Store>, postern_queue::Error> {
     Ok(match config.queue.store {
-        StoreKind::Sqlite => Arc::new(SqliteStore::open(&config.data_dir, now)?),
+        StoreKind::Sqlite => Arc::new(SqliteStore::open(&config.data_dir)?),
         StoreKind::Memory => Arc::new(MemoryStore::new()),
     })
 }
 
-fn resolver(config: &Config) -> Result<SystemResolver, LookupError> {
-    SystemResolver::new(&postern_dns::Options {
-        servers: config.dns.servers.clone(),
-        timeout: Some(config.dns.timeout),
-    })
+fn make_resolver(dns: &Dns) -> Result<Arc<dyn Resolver>, Error> {
+    let options = postern_dns::Options { servers: dns.servers.clone(), timeout: Some(dns.timeout) };
+    Ok(Arc::new(SystemResolver::new(&options)?))
 }

@@ -2,7 +2,11 @@
 //!
 //! Every step of a session or a delivery emits one [`Event`]; [`observe`](crate::observe) renders log lines, JSON and
 //! the demo's narration from that one value. Instrumentation is never written by hand between the lines of the logic.
-//! Words that came from a peer are cleaned when an event is rendered, never interpreted.
+//! Words that came from a peer are kept as they came and never interpreted. They are cleaned at the two exits, whatever
+//! field they stand in: `Display` here, and the JSON of [`observe`](crate::observe).
+//!
+//! The types to know: [`Event`], its [`Level`] (how much an operator should care), and its [`Subject`] (the session or
+//! queue id that stands on every line). What it deliberately does not do: count, keep, or decide anything.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -10,7 +14,11 @@ use std::net::{IpAddr, SocketAddr};
 use jiff::Timestamp;
 use postern_queue::QueueId;
 use postern_smtp::outcome::Trouble;
+use postern_smtp::text;
 use serde::Serialize;
+
+/// Of one text from outside, at most so many octets are shown.
+pub(crate) const CLEAN_MOST: usize = 600;
 
 /// What a line is about: the id that stands on every line of the log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -68,6 +76,16 @@ pub enum Event {
         what: String,
         /// What to do.
         remedy: String,
+    },
+    /// The configuration holds something that is allowed but probably not meant.
+    ConfigWarning {
+        /// Where, what, and what to do.
+        problem: String,
+    },
+    /// The private CA was made just now, because no certificate is configured.
+    AuthorityMade {
+        /// The file with its root, to be imported into mail programs.
+        root: String,
     },
     /// A client connected.
     SessionOpened {
@@ -227,7 +245,7 @@ pub enum Event {
 }
 
 fn as_text<S: serde::Serializer>(trouble: &Trouble, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&clean(&trouble.to_string()))
+    serializer.collect_str(trouble)
 }
 
 impl Event {
@@ -236,7 +254,8 @@ impl Event {
         match self {
             Self::SessionOpened { .. } | Self::SessionClosed { .. } | Self::TlsStarted { .. } => Level::Debug,
             Self::Alarm { .. } | Self::NotRecorded { .. } => Level::Alarm,
-            Self::SessionRefused { .. }
+            Self::ConfigWarning { .. }
+            | Self::SessionRefused { .. }
             | Self::TlsFailed { .. }
             | Self::SignInFailed { .. }
             | Self::Refused { .. }
@@ -250,16 +269,9 @@ impl Event {
     }
 }
 
-/// Makes text from outside harmless for a log line or a terminal: control characters become `?`, and it is bounded.
+/// Makes text from outside harmless for a log line or a terminal, and bounds it.
 pub fn clean(text: &str) -> String {
-    const MOST: usize = 600;
-    text.chars().take(MOST).map(|c| if is_harmless(c) { c } else { '?' }).collect()
-}
-
-/// Control characters and those that change the direction or the place of what follows are not.
-fn is_harmless(c: char) -> bool {
-    !c.is_control()
-        && !matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+    text::clean(text, CLEAN_MOST)
 }
 
 impl fmt::Display for Subject {
@@ -283,77 +295,90 @@ impl fmt::Display for Level {
     }
 }
 
-/// One sentence for people. A flat table: one arm per event.
+/// One sentence for people.
 impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.tell(&mut Cleaned(f))
+    }
+}
+
+/// Passes text on to a log line, each piece made [`clean`]: the one way out of an event, so that no field is forgotten.
+struct Cleaned<'a, 'b>(&'a mut fmt::Formatter<'b>);
+
+impl fmt::Write for Cleaned<'_, '_> {
+    fn write_str(&mut self, piece: &str) -> fmt::Result {
+        self.0.write_str(&clean(piece))
+    }
+}
+
+impl Event {
+    /// A flat table: one arm per event. Whatever is written is cleaned on its way.
+    fn tell(&self, f: &mut impl fmt::Write) -> fmt::Result {
         match self {
             Self::Started { version, hostname } => write!(f, "Postern {version} runs as {hostname}"),
             Self::Listening { listener, address } => write!(f, "listening: {listener} on {address}"),
+            Self::AuthorityMade { root } => write!(
+                f,
+                "no certificate is configured, so a private CA was made; import its root into mail programs: {root}"
+            ),
             Self::Reloaded => f.write_str("configuration reloaded; no session was dropped"),
             Self::Draining => f.write_str("shutting down: finishing what is under way"),
             Self::Stopped => f.write_str("stopped"),
-            Self::Alarm { what, remedy } => write!(f, "{} | what to do: {}", clean(what), clean(remedy)),
+            Self::Alarm { what, remedy } => write!(f, "{what} | what to do: {remedy}"),
+            Self::ConfigWarning { problem } => write!(f, "probably not meant: {problem}"),
             Self::SessionOpened { listener, client } => write!(f, "session opened: {client} on {listener}"),
             Self::SessionRefused { listener, client, reason } => {
-                write!(f, "session refused: {client} on {listener}: {}", clean(reason))
+                write!(f, "session refused: {client} on {listener}: {reason}")
             }
             Self::TlsStarted { version, cipher, server_name } => {
-                write!(f, "TLS started: {version} {cipher}")?;
-                server_name.as_ref().map_or(Ok(()), |name| write!(f, " for {}", clean(name)))
+                write!(f, "TLS started: {version} {cipher}{}", also(" for ", server_name.as_deref()))
             }
-            Self::TlsFailed { reason } => write!(f, "TLS handshake failed: {}", clean(reason)),
-            Self::SignedIn { user } => write!(f, "signed in: {}", clean(user)),
+            Self::TlsFailed { reason } => write!(f, "TLS handshake failed: {reason}"),
+            Self::SignedIn { user } => write!(f, "signed in: {user}"),
             Self::SignInFailed { user, client, reply } => {
-                write!(f, "sign-in failed: {} from {client}: {}", clean(user), clean(reply))
+                write!(f, "sign-in failed: {user} from {client}: {reply}")
             }
             Self::Refused { at, address, reply } => {
-                let address =
-                    address.as_deref().map(|address| format!(" {}", clean(address))).unwrap_or_default();
-                write!(f, "refused at {at}{address}: {}", clean(reply))
+                write!(f, "refused at {at}{}: {reply}", also(" ", address.as_deref()))
             }
             Self::Accepted { session, from, to, size, user } => {
-                let user = user.as_deref().map(|user| format!(" by {}", clean(user))).unwrap_or_default();
-                let to = clean(&to.join(", "));
-                write!(f, "accepted: {} -> {to}, {size} octets{user}, session {session}", clean(from))
+                let (to, user) = (to.join(", "), also(" by ", user.as_deref()));
+                write!(f, "accepted: {from} -> {to}, {size} octets{user}, session {session}")
             }
             Self::SessionClosed { reason, messages } => {
                 write!(f, "session closed: {reason}, {messages} messages accepted")
             }
             Self::FellBackToClear { host, reason } => {
-                write!(f, "TLS to {} failed, trying once in clear: {}", clean(host), clean(reason))
+                write!(f, "TLS to {host} failed, trying once in clear: {reason}")
             }
             Self::Delivered { to, connector, host, tls, reply, age_ms } => {
-                let reply = reply.as_deref().map(|reply| format!(": {}", clean(reply))).unwrap_or_default();
-                let (to, host) = (clean(to), clean(host));
+                let reply = also(": ", reply.as_deref());
                 write!(f, "delivered: {to} via {connector} to {host} ({tls}) after {age_ms} ms{reply}")
             }
             Self::Deferred { to, connector, host, trouble, next } => {
-                let host = host.as_deref().map(|host| format!(" at {}", clean(host))).unwrap_or_default();
-                let (to, trouble) = (clean(to), clean(&trouble.to_string()));
+                let host = also(" at ", host.as_deref());
                 write!(f, "deferred: {to} via {connector}{host}: {trouble}; next try {next:.0}")
             }
             Self::Failed { to, connector, host, trouble } => {
-                let host = host.as_deref().map(|host| format!(" at {}", clean(host))).unwrap_or_default();
-                write!(f, "failed: {} via {connector}{host}: {}", clean(to), clean(&trouble.to_string()))
+                write!(f, "failed: {to} via {connector}{}: {trouble}", also(" at ", host.as_deref()))
             }
-            Self::Reported { kind, to, report } => {
-                write!(f, "reported as {kind} to {} in {report}", clean(to))
-            }
-            Self::ReportWithheld { reason } => write!(f, "no report sent: {}", clean(reason)),
-            Self::NotRecorded { reason, remedy } => {
-                write!(
-                    f,
-                    "the attempt could not be recorded and will be repeated: {}; {}",
-                    clean(reason),
-                    clean(remedy)
-                )
-            }
-            Self::Superseded { reason } => write!(f, "the attempt is not recorded: {}", clean(reason)),
+            Self::Reported { kind, to, report } => write!(f, "reported as {kind} to {to} in {report}"),
+            Self::ReportWithheld { reason } => write!(f, "no report sent: {reason}"),
+            Self::NotRecorded { reason, remedy } => write!(
+                f,
+                "the attempt could not be recorded and will be repeated: {reason} | what to do: {remedy}"
+            ),
+            Self::Superseded { reason } => write!(f, "the attempt is not recorded: {reason}"),
             Self::Amended { change, deliveries } => {
                 write!(f, "{change} by an administrator: {deliveries} deliveries")
             }
         }
     }
+}
+
+/// What is known besides, behind a word that leads to it; nothing when it is not known.
+fn also(lead: &str, known: Option<&str>) -> String {
+    known.map(|known| format!("{lead}{known}")).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -100,7 +100,6 @@ impl Settlement<'_> {
             lease: self.batch.lease,
             delay_reported: self.batch.delay_reported || !decision.delayed.is_empty(),
             dispositions: decision.dispositions.clone(),
-            attempted: true,
             follow_ups,
         }
     }

@@ -34,7 +34,7 @@ async fn main() {
 
 async fn whole_life(dir: &Path, messages: usize, tasks: usize, octets: usize) {
     std::fs::create_dir_all(dir).unwrap();
-    let store = Arc::new(SqliteStore::open(dir, Timestamp::now()).unwrap());
+    let store = Arc::new(SqliteStore::open(dir).unwrap());
     let content = Arc::new(vec![b'x'; octets]);
     let (started, cpu) = (Instant::now(), cpu_time());
     let work: Vec<_> = (0..tasks)
@@ -66,7 +66,7 @@ async fn saturated(dir: &Path) {
     const WAITING: usize = 100_000;
     std::fs::create_dir_all(dir).unwrap();
     let options = Options { fresh_bytes: 0, ..Options::default() };
-    let store = Arc::new(SqliteStore::open_with(dir, Timestamp::now(), options).unwrap());
+    let store = Arc::new(SqliteStore::open_with(dir, options).unwrap());
     let (started, cpu) = (Instant::now(), cpu_time());
     let work: Vec<_> = (0..100)
         .map(|task| {
@@ -95,7 +95,7 @@ async fn saturated(dir: &Path) {
     report("lease calls for 10 of 100,000, half of them saturated, read from disk", calls, started, cpu);
     drop(store);
     let started = Instant::now();
-    let store = SqliteStore::open(dir, Timestamp::now()).unwrap();
+    let store = SqliteStore::open(dir).unwrap();
     println!(
         "opening with {} deliveries: {:.2} s",
         store.count().await.unwrap().0,
@@ -148,7 +148,6 @@ async fn deliver(store: &dyn Store, batch: Batch) {
         lease: batch.lease,
         dispositions: batch.recipients.iter().map(|(id, _)| (*id, Disposition::Done)).collect(),
         delay_reported: false,
-        attempted: true,
         follow_ups: Vec::new(),
     };
     store.record(Timestamp::now(), settled).await.unwrap();

@@ -1,7 +1,7 @@
 //! The durable queue: what Postern answered `250` for stays here until it is delivered or reported.
 //!
 //! The types to know:
-//! - [`Store`]: the ten things a queue can do. [`MemoryStore`] is the reference, [`SqliteStore`] the default; one
+//! - [`Store`]: what a queue can do. [`MemoryStore`] is the reference, [`SqliteStore`] the default; one
 //!   conformance suite holds for both.
 //! - [`Draft`]: content on its way in. Small ones stay in memory, large ones go to a file.
 //! - [`Batch`]: one message × one destination × its recipients, leased for an attempt.

@@ -124,10 +124,6 @@ impl Store for MemoryStore {
     async fn quarantined(&self) -> Result<Vec<(QueueId, String)>, Error> {
         Ok(Vec::new())
     }
-
-    async fn message(&self, id: QueueId) -> Result<Option<Message>, Error> {
-        Ok(self.state().messages.get(&id).map(|stored| stored.message.clone()))
-    }
 }
 
 async fn take(now: Timestamp, new: NewMessage) -> Result<Stored, Error> {

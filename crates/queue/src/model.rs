@@ -171,8 +171,6 @@ pub struct Settled {
     pub dispositions: Vec<(RecipientId, Disposition)>,
     /// The sender has now been told of the delay.
     pub delay_reported: bool,
-    /// Whether this counts as an attempt (a drain that gives a batch back untried does not).
-    pub attempted: bool,
     /// Reports to enqueue in the same transaction.
     pub follow_ups: Vec<NewMessage>,
 }

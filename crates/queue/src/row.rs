@@ -68,7 +68,7 @@ impl Row {
         }
         // An operator's wish to end it does not wait for the next attempt.
         self.due = if self.bounce { now } else { whole_micros(next.unwrap_or(now)) };
-        self.attempts = self.attempts.saturating_add(u32::from(settled.attempted));
+        self.attempts = self.attempts.saturating_add(1);
         self.delay_reported |= settled.delay_reported;
     }
 

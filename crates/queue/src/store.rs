@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 
 use crate::{
-    Batch, Body, Change, Delivery, Draft, Error, Filter, LeaseId, LeaseRequest, Message, NewMessage, QueueId,
+    Batch, Body, Change, Delivery, Draft, Error, Filter, LeaseId, LeaseRequest, NewMessage, QueueId,
     Selection, Settled,
 };
 
@@ -53,7 +53,4 @@ pub trait Store: Send + Sync + 'static {
 
     /// Messages that could not be read and were set aside, with the reason.
     async fn quarantined(&self) -> Result<Vec<(QueueId, String)>, Error>;
-
-    /// One message's own row.
-    async fn message(&self, id: QueueId) -> Result<Option<Message>, Error>;
 }

@@ -13,7 +13,7 @@ use common::*;
 use postern_queue::{Change, Error, Filter, Options, QueueId, SqliteStore, Store};
 
 fn open(dir: &Path) -> SqliteStore {
-    SqliteStore::open(dir, at(0)).unwrap()
+    SqliteStore::open(dir).unwrap()
 }
 
 /// Speaks to the database as an administrator (or a fault) might, while no store has it.
@@ -99,7 +99,7 @@ async fn files_that_no_message_names_are_removed_at_start() {
 async fn a_queue_in_use_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());
-    let refused = SqliteStore::open(dir.path(), at(0)).unwrap_err();
+    let refused = SqliteStore::open(dir.path()).unwrap_err();
     assert!(matches!(&refused, Error::InUse { path } if path.ends_with("queue.lock")), "{refused}");
     drop(store);
     open(dir.path());
@@ -123,7 +123,7 @@ async fn a_newer_layout_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     drop(open(dir.path()));
     tamper(dir.path(), "PRAGMA user_version = 99");
-    let refused = SqliteStore::open(dir.path(), at(0)).unwrap_err();
+    let refused = SqliteStore::open(dir.path()).unwrap_err();
     assert!(matches!(refused, Error::Newer { found: 99, .. }), "{refused}");
 }
 
@@ -131,7 +131,7 @@ async fn a_newer_layout_is_refused() {
 async fn a_broken_database_is_named_with_its_remedy() {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("queue.db"), vec![b'!'; 50_000]).unwrap();
-    let refused = SqliteStore::open(dir.path(), at(0)).unwrap_err();
+    let refused = SqliteStore::open(dir.path()).unwrap_err();
     assert!(matches!(refused, Error::Broken { .. }));
     let words = refused.to_string();
     assert!(words.contains("queue.db") && words.contains(".recover"), "{words}");
@@ -208,7 +208,7 @@ async fn a_message_whose_file_is_gone_is_set_aside() {
 async fn a_full_disk_refuses_whole_messages_and_recovers_by_itself() {
     let dir = tempfile::tempdir().unwrap();
     let options = Options { max_bytes: Some(2 * 1024 * 1024), ..Options::default() };
-    let store = SqliteStore::open_with(dir.path(), at(0), options).unwrap();
+    let store = SqliteStore::open_with(dir.path(), options).unwrap();
     let content = vec![b'x'; 60_000];
     let mut taken = Vec::new();
     let refused = loop {
@@ -231,7 +231,7 @@ async fn a_full_disk_refuses_whole_messages_and_recovers_by_itself() {
 async fn one_message_that_does_not_fit_fails_alone() {
     let dir = tempfile::tempdir().unwrap();
     let options = Options { max_bytes: Some(1024 * 1024), ..Options::default() };
-    let store = Arc::new(SqliteStore::open_with(dir.path(), at(0), options).unwrap());
+    let store = Arc::new(SqliteStore::open_with(dir.path(), options).unwrap());
     let mut waiting = Vec::new();
     for round in 0..40 {
         // One in two has an envelope larger than the whole database may be.

@@ -1,6 +1,10 @@
 //! The control socket: one JSON request a line, one JSON response a line, on this machine only.
 //!
-//! Who may use it is decided by the file's mode (0600) in the data directory. Requests are bounded.
+//! Who may use it is decided by the file's mode (0600) in the data directory. Requests are bounded, and who says nothing
+//! is let go. [`serve`] is the daemon's end, [`call`] the command line's; a socket that nobody answers at is a dead
+//! daemon's, and counts as none.
+//!
+//! What it deliberately does not do: know who asks, or offer anything over the network.
 
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::PermissionsExt;
@@ -11,6 +15,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -90,10 +95,7 @@ async fn converse(stream: UnixStream, shared: &Shared, reload: &Reload) -> io::R
 
 async fn carry_out(shared: &Shared, reload: &Reload, request: Request) -> Response {
     if let Request::Reload = request {
-        return match reload.send(()).await {
-            Ok(()) => Response::Done,
-            Err(_) => Response::Failed("this Postern cannot reload".into()),
-        };
+        return ask_to_reload(reload).await;
     }
     let change = match &request {
         Request::Amend { change, .. } => Some(*change),
@@ -109,5 +111,17 @@ async fn carry_out(shared: &Shared, reload: &Reload, request: Request) -> Respon
             response
         }
         Err(error) => Response::Failed(error.to_string()),
+    }
+}
+
+async fn ask_to_reload(reload: &Reload) -> Response {
+    let (answer, answered) = oneshot::channel();
+    if reload.send(answer).await.is_err() {
+        return Response::Failed("this Postern cannot reload".into());
+    }
+    match answered.await {
+        Ok(Ok(())) => Response::Done,
+        Ok(Err(why)) => Response::Failed(why),
+        Err(_) => Response::Failed("Postern shuts down".into()),
     }
 }

@@ -29,8 +29,7 @@ use std::path::{Path, PathBuf};
 pub use file::File;
 pub use model::{
     AddressSpace, Config, Connector, ConnectorName, CredentialFile, Dns, FromCheck, IdentityFiles, Listener,
-    ListenerLimits, LmtpAddress, LocalDomain, Log, LogFormat, LogLevel, NamedNetworks, Queue, Retry, Role,
-    SessionTickets, StoreKind, Tls, TlsVersion, Way,
+    ListenerLimits, LmtpAddress, LocalDomain, NamedNetworks, Queue, Role, SessionLimits, StoreKind, Tls, Way,
 };
 pub use problem::{Problem, Problems};
 pub use surroundings::Surroundings;

@@ -7,6 +7,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use postern_pki::{MinimumVersion, Tickets};
+use postern_queue::retry::Schedule;
 use postern_smtp::address::{Domain, Mailbox};
 use postern_smtp::server::{AuthOffer, Limits, LineEndings, Timeouts, TlsMode};
 use postern_smtp::tls::TlsRequirement;
@@ -14,6 +16,7 @@ use postern_smtp::tls::TlsRequirement;
 use super::Problem;
 use super::show::Setting;
 use super::template::Template;
+use crate::observe::LogStyle;
 
 /// The configuration as it will run.
 #[derive(Debug, Clone)]
@@ -27,11 +30,13 @@ pub struct Config {
     /// The address in the From: field of reports.
     pub report_from: Mailbox,
     /// What is written to the log, and how.
-    pub log: Log,
+    pub log: LogStyle,
     /// Whom to ask for names.
     pub dns: Dns,
     /// Certificates and protocol versions.
     pub tls: Tls,
+    /// Sessions at the same time in the whole daemon.
+    pub sessions: SessionLimits,
     /// Where Postern listens.
     pub listeners: Vec<Listener>,
     /// The domains Postern is the final destination of. No name occurs twice.
@@ -46,33 +51,6 @@ pub struct Config {
     pub warnings: Vec<Problem>,
     /// Every setting with its value and where it came from, in the order of the file's sections.
     pub settings: Vec<Setting>,
-}
-
-/// `[log]`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Log {
-    /// For people or for programs.
-    pub format: LogFormat,
-    /// How much.
-    pub level: LogLevel,
-}
-
-/// How log lines look.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LogFormat {
-    /// One readable line per event.
-    Text,
-    /// One JSON object per line.
-    Json,
-}
-
-/// How much is logged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LogLevel {
-    /// What a postmaster wants to know.
-    Info,
-    /// What a developer wants to know besides.
-    Debug,
 }
 
 /// `[dns]`.
@@ -90,7 +68,7 @@ pub struct Tls {
     /// The identities from files, the default one first; empty: the private CA issues one for the host name.
     pub identities: Vec<IdentityFiles>,
     /// The oldest version that listeners accept.
-    pub minimum: TlsVersion,
+    pub minimum: MinimumVersion,
 }
 
 /// A certificate chain and its key, by file.
@@ -102,15 +80,6 @@ pub struct IdentityFiles {
     pub certificate: PathBuf,
     /// PEM: the private key.
     pub key: PathBuf,
-}
-
-/// A version of TLS.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum TlsVersion {
-    /// TLS 1.2 (RFC 5246).
-    Tls12,
-    /// TLS 1.3 (RFC 8446).
-    Tls13,
 }
 
 /// A `[[listener]]`: bound addresses and what is spoken there.
@@ -133,7 +102,7 @@ pub struct Listener {
     /// The names of the identities presented here; all of [`Tls::identities`] when it named none.
     pub identities: Vec<String>,
     /// Whether TLS sessions may be resumed.
-    pub session_tickets: SessionTickets,
+    pub session_tickets: Tickets,
     /// Whether the From: field of signed-in principals is checked.
     pub check_from_header: FromCheck,
     /// Bounds per listener and per session.
@@ -151,15 +120,6 @@ pub enum Role {
     Submission,
 }
 
-/// Whether TLS sessions may be resumed with tickets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SessionTickets {
-    /// Tickets are issued.
-    Issued,
-    /// Every connection makes a full handshake.
-    Never,
-}
-
 /// Whether the From: field of signed-in principals must be an address of theirs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FromCheck {
@@ -169,13 +129,20 @@ pub enum FromCheck {
     Off,
 }
 
+/// How many sessions there may be at the same time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SessionLimits {
+    /// In all.
+    pub all: usize,
+    /// From one client: an IPv4 address, or an IPv6 network of 64 bits.
+    pub per_address: usize,
+}
+
 /// Bounds of a listener.
 #[derive(Debug, Clone)]
 pub struct ListenerLimits {
-    /// Sessions at the same time.
-    pub sessions: usize,
-    /// Sessions at the same time from one client address.
-    pub sessions_per_address: usize,
+    /// Sessions at the same time at this listener.
+    pub sessions: SessionLimits,
     /// Bounds per session.
     pub smtp: Limits,
     /// Time bounds per session.
@@ -300,7 +267,7 @@ pub struct Queue {
     /// Where messages wait.
     pub store: StoreKind,
     /// When to try again and when to give up.
-    pub retry: Retry,
+    pub retry: Schedule,
     /// For how long an attempt owns its recipients unless it renews.
     pub lease: Duration,
     /// Attempts at the same time.
@@ -316,30 +283,7 @@ pub enum StoreKind {
     Memory,
 }
 
-/// When to try again and when to give up.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Retry {
-    /// The waits after the first, second … attempt; the last one repeats. Never empty.
-    pub intervals: Vec<Duration>,
-    /// The share of the interval added at random, 0 to 0.5.
-    pub jitter: f64,
-    /// When to give up.
-    pub expire: Duration,
-    /// When to tell the sender of a delay; `None`: never.
-    pub delay_warning: Option<Duration>,
-}
-
 impl Config {
-    /// The connector of this name.
-    pub fn connector(&self, name: &ConnectorName) -> Option<&Connector> {
-        self.connectors.iter().find(|connector| connector.name == *name)
-    }
-
-    /// The own domain of this name.
-    pub fn domain(&self, name: &Domain) -> Option<&LocalDomain> {
-        self.domains.iter().find(|domain| domain.name == *name)
-    }
-
     /// The name of the networks that let this client relay without signing in.
     pub fn relay_network(&self, client: IpAddr) -> Option<&str> {
         let client = client.to_canonical();
@@ -372,12 +316,6 @@ impl fmt::Display for AddressSpace {
 impl fmt::Display for ConnectorName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
-    }
-}
-
-impl From<SessionTickets> for bool {
-    fn from(tickets: SessionTickets) -> Self {
-        tickets == SessionTickets::Issued
     }
 }
 

@@ -10,13 +10,15 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use ipnet::IpNet;
+use postern_pki::MinimumVersion;
+use postern_queue::retry::Schedule;
 use postern_smtp::address::{Domain, Mailbox};
 
-use super::model::{
-    Config, Dns, IdentityFiles, Log, LogFormat, LogLevel, Queue, Retry, StoreKind, Tls, TlsVersion,
-};
+use super::model::{Config, Dns, IdentityFiles, Queue, StoreKind, Tls};
 use super::reader::{Reader, Section, positive_duration};
 use super::{File, Problem, Surroundings};
+use crate::event::Level;
+use crate::observe::{LogFormat, LogStyle};
 
 pub(super) fn resolve(file: &File, surroundings: &Surroundings) -> Result<Config, Vec<Problem>> {
     let mut reader = Reader::new(file);
@@ -39,9 +41,10 @@ fn read(reader: &mut Reader<'_>, surroundings: &Surroundings) -> Option<Config> 
     let log = log(reader, top);
     let dns = dns(reader, top);
     let limits = reader.section(top, "limits");
-    listener::limits(reader, &limits);
+    let sessions = listener::limits(reader, &limits).map(|(limits, _)| limits.sessions);
     let tls = tls(reader, top);
-    let listeners = listener::listeners(reader, top, &limits, tls.as_ref());
+    let listeners =
+        listener::listeners(reader, top, &listener::OfAll { section: &limits, sessions }, tls.as_ref());
     let connectors = connector::connectors(reader, top, hostname.as_ref());
     let domains = domain::domains(reader, top, connectors.as_deref());
     let relay_networks = relay::networks(reader, top, &surroundings.gateways);
@@ -55,6 +58,7 @@ fn read(reader: &mut Reader<'_>, surroundings: &Surroundings) -> Option<Config> 
         log: log?,
         dns: dns?,
         tls: tls?,
+        sessions: sessions?,
         listeners: listeners?,
         domains: domains?,
         connectors: connectors?,
@@ -80,11 +84,11 @@ fn hostname<'a>(reader: &mut Reader<'a>, top: &Section<'a>) -> Option<Domain> {
     Some(hostname)
 }
 
-fn log<'a>(reader: &mut Reader<'a>, top: &Section<'a>) -> Option<Log> {
+fn log<'a>(reader: &mut Reader<'a>, top: &Section<'a>) -> Option<LogStyle> {
     let at = &reader.section(top, "log");
     let format = reader.choice(at, "format", None, &[("text", LogFormat::Text), ("json", LogFormat::Json)]);
-    let level = reader.choice(at, "level", None, &[("info", LogLevel::Info), ("debug", LogLevel::Debug)]);
-    Some(Log { format: format?, level: level? })
+    let level = reader.choice(at, "level", None, &[("info", Level::Info), ("debug", Level::Debug)]);
+    Some(LogStyle { format: format?, level: level? })
 }
 
 fn dns<'a>(reader: &mut Reader<'a>, top: &Section<'a>) -> Option<Dns> {
@@ -111,8 +115,8 @@ fn name_server(text: &str) -> Result<SocketAddr, String> {
 
 fn tls<'a>(reader: &mut Reader<'a>, top: &Section<'a>) -> Option<Tls> {
     let at = &reader.section(top, "tls");
-    let minimum =
-        reader.choice(at, "minimum", None, &[("1.2", TlsVersion::Tls12), ("1.3", TlsVersion::Tls13)]);
+    let versions = [("1.2", MinimumVersion::Tls12), ("1.3", MinimumVersion::Tls13)];
+    let minimum = reader.choice(at, "minimum", None, &versions);
     let sections = reader.sections(at, "identity");
     let mut names = Unique::new("an identity");
     let identities: Vec<_> = sections.iter().map(|at| identity(reader, at, &mut names)).collect();
@@ -141,7 +145,7 @@ fn queue<'a>(reader: &mut Reader<'a>, top: &Section<'a>) -> Option<Queue> {
     Some(Queue { store: store?, retry: retry?, lease: lease?, deliveries: deliveries? })
 }
 
-fn retry<'a>(reader: &mut Reader<'a>, at: &Section<'a>) -> Option<Retry> {
+fn retry<'a>(reader: &mut Reader<'a>, at: &Section<'a>) -> Option<Schedule> {
     let intervals = reader.list(at, "retry", positive_duration);
     let jitter = reader.share(at, "jitter");
     let expire = reader.duration(at, "expire");
@@ -156,7 +160,7 @@ fn retry<'a>(reader: &mut Reader<'a>, at: &Section<'a>) -> Option<Retry> {
         reader.warn(at, "delay_warning", what, "make it shorter than expire, or write \"never\"");
     }
     let delay_warning = Some(delay_warning?).filter(|warning| !warning.is_zero());
-    Some(Retry { intervals: intervals?, jitter: jitter?, expire: expire?, delay_warning })
+    Some(Schedule { intervals: intervals?, jitter: jitter?, expire: expire?, delay_warning })
 }
 
 fn judge_schedule(reader: &mut Reader<'_>, at: &Section<'_>, intervals: &[Duration], expire: Duration) {

@@ -4,12 +4,13 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
+use postern_pki::Tickets;
 use postern_smtp::server::{AuthOffer, LineEndings, TlsMode};
 use postern_smtp::tls::TlsRequirement;
 
 use super::reference::{self, Preset};
 use super::{
-    AddressSpace, Config, File, FromCheck, LmtpAddress, Problem, Problems, SessionTickets, Surroundings, Way,
+    AddressSpace, Config, File, FromCheck, LmtpAddress, Problem, Problems, SessionLimits, Surroundings, Way,
 };
 
 const SOUND: &str = r#"hostname = "mail.example.org"
@@ -449,21 +450,31 @@ fn a_relay_listener_is_cautious_and_a_submission_listener_helpful() {
     let config = sound(&with("[[listener]]\nname = \"s\"\nrole = \"submission\"\nbind = [\"[::]:587\"]\n"));
     let [relay, submission] = config.listeners.as_slice() else { panic!("two listeners") };
     assert_eq!((relay.tls, relay.auth), (TlsMode::Offered, AuthOffer::Never));
-    assert_eq!((relay.line_endings, relay.session_tickets), (LineEndings::Strict, SessionTickets::Never));
+    assert_eq!((relay.line_endings, relay.session_tickets), (LineEndings::Strict, Tickets::Off));
     assert_eq!((submission.tls, submission.auth), (TlsMode::Required, AuthOffer::Mandatory));
-    assert_eq!(
-        (submission.line_endings, submission.session_tickets),
-        (LineEndings::Repair, SessionTickets::Issued)
-    );
+    assert_eq!((submission.line_endings, submission.session_tickets), (LineEndings::Repair, Tickets::On));
     assert_eq!(submission.check_from_header, FromCheck::Enforced);
+}
+
+fn sessions(all: usize, per_address: usize) -> SessionLimits {
+    SessionLimits { all, per_address }
+}
+
+#[test]
+fn what_a_listener_says_of_sessions_leaves_the_bound_of_all_as_it_is() {
+    let config = sound(&with("[listener.limits]\nsessions = 20\n[limits]\nsessions_per_address = 7"));
+    assert_eq!(config.sessions, sessions(1000, 7));
+    assert_eq!(config.listeners[0].limits.sessions, sessions(20, 7));
 }
 
 #[test]
 fn a_listener_inherits_the_limits_it_does_not_set() {
     let text = "[listener.limits]\nrecipients = 200\n[limits]\nrecipients = 300\nerrors = 7\nhops = 20";
-    let listener = &sound(&with(text)).listeners[0];
+    let config = sound(&with(text));
+    let listener = &config.listeners[0];
     assert_eq!((listener.limits.smtp.recipients, listener.limits.smtp.errors, listener.hops), (200, 7, 20));
     assert_eq!(listener.limits.smtp.message_size, 35 << 20);
+    assert_eq!((config.sessions, listener.limits.sessions), (sessions(1000, 50), sessions(1000, 50)));
     assert_eq!(listener.limits.timeouts.session, Duration::from_hours(1));
 }
 
@@ -539,6 +550,7 @@ fn what_is_allowed_but_odd_is_a_warning() {
         ("[queue]\nstore = \"memory\"", "queue.store", "restart"),
         ("[queue]\ndelay_warning = \"9d\"", "queue.delay_warning", "expired"),
         ("[limits]\ncommand_timeout = \"30s\"", "limits.command_timeout", "five minutes"),
+        ("[listener.limits]\nsessions = 1001", "listener.mx.limits.sessions", "never reached: 1000"),
         ("[[connector]]\nname = \"c\"\nto = \"smtp:h.example\"", "connector", "never used"),
         (
             "[[connector]]\nname = \"c\"\nto = \"mx\"\naddress_space = [\"*\"]\ntrust = \"/t\"",

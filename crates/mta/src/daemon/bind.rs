@@ -1,4 +1,9 @@
 //! The sockets that are bound, matched against what the configuration of the moment wants.
+//!
+//! [`Bound`] owns them, each with the task that accepts on it. A socket is known by its listener's name and the address
+//! as it was written, so that a reload leaves those alone that did not change, whatever else did.
+//!
+//! What it deliberately does not do: accept, or end sessions; closing a socket leaves its sessions to end by themselves.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;

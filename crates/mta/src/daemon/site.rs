@@ -1,18 +1,24 @@
-//! All that follows from one configuration: the policy, the listeners' settings, certificates and trusted roots.
+//! All that follows from one configuration: the policy, the resolver, the listeners' settings, certificates and
+//! trusted roots.
+//!
+//! A [`Site`] is built whole at the start, at a reload, and every few hours so that renewed certificates are served; it
+//! never changes, and whoever works with one may keep it to the end of what he does. What cannot be loaded is an alarm,
+//! not a reason to stop: the rest goes on.
+//!
+//! What it deliberately does not do: open the store or the users, or bind sockets. Those outlive a configuration.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use postern_pki::{
-    ClientTls, Loaded, MinimumVersion, PrivateCa, ServerOptions, Tickets, TlsIdentity, TrustAnchors,
-    server_config,
-};
+use postern_dns::Resolver;
+use postern_pki::{ClientTls, Loaded, PrivateCa, ServerOptions, TlsIdentity, TrustAnchors, server_config};
 use postern_queue::retry::Schedule;
 use postern_smtp::server::Settings;
+use postern_smtp::tls::TlsRequirement;
 
-use crate::config::{self, Config, Connector, SessionTickets, TlsVersion};
+use crate::config::{self, Config, Connector};
 use crate::event::Event;
 use crate::inbound::listener::Listener;
 use crate::observe::Observer;
@@ -26,41 +32,72 @@ pub struct Site {
     pub(crate) routing: Routing,
     /// When to try again.
     pub(crate) schedule: Schedule,
+    /// Whom to ask for names.
+    pub(crate) resolver: Arc<dyn Resolver>,
     /// The listeners, in the order of the file.
     pub(crate) listeners: Vec<Arc<Listener>>,
     trust: HashMap<Option<PathBuf>, Result<ClientTls, String>>,
+    /// For a connector that is none of this configuration's.
+    no_trust: Result<ClientTls, String>,
 }
 
 impl Site {
     /// Loads what a configuration names. What cannot be loaded is an alarm and never a silent loss: STARTTLS stays
     /// announced and is answered 454, and connectors without their trusted roots wait.
-    pub(crate) fn new(config: Config, observer: &Observer, now: Timestamp) -> Self {
-        for warning in &config.warnings {
-            observer.daemon(Event::Alarm { what: warning.to_string(), remedy: warning.remedy.clone() });
-        }
+    pub(crate) fn new(
+        config: Config,
+        resolver: Arc<dyn Resolver>,
+        observer: &Observer,
+        now: Timestamp,
+    ) -> Self {
         let config = Arc::new(config);
         let identities = Identities::load(&config, observer, now);
         let listener =
             |listener: &config::Listener| Arc::new(make_listener(&config, listener, &identities, observer));
-        let retry = &config.queue.retry;
         Self {
             routing: Routing::new(Arc::clone(&config)),
-            schedule: Schedule {
-                intervals: retry.intervals.clone(),
-                jitter: retry.jitter,
-                expire: retry.expire,
-                delay_warning: retry.delay_warning,
-            },
+            schedule: config.queue.retry.clone(),
+            resolver,
             listeners: config.listeners.iter().map(listener).collect(),
             trust: load_trust(&config, observer),
+            no_trust: Err("its trusted roots were not loaded".into()),
             config,
         }
     }
 
+    /// Says what is allowed but probably not meant: once for each configuration, at its start.
+    pub(crate) fn announce(&self, observer: &Observer) {
+        for warning in &self.config.warnings {
+            observer.daemon(Event::ConfigWarning { problem: warning.to_string() });
+        }
+        let waiting: Vec<&str> = self.connectors_without_roots().collect();
+        if !waiting.is_empty() {
+            observer.daemon(Event::Alarm {
+                what: format!(
+                    "this system trusts no root certificates, but verified TLS is demanded by connector {}",
+                    waiting.join(", ")
+                ),
+                remedy:
+                    "install them (Debian: ca-certificates) or name a file in connector.trust, then reload; \
+                         until then that mail waits"
+                        .into(),
+            });
+        }
+    }
+
+    /// Those that verify by the system's roots, where it has none.
+    fn connectors_without_roots(&self) -> impl Iterator<Item = &str> {
+        let verifies = |connector: &&Connector| {
+            connector.requirement == TlsRequirement::Verified
+                && connector.trust.is_none()
+                && self.client_tls(connector).as_ref().is_ok_and(|tls| tls.trusted_roots() == 0)
+        };
+        self.config.connectors.iter().filter(verifies).map(|connector| connector.name.0.as_str())
+    }
+
     /// The sending side of TLS for a connector, or why it could not be set up.
     pub(crate) fn client_tls(&self, connector: &Connector) -> &Result<ClientTls, String> {
-        static UNKNOWN: Result<ClientTls, String> = Err(String::new());
-        self.trust.get(&connector.trust).unwrap_or(&UNKNOWN)
+        self.trust.get(&connector.trust).unwrap_or(&self.no_trust)
     }
 }
 
@@ -70,7 +107,7 @@ struct Identities(Vec<Arc<TlsIdentity>>);
 impl Identities {
     fn load(config: &Config, observer: &Observer, now: Timestamp) -> Self {
         let loaded = if config.tls.identities.is_empty() {
-            vec![from_private_ca(config, now)]
+            vec![from_private_ca(config, observer, now)]
         } else {
             let load = |files: &config::IdentityFiles| {
                 TlsIdentity::load(&files.name, &files.certificate, &files.key, now)
@@ -92,8 +129,17 @@ impl Identities {
     }
 }
 
-fn from_private_ca(config: &Config, now: Timestamp) -> Result<Loaded, postern_pki::Error> {
-    let ca = PrivateCa::open_or_create(&config.data_dir.join("ca"), config.hostname.as_str(), now)?;
+fn from_private_ca(
+    config: &Config,
+    observer: &Observer,
+    now: Timestamp,
+) -> Result<Loaded, postern_pki::Error> {
+    let folder = config.data_dir.join("ca");
+    let was_there = folder.exists();
+    let ca = PrivateCa::open_or_create(&folder, config.hostname.as_str(), now)?;
+    if !was_there {
+        observer.daemon(Event::AuthorityMade { root: ca.root_pem_path().display().to_string() });
+    }
     let mut names = vec![config.hostname.to_string()];
     // People on this very machine connect to "localhost" as often as not.
     names.extend(["localhost", "127.0.0.1", "::1"].map(str::to_owned));
@@ -129,11 +175,8 @@ fn make_listener(
 ) -> Listener {
     let options = ServerOptions {
         identities: identities.of(listener),
-        minimum: match config.tls.minimum {
-            TlsVersion::Tls12 => MinimumVersion::Tls12,
-            TlsVersion::Tls13 => MinimumVersion::Tls13,
-        },
-        tickets: if listener.session_tickets == SessionTickets::Issued { Tickets::On } else { Tickets::Off },
+        minimum: config.tls.minimum,
+        tickets: listener.session_tickets,
     };
     let tls = server_config(&options);
     if let Err(error) = &tls {

@@ -42,6 +42,8 @@ const READ_MOST: usize = 16 * 1024;
 const UNSENT_MOST: usize = 16 * 1024;
 /// A client that takes no replies for so long is gone.
 const WRITE_TIMEOUT: Duration = Duration::from_mins(1);
+/// A client that is turned away has this long to take the reply.
+const TURN_AWAY: Duration = Duration::from_secs(1);
 /// A client has this long to close after our last reply, and to finish a handshake once we shut down.
 const FAREWELL: Duration = Duration::from_secs(2);
 
@@ -63,8 +65,8 @@ pub(crate) async fn serve(mut stream: TcpStream, mut arrival: Arrival) {
         return arrival.refuse(&error.to_string());
     }
     let name = arrival.listener.config.name.clone();
-    let place = arrival.shared.sessions.enter(&arrival.listener.config, arrival.client.ip());
-    let place = match place {
+    let whole = arrival.shared.site.load().config.sessions;
+    let place = match arrival.shared.sessions.enter(whole, &arrival.listener.config, arrival.client.ip()) {
         Ok(place) => place,
         Err(crowded) => return arrival.turn_away(stream, crowded).await,
     };
@@ -102,12 +104,12 @@ impl Arrival {
     async fn turn_away(&self, mut stream: TcpStream, crowded: Crowded) {
         let hostname = &self.listener.settings.hostname;
         let reply = match crowded {
-            Crowded::Listener => catalogue::too_busy(hostname),
-            Crowded::Address => catalogue::too_many_sessions(hostname),
+            Crowded::Full => catalogue::too_busy(hostname),
+            Crowded::Client => catalogue::too_many_sessions(hostname),
         };
         self.refuse(&reply.one_line());
         if self.listener.settings.tls != TlsMode::Implicit {
-            let _ = timeout(Duration::from_secs(1), stream.write_all(reply.to_string().as_bytes())).await;
+            let _ = timeout(TURN_AWAY, stream.write_all(reply.to_string().as_bytes())).await;
         }
     }
 }

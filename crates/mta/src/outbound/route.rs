@@ -54,7 +54,7 @@ pub(crate) async fn next_hops(
     match &connector.to {
         Way::Mx { port } => mx_hosts(shared, destination, *port).await,
         Way::Smtp { host, port, .. } | Way::Lmtp(LmtpAddress::Tcp(host, port)) => {
-            one_host(&*shared.resolver, host, *port).await
+            one_host(&*shared.resolver(), host, *port).await
         }
         Way::Lmtp(LmtpAddress::Unix(path)) => {
             Ok(vec![NextHop { host: "localhost".into(), at: Socket::Unix(path.clone()) }])
@@ -75,7 +75,7 @@ async fn mx_hosts(shared: &Shared, destination: &Destination, port: u16) -> Resu
     if let Some(ip) = address_literal(&destination.0) {
         return Ok(vec![next_hop(&destination.0, ip, port)]);
     }
-    let groups = mail_host_groups(&*shared.resolver, &destination.0).await?;
+    let groups = mail_host_groups(&*shared.resolver(), &destination.0).await?;
     let mut found = Found::default();
     for group in &groups {
         if found.resolve_group(shared, group, port).await {
@@ -115,7 +115,7 @@ impl Found {
             if self.hosts >= HOSTS_MOST {
                 break;
             }
-            match addresses(&*shared.resolver, host).await {
+            match addresses(&*shared.resolver(), host).await {
                 Ok(ips) => {
                     self.hosts += 1;
                     of_group.extend(ips.into_iter().map(|ip| next_hop(host, ip, port)));

@@ -34,7 +34,7 @@ use crate::draft::blocking;
 use crate::id::IdSource;
 use crate::row::{Key, whole_micros};
 use crate::{
-    Batch, Body, Change, Delivery, Draft, Error, Filter, LeaseId, LeaseRequest, Message, NewMessage, QueueId,
+    Batch, Body, Change, Delivery, Draft, Error, Filter, LeaseId, LeaseRequest, NewMessage, QueueId,
     Selection, Settled, Store,
 };
 use desk::Desk;
@@ -79,12 +79,15 @@ impl SqliteStore {
     /// # Errors
     /// [`Error::InUse`] while another process has it, [`Error::Newer`] when a later version wrote it,
     /// [`Error::Broken`] when the database is damaged.
-    pub fn open(dir: &Path, now: Timestamp) -> Result<Self, Error> {
-        Self::open_with(dir, now, Options::default())
+    pub fn open(dir: &Path) -> Result<Self, Error> {
+        Self::open_with(dir, Options::default())
     }
 
-    /// As [`open`](Self::open), with options. `now` is for changes of layout that need it; none does yet.
-    pub fn open_with(dir: &Path, _now: Timestamp, options: Options) -> Result<Self, Error> {
+    /// As [`open`](Self::open), with options.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn open_with(dir: &Path, options: Options) -> Result<Self, Error> {
         let spool: Arc<Path> = dir.join("spool").into();
         DirBuilder::new()
             .recursive(true)
@@ -249,12 +252,6 @@ impl Store for SqliteStore {
 
     async fn quarantined(&self) -> Result<Vec<(QueueId, String)>, Error> {
         self.readers.run(rows::quarantined).await
-    }
-
-    async fn message(&self, id: QueueId) -> Result<Option<Message>, Error> {
-        let read = self.readers.run(move |connection| rows::message(connection, id)).await?;
-        let message = read.transpose().map_err(|reason| Error::Unreadable { id, reason });
-        self.judged(message).await
     }
 }
 

@@ -274,15 +274,6 @@ fn body_of(row: &SqlRow<'_>, id: QueueId) -> Result<StoredBody, Reason> {
     }
 }
 
-/// Reads a message's own row.
-pub(super) fn message(
-    connection: &Connection,
-    id: QueueId,
-) -> rusqlite::Result<Option<Result<Message, Reason>>> {
-    let mut select = connection.prepare_cached("SELECT meta FROM message WHERE id = ?1")?;
-    select.query_row([id.to_row()], |row| Ok(message_of(row, 0, id))).optional()
-}
-
 /// The messages set aside.
 pub(super) fn quarantined(connection: &Connection) -> rusqlite::Result<Unreadable> {
     let mut select = connection.prepare_cached("SELECT id, reason FROM quarantine ORDER BY id")?;

@@ -71,6 +71,11 @@ pub(crate) async fn lease_one(store: &dyn Store, now: i64) -> Batch {
     batches.remove(0)
 }
 
+/// Whether nothing of the message is left.
+pub(crate) async fn is_gone(store: &dyn Store, id: QueueId) -> bool {
+    matches!(store.body(id).await, Err(postern_queue::Error::NotFound(missing)) if missing == id)
+}
+
 pub(crate) async fn read(mut body: Body) -> Vec<u8> {
     let mut content = Vec::new();
     while let Some(piece) = body.next().await.unwrap() {
@@ -86,13 +91,7 @@ pub(crate) fn trouble(text: &str) -> Trouble {
 }
 
 pub(crate) fn settled(batch: &Batch, dispositions: Vec<(RecipientId, Disposition)>) -> Settled {
-    Settled {
-        lease: batch.lease,
-        dispositions,
-        delay_reported: false,
-        attempted: true,
-        follow_ups: Vec::new(),
-    }
+    Settled { lease: batch.lease, dispositions, delay_reported: false, follow_ups: Vec::new() }
 }
 
 pub(crate) fn done(batch: &Batch) -> Settled {

@@ -13,7 +13,12 @@ pub const SECTIONS: &[Section] = &[
     section("", Once, "Who this server is.", TOP),
     section("log", Once, "What is written to standard error, and how.", LOG),
     section("dns", Once, "Whom to ask for the names of other servers.", DNS),
-    section("limits", Once, "Bounds for every listener; a listener may set its own.", LIMITS),
+    section(
+        "limits",
+        Once,
+        "Bounds for every listener; a listener may set its own. Sessions are also counted over all listeners together.",
+        LIMITS,
+    ),
     section("tls", Once, "What Postern shows to clients that start TLS.", TLS),
     section(
         "tls.identity",
@@ -128,14 +133,14 @@ const LIMITS: &[Key] = &[
         name: "sessions",
         kind: count("sessions"),
         default: Value("1000"),
-        reason: "Sessions at the same time per listener, so that a flood costs a known amount of memory.",
+        reason: "Sessions at the same time, so that a flood costs a known amount of memory. Here it bounds all listeners together; what a listener sets bounds that listener besides.",
         example: "1000",
     },
     Key {
         name: "sessions_per_address",
         kind: count("sessions"),
         default: Value("50"),
-        reason: "Sessions at the same time from one client address, so that one client cannot take all of them.",
+        reason: "Sessions at the same time from one client, which is an IPv4 address or an IPv6 network of 64 bits, so that one client cannot take all of them. Here it bounds all listeners together; what a listener sets bounds that listener besides.",
         example: "50",
     },
     Key {
@@ -497,7 +502,7 @@ const QUEUE: &[Key] = &[
         name: "jitter",
         kind: Share,
         default: Value("0.1"),
-        reason: "The share of each wait that is added at random, so that deferred mail does not come back all at once.",
+        reason: "How much each wait varies at random, as a share of it: 0.1 makes 10 minutes 9 to 11, so that deferred mail does not come back all at once.",
         example: "0.1",
     },
     Key {
@@ -518,7 +523,7 @@ const QUEUE: &[Key] = &[
         name: "lease",
         kind: Duration,
         default: Value("\"15m\""),
-        reason: "For how long an attempt owns its recipients without renewing; after a crash they are tried again when it is over.",
+        reason: "For how long an attempt owns its recipients unless it renews, which one that goes on does by itself. A restart waits for none: leases end with the process.",
         example: "\"15m\"",
     },
     Key {

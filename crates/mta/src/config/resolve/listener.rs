@@ -4,20 +4,27 @@ use std::collections::HashSet;
 use std::net::SocketAddr;
 
 use ipnet::IpNet;
+use postern_pki::Tickets;
 use postern_smtp::server::{AuthOffer, Limits, LineEndings, Timeouts, TlsMode};
 
 use super::{Unique, network};
-use crate::config::model::{FromCheck, Listener, ListenerLimits, Role, SessionTickets, Tls};
+use crate::config::model::{FromCheck, Listener, ListenerLimits, Role, SessionLimits, Tls};
 use crate::config::reader::{Reader, Section};
 use crate::config::reference::nearest;
 
 /// RFC 5321 §4.5.3.2.7: a server should wait at least five minutes for the next command.
 const USUAL_COMMAND_TIMEOUT: std::time::Duration = std::time::Duration::from_mins(5);
 
+/// The limits that a listener inherits, and those that bound all listeners together.
+pub(super) struct OfAll<'s, 'a> {
+    pub(super) section: &'s Section<'a>,
+    pub(super) sessions: Option<SessionLimits>,
+}
+
 pub(super) fn listeners<'a>(
     reader: &mut Reader<'a>,
     top: &Section<'a>,
-    limits: &Section<'a>,
+    of_all: &OfAll<'_, 'a>,
     tls: Option<&Tls>,
 ) -> Option<Vec<Listener>> {
     let sections = reader.sections(top, "listener");
@@ -29,7 +36,7 @@ pub(super) fn listeners<'a>(
     let mut bound = HashSet::new();
     let mut listeners = Vec::new();
     for at in &sections {
-        let listener = listener(reader, at, limits, tls);
+        let listener = listener(reader, at, of_all, tls);
         names.check(reader, at, None);
         if let Some(listener) = &listener {
             refuse_second_bind(reader, at, listener, &mut bound);
@@ -48,8 +55,7 @@ pub(super) fn limits<'a>(reader: &mut Reader<'a>, at: &Section<'a>) -> Option<(L
     let hops = reader.count(at, "hops");
     Some((
         ListenerLimits {
-            sessions: sessions?,
-            sessions_per_address: sessions_per_address?,
+            sessions: SessionLimits { all: sessions?, per_address: sessions_per_address? },
             smtp: smtp?,
             timeouts: timeouts?,
         },
@@ -88,7 +94,7 @@ fn timeouts<'a>(reader: &mut Reader<'a>, at: &Section<'a>) -> Option<Timeouts> {
 fn listener<'a>(
     reader: &mut Reader<'a>,
     at: &Section<'a>,
-    limits_of_all: &Section<'a>,
+    of_all: &OfAll<'_, 'a>,
     tls_section: Option<&Tls>,
 ) -> Option<Listener> {
     let name = reader.name(at, "name");
@@ -103,8 +109,11 @@ fn listener<'a>(
     let identities = identities(reader, at, tls_section);
     let tickets = reader.switch(at, "session_tickets", Some(by_role.session_tickets));
     let check = reader.switch(at, "check_from_header", None);
-    let own = &reader.heir(at, "limits", limits_of_all);
+    let own = &reader.heir(at, "limits", of_all.section);
     let limits = limits(reader, own);
+    if let (Some((limits, _)), Some(all)) = (&limits, of_all.sessions) {
+        judge_sessions(reader, own, limits.sessions, all);
+    }
     if let (Some(role), Some(tls), Some(bind)) = (role, tls, &bind) {
         judge_tls(reader, at, role, tls, bind);
     }
@@ -118,11 +127,22 @@ fn listener<'a>(
         proxy_from: proxy_from?,
         line_endings: line_endings?,
         identities: identities?,
-        session_tickets: if tickets? { SessionTickets::Issued } else { SessionTickets::Never },
+        session_tickets: if tickets? { Tickets::On } else { Tickets::Off },
         check_from_header: if check? { FromCheck::Enforced } else { FromCheck::Off },
         limits,
         hops,
     })
+}
+
+/// A listener cannot have more sessions than all listeners together.
+fn judge_sessions(reader: &mut Reader<'_>, at: &Section<'_>, own: SessionLimits, all: SessionLimits) {
+    let pairs = [("sessions", own.all, all.all), ("sessions_per_address", own.per_address, all.per_address)];
+    for (key, own, all) in pairs {
+        if at.writes(key) && own > all {
+            let what = format!("it is never reached: {all} is the limit for all listeners together");
+            reader.warn(at, key, what, format!("lower it, or raise {key} in [limits]"));
+        }
+    }
 }
 
 /// The defaults that depend on the role.
