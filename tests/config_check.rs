@@ -64,7 +64,7 @@ fn all_problems_are_printed_at_once_with_their_lines() {
 #[test]
 fn an_unknown_key_is_refused_with_its_place() {
     let said = check("hostname = \"mail.home.test\"\nhostnam = \"typo\"\n", fail);
-    assert!(said.contains("hostnam") && said.contains('2'), "{said}");
+    assert!(said.lines().any(|line| line.contains("postern.toml:2:") && line.contains("hostnam:")), "{said}");
 }
 
 #[test]
@@ -104,4 +104,18 @@ fn what_init_writes_passes_the_check() {
     ]);
     succeed(command.current_dir(folder.path()));
     succeed(postern().arg("--config").arg(&path).args(["config", "check"]));
+}
+
+#[test]
+fn the_file_is_named_before_or_behind_the_subcommand_and_the_demo_takes_none() {
+    for words in [
+        &["--config", "/nonexistent/a.toml", "config", "check"][..],
+        &["config", "--config", "/nonexistent/a.toml", "show"],
+        &["config", "check", "--config", "/nonexistent/a.toml"],
+    ] {
+        let said = fail(postern().args(words));
+        assert!(said.contains("/nonexistent/a.toml"), "{words:?}: {said}");
+    }
+    let said = fail(postern().args(["--config", "/nonexistent/a.toml", "demo"]));
+    assert!(said.contains("leave --config out"), "{said}");
 }

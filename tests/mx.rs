@@ -65,6 +65,24 @@ fn the_host_with_the_lowest_preference_is_taken() {
 }
 
 #[test]
+fn a_reload_asks_the_name_servers_it_brings() {
+    let peer = peer_on(70, 0);
+    let zone = Zone::new()
+        .mx("elsewhere.test", 10, "mx.elsewhere.test")
+        .address("mx.elsewhere.test", Ipv4Addr::new(127, 0, 0, 70));
+    let (silent, names) = (Names::serve(Zone::new()), Names::serve(zone));
+    let mut postern = with_mx(&silent, peer.port(), "none");
+    let other = format!("127.0.0.1:{}", names.server.address().port());
+    let before = format!("{}", silent.server.address());
+    postern.reload(|setup| setup.replace(&before, &other));
+    postern.wait_for_log("configuration reloaded");
+    submit(&postern);
+    peer.wait_for(1);
+    silent.end();
+    names.end();
+}
+
+#[test]
 fn the_next_host_is_taken_when_the_best_is_dead() {
     let second = peer_on(74, 0);
     let zone = Zone::new()

@@ -48,6 +48,8 @@ fn keys_are_for_the_owner_only_and_the_authority_outlives_a_restart() {
     }
     postern.terminate();
     postern.start();
+    let told = format!("import its root into mail programs: {}", text(&root));
+    assert_eq!(postern.log().matches(&told).count(), 1, "it is told when it is made, and then no more");
     assert_eq!(fs::read(&root).unwrap(), before);
     assert!(Client::is_presented(postern.at("submission"), &root, HOST));
 }

@@ -36,6 +36,7 @@ pub struct Setup {
     queue: String,
     data_dir: PathBuf,
     with_user: bool,
+    environment: Vec<(&'static str, PathBuf)>,
 }
 
 /// A running daemon; killed when dropped.
@@ -68,6 +69,7 @@ impl Setup {
             rest: tls,
             queue: "retry = [\"200ms\"]\njitter = 0.0\n".to_owned(),
             with_user: true,
+            environment: Vec::new(),
             folder,
         }
     }
@@ -110,6 +112,13 @@ impl Setup {
         self
     }
 
+    /// With some words of the other tables exchanged.
+    pub fn replace(mut self, old: &str, new: &str) -> Setup {
+        assert!(self.rest.contains(old), "{old} is not in the configuration");
+        self.rest = self.rest.replace(old, new);
+        self
+    }
+
     /// Top-level keys besides `hostname` and `data_dir`.
     pub fn top(mut self, keys: &str) -> Setup {
         self.top += keys;
@@ -131,6 +140,12 @@ impl Setup {
 
     pub fn without_user(mut self) -> Setup {
         self.with_user = false;
+        self
+    }
+
+    /// With this in the daemon's environment.
+    pub fn environment(mut self, name: &'static str, value: &Path) -> Setup {
+        self.environment.push((name, value.to_owned()));
         self
     }
 
@@ -199,6 +214,7 @@ impl Postern {
         drop(fs::remove_file(self.listeners_file()));
         let log = OpenOptions::new().create(true).append(true).open(self.log_file()).unwrap();
         let mut command = self.command(&["serve"]);
+        command.envs(self.setup.environment.iter().map(|(name, value)| (name, value)));
         let child =
             command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap();
         self.child = Some(child);
@@ -249,11 +265,16 @@ impl Postern {
 
     /// Writes a changed configuration and sends SIGHUP.
     pub fn reload(&mut self, change: impl FnOnce(Setup) -> Setup) {
+        self.configure(change);
+        signal(self.child.as_ref().unwrap(), Signal::SIGHUP);
+    }
+
+    /// Writes a changed configuration.
+    pub fn configure(&mut self, change: impl FnOnce(Setup) -> Setup) {
         // `Setup` is changed by value; this one stands in for the moment.
         let setup = std::mem::replace(&mut self.setup, Setup::new());
         self.setup = change(setup);
         self.setup.write();
-        signal(self.child.as_ref().unwrap(), Signal::SIGHUP);
     }
 
     /// A `postern` command with this configuration.
