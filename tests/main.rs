@@ -29,6 +29,7 @@ mod delivery;
 mod demo;
 mod drain;
 mod full_disk;
+mod hard_destinations;
 mod ipv6;
 mod limits;
 mod line_endings;

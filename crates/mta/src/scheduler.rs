@@ -136,7 +136,7 @@ impl Scheduler {
         }
     }
 
-    /// What can be taken on. No destination gets more than a share of what is left, so that some that are slow leave
+    /// What can be taken on. No destination holds more than a share of what is left, so that some that are slow leave
     /// room for the others; and when nothing is left, mail for mailboxes is still taken on, for it is never slow.
     fn request(&self, now: Timestamp, lease: Duration) -> LeaseRequest {
         let site = self.shared.site.load();
@@ -153,12 +153,11 @@ impl Scheduler {
             });
             return LeaseRequest { limit: RESERVE, per_destination: 0, room: room.collect(), until };
         }
-        let share = (left / SHARES).max(1);
-        let room =
-            |(name, held): (&Destination, &usize)| (name.clone(), most_each.saturating_sub(*held).min(share));
+        let share = (left / SHARES).clamp(1, most_each);
+        let room = |(name, held): (&Destination, &usize)| (name.clone(), share.saturating_sub(*held));
         LeaseRequest {
             limit: left,
-            per_destination: most_each.min(share),
+            per_destination: share,
             room: runway.destinations.iter().map(room).collect(),
             until,
         }
