@@ -1,7 +1,7 @@
 //! Typed DNS lookups that always carry their DNSSEC status.
 //!
 //! The types to know:
-//! - [`Resolver`]: the five questions that a mail server asks. [`SystemResolver`] asks real name servers; the testkit
+//! - [`Resolver`]: the four questions that a mail server asks. [`SystemResolver`] asks real name servers; the testkit
 //!   has a scripted one.
 //! - [`Answer`]: records together with how far DNSSEC vouches for them ([`Dnssec`]) and how long they hold.
 //! - [`LookupError`]: "there is no such domain" and "there is no such record" are facts about the destination;

@@ -1,4 +1,11 @@
 //! What will run: the resolved configuration, every default applied, every value typed.
+//!
+//! [`Config`] and what it is made of. Whoever has one need not check anything again: names refer to what exists, lists
+//! that must not be empty are not, and no relay network holds everybody. Where a lower layer has a type for a setting
+//! already (limits, retry schedule, TLS version, log style), it is that type.
+//!
+//! What it deliberately does not do: know how any of it is written, or where a value came from
+//! ([`Config::settings`] keeps that for `postern config show`).
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;

@@ -1,4 +1,10 @@
 //! From [`File`] to [`Config`]: section by section, then what only shows when all of them are known.
+//!
+//! Everything goes through a [`Reader`], which takes the default from the reference, notes each problem with its place,
+//! and remembers which value came from where. Functions here give `None` only when a problem was noted, and nothing is
+//! given up before everything has been read, so that all problems show at once.
+//!
+//! What it deliberately does not do: look at files, addresses or name servers. The machine is known by [`Surroundings`].
 
 mod connector;
 mod domain;

@@ -1,4 +1,9 @@
 //! The path of a Maildir with places for the recipient's address.
+//!
+//! A [`Template`] is parsed once, with the configuration, and filled for each recipient. Words of an address never lead
+//! out of their place in the path: what could (a slash, NUL, a dot at the beginning) is written as `%` and its number.
+//!
+//! What it deliberately does not do: touch the file system.
 
 use std::fmt;
 use std::path::PathBuf;

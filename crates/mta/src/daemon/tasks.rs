@@ -1,4 +1,9 @@
 //! Counts the tasks that a drain has to wait for.
+//!
+//! Sessions and attempts run as tasks of their own; [`Tasks`] knows how many there are, from the moment they are made
+//! until they end or are dropped, whichever way they end.
+//!
+//! What it deliberately does not do: end them. They hear of the drain by the daemon's phase and end by themselves.
 
 use std::future::Future;
 

@@ -1,4 +1,10 @@
 //! Passwords: argon2id (RFC 9106), stored as PHC strings that carry their own parameters.
+//!
+//! [`Passwords`] hashes new ones and verifies those that clients bring, on blocking threads and no more of them at the
+//! same time than there are processors: each costs 19 MiB and some 20 ms on purpose. A user who does not exist is
+//! checked against a hash that no password fits, so that both take the same time.
+//!
+//! What it deliberately does not do: remember who was right before (`recent` does), or count failures.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

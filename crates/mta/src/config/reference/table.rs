@@ -1,4 +1,8 @@
 //! The table itself, in the order of the reference chapter.
+//!
+//! One [`Key`] for each setting: its name, kind, default, reason and an example. It is the only place where a default
+//! stands, and where a key is explained: the reader, `postern config explain` and `docs/configuration.md` all take it
+//! from here. After a change, run the tests once with `POSTERN_BLESS=1`; they write the chapter anew.
 
 use super::Kind::{
     Aliases, Choice, Count, Domain, Duration, DurationOrNever, List, Mailbox, Path, Recipient, Share, Size,
