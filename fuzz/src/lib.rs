@@ -1,9 +1,20 @@
 //! What must hold for any bytes that a stranger sends, as functions that panic when it does not.
 //!
 //! Each function is the body of the fuzz target of its name, and is also called with random input by
-//! `cargo test --no-default-features` in this folder, which needs neither a nightly compiler nor cargo-fuzz.
+//! `cargo test --no-default-features` in this folder, which needs neither a nightly compiler nor cargo-fuzz. The seeds of
+//! both are the transcripts of the smtp crate; `cargo run --no-default-features` puts them into `corpus` for cargo-fuzz.
 
 #![forbid(unsafe_code)]
+
+mod client;
+mod message;
+pub mod seeds;
+mod server;
+mod tape;
+
+pub use client::client;
+pub use message::{dsn, header};
+pub use server::server;
 
 use bytes::BytesMut;
 use postern_smtp::command::{Command, MAX_COMMAND_LINE};
@@ -30,10 +41,7 @@ pub fn reply(data: &[u8]) {
         assert!(!reply.one_line().contains(char::is_control));
         // Writing repeats the enhanced code on lines that came without, which may make them too long.
         if reply.lines.iter().all(|line| line.len() < 980) {
-            assert_eq!(
-                replies(reply.to_string().as_bytes(), 7),
-                (vec![reply.clone()], None)
-            );
+            assert_eq!(replies(reply.to_string().as_bytes(), 7), (vec![reply.clone()], None));
         }
     }
 }
@@ -113,8 +121,7 @@ fn decode(line_endings: LineEndings, data: &[u8], piece: usize) -> Result<Conten
 fn check(line_endings: LineEndings, data: &[u8], piece: usize) -> Result<Vec<u8>, Violation> {
     let mut checker = ChunkChecker::new(line_endings);
     let mut out = BytesMut::new();
-    data.chunks(piece)
-        .try_for_each(|piece| checker.check(piece, &mut out))?;
+    data.chunks(piece).try_for_each(|piece| checker.check(piece, &mut out))?;
     checker.finish()?;
     Ok(out.to_vec())
 }
@@ -132,7 +139,7 @@ fn relay(content: &[u8]) {
 }
 
 /// Every CR and LF is half of a CRLF, and there is no NUL.
-fn assert_clean(content: &[u8]) {
+pub(crate) fn assert_clean(content: &[u8]) {
     let rest = String::from_utf8_lossy(content).replace("\r\n", "");
     assert!(!rest.contains(['\r', '\n', '\0']));
 }

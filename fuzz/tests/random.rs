@@ -59,21 +59,130 @@ const REPLIES: &[&[u8]] = &[
     "é".as_bytes(),
     b"\xff",
 ];
-const CONTENTS: &[&[u8]] = &[
-    b"\r\n",
+const CONTENTS: &[&[u8]] =
+    &[b"\r\n", b"\r\n.\r\n", b".", b"\r", b"\n", b"a", b"\n.\n", b"\r\n..", b"\0", b"\xff"];
+
+const SERVER: &[&[u8]] = &[
+    b"EHLO client.example\r\n",
+    b"EHLO client.example\r\nSTARTTLS\r\nEHLO client.example\r\n",
+    b"EHLO client.example\r\nMAIL FROM:<a@example.org>\r\n",
+    b"MAIL FROM:<a@example.org>\r\nRCPT TO:<b@example.org>\r\nDATA\r\nabc\r\n.\r\n",
+    b"RCPT TO:<b@example.org>\r\nDATA\r\nabc\r\n",
+    b"RCPT TO:<b@example.org>\r\nBDAT 5\r\nabc\r\nBDAT 5 LAST\r\ndef\r\n",
+    b"STARTTLS\r\n",
+    b"AUTH PLAIN AHRpbQB0YW5zdGFhZg==\r\n",
+    b"AUTH LOGIN\r\n",
+    b"dGlt\r\n",
+    b"*\r\n",
+    b"MAIL FROM:<a@example.org>\r\n",
+    b"MAIL FROM:<> BODY=BINARYMIME SIZE=9\r\n",
+    b"RCPT TO:<b@example.org>\r\n",
+    b"RCPT TO:<b@example.org>\r\n",
+    b"DATA\r\n",
+    b"BDAT 5\r\n",
+    b"BDAT 5 LAST\r\n",
+    b"abc\r\n",
     b"\r\n.\r\n",
-    b".",
-    b"\r",
+    b"RSET\r\n",
+];
+const CLIENT_BEGINS: &[&[u8]] = &[
+    b"",
+    b"EHLO client.example\r\n",
+    b"EHLO client.example\r\nSTARTTLS\r\nEHLO client.example\r\n",
+    b"EHLO client.example\r\nSTARTTLS\r\nEHLO client.example\r\nAUTH PLAIN AHRpbQB0YW5zdGFhZg==\r\n",
+    b"EHLO client.example\r\nAUTH PLAIN AHRpbQB0YW5zdGFhZg==\r\n",
+];
+const CLIENT: &[&[u8]] = &[
+    b"220 hi\r\n",
+    b"220 hi\r\n250-hi\r\n250-STARTTLS\r\n250 AUTH PLAIN\r\n",
+    b"220 hi\r\n250 hi\r\n250 ok\r\n250 ok\r\n354 go\r\n250 ok\r\n",
+    b"250 ok\r\n",
+    b"250 ok\r\n250 ok\r\n354 go\r\n",
+    b"250-hi\r\n250-STARTTLS\r\n250 AUTH PLAIN LOGIN\r\n",
+    b"250-hi\r\n250-PIPELINING\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n250-CHUNKING\r\n250 LIMITS RCPTMAX=1\r\n",
+    b"250-hi\r\n250-SIZE 3\r\n250 PIPELINING\r\n",
+    b"334 \r\n",
+    b"235 ok\r\n",
+    b"354 go\r\n",
+    b"452 4.5.3 full\r\n",
+    b"550 5.1.1 \x1b[31mno\r\n",
+    "550 \u{202e}no\r\n".as_bytes(),
+];
+const SERVER_BEGINS: &[&[u8]] = &[
+    b"",
+    b"220 hi\r\n",
+    b"220 hi\r\n250-hi\r\n250-STARTTLS\r\n250 PIPELINING\r\n220 go\r\n250-hi\r\n250 AUTH PLAIN\r\n235 ok\r\n",
+    b"220 hi\r\n250-hi\r\n250 AUTH LOGIN PLAIN\r\n235 ok\r\n",
+    b"220 hi\r\n250-hi\r\n250-PIPELINING\r\n250-SMTPUTF8\r\n250 8BITMIME\r\n",
+];
+/// What ends most sessions.
+const HARMFUL: &[&[u8]] = &[b"\n", b"\r", b"\r\n", b"\0", b"\xff", b"250-", b"QUIT\r\n", b"421 bye\r\n"];
+const HEADERS: &[&[u8]] = &[
+    b"From: ",
+    b"From:",
+    b"Received: x",
+    b"Message-ID: <a@b>",
+    b"\r\n",
+    b"\r\n ",
     b"\n",
-    b"a",
-    b"\n.\n",
-    b"\r\n..",
+    b"\r",
+    b"a@b.example",
+    b"\"a b\" <c@d.example>",
+    b"group: a@b.example, c@d.example;",
+    b", ",
+    b"(",
+    b")",
+    b"\\",
+    b"\"",
+    b"<",
+    b">",
+    b"=?utf-8?q?a?=",
+    "\u{fc}@b\u{fc}cher.example".as_bytes(),
     b"\0",
+];
+const REPORTED: &[&[u8]] = &[
+    b"550 5.1.1 ",
+    b"550-",
+    b"no such user",
+    b"\r\n",
+    b"\r\n\r\n",
+    b"--=_",
+    b"Message-ID: <a@b>\r\n",
+    b"Bcc: x@example.com",
     b"\xff",
+    "\u{fc}\u{202e}".as_bytes(),
+    b"\0",
+    b" ",
+    b"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx",
 ];
 
+/// Any settings, and then decisions most of which are for the usual course of things.
+fn decisions() -> impl Strategy<Value = Vec<u8>> {
+    let usual = prop_oneof![12 => Just(0), 2 => 1_u8..20, 1 => any::<u8>()];
+    (vec(any::<u8>(), 0..6), vec(usual, 0..40)).prop_map(|(settings, others)| [settings, others].concat())
+}
+
+/// Most sessions begin in the usual way and meet what is harmful late.
+fn dialogue(
+    begins: &'static [&'static [u8]],
+    pieces: &'static [&'static [u8]],
+) -> impl Strategy<Value = Vec<u8>> {
+    let one_of = |pieces| prop::sample::select::<&[u8]>(pieces).prop_map(<[u8]>::to_vec);
+    let piece = prop_oneof![20 => one_of(pieces), 1 => one_of(HARMFUL), 1 => vec(any::<u8>(), 0..4)];
+    let wire = (one_of(begins), vec(piece, 0..24));
+    decided(wire.prop_map(|(begin, pieces)| [begin, pieces.concat()].concat()))
+}
+
+/// Decisions in front of the wire.
+fn decided(wire: impl Strategy<Value = Vec<u8>>) -> impl Strategy<Value = Vec<u8>> {
+    (decisions(), wire).prop_map(|(decisions, wire)| {
+        let length = u8::try_from(decisions.len()).expect("fewer than 46");
+        [&[length], decisions.as_slice(), wire.as_slice()].concat()
+    })
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #![proptest_config(ProptestConfig::with_cases(4000))]
 
     #[test]
     fn no_command_breaks_its_laws(data in input(COMMANDS)) {
@@ -88,5 +197,25 @@ proptest! {
     #[test]
     fn no_content_breaks_its_laws(data in input(CONTENTS)) {
         postern_fuzz::content(&data);
+    }
+
+    #[test]
+    fn no_client_breaks_the_server(data in dialogue(CLIENT_BEGINS, SERVER)) {
+        postern_fuzz::server(&data);
+    }
+
+    #[test]
+    fn no_server_breaks_the_client(data in dialogue(SERVER_BEGINS, CLIENT)) {
+        postern_fuzz::client(&data);
+    }
+
+    #[test]
+    fn no_header_breaks_its_laws(data in input(HEADERS)) {
+        postern_fuzz::header(&data);
+    }
+
+    #[test]
+    fn no_report_breaks_its_laws(data in decided(input(REPORTED))) {
+        postern_fuzz::dsn(&data);
     }
 }
