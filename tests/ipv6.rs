@@ -3,7 +3,7 @@
 use std::net::Ipv6Addr;
 
 use crate::support::postern::{ANNA, listeners};
-use crate::support::{Do, Peer, Setup, content};
+use crate::support::{Client, Do, Peer, Setup, content};
 
 #[test]
 fn mail_comes_in_and_goes_out_over_ipv6() {
@@ -29,5 +29,17 @@ fn a_listener_may_be_bound_to_several_addresses() {
     for address in bound {
         let mut client = crate::support::Client::connect(address.as_str().unwrap().parse().unwrap());
         client.say("EHLO stranger.test").expect(250);
+    }
+}
+
+#[test]
+fn both_wildcards_can_share_a_port() {
+    let port = crate::support::unused_address().port();
+    let listener = format!(
+        "[[listener]]\nname = \"mx\"\nrole = \"relay\"\nbind = [\"0.0.0.0:{port}\", \"[::]:{port}\"]\n"
+    );
+    let _postern = Setup::new().listeners(&listener).without_user().start();
+    for address in [format!("127.0.0.1:{port}"), format!("[::1]:{port}")] {
+        Client::connect(address.parse().unwrap()).say("QUIT").expect(221);
     }
 }

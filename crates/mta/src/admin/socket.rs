@@ -28,12 +28,20 @@ const REQUEST_MOST: u64 = 1024 * 1024;
 /// Who connects and says nothing is let go after this.
 const PATIENCE: Duration = Duration::from_mins(1);
 
+/// After a connection that could not be accepted.
+const BREATH: Duration = Duration::from_millis(200);
+
 /// Listens on the control socket.
 pub(crate) fn serve(shared: Arc<Shared>, reload: Reload) -> Result<JoinHandle<()>, daemon::Error> {
     let path = control_path(&shared.site.load().config.data_dir);
     let listening = bind(&path).map_err(|source| daemon::Error::Control { path, source })?;
     Ok(tokio::spawn(async move {
-        while let Ok((stream, _)) = listening.accept().await {
+        loop {
+            let Ok((stream, _)) = listening.accept().await else {
+                // Out of descriptors or the like: it passes.
+                tokio::time::sleep(BREATH).await;
+                continue;
+            };
             let (shared, reload) = (Arc::clone(&shared), reload.clone());
             tokio::spawn(timeout(PATIENCE, async move { converse(stream, &shared, &reload).await }));
         }

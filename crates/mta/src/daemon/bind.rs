@@ -9,6 +9,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use nix::sys::socket::setsockopt;
+use nix::sys::socket::sockopt::Ipv6V6Only;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -21,9 +23,12 @@ const BACKLOG: u32 = 1024;
 /// The sockets that are bound.
 #[derive(Default)]
 pub(super) struct Bound {
-    sockets: HashMap<(String, SocketAddr), Socket>,
+    sockets: HashMap<Key, Socket>,
     news: Vec<(String, SocketAddr)>,
 }
+
+/// A listener's name and an address as it is configured.
+type Key = (String, SocketAddr);
 
 struct Socket {
     address: SocketAddr,
@@ -33,15 +38,18 @@ struct Socket {
 }
 
 impl Bound {
-    /// Brings the sockets in line with the site: those no longer wanted are closed first, so that their addresses are
-    /// free; those that stay get the new settings without missing a connection; new ones are bound.
+    /// Brings the sockets in line with the site: those that stay get the new settings without missing a connection; those
+    /// no longer wanted are closed, so that their addresses are free; then the new ones are bound.
+    ///
+    /// # Errors
+    /// The first address that cannot be bound; all others are bound and served nevertheless.
     pub(super) async fn adopt(
         &mut self,
         shared: &Arc<Shared>,
         phase: &watch::Receiver<Phase>,
     ) -> Result<(), Error> {
         let site = shared.site.load_full();
-        let wanted: Vec<((String, SocketAddr), &Arc<Listener>)> = site
+        let wanted: Vec<(Key, &Arc<Listener>)> = site
             .listeners
             .iter()
             .flat_map(|listener| {
@@ -49,30 +57,42 @@ impl Bound {
                 listener.config.bind.iter().map(move |address| ((name.clone(), *address), listener))
             })
             .collect();
-        let gone: Vec<_> = self
-            .sockets
-            .keys()
-            .filter(|key| !wanted.iter().any(|(wanted, _)| wanted == *key))
-            .cloned()
-            .collect();
+        for (key, listener) in &wanted {
+            if let Some(socket) = self.sockets.get(key) {
+                let _ = socket.listener.send(Some(Arc::clone(listener)));
+            }
+        }
+        self.close_all_but(&wanted).await;
+        let mut outcome = Ok(());
+        for (key, listener) in &wanted {
+            if self.sockets.contains_key(key) {
+                continue;
+            }
+            match bind(&key.0, key.1, reach_of(key.1, &wanted)) {
+                Ok((socket, address)) => {
+                    let (sender, receiver) = watch::channel(Some(Arc::clone(listener)));
+                    let serving = listener::serve(socket, Arc::clone(shared), receiver, phase.clone());
+                    self.news.push((key.0.clone(), address));
+                    self.sockets.insert(
+                        key.clone(),
+                        Socket { address, listener: sender, task: tokio::spawn(serving) },
+                    );
+                }
+                Err(error) => outcome = outcome.and(Err(error)),
+            }
+        }
+        outcome
+    }
+
+    async fn close_all_but(&mut self, wanted: &[(Key, &Arc<Listener>)]) {
+        let is_wanted = |key: &Key| wanted.iter().any(|(wanted, _)| wanted == key);
+        let gone: Vec<Key> = self.sockets.keys().filter(|key| !is_wanted(key)).cloned().collect();
         for key in gone {
             if let Some(socket) = self.sockets.remove(&key) {
                 let _ = socket.listener.send(None);
                 let _ = socket.task.await;
             }
         }
-        for (key, listener) in wanted {
-            if let Some(socket) = self.sockets.get(&key) {
-                let _ = socket.listener.send(Some(Arc::clone(listener)));
-                continue;
-            }
-            let (socket, address) = bind(&key.0, key.1)?;
-            let (sender, receiver) = watch::channel(Some(Arc::clone(listener)));
-            let task = tokio::spawn(listener::serve(socket, Arc::clone(shared), receiver, phase.clone()));
-            self.news.push((key.0.clone(), address));
-            self.sockets.insert(key, Socket { address, listener: sender, task });
-        }
-        Ok(())
     }
 
     pub(super) fn addresses(&self) -> Vec<(String, SocketAddr)> {
@@ -103,10 +123,29 @@ impl Bound {
     }
 }
 
-fn bind(listener: &str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), Error> {
+/// Which clients a wildcard IPv6 socket is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reach {
+    /// As the system has it: usually IPv4 clients, too.
+    Usual,
+    /// Only IPv6 clients, because `0.0.0.0` with the same port has its own socket.
+    Ipv6Only,
+}
+
+fn reach_of(address: SocketAddr, wanted: &[(Key, &Arc<Listener>)]) -> Reach {
+    let own_ipv4 =
+        |other: &SocketAddr| other.is_ipv4() && other.ip().is_unspecified() && other.port() == address.port();
+    let split = address.is_ipv6() && wanted.iter().any(|((_, other), _)| own_ipv4(other));
+    if split { Reach::Ipv6Only } else { Reach::Usual }
+}
+
+fn bind(listener: &str, address: SocketAddr, reach: Reach) -> Result<(TcpListener, SocketAddr), Error> {
     let bound = (|| {
         let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
         socket.set_reuseaddr(true)?;
+        if reach == Reach::Ipv6Only {
+            setsockopt(&socket, Ipv6V6Only, &true)?;
+        }
         socket.bind(address)?;
         let listening = socket.listen(BACKLOG)?;
         let address = listening.local_addr()?;
