@@ -84,7 +84,9 @@ pub enum Error {
         remedy: &'static str,
     },
     /// The configuration was read again and moves what is open.
-    #[error("data_dir and queue.store cannot change while Postern runs, the old ones stay: restart Postern")]
+    #[error(
+        "data_dir and queue.store cannot change while Postern runs; the old ones stay until it is restarted"
+    )]
     NeedsRestart,
     /// The control socket cannot be made.
     #[error("{path}: the control socket cannot be made: {source}")]
@@ -189,20 +191,30 @@ impl Daemon {
         let mut errors = self.keep_what_must_stay(&mut config);
         let resolver = self.resolver_for(&config).unwrap_or_else(|error| {
             errors.push(error);
+            // The next reload is to try again, so that the site must not claim to have it.
+            config.dns.clone_from(&self.shared.site.load().config.dns);
             self.shared.resolver()
         });
         let site = Site::new(config, resolver, &self.shared.observer, Timestamp::now());
         site.announce(&self.shared.observer);
         self.shared.site.store(Arc::new(site));
         errors.extend(self.bound.adopt(&self.shared, &self.phase.subscribe()).await.err());
-        for error in &errors {
-            let remedy = "then reload again; the rest of the configuration is in force".into();
-            self.shared.observer.daemon(Event::Alarm { what: error.to_string(), remedy });
-        }
+        self.complain_of(&errors);
         self.announce().await;
         self.shared.wake.notify_one();
         self.shared.observer.daemon(Event::Reloaded);
         if errors.is_empty() { Ok(()) } else { Err(errors) }
+    }
+
+    fn complain_of(&self, errors: &[Error]) {
+        for error in errors {
+            let first = match error {
+                Error::NeedsRestart => "restart Postern",
+                _ => "then reload again",
+            };
+            let remedy = format!("{first}; the rest of the configuration is in force");
+            self.shared.observer.daemon(Event::Alarm { what: error.to_string(), remedy });
+        }
     }
 
     /// The store and what lies beside it are open: they stay where they are.

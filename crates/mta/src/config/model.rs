@@ -326,12 +326,6 @@ impl fmt::Display for ConnectorName {
     }
 }
 
-impl From<FromCheck> for bool {
-    fn from(check: FromCheck) -> Self {
-        check == FromCheck::Enforced
-    }
-}
-
 /// Whether `domain` is `parent` with at least one label before it.
 fn is_below(domain: &str, parent: &str) -> bool {
     let domain = domain.to_lowercase();

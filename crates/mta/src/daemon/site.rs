@@ -135,7 +135,7 @@ fn from_private_ca(
     now: Timestamp,
 ) -> Result<Loaded, postern_pki::Error> {
     let folder = config.data_dir.join("ca");
-    let was_there = folder.exists();
+    let was_there = folder.join("root.pem").exists();
     let ca = PrivateCa::open_or_create(&folder, config.hostname.as_str(), now)?;
     if !was_there {
         observer.daemon(Event::AuthorityMade { root: ca.root_pem_path().display().to_string() });
