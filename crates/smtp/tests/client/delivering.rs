@@ -301,28 +301,39 @@ fn mailmax_in_the_middle_of_a_job_defers_the_rest() {
     ));
 }
 
+/// The lines in which the recipients of this range are said.
+fn rcpts(names: &[String]) -> String {
+    names.iter().map(|name| format!("C: RCPT TO:<{name}>\n")).collect()
+}
+
+fn many() -> Vec<String> {
+    (0..150).map(|n| format!("u{n}@example.net")).collect()
+}
+
 #[test]
 fn a_group_never_has_more_than_a_hundred_unanswered_commands() {
-    let names: Vec<String> = (0..150).map(|n| format!("u{n}@example.net")).collect();
+    let names = many();
     let recipients: Vec<&str> = names.iter().map(String::as_str).collect();
-    let said = |from: usize, to: usize| -> String {
-        let lines: Vec<String> = names[from..to]
-            .iter()
-            .map(|name| {
-                format!(
-                    "C: RCPT TO:<{name}>
-"
-                )
-            })
-            .collect();
-        lines.concat()
-    };
+    Scene::new(vec![job(&recipients)]).play(&format!(
+        "{}C: MAIL FROM:<a@example.org>\n{}{}{}C: DATA\n",
+        ready("LIMITS RCPTMAX=150").replace("250-hi", "250-hi\nS: 250-PIPELINING"),
+        rcpts(&names[..99]),
+        "S: 250 ok\n".repeat(100),
+        rcpts(&names[99..]),
+    ));
+}
+
+/// RFC 5321 §4.5.3.1.8: so many every server must take.
+#[test]
+fn a_transaction_has_at_most_a_hundred_recipients_where_no_limit_is_announced() {
+    let names = many();
+    let recipients: Vec<&str> = names.iter().map(String::as_str).collect();
     Scene::new(vec![job(&recipients)]).play(&format!(
         "{}C: MAIL FROM:<a@example.org>\n{}{}{}C: DATA\n",
         ready("PIPELINING"),
-        said(0, 99),
+        rcpts(&names[..99]),
         "S: 250 ok\n".repeat(100),
-        said(99, 150),
+        rcpts(&names[99..100]),
     ));
 }
 
