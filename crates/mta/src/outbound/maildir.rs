@@ -4,7 +4,6 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -185,13 +184,12 @@ impl Lines {
     }
 }
 
-/// A name that no other delivery on this machine uses: time, process, a count, and the queue id for people.
+/// A name that no other delivery uses: time, process, a random number, and the queue id for people. `create_new` is
+/// what makes sure of it.
 fn unique_name(id: QueueId) -> String {
-    static COUNT: AtomicU64 = AtomicU64::new(0);
     let now = Timestamp::now();
-    let count = COUNT.fetch_add(1, Ordering::Relaxed);
-    let process = std::process::id();
-    format!("{}.M{}P{process}Q{count}.{id}", now.as_second(), now.subsec_microsecond())
+    let (process, random) = (std::process::id(), fastrand::u64(..));
+    format!("{}.M{}P{process}R{random:016x}.{id}", now.as_second(), now.subsec_microsecond())
 }
 
 #[cfg(test)]
