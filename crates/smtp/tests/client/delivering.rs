@@ -303,7 +303,8 @@ fn mailmax_in_the_middle_of_a_job_defers_the_rest() {
 
 /// The lines in which the recipients of this range are said.
 fn rcpts(names: &[String]) -> String {
-    names.iter().map(|name| format!("C: RCPT TO:<{name}>\n")).collect()
+    let lines: Vec<String> = names.iter().map(|name| format!("C: RCPT TO:<{name}>\n")).collect();
+    lines.concat()
 }
 
 fn many() -> Vec<String> {
