@@ -12,7 +12,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use postern_queue::Destination;
-use postern_smtp::address::{Domain, ForwardPath, Host, LocalPart, Mailbox};
+use postern_smtp::address::{Domain, ForwardPath, Host, LocalPart, Mailbox, split_detail};
 
 use crate::config::{Config, Connector, LocalDomain, Role, Way};
 use crate::directory::{Denied, Principal, Users};
@@ -83,7 +83,7 @@ impl Routing {
 
     /// Our own domains whose mail goes into mailboxes and not to another server.
     pub fn mailbox_destinations(&self) -> impl Iterator<Item = Destination> {
-        let own = self.domains.keys().map(|domain| Destination(domain.to_ascii().unwrap_or_default()));
+        let own = self.domains.keys().map(|domain| Destination(domain.key().into_owned()));
         own.filter(|destination| {
             let way = self.connector(destination).map(|connector| &connector.to);
             matches!(way, Some(Way::Lmtp(_) | Way::Maildir(_)))
@@ -161,20 +161,9 @@ impl Routing {
     }
 }
 
-/// What a mailbox's deliveries are grouped by: its domain as A-labels in lower case, or its address literal.
+/// What a mailbox's deliveries are grouped by.
 pub fn destination_of(mailbox: &Mailbox) -> Destination {
-    Destination(match &mailbox.host {
-        Host::Domain(domain) => domain.to_ascii().unwrap_or_else(|_| domain.as_str().to_owned()),
-        literal @ Host::Literal(_) => literal.to_string(),
-    })
-}
-
-/// A local part without its plus-detail, and the detail.
-pub fn split_detail(local: &str, plus: Option<char>) -> (&str, Option<&str>) {
-    match plus.and_then(|plus| local.split_once(plus)) {
-        Some((base, detail)) if !base.is_empty() => (base, Some(detail)),
-        _ => (local, None),
-    }
+    Destination(mailbox.host.key().into_owned())
 }
 
 /// What an address of ours means.
@@ -355,6 +344,18 @@ mod tests {
         assert_eq!(house.connector("mail.partner.example"), "partner");
         assert_eq!(house.connector("elsewhere.example"), "mx");
         assert_eq!(house.connector("[192.0.2.1]"), "mx");
+    }
+
+    #[test]
+    fn one_of_our_domains_is_ours_in_either_spelling() {
+        let text = CONFIG.replace("all.example", "bücher.example");
+        let config = File::parse(&text, "test").unwrap().resolve(&Surroundings::default()).unwrap();
+        let house = House { routing: Routing::new(Arc::new(config)), ..House::new() };
+        for spelling in ["x@bücher.example", "x@xn--bcher-kva.example"] {
+            assert_eq!(house.recipient(spelling), local(&["anna@example.org"]));
+            let destination = destination_of(&spelling.parse().unwrap());
+            assert_eq!(house.routing.connector(&destination).unwrap().name.0, "store");
+        }
     }
 
     #[test]

@@ -138,7 +138,7 @@ impl Domain {
     }
 
     /// What names are compared by: A-labels in lower case.
-    fn key(&self) -> Cow<'_, str> {
+    pub fn key(&self) -> Cow<'_, str> {
         if self.is_ascii() {
             return Cow::Borrowed(&self.0);
         }

@@ -300,12 +300,12 @@ impl Config {
 }
 
 impl AddressSpace {
-    /// How specific the match with this domain is (higher wins), or `None` when the space does not hold it.
+    /// How specific the match with this domain, in A-labels, is (higher wins), or `None` when the space does not hold it.
     pub fn matches(&self, domain: &str) -> Option<usize> {
         match self {
             Self::Any => Some(0),
-            Self::Exact(name) => domain.eq_ignore_ascii_case(name.as_str()).then_some(usize::MAX),
-            Self::Below(name) => is_below(domain, name.as_str()).then_some(name.as_str().len()),
+            Self::Exact(name) => domain.eq_ignore_ascii_case(&name.key()).then_some(usize::MAX),
+            Self::Below(name) => is_below(domain, &name.key()).then_some(name.key().len()),
         }
     }
 }
@@ -351,6 +351,12 @@ mod tests {
         let ranks: Vec<_> =
             spaces.iter().map(|space| space.matches("Mail.Partner.Example").unwrap()).collect();
         assert!(ranks.is_sorted_by(|low, high| low < high), "{ranks:?}");
+    }
+
+    #[test]
+    fn a_space_matches_in_either_spelling_of_its_name() {
+        assert!(AddressSpace::Exact(domain("bücher.example")).matches("xn--bcher-kva.example").is_some());
+        assert!(AddressSpace::Below(domain("bücher.example")).matches("a.xn--bcher-kva.example").is_some());
     }
 
     #[test]

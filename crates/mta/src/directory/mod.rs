@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use postern_pki::ProcessKey;
-use postern_smtp::address::{Host, Mailbox};
+use postern_smtp::address::{Host, Mailbox, split_detail};
 use postern_smtp::sasl::Credential;
 use postern_smtp::secret::Secret;
 use serde::{Deserialize, Serialize};
@@ -230,8 +230,9 @@ impl Principal {
     /// (`anna+lists@example.org`).
     pub fn owns(&self, address: &Mailbox, delimiter: Option<char>) -> bool {
         let whole = address_key(address);
-        let without_detail = delimiter.and_then(|delimiter| key_without_detail(address, delimiter));
-        self.addresses.iter().map(address_key).any(|own| own == whole || Some(own) == without_detail)
+        let local = address.local.value();
+        let without_detail = keyed(split_detail(&local, delimiter).0, &address.host);
+        self.addresses.iter().map(address_key).any(|own| own == whole || own == without_detail)
     }
 
     fn is_called(&self, name: &str) -> bool {
@@ -246,18 +247,8 @@ fn address_key(address: &Mailbox) -> String {
     keyed(&address.local.value(), &address.host)
 }
 
-fn key_without_detail(address: &Mailbox, delimiter: char) -> Option<String> {
-    let local = address.local.value();
-    let (base, _detail) = local.split_once(delimiter)?;
-    (!base.is_empty()).then(|| keyed(base, &address.host))
-}
-
 fn keyed(local: &str, host: &Host) -> String {
-    let host = match host {
-        Host::Domain(domain) => domain.to_ascii().unwrap_or_else(|_| domain.as_str().to_owned()),
-        Host::Literal(_) => host.to_string(),
-    };
-    format!("{}@{}", local.to_lowercase(), host.to_lowercase())
+    format!("{}@{}", local.to_lowercase(), host.key().to_lowercase())
 }
 
 /// The form in which user names are stored and looked up; a name that is an address compares like one.

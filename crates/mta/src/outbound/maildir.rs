@@ -8,13 +8,12 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use jiff::Timestamp;
 use postern_queue::{Batch, Body, QueueId, RecipientId};
-use postern_smtp::address::{Host, Mailbox};
+use postern_smtp::address::{Mailbox, split_detail};
 use postern_smtp::envelope::BodyType;
 use postern_smtp::outcome::{Outcome, Reason, Step, Trouble};
 use tokio::sync::mpsc;
 
 use crate::config::{Template, TemplateValues};
-use crate::routing::split_detail;
 
 /// How the content's lines end in the file: as every Maildir reader on this system expects them, unless the content
 /// is binary.
@@ -53,10 +52,7 @@ pub(super) async fn deliver(
 fn folder_of(template: &Template, address: &Mailbox, plus: Option<char>) -> PathBuf {
     let local = address.local.value();
     let (base, detail) = split_detail(&local, plus);
-    let domain = match &address.host {
-        Host::Domain(domain) => domain.as_str().to_owned(),
-        literal @ Host::Literal(_) => literal.to_string(),
-    };
+    let domain = address.host.key();
     template.fill(&TemplateValues { local: base, domain: &domain, detail: detail.unwrap_or_default() })
 }
 

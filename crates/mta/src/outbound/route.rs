@@ -147,7 +147,7 @@ impl Found {
 
 fn is_ourselves(shared: &Shared, next_hop: &NextHop) -> bool {
     let Socket::Tcp(address) = &next_hop.at else { return false };
-    let own_name = shared.site.load().config.hostname.as_str().eq_ignore_ascii_case(&next_hop.host);
+    let own_name = next_hop.host.parse() == Ok(shared.site.load().config.hostname.clone());
     let own = shared.own_addresses.load();
     own.contains(address) || (own_name && own.iter().any(|own| own.port() == address.port()))
 }

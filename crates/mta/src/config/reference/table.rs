@@ -172,7 +172,7 @@ const LIMITS: &[Key] = &[
         name: "errors",
         kind: count("refused commands"),
         default: Value("10"),
-        reason: "Refused commands before the session ends: people make few mistakes, address harvesters many.",
+        reason: "Refused commands before the session ends; an accepted message clears them. Unknown recipients beside accepted ones count a tenth, so that an old address list gets through and a harvester of addresses does not.",
         example: "10",
     },
     Key {
