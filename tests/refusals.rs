@@ -181,3 +181,22 @@ fn try_say(client: &mut Client, line: &str) -> Option<u16> {
     client.try_send(format!("{line}\r\n").as_bytes());
     client.try_reply().map(|reply| reply.code)
 }
+
+#[test]
+fn the_log_says_that_a_client_started_tls_on_a_starttls_port() {
+    let postern = Setup::new().start();
+    let mut client = Client::connect(postern.at("submission"));
+    client.send(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03");
+    postern.wait_for_log("starts TLS at once");
+}
+
+#[test]
+fn the_log_says_what_kept_a_client_from_sending() {
+    let postern = Setup::new().start();
+    let mut client = Client::connect(postern.at("submission"));
+    client.say("EHLO laptop.test").expect(250);
+    client.say("MAIL FROM:<anna@home.test>").expect(530);
+    client.say("QUIT").expect(221);
+    postern.wait_for_log("session without mail: 127.0.0.1");
+    assert!(postern.log().contains("starttls-first"));
+}

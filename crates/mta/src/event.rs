@@ -114,6 +114,10 @@ pub enum Event {
     },
     /// A handshake with a client failed.
     TlsFailed {
+        /// The client.
+        client: SocketAddr,
+        /// The listener's name.
+        listener: String,
         /// Why, in words.
         reason: String,
     },
@@ -137,6 +141,8 @@ pub enum Event {
         at: &'static str,
         /// The address in question.
         address: Option<String>,
+        /// The client's address.
+        client: IpAddr,
         /// The reply.
         reply: String,
     },
@@ -152,6 +158,15 @@ pub enum Event {
         size: u64,
         /// The principal.
         user: Option<String>,
+    },
+    /// A session ended without a message, for a reason that no other event names.
+    SessionTroubled {
+        /// The client.
+        client: SocketAddr,
+        /// The listener's name.
+        listener: String,
+        /// What kept it from going on.
+        trouble: String,
     },
     /// A session ended.
     SessionClosed {
@@ -256,6 +271,7 @@ impl Event {
             Self::Alarm { .. } | Self::NotRecorded { .. } => Level::Alarm,
             Self::ConfigWarning { .. }
             | Self::SessionRefused { .. }
+            | Self::SessionTroubled { .. }
             | Self::TlsFailed { .. }
             | Self::SignInFailed { .. }
             | Self::Refused { .. }
@@ -333,13 +349,18 @@ impl Event {
             Self::TlsStarted { version, cipher, server_name } => {
                 write!(f, "TLS started: {version} {cipher}{}", also(" for ", server_name.as_deref()))
             }
-            Self::TlsFailed { reason } => write!(f, "TLS handshake failed: {reason}"),
+            Self::TlsFailed { client, listener, reason } => {
+                write!(f, "TLS handshake failed: {client} on {listener}: {reason}")
+            }
+            Self::SessionTroubled { client, listener, trouble } => {
+                write!(f, "session without mail: {client} on {listener}: {trouble}")
+            }
             Self::SignedIn { user } => write!(f, "signed in: {user}"),
             Self::SignInFailed { user, client, reply } => {
                 write!(f, "sign-in failed: {user} from {client}: {reply}")
             }
-            Self::Refused { at, address, reply } => {
-                write!(f, "refused at {at}{}: {reply}", also(" ", address.as_deref()))
+            Self::Refused { at, address, client, reply } => {
+                write!(f, "refused at {at}{} from {client}: {reply}", also(" ", address.as_deref()))
             }
             Self::Accepted { session, from, to, size, user } => {
                 let (to, user) = (to.join(", "), also(" by ", user.as_deref()));
@@ -388,6 +409,7 @@ mod tests {
     #[test]
     fn a_peers_words_cannot_forge_a_log_line() {
         let event = Event::Refused {
+            client: IpAddr::from([192, 0, 2, 1]),
             at: "EHLO",
             address: Some("x\r\n2026 ALARM forged\u{1b}[2J\u{202e}".into()),
             reply: "no".into(),

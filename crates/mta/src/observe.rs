@@ -197,7 +197,12 @@ mod tests {
             time: Timestamp::UNIX_EPOCH,
             level: Level::Notice,
             id: Subject::Session("S1".into()),
-            event: Event::Refused { at: "RCPT", address: Some(address.into()), reply: address.into() },
+            event: Event::Refused {
+                at: "RCPT",
+                address: Some(address.into()),
+                client: std::net::Ipv4Addr::LOCALHOST.into(),
+                reply: address.into(),
+            },
         }
     }
 

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use postern_pki::facts_of_server;
-use postern_smtp::reply::catalogue;
+use postern_smtp::reply::{Reply, catalogue};
 use postern_smtp::server::{CloseReason, Input, Output, Question, ServerSession, Settings, TlsMode, Verdict};
 use postern_smtp::tls::TlsFacts;
 use rustls::ServerConfig;
@@ -74,7 +74,11 @@ pub(crate) async fn serve(mut stream: TcpStream, mut arrival: Arrival) {
     let observer = arrival.shared.observer.clone();
     observer
         .emit(Subject::Session(id.clone()), Event::SessionOpened { listener: name, client: arrival.client });
-    let (reason, messages) = Box::pin(converse(stream, arrival, id.clone(), place)).await;
+    let (listener, client) = (arrival.listener.config.name.clone(), arrival.client);
+    let Ending { reason, messages, trouble } = Box::pin(converse(stream, arrival, id.clone(), place)).await;
+    if let Some(trouble) = trouble {
+        observer.emit(Subject::Session(id.clone()), Event::SessionTroubled { client, listener, trouble });
+    }
     observer.emit(Subject::Session(id), Event::SessionClosed { reason, messages });
 }
 
@@ -114,8 +118,15 @@ impl Arrival {
     }
 }
 
-/// How a session ended, in words, and how many messages it brought.
-type Ending = (String, u32);
+/// How a session ended.
+struct Ending {
+    /// How, in words.
+    reason: String,
+    /// Messages accepted in it.
+    messages: u32,
+    /// What kept the client from sending, unless it is known already.
+    trouble: Option<String>,
+}
 
 async fn converse(stream: TcpStream, arrival: Arrival, id: String, _place: Place) -> Ending {
     let listener = Arc::clone(&arrival.listener);
@@ -123,8 +134,13 @@ async fn converse(stream: TcpStream, arrival: Arrival, id: String, _place: Place
     let gate = Gate::new(Arc::clone(&arrival.shared), Arc::clone(&listener), client);
     let settings = Arc::clone(&listener.settings);
     match Driver::begin(stream, settings, listener.tls.clone(), gate, arrival.phase).await {
-        Ok(mut driver) => (driver.run().await.to_string(), driver.policy.accepted),
-        Err(stop) => (stop.to_string(), 0),
+        Ok(mut driver) => {
+            let reason = driver.run().await.to_string();
+            let messages = driver.policy.accepted;
+            let trouble = if messages == 0 && !driver.policy.told { driver.trouble() } else { None };
+            Ending { reason, messages, trouble }
+        }
+        Err(stop) => Ending { reason: stop.to_string(), messages: 0, trouble: None },
     }
 }
 
@@ -138,8 +154,8 @@ trait Policy: Send {
     fn discard(&mut self);
     /// TLS has begun, and nothing that was known before counts (RFC 3207 §4.2).
     fn start_over(&mut self, facts: TlsFacts);
-    /// Records what happened.
-    fn emit(&self, event: Event);
+    /// A handshake failed, for this reason in words.
+    fn tls_failed(&self, reason: String);
 }
 
 impl Policy for Gate {
@@ -156,11 +172,17 @@ impl Policy for Gate {
     }
 
     fn start_over(&mut self, facts: TlsFacts) {
+        self.emit(Event::TlsStarted {
+            version: facts.version.clone(),
+            cipher: facts.cipher.clone(),
+            server_name: facts.server_name.clone(),
+        });
         Self::start_over(self, facts);
     }
 
-    fn emit(&self, event: Event) {
-        Self::emit(self, event);
+    fn tls_failed(&self, reason: String) {
+        let listener = self.listener.config.name.clone();
+        self.emit(Event::TlsFailed { client: self.client.address, listener, reason });
     }
 }
 
@@ -174,6 +196,24 @@ struct Driver<P> {
     phase: watch::Receiver<Phase>,
     deadline: Instant,
     unsent: BytesMut,
+    opening: Opening,
+}
+
+/// What a client began with, in clear.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Opening {
+    /// Nothing yet.
+    Silence,
+    /// A TLS handshake record (RFC 8446 §5.1): it believes that this port begins with TLS.
+    Tls,
+    /// Anything else.
+    Words,
+}
+
+impl Opening {
+    fn of(bytes: &[u8]) -> Self {
+        if bytes.starts_with(&[0x16, 0x03]) { Self::Tls } else { Self::Words }
+    }
 }
 
 /// Why the loop ended.
@@ -212,7 +252,8 @@ impl<P: Policy> Driver<P> {
         let now = Instant::now();
         let session = ServerSession::new(settings, facts, now);
         let (deadline, unsent) = (now + HANDSHAKE, BytesMut::new());
-        Ok(Self { stream: Some(stream), tls, session, policy, phase, deadline, unsent })
+        let opening = Opening::Silence;
+        Ok(Self { stream: Some(stream), tls, session, policy, phase, deadline, unsent, opening })
     }
 
     /// Serves the client to the end.
@@ -298,8 +339,19 @@ impl<P: Policy> Driver<P> {
         tokio::select! {
             biased;
             () = draining(&mut self.phase), if !drained => Ok(Arrived::Drain),
-            read = read_into(&mut self.session, stream) => read.map(|()| Arrived::Bytes),
+            read = read_into(&mut self.session, &mut self.opening, stream) => read.map(|()| Arrived::Bytes),
             () = sleep_until(self.deadline.into()) => Ok(Arrived::Deadline),
+        }
+    }
+
+    /// What kept the client from sending, in words for the administrator.
+    fn trouble(&self) -> Option<String> {
+        match self.opening {
+            Opening::Tls => Some(
+                "the client starts TLS at once, but this port begins in clear: it must be set to STARTTLS, or to port 465"
+                    .to_owned(),
+            ),
+            Opening::Silence | Opening::Words => self.session.last_refusal().map(Reply::one_line),
         }
     }
 
@@ -326,7 +378,11 @@ fn feed(session: &mut ServerSession, input: Input<'_>) {
 
 /// Hands the session what the client sends next. There is space for it only while something is there to be read: a
 /// client that idles costs none.
-async fn read_into(session: &mut ServerSession, stream: &mut Stream) -> io::Result<()> {
+async fn read_into(
+    session: &mut ServerSession,
+    opening: &mut Opening,
+    stream: &mut Stream,
+) -> io::Result<()> {
     poll_fn(|context| {
         let mut space = [const { MaybeUninit::uninit() }; READ_MOST];
         let mut bytes = ReadBuf::uninit(&mut space);
@@ -335,7 +391,12 @@ async fn read_into(session: &mut ServerSession, stream: &mut Stream) -> io::Resu
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => feed(session, Input::Closed),
             Err(error) => return Poll::Ready(Err(error)),
             Ok(()) if bytes.filled().is_empty() => feed(session, Input::Closed),
-            Ok(()) => feed(session, Input::Bytes(bytes.filled())),
+            Ok(()) => {
+                if *opening == Opening::Silence {
+                    *opening = Opening::of(bytes.filled());
+                }
+                feed(session, Input::Bytes(bytes.filled()));
+            }
         }
         Poll::Ready(Ok(()))
     })
@@ -350,7 +411,7 @@ async fn start_tls<P: Policy>(
     phase: &mut watch::Receiver<Phase>,
 ) -> Result<(Stream, TlsFacts), Stop> {
     let Some(config) = tls else {
-        policy.emit(Event::TlsFailed { reason: "no usable certificate is loaded".into() });
+        policy.tls_failed("no usable certificate is loaded".into());
         return Err(Stop::Tls);
     };
     let done = tokio::select! {
@@ -360,15 +421,10 @@ async fn start_tls<P: Policy>(
     match done {
         Ok(stream) => {
             let facts = facts_of_server(stream.tls().ok_or(Stop::Tls)?);
-            policy.emit(Event::TlsStarted {
-                version: facts.version.clone(),
-                cipher: facts.cipher.clone(),
-                server_name: facts.server_name.clone(),
-            });
             Ok((stream, facts))
         }
         Err(error) => {
-            policy.emit(Event::TlsFailed { reason: postern_pki::describe(&error) });
+            policy.tls_failed(postern_pki::describe(&error));
             Err(Stop::Tls)
         }
     }

@@ -44,6 +44,8 @@ pub(crate) struct Gate {
     pub(crate) principal: Option<Principal>,
     /// Messages accepted in this session.
     pub(crate) accepted: u32,
+    /// A refusal of ours was told to the administrator already.
+    pub(crate) told: bool,
     pending: Pending,
 }
 
@@ -76,6 +78,7 @@ impl Gate {
             tls: None,
             principal: None,
             accepted: 0,
+            told: false,
             pending: Pending::default(),
         }
     }
@@ -166,6 +169,7 @@ impl Gate {
                 Verdict::SignedIn { user }
             }
             Err(denied) => {
+                self.told = true;
                 let reply = self.denied(&denied);
                 let client = self.client.address.ip();
                 self.emit(Event::SignInFailed { user, client, reply: reply.one_line() });
@@ -246,8 +250,10 @@ impl Gate {
         }
     }
 
-    fn refuse(&self, at: &'static str, address: Option<String>, reply: Reply) -> Verdict {
-        self.emit(Event::Refused { at, address, reply: reply.one_line() });
+    fn refuse(&mut self, at: &'static str, address: Option<String>, reply: Reply) -> Verdict {
+        self.told = true;
+        let client = self.client.address.ip();
+        self.emit(Event::Refused { at, address, client, reply: reply.one_line() });
         Verdict::Refuse(reply)
     }
 }

@@ -18,6 +18,7 @@ pub(super) struct Outbox {
     outputs: VecDeque<Output>,
     replies: BytesMut,
     streamed: Streamed,
+    last_refusal: Option<Reply>,
 }
 
 /// Whether content went out that nobody has decided about.
@@ -37,9 +38,16 @@ impl Outbox {
     pub(super) fn reply(&mut self, reply: &Reply) {
         // Writing to memory cannot fail.
         let _ = write!(self.replies, "{reply}");
+        if reply.is_transient() || reply.is_permanent() {
+            self.last_refusal = Some(reply.clone());
+        }
         if self.replies.len() >= ENOUGH {
             self.flush();
         }
+    }
+
+    pub(super) fn last_refusal(&self) -> Option<&Reply> {
+        self.last_refusal.as_ref()
     }
 
     /// Sends the replies so far.

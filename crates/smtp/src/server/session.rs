@@ -60,6 +60,11 @@ impl ServerSession {
         session
     }
 
+    /// The last 4yz or 5yz that was said, whoever decided it: for whoever explains why a client got nowhere.
+    pub fn last_refusal(&self) -> Option<&Reply> {
+        self.outbox.last_refusal()
+    }
+
     /// Takes in what happened. [`Input::Time`] comes before every other input, so that the session knows the time.
     pub fn handle(&mut self, input: Input<'_>) {
         if self.is_closed() {

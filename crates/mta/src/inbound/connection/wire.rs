@@ -30,7 +30,6 @@ use tokio_rustls::TlsConnector;
 
 use super::{Driver, Policy, Stop, bounded};
 use crate::daemon::Phase;
-use crate::event::Event;
 
 /// How long anything may take before it counts as failed.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -139,7 +138,7 @@ impl Policy for Scripted {
         self.0.lock().unwrap().start_over();
     }
 
-    fn emit(&self, _: Event) {}
+    fn tls_failed(&self, _: String) {}
 }
 
 /// One session.
