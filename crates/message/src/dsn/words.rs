@@ -167,7 +167,7 @@ fn explain(trouble: &Trouble, before: Option<&Trouble>) -> Explanation {
 }
 
 fn expired(before: Option<&Trouble>) -> Explanation {
-    let gave_up = "It was tried many times, and the time for it is over.";
+    let gave_up = "It was tried again and again until its time was over.";
     match before {
         Some(trouble) if trouble.reason != Reason::Expired => {
             let last = explain(trouble, None);
