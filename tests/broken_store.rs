@@ -34,6 +34,7 @@ fn a_second_daemon_on_the_same_data_is_refused() {
     postern.submit(&["ben@elsewhere.test"], &content::plain(ANNA, "ben@elsewhere.test", "Kept"));
     let said = fail(&mut postern.command(&["serve"]));
     assert!(said.contains(text(postern.data_dir())) || said.contains("running"), "{said}");
+    assert!(!said.contains("runs as"), "it claims to run before it refuses: {said}");
     assert_eq!(postern.queue().len(), 1);
 }
 

@@ -51,11 +51,11 @@ async fn serve(config: Config, source: Source<'_>) -> Done {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let mut hang_up = signal(SignalKind::hangup())?;
     let (asked, mut reload) = mpsc::channel(1);
-    source.observer.daemon(Event::Started {
-        version: env!("CARGO_PKG_VERSION").into(),
-        hostname: config.hostname.to_string(),
-    });
+    let started =
+        Event::Started { version: env!("CARGO_PKG_VERSION").into(), hostname: config.hostname.to_string() };
     let mut daemon = Daemon::start(config, source.observer.clone(), asked).await?;
+    // Only now is it true: the store is open, and the listeners are bound.
+    source.observer.daemon(started);
     let mut refresh = tokio::time::interval(REFRESH);
     refresh.tick().await;
     tell_systemd(&[NotifyState::Ready]);
