@@ -4,6 +4,7 @@
 //! and carries on, and notes what was settled, for [`show`](super::show). `None` means: either there is no value, or a
 //! problem was noted.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::ops::Range;
 use std::path::PathBuf;
@@ -266,6 +267,23 @@ impl<'a> Reader<'a> {
         item: impl Fn(&str) -> Result<T, String>,
     ) -> Option<Vec<T>> {
         self.value(at, key, None, |placed| as_list(placed, &item))
+    }
+
+    /// The same with the items apart that are as they should be: a malformed one does not keep its neighbours from being
+    /// judged.
+    pub(super) fn list_and_items<T: Clone>(
+        &mut self,
+        at: &Section<'a>,
+        key: &'static str,
+        item: impl Fn(&str) -> Result<T, String>,
+    ) -> (Option<Vec<T>>, Vec<T>) {
+        let items = RefCell::new(Vec::new());
+        let list = self.list(at, key, |text| {
+            let turned = item(text)?;
+            items.borrow_mut().push(turned.clone());
+            Ok(turned)
+        });
+        (list, items.into_inner())
     }
 
     /// A text that is turned into something.

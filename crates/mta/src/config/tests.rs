@@ -416,6 +416,20 @@ fn all_problems_are_reported_at_once_in_the_order_of_the_file() {
 }
 
 #[test]
+fn a_malformed_network_does_not_hide_an_open_relay() {
+    let text =
+        with("[[relay.networks]]\nnetworks = [\"0.0.0.0/0\", \"::/0\", \"0.0.0.0/1\", \"10.0.0.0/99\"]");
+    let problems = Problems(judge(&text).unwrap_err()).to_string();
+    for piece in
+        ["0.0.0.0/0 is everybody", "::/0 is everybody", "0.0.0.0/1 is wider", "\"10.0.0.0/99\" is not"]
+    {
+        assert!(problems.contains(piece), "{piece}: {problems}");
+    }
+    let proxies = with("proxy_protocol = [\"::/0\", \"balancer\"]");
+    assert_eq!(judge(&proxies).unwrap_err().len(), 2);
+}
+
+#[test]
 fn an_empty_file_lacks_a_host_name_and_a_listener() {
     let problems = judge("").unwrap_err();
     let keys: Vec<_> = problems.iter().map(|problem| problem.key.as_str()).collect();

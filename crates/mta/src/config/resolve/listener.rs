@@ -200,12 +200,12 @@ fn auth<'a>(reader: &mut Reader<'a>, at: &Section<'a>, role: Option<Role>) -> Op
 }
 
 fn proxy_from<'a>(reader: &mut Reader<'a>, at: &Section<'a>) -> Option<Vec<IpNet>> {
-    let networks = reader.list(at, "proxy_protocol", network)?;
-    for everybody in networks.iter().filter(|network| network.prefix_len() == 0) {
+    let (networks, sound) = reader.list_and_items(at, "proxy_protocol", network);
+    for everybody in sound.iter().filter(|network| network.prefix_len() == 0) {
         let what = format!("{everybody} lets every client say that it is another one");
         reader.complain(at, "proxy_protocol", what, "name the addresses of the load balancers only");
     }
-    Some(networks)
+    networks
 }
 
 fn identities<'a>(reader: &mut Reader<'a>, at: &Section<'a>, tls: Option<&Tls>) -> Option<Vec<String>> {

@@ -28,33 +28,36 @@ pub(super) fn networks<'a>(
     let relay = &reader.section(top, "relay");
     let sections = reader.sections(relay, "networks");
     let mut names = Unique::new("a network");
-    let mut all = Vec::new();
+    let (mut named_networks, mut all) = (Vec::new(), Vec::new());
     for at in &sections {
-        let named = named(reader, at, gateways);
+        named_networks.push(named(reader, at, gateways, &mut all));
         names.check(reader, at, None);
-        all.push(named);
     }
-    let all: Vec<_> = all.into_iter().collect::<Option<_>>()?;
-    let each_is_narrow =
-        all.iter().flat_map(|named| &named.networks).all(|network| too_wide(*network).is_none());
+    let each_is_narrow = all.iter().all(|network| too_wide(*network).is_none());
     if each_is_narrow && is_too_much_together(&all) {
         let what = "all networks together hold a large part of the Internet: this is an open relay";
         reader.complain(relay, "networks", what, REMEDY);
     }
-    Some(all)
+    named_networks.into_iter().collect()
 }
 
-fn named<'a>(reader: &mut Reader<'a>, at: &Section<'a>, gateways: &[IpAddr]) -> Option<NamedNetworks> {
+/// Every network that can be read is judged and joins `all`, whatever else is wrong with the section.
+fn named<'a>(
+    reader: &mut Reader<'a>,
+    at: &Section<'a>,
+    gateways: &[IpAddr],
+    all: &mut Vec<IpNet>,
+) -> Option<NamedNetworks> {
     let name = reader.name(at, "name");
-    let written = reader.list(at, "networks", network)?;
-    if written.is_empty() {
+    let (written, sound) = reader.list_and_items(at, "networks", network);
+    if written.as_ref().is_some_and(Vec::is_empty) {
         reader.complain(at, "networks", "the list is empty", "name a network, or remove the section");
     }
-    let mut networks = Vec::new();
-    for network in written {
+    for network in sound {
         judge(reader, at, network, gateways);
-        networks.push(canonical(network));
+        all.push(canonical(network));
     }
+    let networks = written?.into_iter().map(canonical).collect();
     Some(NamedNetworks { name: name?, networks })
 }
 
@@ -104,9 +107,9 @@ fn mapped() -> Ipv6Net {
     Ipv6Net::new_assert(Ipv6Addr::new(0, 0, 0, 0, 0, 0xffff, 0, 0), 96)
 }
 
-fn is_too_much_together(all: &[NamedNetworks]) -> bool {
+fn is_too_much_together(all: &[IpNet]) -> bool {
     let (mut v4, mut v6) = (0_u64, 0_u64);
-    for network in IpNet::aggregate(&all.iter().flat_map(|named| named.networks.clone()).collect()) {
+    for network in IpNet::aggregate(&all.to_vec()) {
         match network {
             IpNet::V4(net) => v4 = v4.saturating_add(1 << (32 - net.prefix_len())),
             IpNet::V6(net) => v6 = v6.saturating_add(1 << 64_u8.saturating_sub(net.prefix_len()).min(63)),
@@ -144,8 +147,8 @@ mod tests {
     #[test]
     fn many_pieces_do_not_make_the_internet() {
         let whole = |networks: &[&str]| {
-            let networks = networks.iter().map(|network| network.parse().unwrap()).collect();
-            is_too_much_together(&[NamedNetworks { name: "x".to_owned(), networks }])
+            let networks: Vec<_> = networks.iter().map(|network| network.parse().unwrap()).collect();
+            is_too_much_together(&networks)
         };
         assert!(!whole(&["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fd00::/16"]));
         assert!(whole(&["1.0.0.0/8", "2.0.0.0/8", "3.0.0.0/8"]));
