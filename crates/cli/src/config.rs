@@ -4,7 +4,8 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Subcommand;
-use postern_mta::config::{Config, Problems, Surroundings, reference, show};
+use jiff::Timestamp;
+use postern_mta::config::{Checked, Config, Problems, Surroundings, reference, show};
 
 use crate::{Done, say};
 
@@ -35,16 +36,16 @@ pub(crate) fn run(command: &Command, path: &Path) -> Done {
     }
 }
 
-/// Prints what is allowed but probably not meant.
+/// Judges the configuration and the files that it names, and prints what is allowed but probably not meant.
 ///
 /// # Errors
-/// Files that the configuration names and that are not there.
-pub(crate) fn tell_concerns(config: &Config) -> Result<(), Problems> {
-    for warning in &config.warnings {
+/// All that is wrong.
+pub(crate) fn judge(path: &Path) -> Result<(), Problems> {
+    let Checked { problems, warnings } = Config::check(path, &Surroundings::detect(), Timestamp::now());
+    for warning in warnings {
         eprintln!("warning: {warning}");
     }
-    let missing = config.missing_files();
-    if missing.is_empty() { Ok(()) } else { Err(Problems(missing)) }
+    if problems.is_empty() { Ok(()) } else { Err(Problems(problems)) }
 }
 
 /// Prints what is wrong.
@@ -56,8 +57,7 @@ pub(crate) fn refuse(problems: &Problems) -> ExitCode {
 }
 
 fn check(path: &Path) -> Done {
-    let checked = Config::load(path, &Surroundings::detect()).and_then(|config| tell_concerns(&config));
-    match checked {
+    match judge(path) {
         Ok(()) => print(&format!("{} is sound.\n", path.display())),
         Err(problems) => Ok(refuse(&problems)),
     }

@@ -15,10 +15,10 @@ use crate::{Done, become_owner_of, block_on, config, load, say};
 /// # Errors
 /// The configuration is broken, Postern does not run, or something of the new configuration could not be put into force.
 pub(crate) fn run(path: &Path) -> Done {
-    let configuration = load(path)?;
-    if let Err(missing) = config::tell_concerns(&configuration) {
-        return Ok(config::refuse(&missing));
+    if let Err(problems) = config::judge(path) {
+        return Ok(config::refuse(&problems));
     }
+    let configuration = load(path)?;
     become_owner_of(&configuration.data_dir)?;
     block_on(Admin::new(configuration).call(Request::Reload))??;
     say("reloaded; no session was dropped\n")?;

@@ -60,7 +60,14 @@ impl File {
     /// # Errors
     /// All problems at once, in the order of the file.
     pub fn resolve(&self, surroundings: &Surroundings) -> Result<Config, Vec<Problem>> {
-        resolve::resolve(self, surroundings)
+        let resolved = resolve::resolve(self, surroundings);
+        let settings = resolved.settings;
+        match resolved.config {
+            Some(config) if resolved.problems.is_empty() => {
+                Ok(Config { warnings: resolved.warnings, settings, ..config })
+            }
+            _ => Err(resolved.problems),
+        }
     }
 
     pub(super) fn root(&self) -> &Table {

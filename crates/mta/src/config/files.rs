@@ -1,13 +1,42 @@
-//! Looks whether the files that the configuration names are there, and whether strangers can read the secret ones.
+//! What the configuration names outside of itself: certificates, keys, trust anchors, passwords, the data folder.
+//!
+//! Reading the file only writes down what is named where ([`Named`]), sound or not; here it is looked at, as the daemon
+//! will: an identity is loaded, trust anchors are parsed, secrets must not be open to everybody. Passwords are not read.
+//! The daemon finds all this out by itself; this is for `postern config check`.
 
-use std::fs::File;
+use std::fs::{self, File};
+use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use super::{Config, Problem};
+use jiff::Timestamp;
+use postern_pki::{ClientTls, Error, Loaded, TlsIdentity, TrustAnchors, Warning};
+
+use super::{Checked, Problem};
 
 /// The mode bits that let the world read.
 const READABLE_BY_OTHERS: u32 = 0o004;
+
+/// A thing outside of the configuration that it names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Named {
+    /// Either path may be missing from the configuration, which is a problem noted elsewhere.
+    Identity {
+        certificate: Option<Place>,
+        key: Option<Place>,
+    },
+    Trust(Place),
+    Password(Place),
+    DataDir(Place),
+}
+
+/// A path, and where the configuration names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) path: PathBuf,
+    /// A problem at that place that says nothing yet.
+    pub(super) blank: Problem,
+}
 
 /// Whether a file holds a secret.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -16,50 +45,129 @@ enum Kind {
     Secret,
 }
 
-impl Config {
-    /// What is wrong with the files that the configuration names: certificates, keys, trust anchors, passwords. They are
-    /// opened, and not read. The daemon finds out by itself; this is for `postern config check`.
-    pub fn missing_files(&self) -> Vec<Problem> {
-        let mut problems = Vec::new();
-        for identity in &self.tls.identities {
-            let key = |key| format!("tls.identity.{}.{key}", identity.name);
-            problems.extend(look_at(&identity.certificate, key("certificate"), Kind::Open));
-            problems.extend(look_at(&identity.key, key("key"), Kind::Secret));
+/// Whether a file can be read at all; what is in it is another matter.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Access {
+    Readable,
+    Unreadable,
+}
+
+impl Named {
+    /// Adds what is wrong, or probably not meant.
+    pub(super) fn look_at(&self, now: Timestamp, checked: &mut Checked) {
+        match self {
+            Self::Identity { certificate, key } => {
+                look_at_identity(certificate.as_ref(), key.as_ref(), now, checked);
+            }
+            Self::Trust(place) => look_at_trust(place, checked),
+            Self::Password(place) => {
+                look_at_file(place, Kind::Secret, checked);
+            }
+            Self::DataDir(place) => checked.warnings.extend(hindrance(place)),
         }
-        for connector in &self.connectors {
-            let key = |key| format!("connector.{}.{key}", connector.name);
-            problems
-                .extend(connector.trust.iter().filter_map(|path| look_at(path, key("trust"), Kind::Open)));
-            let passwords = connector.credential.iter().map(|credential| &credential.password_file);
-            problems.extend(passwords.filter_map(|path| look_at(path, key("password_file"), Kind::Secret)));
-        }
-        problems
     }
 }
 
-fn look_at(path: &Path, key: String, kind: Kind) -> Option<Problem> {
-    let problem = |what: String, remedy: &str| Problem {
-        file: path.display().to_string(),
-        line: None,
-        column: None,
-        key,
-        what,
-        remedy: remedy.to_owned(),
-    };
-    let metadata = match File::open(path).and_then(|file| file.metadata()) {
+impl Place {
+    fn problem(&self, what: impl Into<String>, remedy: &str) -> Problem {
+        Problem { what: what.into(), remedy: remedy.to_owned(), ..self.blank.clone() }
+    }
+}
+
+fn look_at_identity(certificate: Option<&Place>, key: Option<&Place>, now: Timestamp, checked: &mut Checked) {
+    let open = certificate.map(|place| look_at_file(place, Kind::Open, checked));
+    let before = checked.problems.len();
+    let secret = key.map(|place| look_at_file(place, Kind::Secret, checked));
+    let exposed = checked.problems.len() > before;
+    let (Some(certificate), Some(key)) = (certificate, key) else { return };
+    if open != Some(Access::Readable) || secret != Some(Access::Readable) {
+        return;
+    }
+    match TlsIdentity::load("", &certificate.path, &key.path, now) {
+        Ok(Loaded { warnings, .. }) => {
+            let new = warnings.iter().filter(|warning| !(exposed && is_about_key(warning)));
+            checked.warnings.extend(new.map(|warning| concern(warning, certificate, key)));
+        }
+        Err(error) => {
+            let place = if is_key_at_fault(&error, &key.path) { key } else { certificate };
+            let remedy = "put a certificate and the key that belongs to it there, or correct the path";
+            checked.problems.push(place.problem(error.to_string(), remedy));
+        }
+    }
+}
+
+fn concern(warning: &Warning, certificate: &Place, key: &Place) -> Problem {
+    if is_about_key(warning) {
+        return key.problem(warning.to_string(), "a private key is for Postern's user alone");
+    }
+    certificate.problem(warning.to_string(), "install a good certificate")
+}
+
+fn is_about_key(warning: &Warning) -> bool {
+    matches!(warning, Warning::KeyExposed { .. })
+}
+
+fn is_key_at_fault(error: &Error, key: &Path) -> bool {
+    match error {
+        Error::NoKey { .. }
+        | Error::EncryptedKey { .. }
+        | Error::UnusableKey { .. }
+        | Error::KeyMismatch { .. } => true,
+        Error::NotPem { path } | Error::Broken { path, .. } | Error::Unreadable { path, .. } => path == key,
+        _ => false,
+    }
+}
+
+fn look_at_trust(place: &Place, checked: &mut Checked) {
+    if look_at_file(place, Kind::Open, checked) == Access::Unreadable {
+        return;
+    }
+    if let Err(error) = ClientTls::new(&TrustAnchors::File(place.path.clone())) {
+        let remedy = "put the authority's certificates there as PEM, or correct the path";
+        checked.problems.push(place.problem(error.to_string(), remedy));
+    }
+}
+
+fn look_at_file(place: &Place, kind: Kind, checked: &mut Checked) -> Access {
+    let path = place.path.display();
+    let metadata = match File::open(&place.path).and_then(|file| file.metadata()) {
         Ok(metadata) => metadata,
         Err(error) => {
-            return Some(problem(
-                format!("cannot be read: {error}"),
-                "put the file there, or correct the path",
-            ));
+            let what = format!("{path} cannot be read: {error}");
+            checked.problems.push(place.problem(what, "put the file there, or correct the path"));
+            return Access::Unreadable;
         }
     };
     if !metadata.is_file() {
-        return Some(problem("is not a file".to_owned(), "correct the path"));
+        checked.problems.push(place.problem(format!("{path} is not a file"), "correct the path"));
+        return Access::Unreadable;
     }
     if kind == Kind::Secret && metadata.mode() & READABLE_BY_OTHERS != 0 {
-        return Some(problem("everybody on this machine can read this secret".to_owned(), "chmod 600 it"));
+        let what = format!("everybody on this machine can read the secret in {path}");
+        checked.problems.push(place.problem(what, "chmod 600 it"));
+    }
+    Access::Readable
+}
+
+/// Why there is no such folder and none can be made. Nothing is tried: whether the daemon's user may write there is not
+/// known here.
+fn hindrance(place: &Place) -> Option<Problem> {
+    let path = place.path.display();
+    let remedy = "name a folder that Postern's user can make or write to";
+    for folder in place.path.ancestors().filter(|folder| !folder.as_os_str().is_empty()) {
+        match fs::metadata(folder) {
+            Ok(metadata) if !metadata.is_dir() => {
+                let what = format!("{path} cannot be the data folder: {} is not a folder", folder.display());
+                return Some(place.problem(what, remedy));
+            }
+            // No write bit for anybody: /proc, /sys and their like.
+            Ok(metadata) if folder != place.path && metadata.permissions().readonly() => {
+                let what = format!("{path} is not there, and nothing can be made in {}", folder.display());
+                return Some(place.problem(what, remedy));
+            }
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => (),
+            Ok(_) | Err(_) => return None,
+        }
     }
     None
 }

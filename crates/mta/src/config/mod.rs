@@ -6,9 +6,10 @@
 //!   defaults are taken from it, `postern config explain` and `docs/configuration.md` are made from it.
 //! - [`Surroundings`] is what the configuration is judged against besides itself, given as an argument.
 //!
-//! What it deliberately does not do: open certificates, sockets or databases, or read passwords. [`Config::missing_files`]
-//! looks whether the files that it names are there, and only when asked.
+//! What it deliberately does not do: open sockets or databases, or read passwords. [`Config::check`] looks at the files
+//! that it names and loads certificates; nothing else here does.
 
+mod check;
 mod file;
 mod files;
 mod model;
@@ -26,6 +27,7 @@ mod value;
 
 use std::path::{Path, PathBuf};
 
+pub use check::Checked;
 pub use file::File;
 pub use model::{
     AddressSpace, Config, Connector, ConnectorName, CredentialFile, Dns, FromCheck, IdentityFiles, Listener,

@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use super::files::{Named, Place};
 use super::reference::{self, Kind, Preset};
 use super::show::{Origin, Setting};
 use super::value::{Placed, Table, Value, bare_or_quoted, quoted};
@@ -22,6 +23,8 @@ pub(super) struct Reader<'a> {
     pub(super) problems: Vec<Problem>,
     pub(super) warnings: Vec<Problem>,
     pub(super) settings: Vec<Setting>,
+    /// What the file names outside of itself, whether or not the rest of the section is sound.
+    pub(super) named: Vec<Named>,
     seen: HashMap<&'static str, usize>,
 }
 
@@ -63,7 +66,14 @@ static EMPTY: Table = Table(Vec::new());
 
 impl<'a> Reader<'a> {
     pub(super) fn new(file: &'a File) -> Self {
-        Self { file, problems: Vec::new(), warnings: Vec::new(), settings: Vec::new(), seen: HashMap::new() }
+        Self {
+            file,
+            problems: Vec::new(),
+            warnings: Vec::new(),
+            settings: Vec::new(),
+            named: Vec::new(),
+            seen: HashMap::new(),
+        }
     }
 
     /// The top of the file.
@@ -156,6 +166,12 @@ impl<'a> Reader<'a> {
         };
         let literal = |path: &PathBuf| quoted(&path.display().to_string());
         self.settle(at, key, &found, path, literal)
+    }
+
+    /// Where a path that was read stands in the file.
+    pub(super) fn place(&self, at: &Section<'_>, key: &str, path: Option<&PathBuf>) -> Option<Place> {
+        let blank = self.file.problem(at.place(key), at.path(key), String::new(), String::new());
+        path.map(|path| Place { path: path.clone(), blank })
     }
 
     pub(super) fn duration(&mut self, at: &Section<'a>, key: &'static str) -> Option<Duration> {

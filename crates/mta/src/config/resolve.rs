@@ -20,22 +20,30 @@ use postern_pki::MinimumVersion;
 use postern_queue::retry::Schedule;
 use postern_smtp::address::{Domain, Mailbox};
 
+use super::files::Named;
 use super::model::{Config, Dns, IdentityFiles, Queue, StoreKind, Tls};
 use super::reader::{Reader, Section, positive_duration};
+use super::show::Setting;
 use super::{File, Problem, Surroundings};
 use crate::event::Level;
 use crate::observe::{LogFormat, LogStyle};
 
-pub(super) fn resolve(file: &File, surroundings: &Surroundings) -> Result<Config, Vec<Problem>> {
+/// What came of reading a file. Without problems there is a configuration.
+pub(super) struct Resolved {
+    pub(super) config: Option<Config>,
+    pub(super) problems: Vec<Problem>,
+    pub(super) warnings: Vec<Problem>,
+    pub(super) settings: Vec<Setting>,
+    pub(super) named: Vec<Named>,
+}
+
+pub(super) fn resolve(file: &File, surroundings: &Surroundings) -> Resolved {
     let mut reader = Reader::new(file);
     let config = read(&mut reader, surroundings);
-    let Reader { mut problems, mut warnings, settings, .. } = reader;
+    let Reader { mut problems, mut warnings, settings, named, .. } = reader;
     problems.sort_by_key(|problem| problem.line);
     warnings.sort_by_key(|warning| warning.line);
-    match config {
-        Some(config) if problems.is_empty() => Ok(Config { warnings, settings, ..config }),
-        _ => Err(problems),
-    }
+    Resolved { config, problems, warnings, settings, named }
 }
 
 /// `None` only with a problem noted. Everything is read before anything is given up, so that all problems show at once.
@@ -43,6 +51,8 @@ fn read(reader: &mut Reader<'_>, surroundings: &Surroundings) -> Option<Config> 
     let top = &reader.top();
     let hostname = hostname(reader, top);
     let data_dir = reader.path(top, "data_dir");
+    let place = reader.place(top, "data_dir", data_dir.as_ref());
+    reader.named.extend(place.map(Named::DataDir));
     let postmaster = reader.parsed(top, "postmaster", None);
     let log = log(reader, top);
     let dns = dns(reader, top);
@@ -134,6 +144,10 @@ fn identity<'a>(reader: &mut Reader<'a>, at: &Section<'a>, names: &mut Unique) -
     names.check(reader, at, None);
     let certificate = reader.path(at, "certificate");
     let key = reader.path(at, "key");
+    reader.named.push(Named::Identity {
+        certificate: reader.place(at, "certificate", certificate.as_ref()),
+        key: reader.place(at, "key", key.as_ref()),
+    });
     Some(IdentityFiles { name: name?, certificate: certificate?, key: key? })
 }
 

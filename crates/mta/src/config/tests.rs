@@ -1,16 +1,18 @@
 //! The configuration as a whole: what is refused, with which words, at which line; and what the defaults are.
 
 use std::fmt::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use postern_pki::Tickets;
+use jiff::Timestamp;
+use postern_pki::{PrivateCa, Tickets};
 use postern_smtp::server::{AuthOffer, LineEndings, TlsMode};
 use postern_smtp::tls::TlsRequirement;
 
 use super::reference::{self, Preset};
 use super::{
-    AddressSpace, Config, File, FromCheck, LmtpAddress, Problem, Problems, SessionLimits, Surroundings, Way,
+    AddressSpace, Checked, Config, File, FromCheck, LmtpAddress, Problem, Problems, SessionLimits,
+    Surroundings, Way,
 };
 
 const SOUND: &str = r#"hostname = "mail.example.org"
@@ -623,19 +625,96 @@ fn a_file_that_is_not_there_says_what_to_do() {
     assert!(problems.to_string().contains("postern init"), "{problems}");
 }
 
+/// What a check of `SOUND` with more at its end finds.
+fn check(more: &str, now: Timestamp) -> Checked {
+    File::parse(&with(more), "postern.toml").unwrap().check(&Surroundings::default(), now)
+}
+
+fn keys(problems: &[Problem]) -> Vec<&str> {
+    problems.iter().map(|problem| problem.key.as_str()).collect()
+}
+
+/// A certificate and its key, good at `now`.
+fn identity(folder: &Path, now: Timestamp) -> (PathBuf, PathBuf) {
+    let ca = PrivateCa::open_or_create(&folder.join("ca"), "mail.example.org", now).unwrap();
+    let issued =
+        ca.ensure_server_identity(&folder.join("tls"), &["mail.example.org".to_owned()], now).unwrap();
+    (issued.certificate, issued.key)
+}
+
 #[test]
-fn missing_and_readable_secrets_are_found() {
+fn missing_and_readable_secrets_are_found_beside_other_problems() {
     use std::os::unix::fs::PermissionsExt;
     let folder = tempfile::tempdir().unwrap();
-    let (key, absent) = (folder.path().join("key"), folder.path().join("absent"));
-    std::fs::write(&key, "").unwrap();
-    let identity = format!("[[tls.identity]]\nname = \"a\"\ncertificate = {absent:?}\nkey = {key:?}\n");
-    let keys = |mode| {
-        std::fs::set_permissions(&key, std::fs::Permissions::from_mode(mode)).unwrap();
-        sound(&with(&identity)).missing_files().into_iter().map(|problem| problem.key).collect::<Vec<_>>()
+    let (password, absent) = (folder.path().join("password"), folder.path().join("absent"));
+    std::fs::write(&password, "").unwrap();
+    std::fs::set_permissions(&password, std::fs::Permissions::from_mode(0o644)).unwrap();
+    let text = format!(
+        "[[tls.identity]]\ncertificate = {absent:?}\nkey = \"/\"\n[[connector]]\nname = \"out\"\nto = \"pigeon\"\n\
+         trust = {absent:?}\nuser = \"u\"\npassword_file = {password:?}\n"
+    );
+    let problems = check(&text, Timestamp::UNIX_EPOCH).problems;
+    let expected = [
+        "tls.identity[1].name",
+        "tls.identity[1].certificate",
+        "tls.identity[1].key",
+        "connector.out.to",
+        "connector.out.trust",
+        "connector.out.password_file",
+    ];
+    assert_eq!(keys(&problems), expected, "{problems:#?}");
+    assert!(problems[1].to_string().starts_with("postern.toml:7:"), "{}", problems[1]);
+    assert!(problems[1].what.contains(absent.to_str().unwrap()), "{}", problems[1]);
+}
+
+#[test]
+fn an_identity_is_loaded_as_the_daemon_loads_it() {
+    let (folder, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let now: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+    let (certificate, key) = identity(folder.path(), now);
+    let (_, foreign) = identity(other.path(), now);
+    let text = |key: &Path| {
+        format!("[[tls.identity]]\nname = \"a\"\ncertificate = {certificate:?}\nkey = {key:?}\n")
     };
-    assert_eq!(keys(0o644), ["tls.identity.a.certificate", "tls.identity.a.key"]);
-    assert_eq!(keys(0o600), ["tls.identity.a.certificate"]);
+    let quiet = check(&text(&key), now);
+    assert!(quiet.problems.is_empty() && quiet.warnings.is_empty(), "{quiet:?}");
+    let mismatch = check(&text(&foreign), now).problems;
+    assert_eq!((keys(&mismatch), mismatch[0].line), (vec!["tls.identity.a.key"], Some(9)));
+    let later = check(&text(&key), "2126-01-01T00:00:00Z".parse().unwrap());
+    assert!(later.problems.is_empty(), "{later:?}");
+    assert_eq!(keys(&later.warnings), ["tls.identity.a.certificate"]);
+    assert!(later.warnings[0].what.contains("expired"), "{}", later.warnings[0]);
+}
+
+#[test]
+fn trust_anchors_must_be_certificates() {
+    let folder = tempfile::tempdir().unwrap();
+    let now: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+    let (certificate, key) = identity(folder.path(), now);
+    let found = |path: &Path| {
+        let text = format!(
+            "[[connector]]\nname = \"out\"\nto = \"smtp:m.example\"\ntls = \"verified\"\ntrust = {path:?}\n"
+        );
+        keys(&check(&text, now).problems).join(" ")
+    };
+    assert_eq!(found(&certificate), "");
+    assert_eq!(found(&key), "connector.out.trust");
+}
+
+#[test]
+fn a_data_folder_that_cannot_be_made_is_a_warning() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    let warned = |path: &Path| {
+        let text = format!("data_dir = {path:?}\n{SOUND}");
+        let file = File::parse(&text, "postern.toml").unwrap();
+        let checked = file.check(&Surroundings::default(), Timestamp::UNIX_EPOCH);
+        assert!(checked.problems.is_empty(), "{checked:?}");
+        checked.warnings.iter().any(|warning| warning.key == "data_dir" && warning.line == Some(1))
+    };
+    assert!(warned(&file) && warned(&file.join("below")) && warned(Path::new("/proc/postern/data")));
+    assert!(!warned(folder.path()) && !warned(&folder.path().join("new/folder")));
 }
 
 /// A file that sets every key of the reference to its default, or to its example where it has none.

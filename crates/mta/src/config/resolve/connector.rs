@@ -7,6 +7,7 @@ use postern_smtp::address::Domain;
 use postern_smtp::tls::TlsRequirement;
 
 use super::Unique;
+use crate::config::files::Named;
 use crate::config::model::{AddressSpace, Connector, ConnectorName, CredentialFile, LmtpAddress, Way};
 use crate::config::reader::{Reader, Section};
 use crate::config::template::Template;
@@ -64,6 +65,8 @@ fn connector<'a>(reader: &mut Reader<'a>, at: &Section<'a>, hostname: Option<&Do
     let way = target.and_then(|target| way(reader, at, target));
     let requirement = way.as_ref().and_then(|way| requirement(reader, at, way, credential.is_some()));
     let trust = reader.path(at, "trust");
+    let place = reader.place(at, "trust", trust.as_ref());
+    reader.named.extend(place.map(Named::Trust));
     if trust.is_some() && requirement.is_some_and(|requirement| requirement != TlsRequirement::Verified) {
         let what = "it has no effect: certificates are verified only with tls = \"verified\"";
         reader.warn(at, "trust", what, "write tls = \"verified\", or remove the key");
@@ -163,6 +166,8 @@ fn credential<'a>(
 ) -> Option<CredentialFile> {
     let user = reader.name(at, "user");
     let password_file = reader.path(at, "password_file");
+    let place = reader.place(at, "password_file", password_file.as_ref());
+    reader.named.extend(place.map(Named::Password));
     if at.writes("user") != at.writes("password_file") {
         let (written, missing) =
             if at.writes("user") { ("user", "password_file") } else { ("password_file", "user") };
