@@ -159,8 +159,14 @@ impl Admin {
             return Err(Error::NotRunning(self.config.data_dir.clone()));
         }
         prepare_data_dir(&self.config)?;
-        let store = open_store(&self.config)?;
-        Ok(execute(&*store, request, Timestamp::now()).await?)
+        match open_store(&self.config).await {
+            Ok(store) => Ok(execute(&*store, request, Timestamp::now()).await?),
+            // Whoever has the queue may be a daemon that was just starting.
+            Err(error @ postern_queue::Error::InUse { .. }) => {
+                socket::call(&self.config.data_dir, &request).await?.ok_or(Error::Queue(error))
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 }
 

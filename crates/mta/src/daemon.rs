@@ -14,7 +14,7 @@ mod site;
 mod tasks;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -25,7 +25,7 @@ use postern_dns::{LookupError, Resolver, SystemResolver};
 use postern_queue::{MemoryStore, SqliteStore, Store};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 
 pub use site::Site;
 pub(crate) use tasks::Tasks;
@@ -39,6 +39,11 @@ use crate::observe::Observer;
 use crate::outbound::own_addresses;
 use crate::scheduler;
 use bind::Bound;
+
+/// Whoever had the queue before may still be stopping, or the system clearing it away: it is waited for so long.
+const LOCK_PATIENCE: Duration = Duration::from_secs(3);
+/// So often it is looked whether the queue is free.
+const LOCK_PAUSE: Duration = Duration::from_millis(50);
 
 /// How long a drain waits for sessions and attempts that are under way.
 const GRACE: Duration = Duration::from_secs(30);
@@ -156,7 +161,7 @@ impl Daemon {
         let now = Timestamp::now();
         let resolver = make_resolver(&config.dns)?;
         let shared = Arc::new(Shared {
-            store: open_store(&config)?,
+            store: open_store(&config).await?,
             users: Users::open(&config.data_dir)?,
             site: ArcSwap::from_pointee(Site::new(config, resolver, &observer, now)),
             own_addresses: ArcSwap::from_pointee(Vec::new()),
@@ -168,6 +173,9 @@ impl Daemon {
             observer,
         });
         shared.site.load().announce(&shared.observer);
+        if let Some(alarm) = exposed(&shared.site.load().config.data_dir) {
+            shared.observer.daemon(alarm);
+        }
         let (phase, running) = watch::channel(Phase::Running);
         let mut bound = Bound::default();
         bound.adopt(&shared, &running).await?;
@@ -283,14 +291,93 @@ pub(crate) fn prepare_data_dir(config: &Config) -> Result<(), Error> {
     made.map_err(|source| Error::DataDir { path: path.clone(), source })
 }
 
-pub(crate) fn open_store(config: &Config) -> Result<Arc<dyn Store>, postern_queue::Error> {
-    Ok(match config.queue.store {
-        StoreKind::Sqlite => Arc::new(SqliteStore::open(&config.data_dir)?),
-        StoreKind::Memory => Arc::new(MemoryStore::new()),
+/// Whoever may write into the data directory may put his own keys and his own queue in the place of ours.
+fn exposed(data_dir: &Path) -> Option<Event> {
+    use std::os::unix::fs::PermissionsExt;
+    let mode = std::fs::metadata(data_dir).ok()?.permissions().mode() & 0o7777;
+    let path = data_dir.display();
+    (mode & 0o022 != 0).then(|| Event::Alarm {
+        what: format!("{path}: other users can replace the keys and the queue in it (mode {mode:04o})"),
+        remedy: format!("chmod 711 {path}"),
     })
+}
+
+/// Opens the queue. While another process has it, that one may just be ending: it is waited for a little.
+pub(crate) async fn open_store(config: &Config) -> Result<Arc<dyn Store>, postern_queue::Error> {
+    open_store_within(LOCK_PATIENCE, config).await
+}
+
+async fn open_store_within(
+    patience: Duration,
+    config: &Config,
+) -> Result<Arc<dyn Store>, postern_queue::Error> {
+    if config.queue.store == StoreKind::Memory {
+        return Ok(Arc::new(MemoryStore::new()));
+    }
+    let end = Instant::now() + patience;
+    loop {
+        match SqliteStore::open(&config.data_dir) {
+            Err(postern_queue::Error::InUse { .. }) if Instant::now() < end => sleep(LOCK_PAUSE).await,
+            opened => return Ok(Arc::new(opened?)),
+        }
+    }
 }
 
 fn make_resolver(dns: &Dns) -> Result<Arc<dyn Resolver>, Error> {
     let options = postern_dns::Options { servers: dns.servers.clone(), timeout: Some(dns.timeout) };
     Ok(Arc::new(SystemResolver::new(&options)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Surroundings;
+
+    fn config(data_dir: &Path) -> Config {
+        let text =
+            "hostname = 'mx.example.org'\n[[listener]]\nname = 'mx'\nrole = 'relay'\nbind = ['[::1]:0']\n";
+        let path = data_dir.join("postern.toml");
+        std::fs::write(&path, text).unwrap();
+        let mut config = Config::load(&path, &Surroundings::default()).unwrap();
+        data_dir.clone_into(&mut config.data_dir);
+        config
+    }
+
+    #[test]
+    fn a_data_directory_that_others_may_write_to_is_an_alarm_with_its_remedy() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        for (mode, bad) in [(0o777, true), (0o1777, true), (0o770, true), (0o711, false), (0o750, false)] {
+            std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(mode)).unwrap();
+            let remedy = exposed(folder.path()).map(|alarm| alarm.to_string());
+            let wanted = format!("what to do: chmod 711 {}", folder.path().display());
+            assert_eq!(
+                remedy.as_ref().is_some_and(|said| said.ends_with(&wanted)),
+                bad,
+                "{mode:o}: {remedy:?}"
+            );
+            assert_eq!(remedy.is_some(), bad, "{mode:o}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_queue_that_is_just_being_closed_is_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = config(folder.path());
+        let other = open_store(&config).await.unwrap();
+        let (second, ()) = tokio::join!(open_store(&config), async move {
+            // Polled second: the other one has found the lock taken before.
+            drop(other);
+        });
+        assert!(second.is_ok(), "{:?}", second.err());
+    }
+
+    #[tokio::test]
+    async fn a_queue_that_stays_in_use_is_refused_in_words_to_act_upon() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = config(folder.path());
+        let _other = open_store(&config).await.unwrap();
+        let error = open_store_within(Duration::ZERO, &config).await.err().unwrap().to_string();
+        assert!(error.contains("another Postern runs on this data directory"), "{error}");
+    }
 }

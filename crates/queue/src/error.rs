@@ -35,7 +35,7 @@ pub enum Error {
     // The installation.
     /// Another process has the queue.
     #[error(
-        "{path}: the queue is in use by another process; stop the running daemon, or talk to it through its control socket"
+        "{path}: another Postern runs on this data directory, or is just stopping: try again in a moment, or stop it"
     )]
     InUse {
         /// The lock file.
