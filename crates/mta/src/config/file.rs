@@ -1,5 +1,6 @@
 //! The file as it was written, and the places in it.
 
+use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -22,14 +23,7 @@ impl File {
     /// It cannot be read, or it is not TOML.
     pub fn read(path: &Path) -> Result<Self, Problem> {
         let name = path.display().to_string();
-        let text = std::fs::read_to_string(path).map_err(|error| Problem {
-            file: name.clone(),
-            line: None,
-            column: None,
-            key: String::new(),
-            what: format!("cannot be read: {error}"),
-            remedy: "name another file with --config, or write one with `postern init`".to_owned(),
-        })?;
+        let text = std::fs::read_to_string(path).map_err(|error| unreadable(path, &error))?;
         let mut file = Self::parse(&text, &name)?;
         if let Some(folder) = std::path::absolute(path).ok().as_deref().and_then(Path::parent) {
             folder.clone_into(&mut file.folder);
@@ -99,4 +93,18 @@ impl File {
         let letters = before.rsplit('\n').next().unwrap_or(before).chars().count();
         u32::try_from(letters + 1).unwrap_or(u32::MAX)
     }
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> Problem {
+    let (what, remedy) = if path.is_dir() {
+        let file = path.join("postern.toml");
+        (
+            "is a folder, not a file".to_owned(),
+            format!("name the file in it, such as --config {}", file.display()),
+        )
+    } else {
+        let remedy = "name another file with --config, or write one with `postern init`";
+        (format!("cannot be read: {error}"), remedy.to_owned())
+    };
+    Problem { file: path.display().to_string(), line: None, column: None, key: String::new(), what, remedy }
 }

@@ -230,11 +230,13 @@ pub fn find(path: &str) -> Option<Entry> {
 /// What a person may have meant by a path that is none: at most three, nearest first.
 pub fn near_misses(path: &str) -> Vec<String> {
     let last = |path: &str| path.rsplit('.').next().unwrap_or(path).to_owned();
-    let mut ranked: Vec<_> = entries()
-        .map(|entry| entry.path())
-        .map(|known| (distance(path, &known).min(distance(&last(path), &last(&known)) + 1), known))
-        .filter(|(distance, _)| *distance <= 1 + path.len() / 3)
-        .collect();
+    let likeness = |known: &str| {
+        let whole = mistakes(path, known);
+        let key = mistakes(&last(path), &last(known)).map(|mistakes| mistakes + 1);
+        whole.into_iter().chain(key).min()
+    };
+    let known = entries().map(|entry| entry.path());
+    let mut ranked: Vec<_> = known.filter_map(|known| Some((likeness(&known)?, known))).collect();
     ranked.sort();
     ranked.into_iter().take(3).map(|(_, known)| known).collect()
 }
@@ -244,6 +246,11 @@ pub fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Opt
     let bound = 1 + word.chars().count() / 3;
     let ranked = candidates.map(|candidate| (distance(word, candidate), candidate));
     ranked.filter(|(distance, _)| *distance <= bound).min().map(|(_, candidate)| candidate)
+}
+
+/// The distance, if it is what a typing mistake makes: one letter in four, and always one.
+fn mistakes(word: &str, known: &str) -> Option<usize> {
+    Some(distance(word, known)).filter(|distance| *distance <= (word.chars().count() / 4).max(1))
 }
 
 /// How many letters have to be put in, left out, changed or swapped with their neighbour.
@@ -360,7 +367,9 @@ mod tests {
         assert_eq!(near_misses("hostnmae")[0], "hostname");
         assert_eq!(near_misses("delay_warning")[0], "queue.delay_warning");
         assert_eq!(near_misses("mesage_size")[0], "limits.message_size");
-        assert!(near_misses("completely_different_thing").is_empty());
+        for unlike in ["completely_different_thing", "nothing.here", "a.b", "xyzzy", "relay.everybody"] {
+            assert_eq!(near_misses(unlike), [""; 0], "{unlike}");
+        }
     }
 
     #[test]

@@ -625,6 +625,13 @@ fn a_file_that_is_not_there_says_what_to_do() {
     assert!(problems.to_string().contains("postern init"), "{problems}");
 }
 
+#[test]
+fn a_folder_in_place_of_the_file_is_called_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let problems = Config::load(folder.path(), &Surroundings::default()).unwrap_err().to_string();
+    assert!(problems.contains("is a folder") && !problems.contains("postern init"), "{problems}");
+}
+
 /// What a check of `SOUND` with more at its end finds.
 fn check(more: &str, now: Timestamp) -> Checked {
     File::parse(&with(more), "postern.toml").unwrap().check(&Surroundings::default(), now)
