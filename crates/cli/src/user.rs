@@ -3,13 +3,17 @@
 use std::io::{IsTerminal, Read};
 use std::path::Path;
 use std::process::ExitCode;
+use std::str::FromStr;
 
 use clap::{Args, Subcommand};
-use postern_mta::directory::User;
+use postern_mta::directory::{Error, User, Users};
 use postern_smtp::address::Mailbox;
 use postern_smtp::secret::Secret;
 
 use crate::{Done, admin, say};
+
+/// Why something was not done.
+type Failure = Box<dyn std::error::Error>;
 
 /// Subcommands of `postern user`.
 #[derive(Subcommand)]
@@ -19,7 +23,7 @@ pub(crate) enum Command {
         /// The name to sign in with
         name: String,
         /// An address that the user may send as and receives for; may be given several times
-        #[arg(long, value_name = "ADDRESS")]
+        #[arg(long, value_name = "ADDRESS", value_parser = one_address)]
         address: Vec<Mailbox>,
         #[command(flatten)]
         password: PasswordSource,
@@ -63,6 +67,7 @@ pub(crate) enum AddressCommand {
         /// Whose
         name: String,
         /// The address
+        #[arg(value_parser = one_address)]
         address: Mailbox,
     },
     /// Take an address away from a user
@@ -70,6 +75,7 @@ pub(crate) enum AddressCommand {
         /// Whose
         name: String,
         /// The address
+        #[arg(value_parser = one_address)]
         address: Mailbox,
     },
 }
@@ -85,7 +91,13 @@ pub(crate) struct PasswordSource {
 /// Carries out a subcommand.
 pub(crate) fn run(command: Command, path: &Path) -> Done {
     let users = admin(path)?.users()?;
-    let done = match command {
+    say(&carry_out(command, &users).map_err(with_hint)?)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What was done, in words.
+fn carry_out(command: Command, users: &Users) -> Result<String, Failure> {
+    Ok(match command {
         Command::Add { name, address, password } => {
             users.add(&name, &password.read(&name)?, &address)?;
             let hint = format!(
@@ -114,13 +126,30 @@ pub(crate) fn run(command: Command, path: &Path) -> Done {
             users.remove_address(&name, &address)?;
             format!("{name} may no longer send as {address}\n")
         }
-    };
-    say(&done)?;
-    Ok(ExitCode::SUCCESS)
+    })
+}
+
+/// Who mistypes a name wants to see the right ones.
+fn with_hint(failure: Failure) -> Failure {
+    match failure.downcast_ref() {
+        Some(Error::NoSuchUser { .. }) => format!("{failure}; `postern user list` shows all").into(),
+        _ => failure,
+    }
+}
+
+/// An address of the command line. Whole domains are asked for often enough to be answered.
+fn one_address(text: &str) -> Result<Mailbox, String> {
+    if text.starts_with('@') || text.starts_with("*@") {
+        return Err(
+            "a whole domain cannot be given to a user: add each address by itself, such as anna@example.org"
+                .into(),
+        );
+    }
+    text.parse().map_err(|error: <Mailbox as FromStr>::Err| error.to_string())
 }
 
 impl PasswordSource {
-    fn read(&self, name: &str) -> Result<Secret, Box<dyn std::error::Error>> {
+    fn read(&self, name: &str) -> Result<Secret, Failure> {
         if self.password_stdin {
             let mut text = String::new();
             std::io::stdin().lock().take(64 * 1024).read_to_string(&mut text)?;
@@ -154,4 +183,34 @@ fn details(user: &User) -> String {
 
 fn addresses(user: &User) -> Vec<String> {
     user.addresses.iter().map(ToString::to_string).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_user_leads_to_the_list() {
+        let folder = tempfile::tempdir().unwrap();
+        let users = Users::open(folder.path()).unwrap();
+        let name = || "nobody".to_owned();
+        let address = || "nobody@example.org".parse().unwrap();
+        for command in [
+            Command::Show { name: name(), json: false },
+            Command::Remove { name: name() },
+            Command::Address(AddressCommand::Add { name: name(), address: address() }),
+        ] {
+            let said = carry_out(command, &users).map_err(with_hint).unwrap_err().to_string();
+            assert!(said.contains("no user nobody") && said.contains("postern user list"), "{said}");
+        }
+    }
+
+    #[test]
+    fn a_whole_domain_is_no_address() {
+        for text in ["@example.org", "*@example.org"] {
+            assert!(one_address(text).unwrap_err().contains("whole domain"), "{text}");
+        }
+        assert_eq!(one_address("anna@example.org").unwrap().to_string(), "anna@example.org");
+        assert!(!one_address("anna").unwrap_err().contains("whole domain"));
+    }
 }
