@@ -6,6 +6,7 @@ use std::error::Error as StdError;
 use std::io::{self, ErrorKind};
 
 use jiff::Timestamp;
+use postern_smtp::text::without_os_code;
 use rustls::{AlertDescription, CertificateError, Error as TlsError, InvalidMessage, PeerIncompatible};
 use rustls_pki_types::{ServerName, UnixTime};
 
@@ -35,7 +36,7 @@ fn of_io(error: &io::Error) -> String {
             "the other side reset the connection during the TLS handshake".to_owned()
         }
         ErrorKind::TimedOut => "the TLS handshake took too long".to_owned(),
-        _ => clean(&error.to_string()),
+        _ => clean(&without_os_code(error)),
     }
 }
 
@@ -46,8 +47,13 @@ fn of_tls(error: &TlsError) -> String {
         TlsError::InvalidMessage(InvalidMessage::InvalidContentType) => {
             "the other side does not speak TLS at this point".to_owned()
         }
+        TlsError::InvalidMessage(reason) => {
+            format!("the other side sent a broken TLS message ({})", in_words(&format!("{reason:?}")))
+        }
         TlsError::PeerIncompatible(reason) => of_incompatibility(reason),
-        TlsError::PeerMisbehaved(reason) => format!("the other side breaks the TLS protocol ({reason:?})"),
+        TlsError::PeerMisbehaved(reason) => {
+            format!("the other side breaks the TLS protocol ({})", in_words(&format!("{reason:?}")))
+        }
         TlsError::NoCertificatesPresented => "the other side showed no certificate".to_owned(),
         TlsError::DecryptError => "the other side's data could not be decrypted".to_owned(),
         TlsError::General(reason) => clean(reason),
@@ -81,7 +87,19 @@ fn of_certificate(error: &CertificateError) -> String {
         CertificateError::UnhandledCriticalExtension => {
             "the certificate has a critical extension that is not understood".to_owned()
         }
-        other => format!("the certificate cannot be trusted: {}", clean(&other.to_string())),
+        CertificateError::Other(reason) => of_other(&reason.to_string()),
+        other => of_other(&other.to_string()),
+    }
+}
+
+/// What the library that verifies certificates has only a name for.
+fn of_other(name: &str) -> String {
+    match name {
+        "UnsupportedCertVersion" => {
+            "the certificate is of an old kind (X.509 version 1 or 2) that cannot be verified".to_owned()
+        }
+        "CaUsedAsEndEntity" => "the certificate is an authority's, not a server's".to_owned(),
+        other => format!("the certificate cannot be trusted: {}", in_words(other)),
     }
 }
 
@@ -134,7 +152,13 @@ fn of_incompatibility(reason: &PeerIncompatible) -> String {
         | PeerIncompatible::NoCertificateRequestSignatureSchemesInCommon => {
             "both sides have no signature scheme in common".to_owned()
         }
-        other => format!("the other side's TLS does not fit ours ({other:?})"),
+        // Looked for before the version: TLS 1.1 has no such extension (RFC 5246 §7.4.1.4.1).
+        PeerIncompatible::SignatureAlgorithmsExtensionRequired => {
+            "the other side seems to speak only TLS 1.1 or older (1.2 and 1.3 are the ones known): it names no \
+             signature algorithms"
+                .to_owned()
+        }
+        other => format!("the other side's TLS does not fit ours ({})", in_words(&format!("{other:?}"))),
     }
 }
 
@@ -150,10 +174,91 @@ fn bare(name: &str) -> String {
     clean(inner.trim_matches('"'))
 }
 
+/// `KeyShareExtensionRequired`, as the library calls a trouble → `key share extension required`. Details in brackets are
+/// left out; what is in words already stays.
+fn in_words(name: &str) -> String {
+    let variant = name.split(|c: char| !c.is_ascii_alphanumeric()).next().unwrap_or_default();
+    let details = &name[variant.len()..];
+    let is_name = variant.starts_with(|c: char| c.is_ascii_uppercase())
+        && (details.is_empty() || details.starts_with('(') || details.starts_with(" {"));
+    if !is_name {
+        return clean(name);
+    }
+    let mut words = String::new();
+    let mut before = ' ';
+    for c in variant.trim_end_matches("Context").chars() {
+        if c.is_ascii_uppercase() && before.is_ascii_lowercase() {
+            words.push(' ');
+        }
+        words.push(c.to_ascii_lowercase());
+        before = c;
+    }
+    words
+}
+
 fn clean(text: &str) -> String {
     postern_smtp::text::clean(text, LONGEST)
 }
 
 fn time(time: UnixTime) -> Timestamp {
     timestamp(i64::try_from(time.as_secs()).unwrap_or(i64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use rustls::{OtherError, PeerMisbehaved};
+
+    use super::*;
+
+    /// A trouble that shows itself as the library's do.
+    #[derive(Debug)]
+    struct Named(&'static str);
+
+    impl std::fmt::Display for Named {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str(self.0)
+        }
+    }
+
+    impl StdError for Named {}
+
+    fn of_certificate_named(name: &'static str) -> String {
+        let error = CertificateError::Other(OtherError(Arc::new(Named(name))));
+        describe(&TlsError::InvalidCertificate(error))
+    }
+
+    #[test]
+    fn no_name_of_the_librarys_is_shown_as_it_is() {
+        let old = of_certificate_named("UnsupportedCertVersion");
+        assert!(old.contains("X.509 version 1"), "{old}");
+        for (name, words) in [
+            ("MaximumSignatureChecksExceeded", "maximum signature checks exceeded"),
+            ("TrailingData(Time)", "trailing data"),
+            ("UnsupportedThingContext { id: [1, 2] }", "unsupported thing"),
+            ("in words already", "in words already"),
+        ] {
+            let said = of_certificate_named(name);
+            assert!(said.ends_with(words), "{said}");
+        }
+        for error in [
+            TlsError::PeerIncompatible(PeerIncompatible::KeyShareExtensionRequired),
+            TlsError::PeerMisbehaved(PeerMisbehaved::IllegalMiddleboxChangeCipherSpec),
+            TlsError::InvalidMessage(InvalidMessage::MissingKeyExchange),
+        ] {
+            let said = describe(&error);
+            let is_name = |word: &str| {
+                word.chars().skip(1).any(|c| c.is_ascii_lowercase())
+                    && word.chars().skip(1).any(|c| c.is_ascii_uppercase())
+            };
+            assert!(!said.split(|c: char| !c.is_alphanumeric()).any(is_name), "{said}");
+        }
+    }
+
+    #[test]
+    fn a_client_of_tls_1_1_reads_as_such() {
+        let said = describe(&TlsError::from(PeerIncompatible::SignatureAlgorithmsExtensionRequired));
+        assert!(said.contains("only TLS 1.1 or older"), "{said}");
+    }
 }

@@ -22,6 +22,22 @@ pub fn is_harmless(c: char) -> bool {
     !(c.is_control() || is_invisible(c) || c == char::REPLACEMENT_CHARACTER)
 }
 
+/// What the system said, without the number that Rust puts behind it: `Connection refused (os error 111)` loses its tail.
+pub fn without_os_code(error: impl Display) -> String {
+    let mut text = error.to_string();
+    while let Some(start) = text.find(OS_CODE) {
+        let digits = text[start + OS_CODE.len()..].bytes().take_while(u8::is_ascii_digit).count();
+        let end = start + OS_CODE.len() + digits;
+        if digits == 0 || text.as_bytes().get(end) != Some(&b')') {
+            break;
+        }
+        text.replace_range(start..=end, "");
+    }
+    text
+}
+
+const OS_CODE: &str = " (os error ";
+
 struct Bounded {
     text: String,
     most: usize,
@@ -82,6 +98,17 @@ mod tests {
         assert_eq!(clean("a\r\nb\0\u{1b}[31m\u{9b}c", 100), "a??b??[31m?c");
         assert_eq!(clean("a\u{202e}b\u{2066}c\u{61c}\u{feff}\u{e0041}\u{2028}", 100), "a?b?c????");
         assert_eq!(clean("a\tb\u{fffd}", 100), "a b?");
+    }
+
+    #[test]
+    fn the_systems_numbers_are_left_out_wherever_they_stand() {
+        let refused = std::io::Error::from_raw_os_error(111);
+        assert!(refused.to_string().contains("(os error 111)"));
+        assert!(without_os_code(&refused).ends_with("refused"), "{refused}");
+        assert_eq!(without_os_code("a: b (os error 2); create it"), "a: b; create it");
+        for strange in ["x (os error )", "x (os error 5", "x (os error 5]", "x (os error é)"] {
+            assert_eq!(without_os_code(strange), strange);
+        }
     }
 
     #[test]
