@@ -130,6 +130,25 @@ impl TlsIdentity {
     }
 }
 
+impl Warning {
+    /// What to do about it.
+    pub fn remedy(&self) -> String {
+        match self {
+            Self::Expired { .. } => "renew the certificate, then reload".to_owned(),
+            Self::NotYetValid { .. } => {
+                "correct this machine's clock, or install a certificate that is good today, then reload"
+                    .to_owned()
+            }
+            Self::KeyExposed { path, .. } => {
+                format!("chmod 600 {}, and renew the key if others may have read it", path.display())
+            }
+            Self::NoNames { .. } => {
+                "install a certificate that bears the host name as a subjectAltName, then reload".to_owned()
+            }
+        }
+    }
+}
+
 impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -138,18 +157,11 @@ impl fmt::Display for Warning {
             }
             Self::NotYetValid { path, not_before } => {
                 let day = day(*not_before);
-                write!(
-                    f,
-                    "{}: the certificate is not valid before {day}; is this machine's clock right?",
-                    path.display()
-                )
+                write!(f, "{}: the certificate is not valid before {day}", path.display())
             }
             Self::KeyExposed { path, mode } => {
                 let path = path.display();
-                write!(
-                    f,
-                    "{path}: other users can reach this private key (mode {mode:04o}); run: chmod 600 {path}"
-                )
+                write!(f, "{path}: other users can reach this private key (mode {mode:04o})")
             }
             Self::NoNames { path } => {
                 write!(

@@ -114,7 +114,16 @@ impl Identities {
             };
             config.tls.identities.iter().map(load).collect()
         };
-        Self(loaded.into_iter().filter_map(|loaded| usable(loaded, observer)).collect())
+        let mut usable = Vec::new();
+        let mut errors = Vec::new();
+        for loaded in loaded {
+            match loaded {
+                Ok(loaded) => usable.push(admit(loaded, observer)),
+                Err(error) => errors.push(error),
+            }
+        }
+        complain_of(&errors, usable.len(), observer);
+        Self(usable)
     }
 
     /// Those that a listener wants, the first one first; all when it names none.
@@ -146,24 +155,24 @@ fn from_private_ca(
     Ok(ca.ensure_server_identity(&config.data_dir.join("tls"), &names, now)?.loaded)
 }
 
-fn usable(loaded: Result<Loaded, postern_pki::Error>, observer: &Observer) -> Option<Arc<TlsIdentity>> {
-    match loaded {
-        Ok(Loaded { identity, warnings }) => {
-            for warning in warnings {
-                let what = format!("TLS identity {}: {warning}", identity.name);
-                observer
-                    .daemon(Event::Alarm { what, remedy: "install a good certificate, then reload".into() });
-            }
-            Some(Arc::new(identity))
-        }
-        Err(error) => {
-            let what = format!("a TLS identity cannot be used: {error}");
-            observer.daemon(Event::Alarm {
-                what,
-                remedy: "mend it, then reload; until then STARTTLS answers 454".into(),
-            });
-            None
-        }
+fn admit(loaded: Loaded, observer: &Observer) -> Arc<TlsIdentity> {
+    for warning in &loaded.warnings {
+        let what = format!("TLS identity {}: {warning}", loaded.identity.name);
+        observer.daemon(Event::Alarm { what, remedy: warning.remedy() });
+    }
+    Arc::new(loaded.identity)
+}
+
+/// One alarm for each identity that cannot be used, which speaks for all listeners.
+fn complain_of(errors: &[postern_pki::Error], usable: usize, observer: &Observer) {
+    let meanwhile = match usable {
+        0 => "no listener has TLS: STARTTLS answers 454",
+        _ => "clients are shown another identity",
+    };
+    for error in errors {
+        let what = format!("a TLS identity cannot be used: {error}");
+        observer
+            .daemon(Event::Alarm { what, remedy: format!("mend it, then reload; until then {meanwhile}") });
     }
 }
 
@@ -179,9 +188,12 @@ fn make_listener(
         tickets: listener.session_tickets,
     };
     let tls = server_config(&options);
-    if let Err(error) = &tls {
+    // That there is no identity has been said, with the reason, when it was loaded.
+    if let Err(error) = tls.as_ref()
+        && !matches!(error, postern_pki::Error::NoIdentity)
+    {
         let what = format!("listener {} has no TLS: {error}", listener.name);
-        observer.daemon(Event::Alarm { what, remedy: "load a usable certificate, then reload".into() });
+        observer.daemon(Event::Alarm { what, remedy: "reload, or restart Postern".into() });
     }
     let tls = tls.ok();
     let settings = Settings {

@@ -114,7 +114,9 @@ fn a_key_that_others_can_read_is_loaded_with_a_warning() {
         fs::set_permissions(pair.0.path().join("key.pem"), fs::Permissions::from_mode(mode)).unwrap();
         pair.load().unwrap().warnings
     };
-    assert!(matches!(warnings_at(0o644)[..], [Warning::KeyExposed { mode: 0o644, .. }]));
+    let warnings = warnings_at(0o644);
+    assert!(matches!(warnings[..], [Warning::KeyExposed { mode: 0o644, .. }]));
+    assert!(warnings[0].remedy().starts_with("chmod 600 "), "{}", warnings[0].remedy());
     assert!(warnings_at(0o640).is_empty(), "the owner's group may read it");
     assert!(warnings_at(0o600).is_empty());
 }
