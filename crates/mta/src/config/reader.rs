@@ -481,7 +481,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-impl Section<'_> {
+impl<'a> Section<'a> {
     /// Whether the file says anything about this key here.
     pub(super) fn writes(&self, key: &str) -> bool {
         self.table.entry(key).is_some()
@@ -493,7 +493,7 @@ impl Section<'_> {
     }
 
     /// The names that the sections `[[kind]]` below this one give themselves.
-    pub(super) fn given_names(&self, kind: &str) -> Vec<&str> {
+    pub(super) fn given_names(&self, kind: &str) -> Vec<&'a str> {
         let Some(Value::List(items)) = self.table.entry(kind).map(|entry| &entry.value.value) else {
             return Vec::new();
         };

@@ -58,9 +58,9 @@ fn read(reader: &mut Reader<'_>, surroundings: &Surroundings) -> Option<Config> 
     let dns = dns(reader, top);
     let limits = reader.section(top, "limits");
     let sessions = listener::limits(reader, &limits).map(|(limits, _)| limits.sessions);
-    let tls = tls(reader, top);
-    let listeners =
-        listener::listeners(reader, top, &listener::OfAll { section: &limits, sessions }, tls.as_ref());
+    let (tls, identity_names) = tls(reader, top);
+    let of_all = &listener::OfAll { section: &limits, sessions };
+    let listeners = listener::listeners(reader, top, of_all, &identity_names);
     let connectors = connector::connectors(reader, top, hostname.as_ref());
     let domains = domain::domains(reader, top, connectors.as_deref());
     let relay_networks = relay::networks(reader, top, &surroundings.gateways);
@@ -129,14 +129,17 @@ fn name_server(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| format!("\"{text}\" is not an address such as \"127.0.0.1\" or \"[::1]:5353\""))
 }
 
-fn tls<'a>(reader: &mut Reader<'a>, top: &Section<'a>) -> Option<Tls> {
+/// With the names that identities give themselves, which hold though something else is wrong with one.
+fn tls<'a>(reader: &mut Reader<'a>, top: &Section<'a>) -> (Option<Tls>, Vec<&'a str>) {
     let at = &reader.section(top, "tls");
     let versions = [("1.2", MinimumVersion::Tls12), ("1.3", MinimumVersion::Tls13)];
     let minimum = reader.choice(at, "minimum", None, &versions);
     let sections = reader.sections(at, "identity");
     let mut names = Unique::new("an identity");
     let identities: Vec<_> = sections.iter().map(|at| identity(reader, at, &mut names)).collect();
-    Some(Tls { identities: identities.into_iter().collect::<Option<_>>()?, minimum: minimum? })
+    let identities: Option<Vec<_>> = identities.into_iter().collect();
+    let tls = identities.zip(minimum).map(|(identities, minimum)| Tls { identities, minimum });
+    (tls, at.given_names("identity"))
 }
 
 fn identity<'a>(reader: &mut Reader<'a>, at: &Section<'a>, names: &mut Unique) -> Option<IdentityFiles> {

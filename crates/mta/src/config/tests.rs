@@ -432,6 +432,42 @@ fn a_malformed_network_does_not_hide_an_open_relay() {
 }
 
 #[test]
+fn one_mistake_in_a_section_does_not_hide_the_next() {
+    let text = "[[listener]]
+name = \"second\"
+role = \"really\"
+bind = [\"[::]:25\", \"nowhere\"]
+identities = [\"b\"]
+[[tls.identity]]
+name = \"a\"
+[[connector]]
+name = \"one\"
+to = \"pigeon\"
+address_space = [\"*\", \"*\", \"-\"]
+user = 5
+password_file = \"p\"
+tls = \"none\"
+";
+    let problems = judge(&with(text)).unwrap_err();
+    let found: Vec<_> =
+        problems.iter().map(|problem| (problem.line.unwrap(), problem.key.as_str())).collect();
+    let expected = [
+        (8, "listener.second.role"),
+        (9, "listener.second.bind"),
+        (9, "listener.second.bind"),
+        (10, "listener.second.identities"),
+        (11, "tls.identity.a.certificate"),
+        (11, "tls.identity.a.key"),
+        (15, "connector.one.to"),
+        (16, "connector.one.address_space"),
+        (16, "connector.one.address_space"),
+        (17, "connector.one.user"),
+        (19, "connector.one.tls"),
+    ];
+    assert_eq!(found, expected, "{}", Problems(problems.clone()));
+}
+
+#[test]
 fn an_empty_file_lacks_a_host_name_and_a_listener() {
     let problems = judge("").unwrap_err();
     let keys: Vec<_> = problems.iter().map(|problem| problem.key.as_str()).collect();

@@ -34,12 +34,8 @@ pub(super) fn connectors<'a>(
     let mut spaces = HashMap::new();
     let mut connectors = Vec::new();
     for at in &sections {
-        let connector = connector(reader, at, hostname);
+        connectors.push(connector(reader, at, hostname, &mut spaces));
         names.check(reader, at, None);
-        if let Some(connector) = &connector {
-            refuse_ambiguity(reader, at, connector, &mut spaces);
-        }
-        connectors.push(connector);
     }
     let mut connectors: Vec<_> = connectors.into_iter().collect::<Option<_>>()?;
     if !connectors.iter().any(|connector| connector.spaces.contains(&AddressSpace::Any)) {
@@ -56,14 +52,22 @@ enum Target {
     Maildir(Template),
 }
 
-fn connector<'a>(reader: &mut Reader<'a>, at: &Section<'a>, hostname: Option<&Domain>) -> Option<Connector> {
+fn connector<'a>(
+    reader: &mut Reader<'a>,
+    at: &Section<'a>,
+    hostname: Option<&Domain>,
+    served: &mut Served,
+) -> Option<Connector> {
     let name = reader.name(at, "name");
     let target = target(reader, at);
-    let spaces = reader.list(at, "address_space", address_space);
+    let (spaces, sound_spaces) = reader.list_and_items(at, "address_space", address_space);
     let cost = reader.count(at, "cost");
+    if let (Some(name), Some(cost)) = (&name, cost) {
+        refuse_ambiguity(reader, at, Claim { name, spaces: &sound_spaces, cost }, served);
+    }
     let credential = credential(reader, at, target.as_ref());
     let way = target.and_then(|target| way(reader, at, target));
-    let requirement = way.as_ref().and_then(|way| requirement(reader, at, way, credential.is_some()));
+    let requirement = requirement(reader, at, way.as_ref());
     let trust = reader.path(at, "trust");
     let place = reader.place(at, "trust", trust.as_ref());
     reader.named.extend(place.map(Named::Trust));
@@ -212,13 +216,9 @@ fn way<'a>(reader: &mut Reader<'a>, at: &Section<'a>, target: Target) -> Option<
     }
 }
 
-fn requirement<'a>(
-    reader: &mut Reader<'a>,
-    at: &Section<'a>,
-    way: &Way,
-    signs_in: bool,
-) -> Option<TlsRequirement> {
-    if matches!(way, Way::Lmtp(LmtpAddress::Unix(_)) | Way::Maildir(_)) {
+fn requirement<'a>(reader: &mut Reader<'a>, at: &Section<'a>, way: Option<&Way>) -> Option<TlsRequirement> {
+    let signs_in = at.writes("user") || at.writes("password_file");
+    if matches!(way, Some(Way::Lmtp(LmtpAddress::Unix(_)) | Way::Maildir(_))) {
         refuse_tls_keys(reader, at);
         return Some(TlsRequirement::None);
     }
@@ -240,7 +240,7 @@ fn requirement<'a>(
             "remove the key or write tls = \"verified\"; for a private CA set trust",
         );
     }
-    if requirement == TlsRequirement::None && matches!(way, Way::Smtp { implicit_tls: true, .. }) {
+    if requirement == TlsRequirement::None && matches!(way, Some(Way::Smtp { implicit_tls: true, .. })) {
         let what = "it says never to use TLS, and implicit_tls (or port 465) says always";
         reader.complain(at, "tls", what, "remove the key, or use another port and implicit_tls = false");
     }
@@ -259,12 +259,20 @@ fn refuse_tls_keys(reader: &mut Reader<'_>, at: &Section<'_>) {
 /// Where an address space was written first, by space and cost.
 type Served = HashMap<(AddressSpace, u32), String>;
 
-fn refuse_ambiguity(reader: &mut Reader<'_>, at: &Section<'_>, connector: &Connector, served: &mut Served) {
-    for space in &connector.spaces {
-        let Some(other) = served.insert((space.clone(), connector.cost), connector.name.0.clone()) else {
+/// What a connector serves, and for what cost.
+#[derive(Clone, Copy)]
+struct Claim<'c> {
+    name: &'c str,
+    spaces: &'c [AddressSpace],
+    cost: u32,
+}
+
+fn refuse_ambiguity(reader: &mut Reader<'_>, at: &Section<'_>, claim: Claim<'_>, served: &mut Served) {
+    for space in claim.spaces {
+        let Some(other) = served.insert((space.clone(), claim.cost), claim.name.to_owned()) else {
             continue;
         };
-        let what = if other == connector.name.0 {
+        let what = if other == claim.name {
             format!("\"{space}\" is written twice")
         } else {
             format!("connector \"{other}\" serves \"{space}\" at the same cost, so neither would win")
@@ -290,5 +298,5 @@ fn implicit(
         return None;
     }
     let at = &reader.implicit("connector", &IMPLICIT_TABLE);
-    connector(reader, at, hostname)
+    connector(reader, at, hostname, &mut HashMap::new())
 }

@@ -8,7 +8,7 @@ use postern_pki::Tickets;
 use postern_smtp::server::{AuthOffer, Limits, LineEndings, Timeouts, TlsMode};
 
 use super::{Unique, network};
-use crate::config::model::{FromCheck, Listener, ListenerLimits, Role, SessionLimits, Tls};
+use crate::config::model::{FromCheck, Listener, ListenerLimits, Role, SessionLimits};
 use crate::config::reader::{Reader, Section};
 use crate::config::reference::nearest;
 
@@ -25,7 +25,7 @@ pub(super) fn listeners<'a>(
     reader: &mut Reader<'a>,
     top: &Section<'a>,
     of_all: &OfAll<'_, 'a>,
-    tls: Option<&Tls>,
+    known: &[&str],
 ) -> Option<Vec<Listener>> {
     let sections = reader.sections(top, "listener");
     if sections.is_empty() {
@@ -36,12 +36,8 @@ pub(super) fn listeners<'a>(
     let mut bound = HashSet::new();
     let mut listeners = Vec::new();
     for at in &sections {
-        let listener = listener(reader, at, of_all, tls);
+        listeners.push(listener(reader, at, of_all, known, &mut bound));
         names.check(reader, at, None);
-        if let Some(listener) = &listener {
-            refuse_second_bind(reader, at, listener, &mut bound);
-        }
-        listeners.push(listener);
     }
     listeners.into_iter().collect()
 }
@@ -95,18 +91,19 @@ fn listener<'a>(
     reader: &mut Reader<'a>,
     at: &Section<'a>,
     of_all: &OfAll<'_, 'a>,
-    tls_section: Option<&Tls>,
+    known: &[&str],
+    bound: &mut HashSet<SocketAddr>,
 ) -> Option<Listener> {
     let name = reader.name(at, "name");
     let role = reader.choice(at, "role", None, &[("relay", Role::Relay), ("submission", Role::Submission)]);
-    let bind = bind(reader, at);
+    let bind = bind(reader, at, bound);
     let by_role = ByRole::of(role.unwrap_or(Role::Submission));
     let tls = tls(reader, at, &by_role);
     let auth = auth(reader, at, role);
     let proxy_from = proxy_from(reader, at);
     let endings = [("strict", LineEndings::Strict), ("repair", LineEndings::Repair)];
     let line_endings = reader.choice(at, "line_endings", Some(by_role.line_endings), &endings);
-    let identities = identities(reader, at, tls_section);
+    let identities = identities(reader, at, known);
     let tickets = reader.switch(at, "session_tickets", Some(by_role.session_tickets));
     let check = reader.switch(at, "check_from_header", None);
     let own = &reader.heir(at, "limits", of_all.section);
@@ -161,12 +158,18 @@ impl ByRole {
     }
 }
 
-fn bind<'a>(reader: &mut Reader<'a>, at: &Section<'a>) -> Option<Vec<SocketAddr>> {
-    let bind = reader.list(at, "bind", |text| {
+fn bind<'a>(
+    reader: &mut Reader<'a>,
+    at: &Section<'a>,
+    bound: &mut HashSet<SocketAddr>,
+) -> Option<Vec<SocketAddr>> {
+    let (bind, sound) = reader.list_and_items(at, "bind", |text| {
         text.parse().map_err(|_| {
             format!("\"{text}\" is not an address with a port such as \"[::]:25\" or \"192.0.2.1:25\"")
         })
-    })?;
+    });
+    refuse_second_bind(reader, at, &sound, bound);
+    let bind = bind?;
     if bind.is_empty() {
         reader.complain(at, "bind", "the list is empty", "write bind = [\"[::]:587\"] or the like");
         return None;
@@ -208,12 +211,10 @@ fn proxy_from<'a>(reader: &mut Reader<'a>, at: &Section<'a>) -> Option<Vec<IpNet
     networks
 }
 
-fn identities<'a>(reader: &mut Reader<'a>, at: &Section<'a>, tls: Option<&Tls>) -> Option<Vec<String>> {
+fn identities<'a>(reader: &mut Reader<'a>, at: &Section<'a>, known: &[&str]) -> Option<Vec<String>> {
     let named = reader.list(at, "identities", |text| Ok(text.to_owned()));
-    // What is wrong with [tls] was noted there.
-    let known: Vec<_> = tls?.identities.iter().map(|identity| identity.name.as_str()).collect();
     let Some(named) = named else {
-        return (!at.writes("identities")).then(|| known.into_iter().map(str::to_owned).collect());
+        return (!at.writes("identities")).then(|| known.iter().map(|name| (*name).to_owned()).collect());
     };
     if named.is_empty() {
         reader.complain(
@@ -261,11 +262,11 @@ fn judge_tls(reader: &mut Reader<'_>, at: &Section<'_>, role: Role, tls: TlsMode
 fn refuse_second_bind(
     reader: &mut Reader<'_>,
     at: &Section<'_>,
-    listener: &Listener,
+    bind: &[SocketAddr],
     bound: &mut HashSet<SocketAddr>,
 ) {
     // Port 0 is a new one each time.
-    for address in listener.bind.iter().filter(|address| address.port() != 0) {
+    for address in bind.iter().filter(|address| address.port() != 0) {
         if !bound.insert(*address) {
             let what = format!("{address} is listened on already");
             reader.complain(at, "bind", what, "use another address or port, or remove one");
