@@ -121,3 +121,46 @@ impl Error {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::ffi;
+
+    use super::*;
+
+    #[test]
+    fn a_full_or_read_only_disk_under_a_body_file_is_full_and_others_are_not() {
+        let filed = |code| Error::io(Path::new("spool/x"), io::Error::from_raw_os_error(code));
+        // ENOSPC, EROFS, EDQUOT.
+        for code in [28, 30, 122] {
+            assert!(matches!(filed(code), Error::Full { .. }), "{}", filed(code));
+        }
+        // ENOENT, EACCES.
+        for code in [2, 13] {
+            assert!(matches!(filed(code), Error::Io { .. }), "{}", filed(code));
+        }
+    }
+
+    #[test]
+    fn a_full_read_only_or_failing_disk_under_the_database_is_full_and_damage_is_not() {
+        let filed = |code| {
+            let source = rusqlite::Error::SqliteFailure(ffi::Error::new(code), None);
+            Error::sqlite(Path::new("queue.db"), &source)
+        };
+        let full = [
+            ffi::SQLITE_FULL,
+            ffi::SQLITE_READONLY,
+            ffi::SQLITE_READONLY_DBMOVED,
+            ffi::SQLITE_IOERR,
+            ffi::SQLITE_IOERR_WRITE,
+            ffi::SQLITE_IOERR_FSYNC,
+        ];
+        for code in full {
+            assert!(matches!(filed(code), Error::Full { .. }), "{}", filed(code));
+        }
+        for code in [ffi::SQLITE_CORRUPT, ffi::SQLITE_NOTADB] {
+            assert!(matches!(filed(code), Error::Broken { .. }), "{}", filed(code));
+        }
+        assert!(matches!(filed(ffi::SQLITE_MISUSE), Error::Database { .. }));
+    }
+}
