@@ -17,6 +17,7 @@ use postern_smtp::client::{ClientSession, Input, Job, Output, Plan, Protocol, Ti
 use postern_smtp::outcome::{Outcome, Reason, Step, Trouble};
 use postern_smtp::sasl::Credential;
 use postern_smtp::secret::Secret;
+use postern_smtp::text::without_os_code;
 use postern_smtp::tls::{PeerProof, TlsFacts, TlsRequirement};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
@@ -354,8 +355,9 @@ impl Stream {
         };
         let connected =
             timeout(CONNECT, connecting).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
-        connected
-            .map_err(|error: io::Error| Trouble::new(Step::Connect, Reason::ConnectFailed(error.to_string())))
+        connected.map_err(|error: io::Error| {
+            Trouble::new(Step::Connect, Reason::ConnectFailed(without_os_code(error)))
+        })
     }
 
     /// Does the handshake.
