@@ -1,5 +1,6 @@
 //! `postern queue`: what waits, why, and what to do about it.
 
+use std::io::IsTerminal as _;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -14,6 +15,10 @@ use crate::{Done, admin, block_on, say};
 
 /// As many deliveries are asked for at a time.
 const PAGE: usize = 500;
+/// More rows than this are not printed to a terminal unasked, where they would only scroll by,
+const ROWS_MOST: usize = 200;
+/// but only so many, the oldest ones.
+const ROWS_FIRST: usize = 100;
 /// `show --content` prints at most so much of a message, in octets.
 const CONTENT_MOST: usize = 256 * 1024;
 
@@ -87,7 +92,7 @@ pub(crate) fn run(command: Command, path: &Path) -> Done {
 
 async fn carry_out(command: Command, admin: &Admin) -> Done {
     match command {
-        Command::List { which, json } => list(admin, which.filter()?, json).await,
+        Command::List { which, json } => list(admin, &which, json).await,
         Command::Show { which, json, content } => {
             which.refuse_nothing()?;
             show(admin, which.filter()?, json, content).await
@@ -147,19 +152,32 @@ async fn amend(admin: &Admin, which: &Which, change: Change, done: &str) -> Done
     }
 }
 
-async fn list(admin: &Admin, filter: Filter, json: bool) -> Done {
-    let found = find(admin, &filter).await?;
+async fn list(admin: &Admin, which: &Which, json: bool) -> Done {
+    let found = find(admin, &which.filter()?).await?;
     if json {
         return say_json(&found);
     }
     let Response::Status(status) = admin.call(Request::Status).await? else { return Err("no status".into()) };
-    let mut text: String = found.iter().map(|delivery| row(delivery) + "\n").collect();
-    text += &format!("{} of {} deliveries shown, {} held\n", found.len(), status.deliveries, status.held);
+    let shown = rows_shown(found.len(), std::io::stdout().is_terminal() && !which.all);
+    let mut text: String = found.iter().take(shown).map(|delivery| row(delivery) + "\n").collect();
+    let noun = if status.deliveries == 1 { "delivery" } else { "deliveries" };
+    text += &format!("{shown} of {} {noun} shown, {} held\n", status.deliveries, status.held);
+    if shown < found.len() {
+        text += &format!(
+            "{} more fit: narrow them down with a filter (see --help), or see them with --all\n",
+            found.len() - shown
+        );
+    }
     for (id, reason) in &status.quarantined {
         text += &format!("set aside: {id}: {}\n", clean(reason));
     }
     say(&text)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// What goes into a pipe or a file is complete.
+fn rows_shown(found: usize, bounded: bool) -> usize {
+    if bounded && found > ROWS_MOST { ROWS_FIRST } else { found }
 }
 
 async fn show(admin: &Admin, filter: Filter, json: bool, content: bool) -> Done {
@@ -317,6 +335,12 @@ fn size(octets: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_long_list_is_cut_only_where_it_would_scroll_by() {
+        let both = |found| (rows_shown(found, true), rows_shown(found, false));
+        assert_eq!([both(0), both(200), both(201)], [(0, 0), (200, 200), (100, 201)]);
+    }
 
     #[test]
     fn ages_are_shown_in_the_largest_unit_that_fits() {
