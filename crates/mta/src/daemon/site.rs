@@ -227,3 +227,35 @@ fn load_trust(config: &Config, observer: &Observer) -> HashMap<Option<PathBuf>, 
     }
     trust
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+    use crate::observe::{Record, Sink};
+
+    #[derive(Clone, Default)]
+    struct Said(Arc<Mutex<Vec<String>>>);
+
+    impl Sink for Said {
+        fn record(&self, record: &Record) {
+            self.0.lock().unwrap().push(record.event.to_string());
+        }
+    }
+
+    #[test]
+    fn an_unusable_identity_is_one_alarm_with_its_reason() {
+        for (usable, meanwhile) in [(0, "STARTTLS answers 454"), (1, "another identity")] {
+            let said = Said::default();
+            let error = postern_pki::Error::Missing { path: "mx.pem".into() };
+            complain_of(&[error], usable, &Observer::new(vec![Box::new(said.clone())]));
+            let lines = said.0.lock().unwrap().clone();
+            assert_eq!(lines.len(), 1, "{lines:?}");
+            assert!(
+                lines[0].contains("mx.pem: there is no such file") && lines[0].contains(meanwhile),
+                "{lines:?}"
+            );
+        }
+    }
+}
