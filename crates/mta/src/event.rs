@@ -391,7 +391,8 @@ impl Event {
             ),
             Self::Superseded { reason } => write!(f, "the attempt is not recorded: {reason}"),
             Self::Amended { change, deliveries } => {
-                write!(f, "{change} by an administrator: {deliveries} deliveries")
+                let what = if *deliveries == 1 { "delivery" } else { "deliveries" };
+                write!(f, "{change} by an administrator: {deliveries} {what}")
             }
         }
     }
