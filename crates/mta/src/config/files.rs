@@ -97,10 +97,8 @@ fn look_at_identity(certificate: Option<&Place>, key: Option<&Place>, now: Times
 }
 
 fn concern(warning: &Warning, certificate: &Place, key: &Place) -> Problem {
-    if is_about_key(warning) {
-        return key.problem(warning.to_string(), "a private key is for Postern's user alone");
-    }
-    certificate.problem(warning.to_string(), "install a good certificate")
+    let place = if is_about_key(warning) { key } else { certificate };
+    place.problem(warning.to_string(), &warning.remedy())
 }
 
 fn is_about_key(warning: &Warning) -> bool {
