@@ -235,7 +235,7 @@ impl Gate {
     }
 
     /// Adds recipients, each once. Where an alias stands for others, what the sender wrote is kept as the original
-    /// recipient (RFC 3461 §5.2.7.1), so that a report names an address that he knows.
+    /// recipient (RFC 3461 §5.2.7), so that a report names an address that he knows.
     fn add(&mut self, mailboxes: Vec<Mailbox>, rcpt: &Rcpt) {
         let mut params = rcpt.params.clone();
         if let ForwardPath::Mailbox(written) = &rcpt.to
