@@ -10,7 +10,7 @@ use postern_smtp::reply::Reply;
 use postern_smtp::sasl::Credential;
 use postern_smtp::secret::Secret;
 use postern_smtp::text::is_harmless;
-use postern_smtp::tls::{PeerProof, TlsFacts, TlsRequirement};
+use postern_smtp::tls::{TlsFacts, TlsFailure, TlsFault, TlsRequirement};
 
 use crate::assert_clean;
 use crate::tape::Tape;
@@ -102,7 +102,7 @@ impl World {
     fn happen(&mut self, tape: &mut Tape<'_>) {
         match tape.next() {
             250 => self.session.handle(Input::Quit),
-            251 => self.session.handle(Input::TlsFailed("stalled".to_owned())),
+            251 => self.session.handle(Input::TlsFailed(TlsFailure::new(TlsFault::Stalled, "stalled"))),
             252..=253 => return self.deliver(tape),
             254 => {
                 self.now += Duration::from_secs(u64::from(tape.next()) * 4);
@@ -124,7 +124,7 @@ impl World {
     fn handshake(&mut self, tape: &mut Tape<'_>) {
         assert!(self.facts.is_none(), "TLS begins once");
         if tape.next() % 8 == 7 {
-            return self.session.handle(Input::TlsFailed("no".to_owned()));
+            return self.session.handle(Input::TlsFailed(TlsFailure::new(TlsFault::Handshake, "no")));
         }
         let facts = tape.facts();
         self.facts = Some(facts.clone());
@@ -164,8 +164,8 @@ impl World {
             assert!(self.requirement.is_satisfied_by(self.facts.as_ref()), "below the requirement: {text}");
         }
         if text.starts_with("AUTH") || text.contains("dGFuc3RhYWY") || text.contains("AHRpbQ") {
-            let proof = self.facts.as_ref().map(|facts| &facts.peer);
-            assert_eq!(proof, Some(&PeerProof::Verified), "a password to a stranger");
+            let proved = self.facts.as_ref().is_some_and(|facts| !facts.peer.given.is_empty());
+            assert!(proved, "a password to a stranger");
         }
         self.said.extend_from_slice(octets);
     }
@@ -184,10 +184,13 @@ fn plan(tape: &mut Tape<'_>) -> Plan {
     let password = Secret::new("tanstaaf");
     let credential = Credential::Password { user: "tim".to_owned(), password, acting_as: None };
     let requirements = [
-        TlsRequirement::Opportunistic,
-        TlsRequirement::None,
-        TlsRequirement::Required,
-        TlsRequirement::Verified,
+        TlsRequirement::OPPORTUNISTIC,
+        TlsRequirement::NONE,
+        TlsRequirement::REQUIRED,
+        TlsRequirement::VERIFIED,
+        TlsRequirement::AUTHENTICATED,
+        TlsRequirement::DANE,
+        TlsRequirement::PINNED.join(TlsRequirement::VERIFIED),
     ];
     let facts = tape.facts();
     Plan {
@@ -207,7 +210,7 @@ fn job(tape: &mut Tape<'_>) -> Job {
     let smtputf8 = tape.next() % 2 == 1;
     Job {
         from: ReversePath::Mailbox(mailbox("a@example.org")),
-        params: MailParams { smtputf8, ..MailParams::default() },
+        params: MailParams { smtputf8, requiretls: tape.next() % 4 == 3, ..MailParams::default() },
         to: all[..count].iter().map(|text| (mailbox(text), RcptParams::default())).collect(),
         size: CONTENT.len() as u64,
         eight_bit: tape.next() % 2 == 1,

@@ -1,6 +1,6 @@
 //! The part of an input that decides what happens around the bytes on the wire.
 
-use postern_smtp::tls::{PeerProof, TlsFacts};
+use postern_smtp::tls::{PeerProof, Proof, TlsFacts};
 
 /// Decisions, octet by octet; when they are used up they begin again.
 pub(crate) struct Tape<'a> {
@@ -40,13 +40,14 @@ impl<'a> Tape<'a> {
 
     /// A connection under TLS.
     pub(crate) fn facts(&mut self) -> TlsFacts {
-        let unverified = PeerProof::Unverified("self-signed".to_owned());
+        let unverified = PeerProof::unverified("self-signed");
+        let by_dane = PeerProof { given: Proof::Dane.into(), ..PeerProof::default() };
         TlsFacts {
             version: "TLSv1.3".to_owned(),
             cipher: "TLS_AES_256_GCM_SHA384".to_owned(),
             group: None,
             server_name: None,
-            peer: self.pick(&[PeerProof::Verified, PeerProof::Anonymous, unverified]),
+            peer: self.pick(&[PeerProof::verified(), PeerProof::anonymous(), unverified, by_dane]),
         }
     }
 }

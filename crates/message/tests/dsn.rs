@@ -23,7 +23,7 @@ fn mailbox(text: &str) -> Mailbox {
 }
 
 fn refusal(code: u16, enhanced: Enhanced, text: &str) -> Trouble {
-    Trouble { step: Step::Rcpt, reason: Reason::Refused, reply: Some(Reply::new(code, enhanced, text)) }
+    Trouble::new(Step::Rcpt, Reason::Refused).with_reply(Some(Reply::new(code, enhanced, text)))
 }
 
 fn failed(address: &str, trouble: Trouble) -> Recipient {
@@ -407,7 +407,7 @@ proptest! {
         full in any::<bool>(),
     ) {
         let reply = Reply { code: 550, enhanced: None, lines: vec![words.clone(), format!("--=_4cY1.0\r\n{words}")] };
-        let trouble = Trouble { step: Step::Rcpt, reason: Reason::Refused, reply: Some(reply) };
+        let trouble = Trouble::new(Step::Rcpt, Reason::Refused).with_reply(Some(reply));
         let recipient = Recipient {
             remote_mta: Some(host.clone()),
             original: Some(OriginalRecipient { address_type: original_type, address: words.clone() }),

@@ -11,7 +11,7 @@
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
-use postern_smtp::tls::{PeerProof, TlsFacts, TlsRequirement};
+use postern_smtp::tls::{PeerProof, Proof, TlsFacts, TlsRequirement};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::crypto::{
@@ -87,12 +87,8 @@ impl ClientTls {
 
     /// The settings for one connection under this requirement. Never use one for two connections.
     pub fn handshake(&self, requirement: TlsRequirement) -> Handshake {
-        let on_failure = match requirement {
-            TlsRequirement::Verified => OnFailure::Refuse,
-            TlsRequirement::None | TlsRequirement::Opportunistic | TlsRequirement::Required => {
-                OnFailure::Record
-            }
-        };
+        let refuses = requirement.proofs().contains(Proof::Verified);
+        let on_failure = if refuses { OnFailure::Refuse } else { OnFailure::Record };
         let verifier = Verifier::new(&self.trust, on_failure);
         let seen = verifier.seen.clone();
         let mut config = self.base.clone();
@@ -111,7 +107,7 @@ impl Handshake {
     pub fn facts(&self, connection: &ClientConnection) -> TlsFacts {
         let (server_name, proof) = match self.seen.get() {
             Some(seen) => (seen.server_name.clone(), seen.proof.clone()),
-            None => (None, PeerProof::Anonymous),
+            None => (None, PeerProof::anonymous()),
         };
         facts::facts(connection, server_name, proof)
     }
@@ -204,8 +200,8 @@ impl ServerCertVerifier for Verifier {
             None => Err(TlsError::General(NO_ROOTS.to_owned())),
         };
         let proof = match &judged {
-            Ok(_) => PeerProof::Verified,
-            Err(error) => PeerProof::Unverified(describe(error)),
+            Ok(_) => PeerProof::verified(),
+            Err(error) => PeerProof::unverified(describe(error)),
         };
         // A second handshake on the same verifier would be a bug of ours; the first verdict stands then.
         let _ = self.seen.set(Seen { server_name: asked(server_name), proof });

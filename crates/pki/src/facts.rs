@@ -6,7 +6,7 @@ use rustls::{ConnectionCommon, ProtocolVersion, ServerConnection};
 /// What is true of a connection that a client opened to us. Clients are never asked for certificates.
 pub fn facts_of_server(connection: &ServerConnection) -> TlsFacts {
     let server_name = connection.server_name().map(str::to_owned);
-    facts(connection, server_name, PeerProof::Anonymous)
+    facts(connection, server_name, PeerProof::anonymous())
 }
 
 pub(crate) fn facts<Side>(

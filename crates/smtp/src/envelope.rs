@@ -33,6 +33,9 @@ pub struct MailParams {
     pub envid: Option<String>,
     /// `AUTH=` (RFC 4954 §5), decoded from xtext; Postern does not trust it and passes `<>` on.
     pub auth: Option<String>,
+    /// `REQUIRETLS`: hand it on only encrypted, to servers that prove who they are and promise the same (RFC 8689).
+    #[serde(default)]
+    pub requiretls: bool,
 }
 
 /// `BODY=`: what the client says about the content.
@@ -119,10 +122,13 @@ impl fmt::Display for MailParams {
         if let Some(envid) = &self.envid {
             write!(f, " ENVID={}", xtext_encode(envid))?;
         }
-        match &self.auth {
-            Some(auth) => write!(f, " AUTH={}", xtext_encode(auth)),
-            None => Ok(()),
+        if let Some(auth) = &self.auth {
+            write!(f, " AUTH={}", xtext_encode(auth))?;
         }
+        if self.requiretls {
+            f.write_str(" REQUIRETLS")?;
+        }
+        Ok(())
     }
 }
 

@@ -13,6 +13,8 @@ pub struct Announcement<'a> {
     pub starttls: bool,
     /// The mechanisms of AUTH (RFC 4954); none before TLS.
     pub auth: &'a [&'a str],
+    /// REQUIRETLS (RFC 8689): only once TLS has started.
+    pub requiretls: bool,
     /// The bounds to announce with LIMITS (RFC 9422).
     pub limits: Limits,
 }
@@ -50,6 +52,8 @@ pub struct Capabilities {
     pub binary_mime: bool,
     /// DSN (RFC 3461).
     pub dsn: bool,
+    /// REQUIRETLS (RFC 8689).
+    pub requiretls: bool,
     /// LIMITS (RFC 9422).
     pub limits: Limits,
 }
@@ -68,6 +72,9 @@ pub fn ehlo_reply(hostname: &str, client: &str, announcement: &Announcement<'_>)
         lines.extend([format!("AUTH {mechanisms}"), format!("AUTH={mechanisms}")]);
     }
     lines.extend(["CHUNKING", "BINARYMIME", "DSN"].map(str::to_owned));
+    if announcement.requiretls {
+        lines.push("REQUIRETLS".to_owned());
+    }
     lines.extend(limits_line(announcement.limits));
     lines.push("HELP".to_owned());
     Reply { code: 250, enhanced: None, lines }
@@ -102,6 +109,7 @@ impl Capabilities {
             "CHUNKING" => self.chunking = true,
             "BINARYMIME" => self.binary_mime = true,
             "DSN" => self.dsn = true,
+            "REQUIRETLS" => self.requiretls = true,
             "LIMITS" => words.for_each(|limit| self.limits.add(limit)),
             _ => {}
         }

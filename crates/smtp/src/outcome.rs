@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::reply::{Enhanced, Reply};
+use crate::tls::{CertificateSeen, Demands, TlsFailure, TlsFault};
 
 /// What became of one recipient in one attempt (RFC 3464 §2.3.3 calls them delivered, delayed and failed).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,6 +27,30 @@ pub struct Trouble {
     pub reason: Reason,
     /// The peer's reply, verbatim, when a reply was what went wrong.
     pub reply: Option<Reply>,
+    /// What was seen there, for whoever has to find out why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<Box<Evidence>>,
+}
+
+/// What an attempt saw before it came to its trouble.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Evidence {
+    /// The host, with its address and port as far as it was connected to: `mx.example.net [192.0.2.1]:25`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
+    /// What kind of TLS trouble it is, when it is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fault: Option<TlsFault>,
+    /// Version, suite and key exchange of the connection, when it came so far.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub protocol: Option<String>,
+    /// The certificate that was shown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<Box<CertificateSeen>>,
+    /// What was demanded of the connection, and by whom.
+    #[serde(skip_serializing_if = "Demands::is_empty")]
+    pub demands: Demands,
 }
 
 /// The steps of a delivery, in order.
@@ -88,6 +113,10 @@ pub enum Reason {
     SecurityUnmet(String),
     /// Our credentials could not be used or were not sent because the peer was not verified.
     CredentialsWithheld(String),
+    /// The sender demands REQUIRETLS and the peer does not offer it (RFC 8689 §4.2.1).
+    NeedsRequireTls,
+    /// The connector is switched off.
+    SwitchedOff,
     /// The content has octets over 127 and the peer cannot take them (no 8BITMIME, RFC 6152 §3).
     NeedsEightBit,
     /// The content was sent as BINARYMIME and the peer cannot take it (RFC 3030 §3).
@@ -108,7 +137,7 @@ impl Outcome {
     /// Deferred or failed as the reply's own class says: 4yz defers, 5yz fails (RFC 5321 §4.2.1).
     pub fn from_reply(step: Step, reply: Reply) -> Self {
         let permanent = reply.is_permanent();
-        let trouble = Trouble { step, reason: Reason::Refused, reply: Some(reply) };
+        let trouble = Trouble::new(step, Reason::Refused).with_reply(Some(reply));
         if permanent { Self::Failed(trouble) } else { Self::Deferred(trouble) }
     }
 
@@ -124,7 +153,33 @@ impl Outcome {
 impl Trouble {
     /// A trouble without a peer's reply.
     pub fn new(step: Step, reason: Reason) -> Self {
-        Self { step, reason, reply: None }
+        Self { step, reason, reply: None, evidence: None }
+    }
+
+    /// A trouble with TLS.
+    pub fn of_tls(reason: Reason, failure: &TlsFailure) -> Self {
+        let mut trouble = Self::new(Step::Tls, reason);
+        let evidence = trouble.evidence_mut();
+        evidence.fault = Some(failure.fault);
+        evidence.certificate.clone_from(&failure.certificate);
+        trouble
+    }
+
+    /// With the peer's reply.
+    #[must_use]
+    pub fn with_reply(mut self, reply: Option<Reply>) -> Self {
+        self.reply = reply;
+        self
+    }
+
+    /// What kind of TLS trouble it is, when it is one.
+    pub fn fault(&self) -> Option<TlsFault> {
+        self.evidence.as_ref()?.fault
+    }
+
+    /// The evidence, to be added to.
+    pub fn evidence_mut(&mut self) -> &mut Evidence {
+        self.evidence.get_or_insert_default()
     }
 
     /// The enhanced status code (RFC 3463) for a report: the peer's own when it gave one, with the class
@@ -145,6 +200,8 @@ impl Trouble {
             Reason::Protocol(_) => (5, 0),
             Reason::TlsFailed(_) | Reason::SecurityUnmet(_) => (7, 10),
             Reason::CredentialsWithheld(_) => (7, 8),
+            Reason::NeedsRequireTls => (7, 30),
+            Reason::SwitchedOff => (4, 0),
             Reason::NeedsEightBit | Reason::NeedsBinary => (6, 3),
             Reason::NeedsUtf8 => (6, 7),
             Reason::TooLarge(_) => (3, 4),
@@ -174,6 +231,10 @@ impl fmt::Display for Reason {
             Self::TlsFailed(why) => write!(f, "the TLS handshake failed: {why}"),
             Self::SecurityUnmet(why) => write!(f, "the connection was not secure enough: {why}"),
             Self::CredentialsWithheld(why) => write!(f, "our credentials were not sent: {why}"),
+            Self::NeedsRequireTls => {
+                f.write_str("the other server does not promise to keep the message encrypted (no REQUIRETLS)")
+            }
+            Self::SwitchedOff => f.write_str("the way there is switched off by an administrator"),
             Self::NeedsEightBit => f.write_str("the other server cannot take 8-bit content (no 8BITMIME)"),
             Self::NeedsBinary => f.write_str("the other server cannot take binary content (no BINARYMIME)"),
             Self::NeedsUtf8 => {

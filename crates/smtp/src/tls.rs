@@ -1,6 +1,21 @@
 //! What a session needs to know about TLS: the facts after a handshake, and what a destination demands.
+//!
+//! The types to know:
+//! - [`TlsRequirement`]: what must be true before MAIL or AUTH is said. Requirements form a lattice: the
+//!   [`join`](TlsRequirement::join) of two demands satisfies both, so that adding a demand can only strengthen.
+//! - [`Demands`]: the single demands with their [`Source`]s, and their join.
+//! - [`TlsFacts`] and [`PeerProof`]: what is true of a connection, and which [`Proof`]s its peer gave.
+//! - [`TlsFault`] and [`TlsFailure`]: what kind of trouble it was, and in words.
+//!
+//! What it deliberately does not do: verify certificates, look up TLSA records or policies, or choose what to demand.
 
-use std::fmt;
+mod demands;
+mod fault;
+mod requirement;
+
+pub use demands::{Demand, Demands, Source};
+pub use fault::{TlsFailure, TlsFault};
+pub use requirement::{Level, Proof, Proofs, TlsRequirement};
 
 use serde::{Deserialize, Serialize};
 
@@ -20,62 +35,75 @@ pub struct TlsFacts {
 }
 
 /// How well the other side of a TLS connection proved who it is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum PeerProof {
-    /// It showed no certificate (the usual client of a server).
-    Anonymous,
-    /// It showed a certificate that did not verify; the words say why.
-    Unverified(String),
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct PeerProof {
+    /// The certificate that it showed; `None`: it showed none (the usual client of a server).
+    pub certificate: Option<Box<CertificateSeen>>,
+    /// The proofs that it gave.
+    pub given: Proofs,
+    /// What was wrong with those that it did not give, as far as they were looked for.
+    pub missing: Vec<TlsFailure>,
+}
+
+/// A certificate that a peer showed, as far as people want to know it. Its texts come from the peer and are cleaned.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct CertificateSeen {
+    /// The subject's distinguished name.
+    pub subject: String,
+    /// The issuer's.
+    pub issuer: String,
+    /// The names that it is for (subjectAltName), the first few.
+    pub names: Vec<String>,
+    /// The beginning of its validity, as `2026-11-21T00:00:00Z`.
+    pub not_before: String,
+    /// The end of its validity.
+    pub not_after: String,
+    /// Its key: `RSA 2048`, `P-256`, `Ed25519`.
+    pub key: String,
+    /// How its issuer signed it: `sha256WithRSAEncryption`.
+    pub signature: String,
+    /// SHA-256 of the certificate in lower-case hexadecimal digits.
+    pub sha256: String,
+    /// SHA-256 of its public key (SubjectPublicKeyInfo): what is best pinned.
+    pub spki_sha256: String,
+    /// It is signed by its own key.
+    pub self_signed: bool,
+    /// How many certificates were shown in all.
+    pub chain: usize,
+}
+
+impl PeerProof {
+    /// It showed no certificate.
+    pub fn anonymous() -> Self {
+        Self::default()
+    }
+
     /// Its chain leads to a trusted root and the certificate bears the expected name.
-    Verified,
-}
-
-/// What must be true of a connection before MAIL or AUTH is said on it.
-///
-/// The variants are ordered by strength, so that the join of two demands is their maximum.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum TlsRequirement {
-    /// TLS is not even tried.
-    None,
-    /// TLS where the peer offers it; a failed handshake is retried once in clear.
-    #[default]
-    Opportunistic,
-    /// TLS with any certificate (RFC 3207).
-    Required,
-    /// TLS with a certificate that verifies for the expected name.
-    Verified,
-}
-
-impl TlsRequirement {
-    /// The weakest requirement that satisfies both.
-    #[must_use]
-    pub fn join(self, other: Self) -> Self {
-        self.max(other)
+    pub fn verified() -> Self {
+        Self { given: Proof::Verified.into(), ..Self::default() }
     }
 
-    /// Whether a connection with these facts (`None`: in clear) satisfies the requirement.
-    pub fn is_satisfied_by(self, facts: Option<&TlsFacts>) -> bool {
-        match self {
-            Self::None | Self::Opportunistic => true,
-            Self::Required => facts.is_some(),
-            Self::Verified => facts.is_some_and(|facts| facts.peer == PeerProof::Verified),
-        }
+    /// It showed a certificate that did not verify.
+    pub fn unverified(why: impl Into<String>) -> Self {
+        let failure = TlsFailure::new(TlsFault::BadCertificate, why);
+        Self { missing: vec![failure], ..Self::default() }
     }
 
-    /// Whether mail may ever go in clear under this requirement.
-    pub fn allows_clear(self) -> bool {
-        self.is_satisfied_by(None)
+    /// Whether it proved who it is in any way.
+    pub fn is_authenticated(&self) -> bool {
+        !self.given.is_empty()
+    }
+
+    /// Why it is not trusted: the first thing that was wrong.
+    pub fn doubt(&self) -> Option<&TlsFailure> {
+        self.missing.first()
     }
 }
 
-impl fmt::Display for TlsRequirement {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::None => "none",
-            Self::Opportunistic => "opportunistic",
-            Self::Required => "required",
-            Self::Verified => "verified",
-        })
+impl TlsFacts {
+    /// Version, suite and key exchange in one line.
+    pub fn protocol(&self) -> String {
+        let group = self.group.as_ref().map(|group| format!(" {group}")).unwrap_or_default();
+        format!("{} {}{group}", self.version, self.cipher)
     }
 }

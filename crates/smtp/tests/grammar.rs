@@ -268,7 +268,8 @@ fn chunks_obey_the_rule_for_line_endings() {
 #[test]
 fn ehlo_announces_what_the_listener_offers() {
     let limits = Limits { rcptmax: Some(100), mailmax: None };
-    let offer = Announcement { size: 1000, starttls: false, auth: &["PLAIN", "LOGIN"], limits };
+    let offer =
+        Announcement { size: 1000, starttls: false, auth: &["PLAIN", "LOGIN"], requiretls: false, limits };
     let reply = ehlo_reply("mx.example", "client\r\nexample", &offer);
     assert_eq!(
         reply.lines,
@@ -293,7 +294,8 @@ fn ehlo_announces_what_the_listener_offers() {
 #[test]
 fn what_is_announced_is_understood() {
     let limits = Limits { rcptmax: Some(100), mailmax: Some(7) };
-    let offer = Announcement { size: 1000, starttls: true, auth: &["PLAIN", "LOGIN"], limits };
+    let offer =
+        Announcement { size: 1000, starttls: true, auth: &["PLAIN", "LOGIN"], requiretls: false, limits };
     let capabilities = Capabilities::parse(&ehlo_reply("mx.example", "client.example", &offer));
     let expected = Capabilities {
         pipelining: true,
@@ -306,6 +308,7 @@ fn what_is_announced_is_understood() {
         chunking: true,
         binary_mime: true,
         dsn: true,
+        requiretls: false,
         limits,
     };
     assert_eq!(capabilities, expected);

@@ -53,10 +53,11 @@ fn mail() -> impl Strategy<Value = Mail> {
         option::of(ret),
         option::of(envid),
         option::of(auth),
+        any::<bool>(),
     );
-    (from, params).prop_map(|(from, (size, body, smtputf8, ret, envid, auth))| Mail {
+    (from, params).prop_map(|(from, (size, body, smtputf8, ret, envid, auth, requiretls))| Mail {
         from,
-        params: MailParams { size, body, smtputf8, ret, envid, auth },
+        params: MailParams { size, body, smtputf8, ret, envid, auth, requiretls },
     })
 }
 

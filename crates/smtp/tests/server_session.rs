@@ -71,7 +71,7 @@ fn facts() -> TlsFacts {
         cipher: "TLS_AES_256_GCM_SHA384".into(),
         group: None,
         server_name: None,
-        peer: PeerProof::Anonymous,
+        peer: PeerProof::anonymous(),
     }
 }
 

@@ -195,7 +195,7 @@ pub struct Connector {
     pub requirement: TlsRequirement,
     /// PEM: trust anchors in place of the system's.
     pub trust: Option<PathBuf>,
-    /// What to sign in with. Only with [`Way::Smtp`] and [`TlsRequirement::Verified`].
+    /// What to sign in with. Only with [`Way::Smtp`] and [`TlsRequirement::VERIFIED`].
     pub credential: Option<CredentialFile>,
     /// Connections per destination at the same time; at least 1.
     pub concurrency: usize,

@@ -537,7 +537,7 @@ fn without_a_way_to_everybody_there_is_one_by_mx() {
     assert_eq!((mx.name.0.as_str(), &mx.to, mx.cost), ("mx", &Way::Mx { port: 25 }, 100));
     assert_eq!(
         (mx.spaces.as_slice(), mx.requirement),
-        ([AddressSpace::Any].as_slice(), TlsRequirement::Opportunistic)
+        ([AddressSpace::Any].as_slice(), TlsRequirement::OPPORTUNISTIC)
     );
     assert_eq!(mx.hello, "mail.example.org");
 }
@@ -547,7 +547,7 @@ fn a_password_makes_verified_tls_the_default() {
     let text = "[[connector]]\nname = \"s\"\nto = \"smtp:[2001:db8::1]:465\"\naddress_space = [\"*\"]\nuser = \"u\"\npassword_file = \"p\"";
     let connector = &sound(&with(text)).connectors[0];
     let expected = Way::Smtp { host: "2001:db8::1".to_owned(), port: 465, implicit_tls: true };
-    assert_eq!((&connector.to, connector.requirement), (&expected, TlsRequirement::Verified));
+    assert_eq!((&connector.to, connector.requirement), (&expected, TlsRequirement::VERIFIED));
 }
 
 #[test]
@@ -558,10 +558,10 @@ fn lmtp_goes_over_a_socket_or_tcp() {
         (connector.to, connector.requirement)
     };
     let (unix, tcp) = (to("lmtp:unix:/run/l"), to("lmtp:store.example:24"));
-    assert_eq!(unix, (Way::Lmtp(LmtpAddress::Unix("/run/l".into())), TlsRequirement::None));
+    assert_eq!(unix, (Way::Lmtp(LmtpAddress::Unix("/run/l".into())), TlsRequirement::NONE));
     assert_eq!(
         tcp,
-        (Way::Lmtp(LmtpAddress::Tcp("store.example".to_owned(), 24)), TlsRequirement::Opportunistic)
+        (Way::Lmtp(LmtpAddress::Tcp("store.example".to_owned(), 24)), TlsRequirement::OPPORTUNISTIC)
     );
 }
 

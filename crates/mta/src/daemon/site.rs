@@ -88,7 +88,7 @@ impl Site {
     /// Those that verify by the system's roots, where it has none.
     fn connectors_without_roots(&self) -> impl Iterator<Item = &str> {
         let verifies = |connector: &&Connector| {
-            connector.requirement == TlsRequirement::Verified
+            connector.requirement == TlsRequirement::VERIFIED
                 && connector.trust.is_none()
                 && self.client_tls(connector).as_ref().is_ok_and(|tls| tls.trusted_roots() == 0)
         };

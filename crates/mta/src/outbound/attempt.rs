@@ -224,7 +224,7 @@ impl Hosts<'_> {
     /// A port that begins with TLS has nothing to say in clear.
     fn may_go_in_clear(&self) -> bool {
         let implicit = matches!(self.connector.to, Way::Smtp { implicit_tls: true, .. });
-        !implicit && self.connector.requirement == TlsRequirement::Opportunistic
+        !implicit && self.connector.requirement == TlsRequirement::OPPORTUNISTIC
     }
 
     /// Delivers to all that are open; those who may do better at another host stay open. Gives the session back when
@@ -270,6 +270,7 @@ impl Hosts<'_> {
                 ret: message.ret,
                 envid: message.envid.clone(),
                 auth: None,
+                requiretls: false,
             },
             to: self
                 .open

@@ -18,7 +18,7 @@ use postern_smtp::outcome::{Outcome, Reason, Step, Trouble};
 use postern_smtp::sasl::Credential;
 use postern_smtp::secret::Secret;
 use postern_smtp::text::without_os_code;
-use postern_smtp::tls::{PeerProof, TlsFacts, TlsRequirement};
+use postern_smtp::tls::{TlsFacts, TlsFailure, TlsFault, TlsRequirement};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
@@ -110,11 +110,11 @@ impl Live {
         let credential = connector.credential.as_ref().map(read_credential).transpose()?;
         let on_this_machine = matches!(next_hop.at, Socket::Unix(_));
         // What crosses no wire needs no protection.
-        let requirement = if on_this_machine { TlsRequirement::None } else { connector.requirement };
+        let requirement = if on_this_machine { TlsRequirement::NONE } else { connector.requirement };
         let mut stream = Stream::connect(&next_hop.at).await?;
         let handshake = match terms.tls {
             Ok(tls) => Some(tls.handshake(requirement)),
-            Err(why) if requirement > TlsRequirement::Opportunistic => {
+            Err(why) if !requirement.allows_clear() => {
                 return Err(Trouble::new(Step::Tls, Reason::SecurityUnmet(why.clone())));
             }
             Err(_) => None,
@@ -178,10 +178,10 @@ impl Live {
     /// How the connection is protected, in words for the log.
     pub(crate) fn protection(&self) -> String {
         let Some(facts) = self.session.tls() else { return "in clear".into() };
-        let proof = match &facts.peer {
-            PeerProof::Verified => "verified".to_owned(),
-            PeerProof::Anonymous => "anonymous".to_owned(),
-            PeerProof::Unverified(why) => format!("unverified: {why}"),
+        let proof = match facts.peer.doubt() {
+            _ if facts.peer.is_authenticated() => facts.peer.given.to_string(),
+            Some(doubt) => format!("unverified: {doubt}"),
+            None => "anonymous".to_owned(),
         };
         format!("{} {}, {proof}", facts.version, facts.cipher)
     }
@@ -267,7 +267,9 @@ impl Live {
                 self.stream = Some(stream);
                 self.feed(Input::TlsStarted(facts));
             }
-            Err(trouble) => self.feed(Input::TlsFailed(words(&trouble))),
+            Err(trouble) => {
+                self.feed(Input::TlsFailed(TlsFailure::new(TlsFault::Handshake, words(&trouble))))
+            }
         }
     }
 

@@ -87,9 +87,9 @@ fn resuming(office: &Office, version: &'static rustls::SupportedProtocolVersion)
 fn a_good_certificate_is_verified_under_every_requirement() {
     let office = office(now());
     let server = listener(&[&office.ensure(&["mail.example.org", "127.0.0.1"], now())]);
-    for requirement in [TlsRequirement::Opportunistic, TlsRequirement::Required, TlsRequirement::Verified] {
+    for requirement in [TlsRequirement::OPPORTUNISTIC, TlsRequirement::REQUIRED, TlsRequirement::VERIFIED] {
         let facts = facts(&trusting(&office), requirement, "mail.example.org", &server).unwrap();
-        assert_eq!(facts.peer, PeerProof::Verified);
+        assert_eq!(facts.peer, PeerProof::verified());
         assert_eq!(facts.version, "TLSv1.3");
         assert!(
             facts.cipher.starts_with("TLS_AES_") || facts.cipher.starts_with("TLS_CHACHA20_"),
@@ -99,8 +99,8 @@ fn a_good_certificate_is_verified_under_every_requirement() {
         assert_eq!(facts.group.as_deref(), Some("X25519MLKEM768"), "the post-quantum hybrid comes first");
         assert_eq!(facts.server_name.as_deref(), Some("mail.example.org"));
     }
-    let by_address = facts(&trusting(&office), TlsRequirement::Verified, "127.0.0.1", &server).unwrap();
-    assert_eq!((by_address.peer, by_address.server_name), (PeerProof::Verified, None));
+    let by_address = facts(&trusting(&office), TlsRequirement::VERIFIED, "127.0.0.1", &server).unwrap();
+    assert_eq!((by_address.peer, by_address.server_name), (PeerProof::verified(), None));
 }
 
 #[test]
@@ -113,7 +113,7 @@ fn the_listener_knows_version_and_name_and_asks_for_no_client_certificate() {
         let facts = facts_of_server(&connection);
         assert_eq!(facts.version, expected);
         assert_eq!(facts.server_name.as_deref(), Some("mail.example.org"));
-        assert_eq!(facts.peer, PeerProof::Anonymous);
+        assert_eq!(facts.peer, PeerProof::anonymous());
     }
 }
 
@@ -131,12 +131,12 @@ fn a_bad_certificate_is_recorded_unless_it_must_verify() {
     ];
     for (identity, trusted, words) in cases {
         let (client, server) = (trusting(trusted), listener(&[identity]));
-        let refused = facts(&client, TlsRequirement::Verified, "mx.example.org", &server).unwrap_err();
+        let refused = facts(&client, TlsRequirement::VERIFIED, "mx.example.org", &server).unwrap_err();
         assert!(refused.starts_with(words), "{refused}");
-        for requirement in [TlsRequirement::Opportunistic, TlsRequirement::Required] {
+        for requirement in [TlsRequirement::OPPORTUNISTIC, TlsRequirement::REQUIRED] {
             let facts = facts(&client, requirement, "mx.example.org", &server).unwrap();
-            assert_eq!(facts.peer, PeerProof::Unverified(refused.clone()));
-            assert!(!TlsRequirement::Verified.is_satisfied_by(Some(&facts)));
+            assert_eq!(facts.peer, PeerProof::unverified(refused.clone()));
+            assert!(!TlsRequirement::VERIFIED.is_satisfied_by(Some(&facts)));
         }
     }
 }
@@ -149,9 +149,9 @@ fn each_connection_has_a_verdict_of_its_own() {
     let bad = listener(&[&stranger.ensure(&["mx.example.org"], now())]);
     for _ in 0..2 {
         let proof =
-            |server| facts(&client, TlsRequirement::Opportunistic, "mx.example.org", server).unwrap().peer;
-        assert!(matches!(proof(&bad), PeerProof::Unverified(_)));
-        assert_eq!(proof(&good), PeerProof::Verified);
+            |server| facts(&client, TlsRequirement::OPPORTUNISTIC, "mx.example.org", server).unwrap().peer;
+        assert!(proof(&bad).doubt().is_some());
+        assert_eq!(proof(&good), PeerProof::verified());
     }
 }
 
@@ -160,7 +160,7 @@ fn our_client_never_resumes_even_where_tickets_are_given() {
     let office = office(now());
     let identity = office.ensure(&["mx.example.org"], now());
     let server = server_config(&ServerOptions { tickets: Tickets::On, ..options(&[&identity]) }).unwrap();
-    let handshake = trusting(&office).handshake(TlsRequirement::Verified);
+    let handshake = trusting(&office).handshake(TlsRequirement::VERIFIED);
     for _ in 0..3 {
         let (connection, _) = connect(handshake.config(), "mx.example.org", &server).unwrap();
         assert_eq!(connection.handshake_kind(), Some(HandshakeKind::Full));

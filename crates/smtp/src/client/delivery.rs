@@ -175,11 +175,10 @@ impl Delivery {
         };
         match answered {
             Ok(()) => self.advance(peer, out),
-            Err(Unexpected { why, reply }) => Progress::Broken(Trouble {
-                step,
-                reason: Reason::Protocol(why.to_owned()),
-                reply: Some(reply),
-            }),
+            Err(Unexpected { why, reply }) => {
+                let trouble = Trouble::new(step, Reason::Protocol(why.to_owned()));
+                Progress::Broken(trouble.with_reply(Some(reply)))
+            }
         }
     }
 
@@ -334,10 +333,10 @@ impl Delivery {
         let step = self.step();
         if reply.is_transient() || reply.is_permanent() {
             self.decide_accepted(&Outcome::from_reply(step, reply.clone()));
-            return Progress::Broken(Trouble { step, reason: Reason::Refused, reply: Some(reply) });
+            return Progress::Broken(Trouble::new(step, Reason::Refused).with_reply(Some(reply)));
         }
         let reason = Reason::Protocol("a reply came before the end of the message".to_owned());
-        Progress::Broken(Trouble { step, reason, reply: Some(reply) })
+        Progress::Broken(Trouble::new(step, reason).with_reply(Some(reply)))
     }
 
     fn decide_open(&mut self, outcome: &Outcome) {

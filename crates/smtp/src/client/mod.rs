@@ -2,7 +2,7 @@
 //!
 //! The client takes a requirement, not a mode: unless the [`TlsFacts`] of the connection satisfy the plan's
 //! [`TlsRequirement`], no input of any kind makes it say MAIL or AUTH. Credentials are said only over TLS to a peer
-//! that proved who it is, whatever the requirement.
+//! that proved who it is, whatever the requirement; a message whose sender demands REQUIRETLS goes only to such a peer.
 //!
 //! [`ClientSession`] is the machine: feed it an [`Input`], then perform what [`ClientSession::poll`] gives until it
 //! gives nothing. A [`Plan`] is fixed for the session, a [`Job`] is one message; a session takes many, one after the
@@ -24,7 +24,7 @@ use crate::address::{Mailbox, ReversePath};
 use crate::envelope::{MailParams, RcptParams};
 use crate::outcome::Outcome;
 use crate::sasl::Credential;
-use crate::tls::{TlsFacts, TlsRequirement};
+use crate::tls::{TlsFacts, TlsFailure, TlsRequirement};
 
 pub use session::ClientSession;
 
@@ -109,8 +109,8 @@ pub enum Input<'a> {
     Closed,
     /// The handshake asked for by [`Output::StartTls`] succeeded.
     TlsStarted(TlsFacts),
-    /// The handshake failed or stalled; the words say why. The connection is gone.
-    TlsFailed(String),
+    /// The handshake failed or stalled. The connection is gone.
+    TlsFailed(TlsFailure),
     /// Deliver this message; allowed at the start and whenever [`Output::Ready`] was the last word. One that comes
     /// earlier waits its turn, and one that comes when the session has ended is deferred: each gets its outcomes.
     Deliver(Job),

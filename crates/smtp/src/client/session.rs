@@ -11,7 +11,7 @@ use crate::outcome::{Outcome, Reason, Step, Trouble};
 use crate::reply::{Reply, ReplyParser};
 use crate::sasl::ClientExchange;
 use crate::secret::Secret;
-use crate::tls::{PeerProof, TlsFacts, TlsRequirement};
+use crate::tls::{TlsFacts, TlsFailure, TlsFault, TlsRequirement};
 
 use super::delivery::{Delivery, Peer, Progress};
 use super::{Input, Job, Output, Plan, Protocol, TlsStart};
@@ -107,7 +107,7 @@ impl ClientSession {
             Input::Bytes(bytes) => return self.bytes(bytes),
             Input::Closed => self.closed(),
             Input::TlsStarted(facts) => self.tls_started(facts),
-            Input::TlsFailed(why) => self.tls_failed(why),
+            Input::TlsFailed(failure) => self.tls_failed(&failure),
             Input::Deliver(job) => self.deliver(job),
             Input::Content(piece) => {
                 if let State::Delivering(peer, delivery) = &mut self.state {
@@ -229,9 +229,9 @@ impl ClientSession {
         self.security_unmet(None);
     }
 
-    fn tls_failed(&mut self, why: String) {
+    fn tls_failed(&mut self, failure: &TlsFailure) {
         if matches!(self.state, State::Handshake) {
-            self.hang_up(Trouble::new(Step::Tls, Reason::TlsFailed(why)));
+            self.hang_up(Trouble::of_tls(Reason::TlsFailed(failure.why.clone()), failure));
         }
     }
 
@@ -289,11 +289,8 @@ impl ClientSession {
             State::SigningIn(..) => self.sign_in_answered(reply),
             State::SignInCancelled => {
                 let reason = Reason::Protocol("it asked for more than the mechanism has to say".to_owned());
-                self.leave(&Outcome::Deferred(Trouble {
-                    step: Step::Authenticate,
-                    reason,
-                    reply: Some(reply),
-                }));
+                let trouble = Trouble::new(Step::Authenticate, reason).with_reply(Some(reply));
+                self.leave(&Outcome::Deferred(trouble));
             }
             State::Delivering(peer, delivery) => {
                 let progress = delivery.reply(reply, peer, &mut self.out);
@@ -334,7 +331,7 @@ impl ClientSession {
 
     /// Goes on with what the peer offers: TLS first, then AUTH, then mail.
     fn introduced(&mut self, capabilities: Capabilities) {
-        let wanted = self.plan.tls == TlsStart::StartTls && self.plan.requirement != TlsRequirement::None;
+        let wanted = self.plan.tls == TlsStart::StartTls && self.plan.requirement != TlsRequirement::NONE;
         if wanted && self.tls.is_none() && capabilities.starttls {
             self.say("STARTTLS\r\n");
             self.state = State::StartTls(capabilities);
@@ -368,7 +365,7 @@ impl ClientSession {
 
     /// The only place where AUTH is said. RFC 4954 §4, §14: over TLS, to a peer that proved who it is.
     fn sign_in(&mut self, capabilities: Capabilities) {
-        if !self.is_secure() || !self.is_peer_verified() {
+        if !self.is_secure() || !self.is_peer_authenticated() {
             return self.withhold("the connection is not encrypted to a server that proved who it is");
         }
         let Some(credential) = &self.plan.credential else {
@@ -395,8 +392,7 @@ impl ClientSession {
             }
             334 => self.challenged(&reply),
             400..600 => {
-                let trouble =
-                    Trouble { step: Step::Authenticate, reason: Reason::Refused, reply: Some(reply) };
+                let trouble = Trouble::new(Step::Authenticate, Reason::Refused).with_reply(Some(reply));
                 self.leave(&Outcome::Deferred(trouble));
             }
             _ => self.broken("AUTH was answered by neither yes nor no", reply),
@@ -437,8 +433,20 @@ impl ClientSession {
                 self.out.push_back(Output::Ready);
                 return;
             };
+            if job.params.requiretls && !self.is_peer_authenticated() {
+                self.not_good_enough(&job);
+                continue;
+            }
             self.begin(job);
         }
+    }
+
+    /// A message whose sender demands REQUIRETLS goes only to a peer that proved who it is (RFC 8689 §4.2.1).
+    fn not_good_enough(&mut self, job: &Job) {
+        let failure = self.shortcoming(false);
+        let reason = Reason::SecurityUnmet(format!("{} (required by the sender: REQUIRETLS)", failure.why));
+        let outcome = Outcome::Deferred(Trouble::of_tls(reason, &failure));
+        self.out.push_back(Output::Outcomes(vec![outcome; job.to.len()]));
     }
 
     fn begin(&mut self, job: Job) {
@@ -541,7 +549,7 @@ impl ClientSession {
         if self.is_ready() {
             return self.close();
         }
-        self.hang_up(Trouble { step: self.step(), reason: Reason::Refused, reply: Some(reply) });
+        self.hang_up(Trouble::new(self.step(), Reason::Refused).with_reply(Some(reply)));
     }
 
     /// A greeting or EHLO refused. What is said before the requirement is met was said by anybody, so it can delay mail
@@ -556,28 +564,41 @@ impl ClientSession {
 
     fn broken(&mut self, why: &str, reply: Reply) {
         let reason = Reason::Protocol(why.to_owned());
-        self.hang_up(Trouble { step: self.step(), reason, reply: Some(reply) });
+        self.hang_up(Trouble::new(self.step(), reason).with_reply(Some(reply)));
     }
 
     /// Bytes behind the 220 to STARTTLS were written by somebody who could not have written them after it (RFC 3207 §6).
     fn injected(&mut self) {
-        let reason =
-            Reason::Protocol("bytes came between its consent to STARTTLS and the handshake".to_owned());
+        let why = "bytes came between its consent to STARTTLS and the handshake";
         self.out.retain(|output| *output != Output::StartTls);
-        self.hang_up(Trouble::new(Step::Tls, reason));
+        let failure = TlsFailure::new(TlsFault::Injected, why);
+        self.hang_up(Trouble::of_tls(Reason::Protocol(why.to_owned()), &failure));
     }
 
-    fn security_unmet(&mut self, reply: Option<Reply>) {
-        let requirement = self.plan.requirement;
-        let why = match (&self.tls, &reply) {
-            (Some(TlsFacts { peer: PeerProof::Unverified(why), .. }), _) => format!("its certificate: {why}"),
-            (Some(_), _) => "it showed no certificate".to_owned(),
-            (None, Some(_)) => "it refused STARTTLS".to_owned(),
-            (None, None) if self.plan.tls == TlsStart::StartTls => "it does not offer STARTTLS".to_owned(),
-            (None, None) => "TLS was not to be tried".to_owned(),
+    /// The connection will not become what is demanded of it. `refusal` is what STARTTLS got.
+    fn security_unmet(&mut self, refusal: Option<Reply>) {
+        let failure = self.shortcoming(refusal.is_some());
+        let reason =
+            Reason::SecurityUnmet(format!("{} (required here: {})", failure.why, self.plan.requirement));
+        self.leave(&Outcome::Deferred(Trouble::of_tls(reason, &failure).with_reply(refusal)));
+    }
+
+    /// What keeps the connection from being as secure as is demanded.
+    fn shortcoming(&self, refused: bool) -> TlsFailure {
+        let plain = |fault, why: &str| TlsFailure::new(fault, why);
+        let Some(facts) = &self.tls else {
+            return match &self.plan.tls {
+                _ if refused => plain(TlsFault::Refused, "it refused STARTTLS"),
+                TlsStart::StartTls => plain(TlsFault::NotOffered, "it does not offer STARTTLS"),
+                _ => plain(TlsFault::NotOffered, "TLS was not to be tried"),
+            };
         };
-        let reason = Reason::SecurityUnmet(format!("{why} (required here: {requirement})"));
-        self.leave(&Outcome::Deferred(Trouble { step: Step::Tls, reason, reply }));
+        let certificate = facts.peer.certificate.clone();
+        match facts.peer.doubt() {
+            Some(doubt) => TlsFailure::new(doubt.fault, format!("its certificate: {}", doubt.why)),
+            None => plain(TlsFault::NoCertificate, "it showed no certificate"),
+        }
+        .about(certificate)
     }
 
     fn withhold(&mut self, why: &str) {
@@ -610,8 +631,8 @@ impl ClientSession {
         self.plan.requirement.is_satisfied_by(self.tls.as_ref())
     }
 
-    fn is_peer_verified(&self) -> bool {
-        self.tls.as_ref().is_some_and(|facts| facts.peer == PeerProof::Verified)
+    fn is_peer_authenticated(&self) -> bool {
+        self.tls.as_ref().is_some_and(|facts| facts.peer.is_authenticated())
     }
 
     /// HELO gives neither STARTTLS nor AUTH; LMTP has none.

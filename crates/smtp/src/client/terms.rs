@@ -39,6 +39,10 @@ impl Terms {
         if let Some(limit) = size_limit(peer).filter(|limit| *limit < job.size) {
             return Err(failed(Reason::TooLarge(limit)));
         }
+        // RFC 8689 §4.2.1: never to a server that does not promise the same in turn.
+        if job.params.requiretls && !peer.requiretls {
+            return Err(failed(Reason::NeedsRequireTls));
+        }
         let body = body(job, peer).map_err(failed)?;
         if !peer.smtputf8 && all_need_utf8(job) {
             return Err(failed(Reason::NeedsUtf8));
@@ -53,6 +57,7 @@ impl Terms {
             envid: job.params.envid.clone().filter(|_| peer.dsn),
             // RFC 4954 §5: a client that does not trust what it was told says `<>`.
             auth: job.params.auth.as_ref().filter(|_| signed_in).map(|_| "<>".to_owned()),
+            requiretls: job.params.requiretls,
         };
         let transfer = if body == Some(BodyType::BinaryMime) { Transfer::Chunks } else { Transfer::Data };
         Ok(Self { mail: format!("MAIL FROM:{from}{params}\r\n"), transfer, smtputf8, dsn: peer.dsn })

@@ -34,6 +34,7 @@ impl MailParams {
                 "RET" => parameter.set(&mut params.ret, ret)?,
                 "ENVID" => parameter.set(&mut params.envid, envid)?,
                 "AUTH" => parameter.set(&mut params.auth, auth)?,
+                "REQUIRETLS" => parameter.set_flag(&mut params.requiretls)?,
                 _ => return Err(parameter.unknown()),
             }
         }

@@ -197,6 +197,8 @@ catalogue! {
     unknown_mechanism(mechanism: &str) = 504 [5 5 4] ("unknown-mechanism") "Unrecognized authentication type {mechanism}", "RFC 4954 §4";
     /// The listener takes mail over TLS only: the mail program must use STARTTLS.
     starttls_first() = 530 [5 7 0] ("starttls-first") "Must issue a STARTTLS command first", "RFC 3207 §4";
+    /// The sender demands REQUIRETLS on a connection that is not encrypted itself.
+    requiretls_in_clear() = 530 [5 7 0] ("requiretls-in-clear") "REQUIRETLS is only for encrypted sessions, issue STARTTLS first", "RFC 8689 §2";
     /// The listener takes mail from signed-in people only: the mail program must be given user and password.
     sign_in_first() = 530 [5 7 0] ("sign-in-first") "Authentication required", "RFC 4954 §6";
     /// The user or the password is wrong; which of the two is never said.

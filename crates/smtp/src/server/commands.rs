@@ -205,6 +205,8 @@ impl ServerSession {
             size: settings.limits.message_size,
             starttls: !encrypted && settings.tls != TlsMode::Implicit,
             auth: if sign_in { &mechanisms } else { &[] },
+            // RFC 8689 §2: only where it can be meant, which is after TLS has started.
+            requiretls: encrypted,
             limits: AnnouncedLimits {
                 rcptmax: u32::try_from(settings.limits.recipients).ok(),
                 mailmax: u32::try_from(settings.limits.transactions).ok(),
@@ -265,6 +267,10 @@ impl ServerSession {
         // RFC 6531 §3.5
         if !mail.params.smtputf8 && mail.from.mailbox().is_some_and(|mailbox| !mailbox.is_ascii()) {
             return self.refuse(&catalogue::needs_smtputf8());
+        }
+        // RFC 8689 §2: only under TLS, where it was announced.
+        if mail.params.requiretls && self.talk.tls.is_none() {
+            return self.refuse(&catalogue::requiretls_in_clear());
         }
         // RFC 1870 §6.1
         if mail.params.size.is_some_and(|size| size > limits.message_size) {

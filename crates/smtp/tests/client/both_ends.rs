@@ -59,7 +59,7 @@ struct Wire {
 impl Wire {
     fn new(content: &[u8], piece: usize, jobs: Vec<Job>) -> Self {
         let now = Instant::now();
-        let mut plan = plan(TlsRequirement::Verified);
+        let mut plan = plan(TlsRequirement::VERIFIED);
         let password = Secret::new("tanstaaf");
         plan.credential = Some(Credential::Password { user: "tim".into(), password, acting_as: None });
         let mut client = ClientSession::new(plan, now);
@@ -115,7 +115,7 @@ impl Wire {
             match output {
                 client::Output::Send(bytes) => self.to_server.extend_from_slice(&bytes),
                 client::Output::StartTls => {
-                    self.client.handle(client::Input::TlsStarted(facts(PeerProof::Verified)));
+                    self.client.handle(client::Input::TlsStarted(facts(PeerProof::verified())));
                 }
                 client::Output::Content => self.next_piece(),
                 client::Output::Outcomes(outcomes) => {
@@ -149,7 +149,7 @@ impl Wire {
             match output {
                 server::Output::Send(bytes) => self.to_client.extend_from_slice(&bytes),
                 server::Output::StartTls => {
-                    self.server.handle(server::Input::TlsStarted(facts(PeerProof::Anonymous)));
+                    self.server.handle(server::Input::TlsStarted(facts(PeerProof::anonymous())));
                 }
                 server::Output::Body(bytes) => self.body.extend_from_slice(&bytes),
                 server::Output::Discard => self.body.clear(),

@@ -164,7 +164,7 @@ fn half_a_reply_before_mail_ends_the_session() {
 
 /// What comes of a reply in the middle of the content: everything said after it, outcomes included.
 fn early(reply: &[u8]) -> Vec<Output> {
-    let mut session = ClientSession::new(plan(TlsRequirement::Opportunistic), Instant::now());
+    let mut session = ClientSession::new(plan(TlsRequirement::OPPORTUNISTIC), Instant::now());
     session.handle(Input::Deliver(to_one()));
     for said in [&b"220 hi\r\n"[..], b"250-hi\r\n250 PIPELINING\r\n", b"250 ok\r\n250 ok\r\n354 go\r\n"] {
         session.handle(Input::Bytes(said));
@@ -202,7 +202,7 @@ fn an_early_acceptance_is_not_believed_and_an_early_refusal_is() {
 fn debug_output_never_shows_a_credential() {
     let mut scene = Scene::new(vec![]).signing_in();
     scene.plan.tls = postern_smtp::client::TlsStart::Implicit(crate::harness::facts(
-        postern_smtp::tls::PeerProof::Verified,
+        postern_smtp::tls::PeerProof::verified(),
     ));
     let mut session = ClientSession::new(scene.plan, Instant::now());
     session.handle(Input::Bytes(b"220 hi\r\n"));

@@ -19,7 +19,7 @@ use postern_smtp::outcome::Outcome;
 use postern_smtp::reply::Reply;
 use postern_smtp::sasl::Credential;
 use postern_smtp::secret::Secret;
-use postern_smtp::tls::{PeerProof, TlsFacts, TlsRequirement};
+use postern_smtp::tls::{PeerProof, TlsFacts, TlsFailure, TlsFault, TlsRequirement};
 
 /// The content that every job has unless a test says otherwise: a line that begins with a dot is in it.
 pub(crate) const CONTENT: &[u8] = b"Subject: hi\r\n\r\n.dot\r\n";
@@ -36,7 +36,7 @@ pub(crate) struct Scene {
 impl Scene {
     /// SMTP, opportunistic, with these jobs.
     pub(crate) fn new(jobs: Vec<Job>) -> Self {
-        Self { plan: plan(TlsRequirement::Opportunistic), jobs, content: CONTENT.to_vec(), piece: 1000 }
+        Self { plan: plan(TlsRequirement::OPPORTUNISTIC), jobs, content: CONTENT.to_vec(), piece: 1000 }
     }
 
     pub(crate) fn requiring(requirement: TlsRequirement) -> Self {
@@ -184,9 +184,11 @@ impl<'a> Player<'a> {
     fn happens(&mut self, what: &str) {
         let (word, rest) = what.split_once(' ').unwrap_or((what, ""));
         match word {
-            "verified" => self.give(Input::TlsStarted(facts(PeerProof::Verified))),
-            "unverified" => self.give(Input::TlsStarted(facts(PeerProof::Unverified("self-signed".into())))),
-            "handshake-failed" => self.give(Input::TlsFailed("no common cipher".into())),
+            "verified" => self.give(Input::TlsStarted(facts(PeerProof::verified()))),
+            "unverified" => self.give(Input::TlsStarted(facts(PeerProof::unverified("self-signed")))),
+            "handshake-failed" => {
+                self.give(Input::TlsFailed(TlsFailure::new(TlsFault::NoCommonProtocol, "no common cipher")))
+            }
             "closed" => self.give(Input::Closed),
             "quit" => self.give(Input::Quit),
             "deliver" => {

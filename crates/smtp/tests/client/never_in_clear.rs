@@ -6,7 +6,7 @@ use postern_smtp::client::{ClientSession, Input, Output, Protocol, TlsStart};
 use postern_smtp::outcome::Outcome;
 use postern_smtp::sasl::Credential;
 use postern_smtp::secret::Secret;
-use postern_smtp::tls::{PeerProof, TlsFacts, TlsRequirement};
+use postern_smtp::tls::{PeerProof, Proof, TlsFacts, TlsFailure, TlsFault, TlsRequirement};
 use proptest::prelude::*;
 
 use crate::harness::{facts, plan, to_one};
@@ -54,10 +54,11 @@ fn reply() -> impl Strategy<Value = String> {
 }
 
 fn proof() -> impl Strategy<Value = PeerProof> {
+    let given = prop::collection::vec(prop::sample::select(Proof::ALL.to_vec()), 0..3);
     prop_oneof![
-        Just(PeerProof::Anonymous),
-        Just(PeerProof::Unverified("self-signed".into())),
-        Just(PeerProof::Verified),
+        Just(PeerProof::anonymous()),
+        Just(PeerProof::unverified("self-signed")),
+        given.prop_map(|given| PeerProof { given: given.into_iter().collect(), ..PeerProof::default() }),
     ]
 }
 
@@ -87,12 +88,17 @@ fn tls_start() -> impl Strategy<Value = TlsStart> {
 }
 
 fn requirement() -> impl Strategy<Value = TlsRequirement> {
-    prop::sample::select(vec![
-        TlsRequirement::None,
-        TlsRequirement::Opportunistic,
-        TlsRequirement::Required,
-        TlsRequirement::Verified,
-    ])
+    let demand = prop::sample::select(vec![
+        TlsRequirement::NONE,
+        TlsRequirement::OPPORTUNISTIC,
+        TlsRequirement::REQUIRED,
+        TlsRequirement::AUTHENTICATED,
+        TlsRequirement::VERIFIED,
+        TlsRequirement::DANE,
+        TlsRequirement::PINNED,
+    ]);
+    prop::collection::vec(demand, 1..4)
+        .prop_map(|demands| demands.into_iter().fold(TlsRequirement::NONE, TlsRequirement::join))
 }
 
 /// The driver and the wire: what is true of the connection is known here independently of the session.
@@ -150,7 +156,9 @@ impl World {
                 }
                 self.session.handle(Input::TlsStarted(facts(peer.clone())));
             }
-            Move::TlsFails => self.session.handle(Input::TlsFailed("no".into())),
+            Move::TlsFails => {
+                self.session.handle(Input::TlsFailed(TlsFailure::new(TlsFault::Handshake, "no")))
+            }
             Move::Delivers => {
                 self.given += 1;
                 self.session.handle(Input::Deliver(to_one()));
@@ -208,7 +216,7 @@ impl World {
             );
         }
         if secret {
-            let proved = self.wire.as_ref().is_some_and(|facts| facts.peer == PeerProof::Verified);
+            let proved = self.wire.as_ref().is_some_and(|facts| !facts.peer.given.is_empty());
             assert!(proved, "a credential was said to an unproven server");
         }
         let known =
@@ -242,9 +250,9 @@ proptest! {
 
 #[test]
 fn the_walk_does_reach_mail_where_the_requirement_is_met() {
-    let mut world = World::new(TlsRequirement::Verified, TlsStart::StartTls, Protocol::Smtp, true);
+    let mut world = World::new(TlsRequirement::VERIFIED, TlsStart::StartTls, Protocol::Smtp, true);
     let opening = [Move::Delivers, Move::Answers, Move::Answers, Move::Answers];
-    let tls = [Move::TlsStarts(PeerProof::Verified), Move::Answers, Move::Answers];
+    let tls = [Move::TlsStarts(PeerProof::verified()), Move::Answers, Move::Answers];
     opening.iter().chain(&tls).for_each(|next| world.make(next));
     assert!(
         world.reached && world.last.starts_with(b"MAIL FROM:"),

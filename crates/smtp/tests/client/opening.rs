@@ -81,7 +81,7 @@ fn a_greeting_250_breaks_the_protocol() {
 
 #[test]
 fn below_the_requirement_a_refusal_only_defers() {
-    let scene = Scene::requiring(TlsRequirement::Required);
+    let scene = Scene::requiring(TlsRequirement::REQUIRED);
     for (hello, step) in [("", "the greeting"), ("S: 220 hi\nC: EHLO mail.example.org\n", "EHLO")] {
         scene.play(&format!(
             "! deliver
@@ -127,7 +127,7 @@ fn helo_is_never_tried_where_tls_or_a_credential_is_needed() {
         C: QUIT
         S: 221 bye
         = close: the other server refused at EHLO: 502 what?";
-    for requirement in [TlsRequirement::Required, TlsRequirement::Verified] {
+    for requirement in [TlsRequirement::REQUIRED, TlsRequirement::VERIFIED] {
         Scene::requiring(requirement).play(script);
     }
     Scene::new(vec![]).signing_in().play(script);
@@ -198,7 +198,7 @@ fn starttls_is_not_used_where_it_is_forbidden() {
         S: 250-hi
         S: 250 STARTTLS
         = ready";
-    Scene::requiring(TlsRequirement::None).play(script);
+    Scene::requiring(TlsRequirement::NONE).play(script);
     let mut never = Scene::new(vec![]);
     never.plan.tls = TlsStart::Never;
     never.play(script);
@@ -209,7 +209,7 @@ fn bytes_behind_the_220_to_starttls_end_the_session() {
     let trouble = "the other server broke the protocol: bytes came between its consent to STARTTLS and the handshake at TLS";
     Scene::new(vec![])
         .play(&format!("{STARTTLS}\nS: 220 go\n= starttls\n! injected 250 hi\\r\\n\n= close: {trouble}"));
-    let mut session = ClientSession::new(plan(TlsRequirement::Opportunistic), std::time::Instant::now());
+    let mut session = ClientSession::new(plan(TlsRequirement::OPPORTUNISTIC), std::time::Instant::now());
     session.handle(Input::Bytes(b"220 hi\r\n"));
     session.handle(Input::Bytes(b"250-hi\r\n250 STARTTLS\r\n"));
     session.handle(Input::Bytes(b"220 go\r\n250 hi\r\n"));
@@ -221,7 +221,7 @@ fn bytes_behind_the_220_to_starttls_end_the_session() {
 #[test]
 fn a_refused_starttls_means_clear_only_where_clear_is_allowed() {
     Scene::new(vec![]).play(&format!("{STARTTLS}\nS: 454 no\n= ready"));
-    Scene::requiring(TlsRequirement::Required).play(&format!(
+    Scene::requiring(TlsRequirement::REQUIRED).play(&format!(
         "! deliver
         {STARTTLS}
         S: 454 no
@@ -234,7 +234,7 @@ fn a_refused_starttls_means_clear_only_where_clear_is_allowed() {
 
 #[test]
 fn a_stripped_starttls_defers_where_tls_is_required() {
-    Scene::requiring(TlsRequirement::Required).play(
+    Scene::requiring(TlsRequirement::REQUIRED).play(
         "! deliver
         S: 220 hi
         C: EHLO mail.example.org
@@ -250,7 +250,7 @@ fn a_stripped_starttls_defers_where_tls_is_required() {
 fn an_unverified_certificate_defers_where_a_verified_one_is_required() {
     let trouble =
         "the connection was not secure enough: its certificate: self-signed (required here: verified) at TLS";
-    Scene::requiring(TlsRequirement::Verified).play(&format!(
+    Scene::requiring(TlsRequirement::VERIFIED).play(&format!(
         "! deliver
         {STARTTLS}
         S: 220 go
@@ -278,10 +278,10 @@ fn a_failed_handshake_defers_and_says_so() {
 
 #[test]
 fn implicit_tls_is_measured_like_any_other() {
-    let mut scene = Scene::requiring(TlsRequirement::Verified);
-    scene.plan.tls = TlsStart::Implicit(facts(PeerProof::Verified));
+    let mut scene = Scene::requiring(TlsRequirement::VERIFIED);
+    scene.plan.tls = TlsStart::Implicit(facts(PeerProof::verified()));
     scene.play(REACHED_CLEAR);
-    scene.plan.tls = TlsStart::Implicit(facts(PeerProof::Anonymous));
+    scene.plan.tls = TlsStart::Implicit(facts(PeerProof::anonymous()));
     let trouble =
         "the connection was not secure enough: it showed no certificate (required here: verified) at TLS";
     scene.play(&format!(
@@ -383,13 +383,13 @@ fn without_a_common_mechanism_nothing_is_said() {
 
 #[test]
 fn what_the_peer_offers_and_proved_is_told() {
-    let mut session = ClientSession::new(plan(TlsRequirement::Opportunistic), std::time::Instant::now());
+    let mut session = ClientSession::new(plan(TlsRequirement::OPPORTUNISTIC), std::time::Instant::now());
     assert!(session.capabilities().is_none() && session.tls().is_none() && !session.is_ready());
     session.handle(Input::Bytes(b"220 hi\r\n"));
     session.handle(Input::Bytes(b"250-hi\r\n250-STARTTLS\r\n250 CHUNKING\r\n"));
     session.handle(Input::Bytes(b"220 go\r\n"));
-    session.handle(Input::TlsStarted(facts(PeerProof::Verified)));
-    assert_eq!(session.tls(), Some(&facts(PeerProof::Verified)));
+    session.handle(Input::TlsStarted(facts(PeerProof::verified())));
+    assert_eq!(session.tls(), Some(&facts(PeerProof::verified())));
     assert!(session.capabilities().is_none());
     session.handle(Input::Bytes(b"250-hi\r\n250 DSN\r\n"));
     assert!(session.is_ready());

@@ -137,6 +137,6 @@ fn facts() -> TlsFacts {
         cipher: "TLS_AES_256_GCM_SHA384".to_owned(),
         group: None,
         server_name: None,
-        peer: PeerProof::Anonymous,
+        peer: PeerProof::anonymous(),
     }
 }

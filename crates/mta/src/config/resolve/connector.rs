@@ -71,7 +71,7 @@ fn connector<'a>(
     let trust = reader.path(at, "trust");
     let place = reader.place(at, "trust", trust.as_ref());
     reader.named.extend(place.map(Named::Trust));
-    if trust.is_some() && requirement.is_some_and(|requirement| requirement != TlsRequirement::Verified) {
+    if trust.is_some() && requirement.is_some_and(|requirement| requirement != TlsRequirement::VERIFIED) {
         let what = "it has no effect: certificates are verified only with tls = \"verified\"";
         reader.warn(at, "trust", what, "write tls = \"verified\", or remove the key");
     }
@@ -220,17 +220,17 @@ fn requirement<'a>(reader: &mut Reader<'a>, at: &Section<'a>, way: Option<&Way>)
     let signs_in = at.writes("user") || at.writes("password_file");
     if matches!(way, Some(Way::Lmtp(LmtpAddress::Unix(_)) | Way::Maildir(_))) {
         refuse_tls_keys(reader, at);
-        return Some(TlsRequirement::None);
+        return Some(TlsRequirement::NONE);
     }
     let words = [
-        ("none", TlsRequirement::None),
-        ("opportunistic", TlsRequirement::Opportunistic),
-        ("required", TlsRequirement::Required),
-        ("verified", TlsRequirement::Verified),
+        ("none", TlsRequirement::NONE),
+        ("opportunistic", TlsRequirement::OPPORTUNISTIC),
+        ("required", TlsRequirement::REQUIRED),
+        ("verified", TlsRequirement::VERIFIED),
     ];
     let default = if signs_in { "verified" } else { "opportunistic" };
     let requirement = reader.choice(at, "tls", Some(default), &words)?;
-    if signs_in && requirement != TlsRequirement::Verified {
+    if signs_in && requirement != TlsRequirement::VERIFIED {
         let what =
             format!("with \"{requirement}\" the password could be sent to anybody who poses as the host");
         reader.complain(
@@ -240,7 +240,7 @@ fn requirement<'a>(reader: &mut Reader<'a>, at: &Section<'a>, way: Option<&Way>)
             "remove the key or write tls = \"verified\"; for a private CA set trust",
         );
     }
-    if requirement == TlsRequirement::None && matches!(way, Some(Way::Smtp { implicit_tls: true, .. })) {
+    if requirement == TlsRequirement::NONE && matches!(way, Some(Way::Smtp { implicit_tls: true, .. })) {
         let what = "it says never to use TLS, and implicit_tls (or port 465) says always";
         reader.complain(at, "tls", what, "remove the key, or use another port and implicit_tls = false");
     }

@@ -302,7 +302,7 @@ impl Server for Wire<'_> {
         let Client::Clear(stream) = std::mem::replace(&mut self.client, Client::Gone) else {
             return Err("TLS is started already".to_owned());
         };
-        let connector = TlsConnector::from(self.loopback.client.handshake(TlsRequirement::Required).config());
+        let connector = TlsConnector::from(self.loopback.client.handshake(TlsRequirement::REQUIRED).config());
         let name = server_name(HOSTNAME).map_err(|error| error.to_string())?;
         let stream =
             self.loopback.within(connector.connect(name, stream)).map_err(|error| error.to_string())?;
