@@ -12,7 +12,10 @@
 //! search domains (every name is absolute), or know anything of deliveries.
 
 mod mail_hosts;
+pub mod mta_sts;
 mod system;
+mod tagged;
+pub mod tls_rpt;
 
 use std::net::IpAddr;
 use std::time::Duration;
