@@ -459,7 +459,7 @@ mod tests {
                     mx: backupmx.example.com\r\nmax_age: 604800\r\n";
         let read = policy(text).unwrap();
         assert_eq!(read.mode, Mode::Enforce);
-        assert_eq!(read.max_age, Duration::from_secs(604_800));
+        assert_eq!(read.max_age, Duration::from_hours(168));
         assert_eq!(
             read.lines(),
             [

@@ -16,6 +16,7 @@ pub mod config;
 pub mod daemon;
 pub mod directory;
 pub mod event;
+pub mod https;
 mod inbound;
 pub mod observe;
 mod outbound;
