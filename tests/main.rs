@@ -1,9 +1,9 @@
 //! The end-to-end suite: the real `postern` program between real mail programs.
 //!
 //! Each module is one scenario or one family of claims; each test starts its own daemon in a temporary directory with a
-//! generated configuration, on ports the system gives, with the peers it needs: Postfix's `smtp-sink`, a whole Postfix, Dovecot's
-//! LMTP, or a scripted peer where no program behaves badly enough. Clients are swaks, curl, msmtp, mutt, s-nail and Python's
-//! smtplib. `./test` installs them.
+//! generated configuration, on ports the system gives, with the peers it needs: Postfix's `smtp-sink`, a whole Postfix, Exim or
+//! OpenSMTPD, Dovecot's LMTP, or a scripted peer where no program behaves badly enough. Clients are swaks, curl, msmtp, mutt,
+//! s-nail and Python's smtplib. `./test` installs or unpacks them.
 //!
 //! Nothing waits for a fixed time: [`support::wait_for`] polls for a fact until a deadline that is only reached by a failure.
 #![allow(
@@ -35,6 +35,7 @@ mod limits;
 mod line_endings;
 mod local_domains;
 mod mx;
+mod next_hops;
 mod postern_to_postern;
 mod private_ca;
 mod proxy_protocol;

@@ -4,11 +4,15 @@ pub mod certificates;
 pub mod client;
 pub mod content;
 pub mod dovecot;
+pub mod exim;
+pub mod opensmtpd;
 pub mod peer;
 pub mod postern;
 pub mod postfix;
 pub mod programs;
 pub mod sink;
+pub mod tls_server;
+pub mod unpacked;
 pub mod wire;
 
 use std::fs;

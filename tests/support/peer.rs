@@ -6,8 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 
-use rustls::ServerConfig;
-
+use super::tls_server::{ServerTls, TlsTrick};
 use super::wire::Wire;
 use super::{PATIENCE, wait_for};
 
@@ -39,6 +38,8 @@ pub enum Do {
     Close,
     /// Wait until the gate is open, then do what a good server does.
     Wait(Arc<Gate>),
+    /// At STARTTLS: say `220` and play this trick. Elsewhere what a good server does.
+    Tls(TlsTrick),
 }
 
 /// Holds a session of a peer until the test opens it.
@@ -85,12 +86,15 @@ pub struct Taken {
     pub session: usize,
 }
 
+const GO_AHEAD: &str = "220 2.0.0 Go ahead";
+
 type Script = dyn Fn(&Step) -> Do + Send + Sync;
 
 /// How the peer is set up.
 pub struct Setup {
     script: Box<Script>,
-    tls: Option<Arc<ServerConfig>>,
+    tls: Option<ServerTls>,
+    begins_with_tls: bool,
     extensions: Vec<&'static str>,
 }
 
@@ -110,10 +114,16 @@ struct Shared {
 }
 
 impl Setup {
-    /// STARTTLS with this identity.
-    pub fn tls(mut self, config: Arc<ServerConfig>) -> Setup {
-        self.tls = Some(config);
+    /// STARTTLS, by rustls with this configuration or by OpenSSL.
+    pub fn tls(mut self, tls: impl Into<ServerTls>) -> Setup {
+        self.tls = Some(tls.into());
         self
+    }
+
+    /// TLS from the first octet on, as on port 465.
+    pub fn implicit_tls(mut self, tls: impl Into<ServerTls>) -> Setup {
+        self.begins_with_tls = true;
+        self.tls(tls)
     }
 
     /// Offers an extension, whether or not the peer knows what it means (STARTTLS among them).
@@ -156,6 +166,7 @@ impl Peer {
         Setup {
             script: Box::new(script),
             tls: None,
+            begins_with_tls: false,
             extensions: vec!["PIPELINING", "8BITMIME", "SMTPUTF8", "DSN"],
         }
     }
@@ -252,6 +263,9 @@ struct Session {
 
 impl Session {
     fn run(mut self) -> std::io::Result<()> {
+        if let (true, Some(tls)) = (self.shared.setup.begins_with_tls, self.shared.setup.tls.clone()) {
+            self.accept_tls(tls)?;
+        }
         if !self.step("CONNECT", "220 peer.test ESMTP")? {
             return Ok(());
         }
@@ -283,10 +297,18 @@ impl Session {
 
     /// As [`step`](Session::step), but tells what was said; `None` when it hung up.
     fn say(&mut self, line: &str, usual: &str) -> std::io::Result<Option<String>> {
+        let what = self.ask(line);
+        self.act(what, usual)
+    }
+
+    fn ask(&self, line: &str) -> Do {
         let before = self.shared.count(line);
-        let what = (self.shared.setup.script)(&Step { session: self.number, before, line });
+        (self.shared.setup.script)(&Step { session: self.number, before, line })
+    }
+
+    fn act(&mut self, what: Do, usual: &str) -> std::io::Result<Option<String>> {
         let reply = match what {
-            Do::Usual => usual,
+            Do::Usual | Do::Tls(_) => usual,
             Do::Say(reply) => reply,
             Do::Close => return Ok(None),
             Do::Wait(gate) => {
@@ -312,18 +334,60 @@ impl Session {
     }
 
     fn starttls(&mut self, line: &str) -> std::io::Result<bool> {
-        match self.say(line, "220 2.0.0 Go ahead")? {
+        let what = self.ask(line);
+        if let Do::Tls(trick) = what {
+            return self.play(trick);
+        }
+        match self.act(what, GO_AHEAD)? {
             Some(reply) if reply.starts_with("220") => {}
             refusal => return Ok(refusal.is_some()),
         }
-        let Some(config) = self.shared.setup.tls.clone() else {
+        match self.shared.setup.tls.clone() {
+            Some(tls) => self.accept_tls(tls),
             // STARTTLS was offered without an identity: the handshake shall fail once the other side has begun it.
-            self.wire.wait_for_something()?;
-            self.wire.write(b"this is no TLS\r\n")?;
-            return Ok(false);
-        };
-        self.wire.accept_tls(config)?;
+            None => self.answer_with_garbage(),
+        }
+    }
+
+    fn accept_tls(&mut self, tls: ServerTls) -> std::io::Result<bool> {
+        match tls {
+            ServerTls::Rustls(config) => self.wire.accept_tls(config)?,
+            ServerTls::OpenSsl(openssl) => self.wire.accept_tls_by(&openssl),
+        }
         Ok(true)
+    }
+
+    /// Says `220` and does what the trick says; false when the session is over.
+    fn play(&mut self, trick: TlsTrick) -> std::io::Result<bool> {
+        let injected =
+            if let TlsTrick::Inject(lines) = trick { format!("{lines}\r\n") } else { String::new() };
+        self.wire.write(format!("{GO_AHEAD}\r\n{injected}").as_bytes())?;
+        match trick {
+            TlsTrick::Garbage => return self.answer_with_garbage(),
+            TlsTrick::Inject(_) | TlsTrick::SmallHello(_) => {}
+            TlsTrick::Stall => {
+                while self.wire.wait_for_something()? {}
+                return Ok(false);
+            }
+            TlsTrick::Close | TlsTrick::Reset => {
+                self.wire.wait_for_something()?;
+                return if trick == TlsTrick::Reset { self.wire.reset().map(|()| false) } else { Ok(false) };
+            }
+        }
+        let tls = self.shared.setup.tls.clone().expect("this trick needs a peer with an identity");
+        match (trick, tls) {
+            (TlsTrick::SmallHello(limit), ServerTls::Rustls(config)) => {
+                self.wire.accept_small_hello(config, limit)?;
+                Ok(true)
+            }
+            (_, tls) => self.accept_tls(tls),
+        }
+    }
+
+    fn answer_with_garbage(&mut self) -> std::io::Result<bool> {
+        self.wire.wait_for_something()?;
+        self.wire.write(b"this is no TLS\r\n")?;
+        Ok(false)
     }
 
     fn note_and_step(&mut self, line: &str) -> std::io::Result<bool> {

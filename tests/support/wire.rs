@@ -8,6 +8,7 @@ use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, ServerConfig, ServerConnection, StreamOwned};
 
 use super::PATIENCE;
+use super::tls_server::{OpenSsl, Proxied, handshake, read_record, reset_on_close};
 
 pub struct Wire {
     socket: Socket,
@@ -20,6 +21,7 @@ enum Socket {
     Plain(TcpStream),
     Client(Box<StreamOwned<ClientConnection, TcpStream>>),
     Server(Box<StreamOwned<ServerConnection, TcpStream>>),
+    Proxied(Box<Proxied>),
     Gone,
 }
 
@@ -45,13 +47,27 @@ impl Wire {
 
     /// Begins TLS as the server and completes the handshake.
     pub fn accept_tls(&mut self, config: Arc<ServerConfig>) -> io::Result<()> {
-        let mut stream = self.take_plain();
-        let mut session = ServerConnection::new(config).unwrap();
-        while session.is_handshaking() {
-            session.complete_io(&mut stream)?;
+        self.continue_tls(config, &[])
+    }
+
+    /// As [`accept_tls`](Wire::accept_tls), but resets the connection when the ClientHello is longer than `limit`.
+    pub fn accept_small_hello(&mut self, config: Arc<ServerConfig>, limit: usize) -> io::Result<()> {
+        let hello = read_record(self.stream())?;
+        if hello.len() > limit {
+            return self.reset();
         }
-        self.socket = Socket::Server(Box::new(StreamOwned::new(session, stream)));
-        Ok(())
+        self.continue_tls(config, &hello)
+    }
+
+    /// Leaves TLS to OpenSSL.
+    pub fn accept_tls_by(&mut self, openssl: &OpenSsl) {
+        self.socket = Socket::Proxied(Box::new(openssl.accept(self.take_plain())));
+    }
+
+    /// Breaks the connection off: the other side sees a reset. An error always, since nothing is left to do.
+    pub fn reset(&mut self) -> io::Result<()> {
+        reset_on_close(&self.take_plain())?;
+        Err(io::ErrorKind::ConnectionReset.into())
     }
 
     pub fn is_tls(&self) -> bool {
@@ -94,6 +110,13 @@ impl Wire {
         self.fill()
     }
 
+    fn continue_tls(&mut self, config: Arc<ServerConfig>, begun: &[u8]) -> io::Result<()> {
+        let mut stream = self.take_plain();
+        let session = handshake(config, begun, &mut stream)?;
+        self.socket = Socket::Server(Box::new(StreamOwned::new(session, stream)));
+        Ok(())
+    }
+
     fn take(&mut self, count: usize) -> Vec<u8> {
         let taken = self.pending[self.read..self.read + count].to_vec();
         self.read += count;
@@ -118,6 +141,7 @@ impl Wire {
             Socket::Plain(stream) => stream,
             Socket::Client(stream) => stream.as_mut(),
             Socket::Server(stream) => stream.as_mut(),
+            Socket::Proxied(stream) => stream.as_mut(),
             Socket::Gone => panic!("the connection was lost in an earlier handshake"),
         }
     }
