@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use postern_message::address_list;
-use postern_message::dsn::{Kind, Original, Recipient, Report};
+use postern_message::dsn::{Kind, Original, Recipient, Report, TlsDemand};
 use postern_message::header::Headers;
 use postern_message::inspect::Inspector;
 use postern_smtp::address::Mailbox;
@@ -67,6 +67,7 @@ pub fn dsn(data: &[u8]) {
         queue_id: "4cX9",
         recipients: vec![recipient(kind, said, &words, &mut tape)],
         original: tape.pick(&[Original::Headers(&original), Original::Full(&original)]),
+        tls: tape.pick(&[TlsDemand::Unsaid, TlsDemand::Always]),
         utf8: tape.next() % 2 == 1,
     };
     let composed = report.compose(Timestamp::UNIX_EPOCH, "4cY1");
@@ -96,8 +97,9 @@ fn recipient(kind: Kind, said: &[u8], words: &str, tape: &mut Tape<'_>) -> Recip
         original: None,
         action: kind,
         status: Enhanced::new(5, 1, 1),
-        trouble: Some(Trouble { step: Step::Rcpt, reason: tape.pick(&reasons), reply: reply.or(Some(raw)) }),
+        trouble: Some(Trouble::new(Step::Rcpt, tape.pick(&reasons)).with_reply(reply.or(Some(raw)))),
         last_trouble: None,
+        explanation: Some(words.to_owned()),
         remote_mta: Some(words.to_owned()),
         diagnostic: None,
         last_attempt: Some(Timestamp::UNIX_EPOCH),

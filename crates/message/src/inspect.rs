@@ -44,6 +44,8 @@ pub struct Inspection {
     pub from: Result<Vec<Mailbox>, AddressListError>,
     /// The header section holds octets over 127 (RFC 6532).
     pub utf8_headers: bool,
+    /// The sender would rather have it arrive without TLS than not at all: there is a `TLS-Required: No` (RFC 8689 §3).
+    pub tls_required_no: bool,
 }
 
 /// A header section as it came, without the empty line behind it.
@@ -92,6 +94,8 @@ impl Inspector {
             has_message_id: count("Message-ID") > 0,
             from: mailboxes(&headers, "From").unwrap_or(Err(AddressListError::Empty)),
             utf8_headers: !self.header.is_ascii(),
+            // What was not looked at may hold a second field.
+            tls_required_no: self.part != Part::TooLongHeader && says_tls_required_no(&headers),
             headers: HeaderSection { truncated: self.part == Part::TooLongHeader, bytes: self.header },
         }
     }
@@ -140,6 +144,38 @@ fn mailboxes(headers: &Headers<'_>, name: &str) -> Option<Result<Vec<Mailbox>, A
         }
     }
     all.map(Ok)
+}
+
+/// RFC 8689 §3: more than one field must not appear, and `No` is the only value there is. Whatever else stands there
+/// weakens nothing.
+fn says_tls_required_no(headers: &Headers<'_>) -> bool {
+    let mut fields = headers.all("TLS-Required");
+    let (Some(only), None) = (fields.next(), fields.next()) else {
+        return false;
+    };
+    without_comments(only.value).is_some_and(|value| value.trim_ascii().eq_ignore_ascii_case(b"No"))
+}
+
+/// A value without its comments (RFC 5322 §3.2.2), each a space; `None` when one does not end or does not begin.
+fn without_comments(value: &[u8]) -> Option<Vec<u8>> {
+    let mut kept = Vec::new();
+    let mut depth = 0_usize;
+    let mut octets = value.iter();
+    while let Some(octet) = octets.next() {
+        match octet {
+            b'(' => depth += 1,
+            b')' => {
+                depth = depth.checked_sub(1)?;
+                kept.push(b' ');
+            }
+            b'\\' if depth > 0 => {
+                octets.next()?;
+            }
+            _ if depth == 0 => kept.push(*octet),
+            _ => {}
+        }
+    }
+    (depth == 0).then_some(kept)
 }
 
 #[cfg(test)]
@@ -204,6 +240,49 @@ mod tests {
     }
 
     #[test]
+    fn a_sender_says_that_tls_is_not_required_with_a_single_no() {
+        for field in [
+            "TLS-Required: No",
+            "tls-required:no",
+            "TLS-REQUIRED:\r\n NO ",
+            "TLS-Required: (not (at\\) all)) No (really)",
+        ] {
+            assert!(
+                inspect(format!("From: a@b.example\r\n{field}\r\n\r\n").as_bytes()).tls_required_no,
+                "{field}"
+            );
+        }
+    }
+
+    #[test]
+    fn anything_else_in_the_field_weakens_nothing() {
+        for fields in [
+            "TLS-Required: Yes",
+            "TLS-Required:",
+            "TLS-Required: N o",
+            "TLS-Required: N(x)o",
+            "TLS-Required: No, No",
+            "TLS-Required: No)",
+            "TLS-Required: (No",
+            "TLS-Required: No (\\",
+            "TLS-Required: \"No\"",
+            "TLS-Required: No\r\nTLS-Required: No",
+            "TLS-Required: No\r\ntls-required: Yes",
+            "X-TLS-Required: No",
+            "Subject: x\r\n\r\nTLS-Required: No",
+        ] {
+            assert!(!inspect(format!("{fields}\r\n\r\n").as_bytes()).tls_required_no, "{fields}");
+        }
+    }
+
+    #[test]
+    fn a_header_section_that_was_not_seen_whole_weakens_nothing() {
+        let mut inspector = Inspector::new(20);
+        inspector.feed(b"TLS-Required: No\r\nTLS-Required: Yes\r\n\r\n");
+        assert!(!inspector.finish().tls_required_no);
+    }
+
+    #[test]
     fn a_header_section_over_the_limit_is_cut_and_says_so() {
         let mut inspector = Inspector::new(20);
         inspector.feed(b"From: a@b.example\r\nReceived: x\r\n\r\nbody\r\n");
@@ -216,6 +295,7 @@ mod tests {
         let line = prop_oneof![
             Just("From: a@b.example".to_owned()),
             Just("Received: x".to_owned()),
+            Just("TLS-Required: No".to_owned()),
             Just(String::new()),
             Just("x".repeat(998)),
             Just("y".repeat(999)),

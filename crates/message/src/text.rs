@@ -62,11 +62,16 @@ pub(crate) fn clauses(name: &str, clauses: &[String]) -> String {
 
 /// A paragraph of plain text, each line beginning with `indent`, broken at spaces. Ends with CRLF.
 pub(crate) fn paragraph(indent: &str, text: &str) -> String {
+    paragraph_within(indent, text, WIDTH - 4)
+}
+
+/// The same within so many columns; a word longer than a line stays whole.
+pub(crate) fn paragraph_within(indent: &str, text: &str, columns: usize) -> String {
     let mut wrapped = String::new();
     let mut column = 0;
     for word in text.split(' ').filter(|word| !word.is_empty()) {
         let width = word.chars().count();
-        if column > 0 && column + 1 + width > WIDTH - 4 {
+        if column > 0 && column + 1 + width > columns {
             wrapped.push_str("\r\n");
             column = 0;
         }
@@ -95,6 +100,13 @@ mod tests {
         assert_eq!(clean("a\r\nb\0\u{202e}ä", Charset::Utf8, 100), "a??b??ä");
         assert_eq!(clean("aä", Charset::Ascii, 100), "a?");
         assert_eq!(clean("abc", Charset::Ascii, 2), "ab");
+    }
+
+    #[test]
+    fn paragraphs_keep_to_their_columns_with_their_indentation() {
+        let wrapped = paragraph_within("    ", &"word ".repeat(40), 30);
+        assert!(wrapped.lines().all(|line| line.starts_with("    word") && line.len() <= 30), "{wrapped}");
+        assert_eq!(wrapped.matches("word").count(), 40);
     }
 
     #[test]

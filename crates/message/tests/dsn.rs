@@ -4,12 +4,13 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 
 use jiff::Timestamp;
-use postern_message::dsn::{Kind, Original, Recipient, Report};
+use postern_message::dsn::{Kind, Original, Recipient, Report, TlsDemand};
 use postern_message::header::Headers;
 use postern_smtp::address::Mailbox;
 use postern_smtp::envelope::OriginalRecipient;
 use postern_smtp::outcome::{Reason, Step, Trouble};
 use postern_smtp::reply::{Enhanced, Reply};
+use postern_smtp::tls::{TlsFailure, TlsFault};
 use proptest::prelude::*;
 
 const HEADERS: &[u8] = b"From: ann@example.org\r\nSubject: Hello\r\nMessage-ID: <1@example.org>\r\n";
@@ -34,6 +35,7 @@ fn failed(address: &str, trouble: Trouble) -> Recipient {
         status: trouble.enhanced(5),
         trouble: Some(trouble),
         last_trouble: None,
+        explanation: None,
         remote_mta: Some("mx.example.net".into()),
         diagnostic: None,
         last_attempt: Some(at("2026-11-20T19:29:00Z")),
@@ -50,12 +52,13 @@ struct Case {
     recipients: Vec<Recipient>,
     original: &'static [u8],
     full: bool,
+    tls: TlsDemand,
     utf8: bool,
 }
 
 impl Case {
     fn new(kind: Kind, recipients: Vec<Recipient>) -> Self {
-        Self { kind, recipients, original: HEADERS, full: false, utf8: false }
+        Self { kind, recipients, original: HEADERS, full: false, tls: TlsDemand::Unsaid, utf8: false }
     }
 
     fn compose(self) -> String {
@@ -75,6 +78,7 @@ impl Case {
             } else {
                 Original::Headers(self.original)
             },
+            tls: self.tls,
             utf8: self.utf8,
         };
         String::from_utf8(report.compose(at("2026-11-20T19:30:00Z"), "4cY1")).expect("UTF-8")
@@ -311,10 +315,93 @@ fn a_harmful_message_id_is_left_out() {
             queue_id: "4cX9",
             recipients: vec![no_such_user()],
             original: Original::Headers(HEADERS),
+            tls: TlsDemand::Unsaid,
             utf8: false,
         };
         let text = String::from_utf8(report.compose(at("2026-11-20T19:30:00Z"), "4cY1")).unwrap();
         assert_eq!(take_apart(&text).0.field("References"), None, "{id:?}");
+    }
+}
+
+fn tls_failed(fault: TlsFault) -> Recipient {
+    let why = TlsFailure::new(fault, "the certificate is for mail.example.com");
+    failed("bob@example.net", Trouble::of_tls(Reason::SecurityUnmet(why.to_string()), &why))
+}
+
+#[test]
+fn the_diagnosis_stands_behind_the_reason_in_narrow_lines_for_failures_and_delays_alike() {
+    let told = "mx.example.net [192.0.2.1] showed a certificate for mail.example.com, which is not the name that it is reached by.\n\n\
+                Ask\u{1b} the other side's postmaster to have it issued for mx.example.net.";
+    for action in [Kind::Failed, Kind::Delayed] {
+        let recipient =
+            Recipient { action, explanation: Some(told.to_owned()), ..tls_failed(TlsFault::HostMismatch) };
+        let (_, [words, ..]) = take_apart(&Case::new(action, vec![recipient]).compose());
+        let text = unfold(&words.content);
+        let places = [
+            "its certificate is for other names.",
+            "mx.example.net [192.0.2.1] showed a certificate for mail.example.com, which is not the name",
+            "Ask? the other side's postmaster",
+            "In detail:",
+        ]
+        .map(|sentence| text.find(sentence).unwrap_or_else(|| panic!("{sentence:?}:\n{}", words.content)));
+        assert!(places.is_sorted(), "{}", words.content);
+        let lines: Vec<_> = words.content.lines().collect();
+        let begin = lines.iter().position(|line| line.contains("showed a certificate")).expect("told");
+        assert!(lines[begin..begin + 4].iter().all(|line| line.len() <= 72), "{}", words.content);
+    }
+}
+
+#[test]
+fn a_diagnosis_is_bounded_and_within_ascii_where_the_report_is() {
+    let recipient = Recipient { explanation: Some("ä ".repeat(100_000)), ..no_such_user() };
+    let report = Case::new(Kind::Failed, vec![recipient]).compose();
+    assert!(report.is_ascii());
+    assert!(report.len() < 15_000, "{}", report.len());
+}
+
+#[test]
+fn tls_troubles_are_told_in_words_that_a_sender_understands() {
+    for (fault, words) in [
+        (TlsFault::Expired, "could not prove who it is: its certificate has expired"),
+        (
+            TlsFault::SelfSigned,
+            "could not prove who it is: there is no certificate of it that can be trusted",
+        ),
+        (TlsFault::Bogus, "which mail server is really the recipient's"),
+        (TlsFault::NotOffered, "was not sent in clear"),
+        (TlsFault::OurTrust, "show this report to your own postmaster"),
+        (TlsFault::NoRequireTls, "a server on it does not promise that"),
+    ] {
+        let (_, [said, ..]) = take_apart(&Case::new(Kind::Failed, vec![tls_failed(fault)]).compose());
+        assert!(unfold(&said.content).contains(words), "{fault:?}: {}", said.content);
+    }
+}
+
+#[test]
+fn a_missing_promise_of_requiretls_is_told_alike_whoever_missed_it() {
+    let ours = failed("bob@example.net", Trouble::new(Step::Mail, Reason::NeedsRequireTls));
+    let theirs =
+        failed("bob@example.net", refusal(550, Enhanced::new(5, 7, 30), "REQUIRETLS support required"));
+    for recipient in [ours, theirs] {
+        let (_, [words, status, _]) = take_apart(&Case::new(Kind::Failed, vec![recipient]).compose());
+        let text = unfold(&words.content);
+        assert!(text.contains("(REQUIRETLS), and a server on it does not promise that."), "{text}");
+        assert!(text.contains("Send it again without that demand"), "{text}");
+        assert_eq!(groups(&status)[1].field("Status").as_deref(), Some("5.7.30"));
+    }
+}
+
+#[test]
+fn of_a_message_under_requiretls_only_the_header_section_is_returned_whatever_was_asked() {
+    let original = b"Subject: secret plans\r\n\r\nThe plans.\r\n\r\nMore plans.\r\n";
+    let case =
+        |kind| Case { original, full: true, tls: TlsDemand::Always, ..Case::new(kind, vec![no_such_user()]) };
+    for kind in [Kind::Failed, Kind::Delayed] {
+        let (_, [words, _, last]) = take_apart(&case(kind).compose());
+        assert_eq!(last.field("Content-Type").as_deref(), Some("text/rfc822-headers"));
+        assert_eq!(last.content, "Subject: secret plans\r\n");
+        assert_eq!(words.content.contains("(REQUIRETLS)"), kind == Kind::Failed);
+        assert!(!words.content.contains("Your message is attached"));
     }
 }
 
@@ -335,6 +422,8 @@ fn every_reason_is_explained() {
         Reason::TlsFailed(text()),
         Reason::SecurityUnmet(text()),
         Reason::CredentialsWithheld(text()),
+        Reason::NeedsRequireTls,
+        Reason::SwitchedOff,
         Reason::NeedsEightBit,
         Reason::NeedsBinary,
         Reason::NeedsUtf8,
@@ -400,6 +489,8 @@ proptest! {
     fn no_peer_can_break_out_of_its_place(
         words in "\\PC{0,200}|[\\x00-\\x7f]{0,200}",
         host in "\\PC{0,50}|[\\x00-\\x7f]{0,50}",
+        explanation in proptest::option::of("\\PC{0,200}|[\\x00-\\x7f]{0,200}"),
+        demanded in any::<bool>(),
         envid in "[\\x00-\\x7f]{0,50}",
         original_type in "[\\x00-\\x7f]{0,10}",
         octets in proptest::collection::vec(prop_oneof![Just(b'\r'), Just(b'\n'), any::<u8>()], 0..300),
@@ -410,6 +501,7 @@ proptest! {
         let trouble = Trouble::new(Step::Rcpt, Reason::Refused).with_reply(Some(reply));
         let recipient = Recipient {
             remote_mta: Some(host.clone()),
+            explanation,
             original: Some(OriginalRecipient { address_type: original_type, address: words.clone() }),
             ..failed("bob@example.net", trouble)
         };
@@ -425,6 +517,7 @@ proptest! {
             queue_id: &words,
             recipients: vec![recipient],
             original: if full { Original::Full(&octets) } else { Original::Headers(&octets) },
+            tls: if demanded { TlsDemand::Always } else { TlsDemand::Unsaid },
             utf8,
         };
         let composed = report.compose(at("2026-11-20T19:30:00Z"), "4cY1");

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use postern_message::dsn::{self, Kind, Original, Report};
+use postern_message::dsn::{self, Kind, Original, Report, TlsDemand};
 use postern_message::header::Headers;
 use postern_message::inspect::MAX_HEADER_BYTES;
 use postern_queue::retry::{Attempt, Decision, Failed, decide};
@@ -265,6 +265,7 @@ impl Settlement<'_> {
                 Returned::Whole => Original::Full(original),
                 Returned::Headers => Original::Headers(header_section(original)),
             },
+            tls: TlsDemand::Unsaid,
             utf8: message.smtputf8,
         };
         report.compose(self.now, &id.to_string())
@@ -363,6 +364,7 @@ impl Settlement<'_> {
             status: Enhanced::new(2, 0, 0),
             trouble: None,
             last_trouble: None,
+            explanation: None,
             remote_mta,
             diagnostic: None,
             last_attempt: Some(self.now),

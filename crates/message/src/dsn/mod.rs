@@ -13,17 +13,20 @@
 mod words;
 
 use jiff::Timestamp;
-use memchr::memmem;
 use postern_smtp::address::Mailbox;
 use postern_smtp::envelope::OriginalRecipient;
 use postern_smtp::outcome::Trouble;
 use postern_smtp::reply::{Enhanced, Reply};
 
+use crate::mime;
 use crate::repair;
 use crate::text::{self, Charset};
 
 /// How much of a peer's reply a report quotes, in octets.
 const MAX_REPLY: usize = 2_000;
+
+/// How much of a diagnosis a report tells, in octets.
+const MAX_EXPLANATION: usize = 4_000;
 
 /// A report about one message to one or more of its recipients.
 #[derive(Debug, Clone)]
@@ -46,8 +49,10 @@ pub struct Report<'a> {
     pub queue_id: &'a str,
     /// Whom the report is about. Never empty.
     pub recipients: Vec<Recipient>,
-    /// What is returned of the original.
+    /// What is returned of the original; its header section at most when [`TlsDemand::Always`].
     pub original: Original<'a>,
+    /// Whether the sender demanded TLS on all of the original's way.
+    pub tls: TlsDemand,
     /// The original was internationalised mail, and its sender's server takes such reports (RFC 6533).
     pub utf8: bool,
 }
@@ -65,6 +70,17 @@ pub enum Kind {
     Relayed,
 }
 
+/// Whether the sender demanded that a message travel under TLS on all of its way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum TlsDemand {
+    /// He did not.
+    #[default]
+    Unsaid,
+    /// He did, with REQUIRETLS. The report then has to be sent with REQUIRETLS too (RFC 8689 §5); and since it may go the
+    /// last bit without, no more than the header section is returned, whatever RET said.
+    Always,
+}
+
 /// One recipient in a report.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recipient {
@@ -80,6 +96,9 @@ pub struct Recipient {
     pub trouble: Option<Trouble>,
     /// When the trouble is no more than that time ran out or an administrator ended it: what was in the way until then.
     pub last_trouble: Option<Trouble>,
+    /// The administrator's diagnosis of the trouble, in plain words: what happened at which host, and what can be done.
+    /// Each of its lines becomes a paragraph.
+    pub explanation: Option<String>,
     /// The next hop's host name or address, when one was reached.
     pub remote_mta: Option<String>,
     /// The next hop's last reply; when `None`, that of the troubles is taken.
@@ -106,8 +125,8 @@ impl Report<'_> {
     pub fn compose(&self, now: Timestamp, unique: &str) -> Vec<u8> {
         let words = words::for_people(self, self.charset());
         let status = self.delivery_status();
-        let original = clean_lines(self.original.octets());
-        let boundary = boundary(unique, &[words.as_bytes(), status.as_bytes(), &original]);
+        let original = clean_lines(self.returned().octets());
+        let boundary = mime::boundary(unique, &[words.as_bytes(), status.as_bytes(), &original]);
         let mut report =
             self.head(now, unique, &boundary, words.is_ascii() && status.is_ascii() && original.is_ascii());
         let mut part = |kind: &str, description: &str, octets: &[u8]| {
@@ -120,6 +139,16 @@ impl Report<'_> {
         part(self.original_type(&original), "Original message", &original);
         report.extend_from_slice(format!("\r\n--{boundary}--\r\n").as_bytes());
         report
+    }
+
+    /// What is returned of the original. RFC 8689 §5: under REQUIRETLS that is as if RET=HDRS had been said.
+    fn returned(&self) -> Original<'_> {
+        match (self.tls, self.original) {
+            (TlsDemand::Unsaid, as_asked) => as_asked,
+            (TlsDemand::Always, Original::Headers(octets) | Original::Full(octets)) => {
+                Original::Headers(header_section(octets))
+            }
+        }
     }
 
     fn charset(&self) -> Charset {
@@ -171,7 +200,7 @@ impl Report<'_> {
     /// RFC 3464 §2 and, for octets over 127, RFC 6533 §4 and §5.
     fn original_type(&self, octets: &[u8]) -> &'static str {
         let international = self.utf8 && !octets.is_ascii();
-        match self.original {
+        match self.returned() {
             Original::Full(_) if international => "message/global",
             Original::Full(_) => "message/rfc822",
             Original::Headers(_) if international => "message/global-headers",
@@ -238,15 +267,24 @@ impl<'a> Original<'a> {
     }
 }
 
-fn part_head(boundary: &str, kind: &str, description: &str, seven_bit: bool) -> String {
-    let mut head = format!("\r\n--{boundary}\r\n");
-    head.push_str(&text::field("Content-Description", description));
-    head.push_str(&text::field("Content-Type", kind));
-    if !seven_bit {
-        head.push_str(&text::field("Content-Transfer-Encoding", "8bit"));
+/// The part before the first empty line, with its last line end.
+fn header_section(message: &[u8]) -> &[u8] {
+    let mut at = 0;
+    for line in message.split_inclusive(|octet| *octet == b'\n') {
+        if matches!(line, b"\r\n" | b"\n") {
+            return &message[..at];
+        }
+        at += line.len();
     }
-    head.push_str("\r\n");
-    head
+    message
+}
+
+fn part_head(boundary: &str, kind: &str, description: &str, seven_bit: bool) -> String {
+    let mut fields = vec![("Content-Description", description), ("Content-Type", kind)];
+    if !seven_bit {
+        fields.push(("Content-Transfer-Encoding", "8bit"));
+    }
+    mime::part_head(boundary, &fields)
 }
 
 /// RFC 6533 §4: addresses beyond ASCII need the `global` kind.
@@ -309,14 +347,4 @@ fn clean_lines(octets: &[u8]) -> Vec<u8> {
         lines.extend_from_slice(b"\r\n");
     }
     lines
-}
-
-/// A boundary that none of the parts holds (RFC 2046 §5.1.1). `=_` never occurs in quoted-printable or base64.
-fn boundary(unique: &str, parts: &[&[u8]]) -> String {
-    let unique: String = unique.chars().filter(char::is_ascii_alphanumeric).take(40).collect();
-    // Each candidate that a part holds takes some of its octets, so one of these is free.
-    let enough = parts.iter().map(|part| part.len()).sum::<usize>();
-    let is_free =
-        |candidate: &String| parts.iter().all(|part| memmem::find(part, candidate.as_bytes()).is_none());
-    (0..=enough).map(|attempt| format!("=_{unique}.{attempt}")).find(is_free).unwrap_or_default()
 }

@@ -7,9 +7,13 @@ use std::ops::RangeInclusive;
 
 use postern_smtp::outcome::{Reason, Trouble};
 use postern_smtp::reply::Enhanced;
+use postern_smtp::tls::TlsFault;
 
-use super::{Kind, MAX_REPLY, Original, Recipient, Report};
+use super::{Kind, MAX_EXPLANATION, MAX_REPLY, Original, Recipient, Report, TlsDemand};
 use crate::text::{self, Charset};
+
+/// The width of a diagnosis, in columns with its indentation.
+const DIAGNOSIS_WIDTH: usize = 72;
 
 /// The subject: what happened, and to which address when there is just one.
 pub(super) fn subject(report: &Report<'_>) -> String {
@@ -73,8 +77,12 @@ fn opening(report: &Report<'_>) -> String {
 }
 
 fn closing(report: &Report<'_>) -> &'static str {
-    match (report.kind, report.original) {
+    match (report.kind, report.returned()) {
         (Kind::Failed, Original::Full(_)) => "Your message is attached.",
+        (Kind::Failed, Original::Headers(_)) if report.tls == TlsDemand::Always => {
+            "You demanded that the message travel encrypted on all of its way (REQUIRETLS). So that this report tells \
+             nobody what it says, no more than its header is attached."
+        }
         (Kind::Failed, Original::Headers(_)) => {
             "The header of your message is attached, so that you can tell which one it was."
         }
@@ -92,6 +100,7 @@ fn about(recipient: &Recipient, charset: Charset) -> String {
     if let Some(trouble) = &recipient.trouble {
         let explanation = explain(trouble, recipient.last_trouble.as_ref());
         text.push_str(&text::paragraph("    ", &explanation.why));
+        text.push_str(&diagnosis(recipient, charset));
         if recipient.action == Kind::Failed {
             text.push_str(&text::paragraph("    ", explanation.remedy));
         }
@@ -102,6 +111,18 @@ fn about(recipient: &Recipient, charset: Charset) -> String {
     }
     text.push_str(&quotation(recipient, charset));
     text
+}
+
+/// What the administrator would be told of the trouble.
+fn diagnosis(recipient: &Recipient, charset: Charset) -> String {
+    let told: String =
+        recipient.explanation.iter().flat_map(|told| told.chars()).take(MAX_EXPLANATION).collect();
+    let lines = told.lines().map(str::trim).filter(|line| !line.is_empty());
+    lines
+        .map(|line| {
+            text::paragraph_within("    ", &text::clean(line, charset, MAX_EXPLANATION), DIAGNOSIS_WIDTH)
+        })
+        .collect()
 }
 
 /// The other server's last reply, or what went wrong on the way to it, for those who can read such things.
@@ -156,12 +177,20 @@ const TRY_LATER: &str = "Send again later; if it fails again, tell the recipient
 const THEIR_POSTMASTER: &str =
     "Tell the recipient in another way; their postmaster can find out more with this report.";
 const OUR_POSTMASTER: &str = "Please show this report to your own postmaster.";
+const PROVE_IT: &str = "Tell the recipient in another way, and ask that their postmaster look at it. Your own postmaster is shown what \
+     was seen there.";
+const NO_REQUIRETLS: &str = "You demanded that the message travel encrypted on all of its way (REQUIRETLS), and a server on it does not promise \
+     that.";
+const WITHOUT_REQUIRETLS: &str =
+    "Send it again without that demand, if it is not that secret, or reach the recipient in another way.";
 const MAKE_SMALLER: &str = "Make it smaller, or put large attachments where the recipient can fetch them.";
 
 fn explain(trouble: &Trouble, before: Option<&Trouble>) -> Explanation {
     match &trouble.reason {
         Reason::Refused => refused(trouble.reply.as_ref().and_then(|reply| reply.enhanced)),
         Reason::Expired => expired(before),
+        Reason::TlsFailed(_) | Reason::SecurityUnmet(_) => of_tls(trouble.fault()),
+        Reason::NeedsRequireTls => of_tls(Some(TlsFault::NoRequireTls)),
         other => of_ours(other),
     }
 }
@@ -177,7 +206,67 @@ fn expired(before: Option<&Trouble>) -> Explanation {
     }
 }
 
-/// Every reason that is not the other server's refusal.
+/// Why a message that has to travel under TLS did not. The diagnosis holds the particulars; this says what they mean.
+fn of_tls(fault: Option<TlsFault>) -> Explanation {
+    let (why, remedy) = match fault {
+        Some(TlsFault::Expired) => {
+            ("The recipient's mail server could not prove who it is: its certificate has expired.", PROVE_IT)
+        }
+        Some(TlsFault::HostMismatch) => (
+            "The recipient's mail server could not prove who it is: its certificate is for other names.",
+            PROVE_IT,
+        ),
+        Some(fault) if is_doubtful(fault) => (
+            "The recipient's mail server could not prove who it is: there is no certificate of it that can be trusted.",
+            PROVE_IT,
+        ),
+        Some(
+            TlsFault::NoTlsa
+            | TlsFault::TlsaUnusable
+            | TlsFault::Bogus
+            | TlsFault::Unanswered
+            | TlsFault::InsecureName
+            | TlsFault::NotInPolicy,
+        ) => (
+            "It could not be made certain which mail server is really the recipient's. The message was not given to one \
+             that may not be.",
+            PROVE_IT,
+        ),
+        // RFC 8689 §4.2.1, 5.7.30
+        Some(TlsFault::NoRequireTls) => (NO_REQUIRETLS, WITHOUT_REQUIRETLS),
+        Some(TlsFault::OurTrust | TlsFault::ClientCertificate) => (
+            "This server is not set up for the encrypted connection that the message needs. It was not sent in clear.",
+            OUR_POSTMASTER,
+        ),
+        // RFC 8689 §4.2.1, 5.7.10
+        _ => (
+            "The message has to travel encrypted to the right server, and no such connection to the recipient's mail \
+             server could be made. It was not sent in clear.",
+            PROVE_IT,
+        ),
+    };
+    Explanation::new(why, remedy)
+}
+
+/// Faults of the certificate itself.
+fn is_doubtful(fault: TlsFault) -> bool {
+    matches!(
+        fault,
+        TlsFault::NoCertificate
+            | TlsFault::NotYetValid
+            | TlsFault::SelfSigned
+            | TlsFault::UnknownIssuer
+            | TlsFault::IncompleteChain
+            | TlsFault::WeakKey
+            | TlsFault::WeakSignature
+            | TlsFault::Revoked
+            | TlsFault::BadCertificate
+            | TlsFault::DaneMismatch
+            | TlsFault::PinMismatch
+    )
+}
+
+/// Every other reason that is not the other server's refusal.
 fn of_ours(reason: &Reason) -> Explanation {
     match reason {
         Reason::NullMx => Explanation::new("The domain takes no mail at all, and says so.", CHECK_ADDRESS),
@@ -199,10 +288,6 @@ fn of_ours(reason: &Reason) -> Explanation {
             "The recipient's mail server answered in a way that makes no sense.",
             THEIR_POSTMASTER,
         ),
-        Reason::TlsFailed(_) | Reason::SecurityUnmet(_) => Explanation::new(
-            "The mail had to travel encrypted to the right server, and no such connection could be made. It was not sent in clear.",
-            "Please show this report to your own postmaster, or reach the recipient in another way.",
-        ),
         Reason::CredentialsWithheld(_) => Explanation::new(
             "This server could not sign in at the server that it sends mail through.",
             OUR_POSTMASTER,
@@ -220,6 +305,10 @@ fn of_ours(reason: &Reason) -> Explanation {
             MAKE_SMALLER,
         ),
         Reason::Local(_) => Explanation::new("The recipient's mailbox could not be written.", OUR_POSTMASTER),
+        Reason::SwitchedOff => Explanation::new(
+            "An administrator of this server has switched off the way there.",
+            OUR_POSTMASTER,
+        ),
         Reason::Withdrawn => {
             Explanation::new("An administrator of this server ended the delivery.", OUR_POSTMASTER)
         }
@@ -236,7 +325,7 @@ fn size(octets: u64) -> String {
     }
 }
 
-/// What the other server's enhanced code means (RFC 3463 §3, RFC 7372, RFC 7505, RFC 6531): subject, details, why and
+/// What the other server's enhanced code means (RFC 3463 §3, RFC 7372, RFC 7505, RFC 6531, RFC 8689 §7): subject, details, why and
 /// remedy. The first row that fits counts.
 const REFUSALS: &[(u16, RangeInclusive<u16>, &str, &str)] = &[
     (1, 1..=1, "There is no mailbox with this address.", CHECK_ADDRESS),
@@ -280,7 +369,13 @@ const REFUSALS: &[(u16, RangeInclusive<u16>, &str, &str)] = &[
     (7, 8..=9, "The other server demands that this server signs in.", OUR_POSTMASTER),
     (
         7,
-        10..=11,
+        10..=10,
+        "The other server takes the message, or can pass it on, only over an encrypted connection, and there was none.",
+        OUR_POSTMASTER,
+    ),
+    (
+        7,
+        11..=11,
         "The other server takes mail only over an encrypted connection of its kind.",
         OUR_POSTMASTER,
     ),
@@ -290,6 +385,7 @@ const REFUSALS: &[(u16, RangeInclusive<u16>, &str, &str)] = &[
         "The recipient's server could not assure itself that the message really comes from your domain.",
         OUR_POSTMASTER,
     ),
+    (7, 30..=30, NO_REQUIRETLS, WITHOUT_REQUIRETLS),
     (
         7,
         1..=2,
