@@ -1,6 +1,7 @@
 //! What a domain publishes for MTA-STS: the text record that names a policy, and the policy itself (RFC 8461).
 //!
 //! The types to know:
+//! - [`policy_domain`], [`record_name`], [`policy_host`]: which names to ask.
 //! - [`record_id`]: the one thing that the record at `_mta-sts.DOMAIN` says. A changed [`RecordId`] means that there is
 //!   a new policy to be fetched.
 //! - [`Policy`]: the file at `https://mta-sts.DOMAIN/.well-known/mta-sts.txt`. [`Policy::allows`] says whether mail
@@ -24,6 +25,7 @@ use crate::tagged::{self, Unreadable};
 pub const POLICY_MOST: usize = 64 * 1024;
 /// The longest that a policy may ask to be kept: 31557600 seconds, about a year (RFC 8461 §3.2).
 pub const MAX_AGE_MOST: Duration = Duration::from_hours(8766);
+const LONGEST_PREFIX: usize = "_mta-sts.".len();
 /// Of a word that is wrong, an error shows at most so many characters.
 const SHOWN: usize = 80;
 
@@ -131,6 +133,23 @@ pub enum PolicyError {
     /// A host that is none.
     #[error("the policy's mx {0:?} is neither a host name nor \"*.\" with a domain behind it")]
     BadMx(String),
+}
+
+/// A domain as it is asked for its policy: A-labels in lower case, without the last dot. `None` where nothing may be
+/// asked for: an address, a name of one label, one that DNS or a policy host's address has no room for.
+pub fn policy_domain(domain: &str) -> Option<Cow<'_, str>> {
+    let fits = |domain: &Cow<'_, str>| domain.len() + LONGEST_PREFIX <= 253 && domain.contains('.');
+    canonical(domain).filter(|domain| fits(domain) && is_host(domain))
+}
+
+/// Where a domain's record is (RFC 8461 §3.1).
+pub fn record_name(domain: &str) -> String {
+    format!("_mta-sts.{domain}")
+}
+
+/// The host that has a domain's policy (RFC 8461 §3.3).
+pub fn policy_host(domain: &str) -> String {
+    format!("mta-sts.{domain}")
 }
 
 /// Which policy a domain says it has, from the text records at `_mta-sts.DOMAIN`. `None` when none of them is about
@@ -590,6 +609,32 @@ mod tests {
             assert!(!any.matches("mx.bucher.example"));
         }
         assert!(!pattern("*.example").matches("\u{ad}.example"), "a label of nothing is no label");
+    }
+
+    #[test]
+    fn only_names_that_can_have_a_policy_are_asked_for() {
+        for (domain, asked) in [
+            ("example.org", "example.org"),
+            ("Example.ORG.", "example.org"),
+            ("bücher.example", "xn--bcher-kva.example"),
+            ("a.b.c.d.e.f.g.h.i.j.example.org", "a.b.c.d.e.f.g.h.i.j.example.org"),
+        ] {
+            assert_eq!(policy_domain(domain).as_deref(), Some(asked));
+        }
+        let long = format!("{}example", "abcdefg.".repeat(30));
+        for domain in [
+            "",
+            ".",
+            "localhost",
+            "[192.0.2.1]",
+            "192.0.2.1",
+            "[IPv6:2001:db8::1]",
+            "a..example",
+            "a b.c",
+            &long,
+        ] {
+            assert_eq!(policy_domain(domain), None, "{domain}");
+        }
     }
 
     fn patterns() -> impl Strategy<Value = MxPattern> {

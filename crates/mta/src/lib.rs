@@ -20,6 +20,7 @@ pub mod https;
 mod inbound;
 pub mod observe;
 mod outbound;
+pub mod policy;
 mod report;
 pub mod routing;
 mod scheduler;
