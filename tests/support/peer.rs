@@ -364,28 +364,30 @@ impl Session {
         self.wire.write(format!("{GO_AHEAD}\r\n{injected}").as_bytes())?;
         match trick {
             TlsTrick::Garbage => return self.answer_with_garbage(),
-            TlsTrick::Inject(_) | TlsTrick::SmallHello(_) => {}
-            TlsTrick::Stall => {
-                while self.wire.wait_for_something()? {}
-                return Ok(false);
+            TlsTrick::Stall => while self.wire.wait_for_something()? {},
+            TlsTrick::Close => drop(self.wire.read_hello()?),
+            TlsTrick::Reset => {
+                self.wire.read_hello()?;
+                self.wire.reset()?;
             }
-            TlsTrick::Close | TlsTrick::Reset => {
-                self.wire.wait_for_something()?;
-                return if trick == TlsTrick::Reset { self.wire.reset().map(|()| false) } else { Ok(false) };
-            }
-        }
-        let tls = self.shared.setup.tls.clone().expect("this trick needs a peer with an identity");
-        match (trick, tls) {
-            (TlsTrick::SmallHello(limit), ServerTls::Rustls(config)) => {
+            TlsTrick::Inject(_) => return self.accept_tls(self.tls()),
+            TlsTrick::SmallHello(limit) => {
+                let ServerTls::Rustls(config) = self.tls() else {
+                    panic!("OpenSSL reads the ClientHello itself: this trick needs rustls");
+                };
                 self.wire.accept_small_hello(config, limit)?;
-                Ok(true)
+                return Ok(true);
             }
-            (_, tls) => self.accept_tls(tls),
         }
+        Ok(false)
+    }
+
+    fn tls(&self) -> ServerTls {
+        self.shared.setup.tls.clone().expect("this trick needs a peer that can do TLS")
     }
 
     fn answer_with_garbage(&mut self) -> std::io::Result<bool> {
-        self.wire.wait_for_something()?;
+        self.wire.read_hello()?;
         self.wire.write(b"this is no TLS\r\n")?;
         Ok(false)
     }

@@ -22,12 +22,12 @@ package=$1 folder=$2
 shift 2
 mount --bind "$folder/passwd" /etc/passwd
 mount --bind "$folder/group" /etc/group
-for empty in /run /var/lib /var/spool; do mount -t tmpfs -o mode=755 tmpfs "$empty"; done
-mkdir -p /var/lib/opensmtpd/empty
-mkdir -m 711 /var/spool/smtpd
 for programs in usr/sbin usr/libexec; do
   [ ! -d "$package/$programs" ] || mount --bind "$package/$programs" "/$programs"
 done
+for empty in /run /var/lib /var/spool; do mount -t tmpfs -o mode=755 tmpfs "$empty"; done
+mkdir -p /var/lib/opensmtpd/empty
+mkdir -m 711 /var/spool/smtpd
 "$@" </dev/null &
 read -r _ || true
 "#;

@@ -52,11 +52,16 @@ impl Wire {
 
     /// As [`accept_tls`](Wire::accept_tls), but resets the connection when the ClientHello is longer than `limit`.
     pub fn accept_small_hello(&mut self, config: Arc<ServerConfig>, limit: usize) -> io::Result<()> {
-        let hello = read_record(self.stream())?;
+        let hello = self.read_hello()?;
         if hello.len() > limit {
             return self.reset();
         }
         self.continue_tls(config, &hello)
+    }
+
+    /// The whole ClientHello: nothing is left unread that would turn an orderly close into a reset.
+    pub fn read_hello(&mut self) -> io::Result<Vec<u8>> {
+        read_record(self.stream())
     }
 
     /// Leaves TLS to OpenSSL.
