@@ -7,7 +7,7 @@ use postern_smtp::client::{ClientSession, Input, Job, Output, Plan, Protocol, Ti
 use postern_smtp::envelope::{MailParams, RcptParams};
 use postern_smtp::outcome::Outcome;
 use postern_smtp::reply::Reply;
-use postern_smtp::sasl::Credential;
+use postern_smtp::sasl::{Credential, SignIn};
 use postern_smtp::secret::Secret;
 use postern_smtp::text::is_harmless;
 use postern_smtp::tls::{TlsFacts, TlsFailure, TlsFault, TlsRequirement};
@@ -198,7 +198,7 @@ fn plan(tape: &mut Tape<'_>) -> Plan {
         hello: "mail.example.org".to_owned(),
         requirement: tape.pick(&requirements),
         tls: tape.pick(&[TlsStart::StartTls, TlsStart::Never, TlsStart::Implicit(facts)]),
-        credential: (tape.next() % 2 == 1).then_some(credential),
+        sign_in: (tape.next() % 2 == 1).then_some(SignIn { credential, nonce: [7; 18], only: None }),
         timeouts: Timeouts::default(),
     }
 }

@@ -422,6 +422,7 @@ fn every_reason_is_explained() {
         Reason::TlsFailed(text()),
         Reason::SecurityUnmet(text()),
         Reason::CredentialsWithheld(text()),
+        Reason::SignInRefused(text()),
         Reason::NeedsRequireTls,
         Reason::SwitchedOff,
         Reason::NeedsEightBit,

@@ -113,6 +113,8 @@ pub enum Reason {
     SecurityUnmet(String),
     /// Our credentials could not be used or were not sent because the peer was not verified.
     CredentialsWithheld(String),
+    /// The peer refused our credentials, and gave these words within the exchange; the reply often says less.
+    SignInRefused(String),
     /// The sender demands REQUIRETLS and the peer does not offer it (RFC 8689 §4.2.1).
     NeedsRequireTls,
     /// The connector is switched off.
@@ -199,7 +201,7 @@ impl Trouble {
             Reason::ConnectionLost => (4, 2),
             Reason::Protocol(_) => (5, 0),
             Reason::TlsFailed(_) | Reason::SecurityUnmet(_) => (7, 10),
-            Reason::CredentialsWithheld(_) => (7, 8),
+            Reason::CredentialsWithheld(_) | Reason::SignInRefused(_) => (7, 8),
             Reason::NeedsRequireTls => (7, 30),
             Reason::SwitchedOff => (4, 0),
             Reason::NeedsEightBit | Reason::NeedsBinary => (6, 3),
@@ -231,6 +233,7 @@ impl fmt::Display for Reason {
             Self::TlsFailed(why) => write!(f, "the TLS handshake failed: {why}"),
             Self::SecurityUnmet(why) => write!(f, "the connection was not secure enough: {why}"),
             Self::CredentialsWithheld(why) => write!(f, "our credentials were not sent: {why}"),
+            Self::SignInRefused(words) => write!(f, "the other server refused our credentials: {words}"),
             Self::NeedsRequireTls => {
                 f.write_str("the other server does not promise to keep the message encrypted (no REQUIRETLS)")
             }

@@ -288,7 +288,7 @@ fn of_ours(reason: &Reason) -> Explanation {
             "The recipient's mail server answered in a way that makes no sense.",
             THEIR_POSTMASTER,
         ),
-        Reason::CredentialsWithheld(_) => Explanation::new(
+        Reason::CredentialsWithheld(_) | Reason::SignInRefused(_) => Explanation::new(
             "This server could not sign in at the server that it sends mail through.",
             OUR_POSTMASTER,
         ),

@@ -170,7 +170,9 @@ impl Users {
     /// [`Denied::BadCredentials`], after the same time whether the user exists or not; [`Denied::Unavailable`] when
     /// the database is broken or locked.
     pub async fn authenticate(&self, credential: &Credential) -> Result<Principal, Denied> {
-        let Credential::Password { user, password, acting_as } = credential;
+        let Credential::Password { user, password, acting_as } = credential else {
+            return Err(Denied::BadCredentials);
+        };
         if usable_name(user).is_err() || usable_password(password).is_err() {
             return Err(Denied::BadCredentials);
         }

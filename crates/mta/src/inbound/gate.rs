@@ -159,8 +159,10 @@ impl Gate {
     }
 
     async fn authenticate(&mut self, credential: Credential) -> Verdict {
-        let Credential::Password { user, .. } = &credential;
-        let user = user.clone();
+        let user = match &credential {
+            Credential::Password { user, .. } | Credential::Token { user, .. } => user.clone(),
+            Credential::External { acting_as } => acting_as.clone().unwrap_or_default(),
+        };
         match self.shared.users.authenticate(&credential).await {
             Ok(principal) => {
                 self.emit(Event::SignedIn { user: principal.name.clone() });

@@ -15,7 +15,7 @@ use postern_pki::{ClientTls, Handshake};
 use postern_queue::Body;
 use postern_smtp::client::{ClientSession, Input, Job, Output, Plan, Protocol, Timeouts, TlsStart};
 use postern_smtp::outcome::{Outcome, Reason, Step, Trouble};
-use postern_smtp::sasl::Credential;
+use postern_smtp::sasl::{Credential, SignIn};
 use postern_smtp::secret::Secret;
 use postern_smtp::text::without_os_code;
 use postern_smtp::tls::{TlsFacts, TlsFailure, TlsFault, TlsRequirement};
@@ -107,7 +107,7 @@ impl Live {
 
     async fn connect(terms: Terms<'_>, next_hop: &NextHop) -> Result<Self, Trouble> {
         let connector = terms.connector;
-        let credential = connector.credential.as_ref().map(read_credential).transpose()?;
+        let sign_in = connector.credential.as_ref().map(sign_in).transpose()?;
         let on_this_machine = matches!(next_hop.at, Socket::Unix(_));
         // What crosses no wire needs no protection.
         let requirement = if on_this_machine { TlsRequirement::NONE } else { connector.requirement };
@@ -134,7 +134,7 @@ impl Live {
             hello: connector.hello.clone(),
             requirement,
             tls,
-            credential,
+            sign_in,
             timeouts: Timeouts::default(),
         };
         Ok(Self {
@@ -321,6 +321,18 @@ fn protocol(way: &Way) -> Protocol {
         Way::Lmtp(_) => Protocol::Lmtp,
         Way::Mx { .. } | Way::Smtp { .. } | Way::Maildir(_) => Protocol::Smtp,
     }
+}
+
+/// What to sign in with on one connection.
+fn sign_in(file: &CredentialFile) -> Result<SignIn, Trouble> {
+    let credential = read_credential(file)?;
+    let mut nonce = [0; 18];
+    let random = postern_pki::provider().secure_random;
+    random.fill(&mut nonce).map_err(|_| {
+        let why = "this system gave no random numbers".to_owned();
+        Trouble::new(Step::Authenticate, Reason::CredentialsWithheld(why))
+    })?;
+    Ok(SignIn { credential, nonce, only: None })
 }
 
 /// Read at each connection, so that a changed password counts at once.

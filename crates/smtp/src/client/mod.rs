@@ -23,7 +23,7 @@ use bytes::Bytes;
 use crate::address::{Mailbox, ReversePath};
 use crate::envelope::{MailParams, RcptParams};
 use crate::outcome::Outcome;
-use crate::sasl::Credential;
+use crate::sasl::SignIn;
 use crate::tls::{TlsFacts, TlsFailure, TlsRequirement};
 
 pub use session::ClientSession;
@@ -40,7 +40,7 @@ pub struct Plan {
     /// How TLS is reached.
     pub tls: TlsStart,
     /// What to sign in with; sent only over TLS to a verified peer.
-    pub credential: Option<Credential>,
+    pub sign_in: Option<SignIn>,
     /// How long to wait for the peer.
     pub timeouts: Timeouts,
 }

@@ -9,8 +9,7 @@ use bytes::Bytes;
 use crate::extension::Capabilities;
 use crate::outcome::{Outcome, Reason, Step, Trouble};
 use crate::reply::{Reply, ReplyParser};
-use crate::sasl::ClientExchange;
-use crate::secret::Secret;
+use crate::sasl::{Broken, ClientExchange, Context};
 use crate::tls::{TlsFacts, TlsFailure, TlsFault, TlsRequirement};
 
 use super::delivery::{Delivery, Peer, Progress};
@@ -45,8 +44,8 @@ enum State {
     /// The driver does the handshake.
     Handshake,
     SigningIn(Capabilities, ClientExchange),
-    /// The exchange was cancelled because the peer asked for too much.
-    SignInCancelled,
+    /// The exchange was cancelled because the peer broke its rules.
+    SignInCancelled(Broken),
     Ready(Peer),
     Delivering(Peer, Box<Delivery>),
     /// QUIT was said.
@@ -287,8 +286,8 @@ impl ClientSession {
             }
             State::StartTls(_) => self.start_tls_answered(reply),
             State::SigningIn(..) => self.sign_in_answered(reply),
-            State::SignInCancelled => {
-                let reason = Reason::Protocol("it asked for more than the mechanism has to say".to_owned());
+            State::SignInCancelled(broken) => {
+                let reason = Reason::Protocol(broken.to_string());
                 let trouble = Trouble::new(Step::Authenticate, reason).with_reply(Some(reply));
                 self.leave(&Outcome::Deferred(trouble));
             }
@@ -357,7 +356,7 @@ impl ClientSession {
         if !self.is_secure() {
             return self.security_unmet(refusal);
         }
-        if self.plan.credential.is_some() {
+        if self.plan.sign_in.is_some() {
             return self.sign_in(capabilities);
         }
         self.open(capabilities, SignedIn::No);
@@ -368,11 +367,14 @@ impl ClientSession {
         if !self.is_secure() || !self.is_peer_authenticated() {
             return self.withhold("the connection is not encrypted to a server that proved who it is");
         }
-        let Some(credential) = &self.plan.credential else {
+        let Some(sign_in) = &self.plan.sign_in else {
             return;
         };
-        let Some((exchange, start)) = ClientExchange::start(&capabilities.auth, credential) else {
-            return self.withhold("the server offers no mechanism that we can use");
+        let context = Context { nonce: sign_in.nonce, channel_binding: None, only: sign_in.only };
+        let started = ClientExchange::start(&capabilities.auth, &sign_in.credential, &context);
+        let (exchange, start) = match started {
+            Ok(started) => started,
+            Err(unable) => return self.withhold(&unable.to_string()),
         };
         let initial = start.initial.map(|initial| [b" ", initial.expose()].concat()).unwrap_or_default();
         self.say_secret(&[b"AUTH ", start.mechanism.as_bytes(), &initial]);
@@ -384,15 +386,18 @@ impl ClientSession {
     fn sign_in_answered(&mut self, reply: Reply) {
         match reply.code {
             200..300 => {
-                let State::SigningIn(capabilities, _) = std::mem::replace(&mut self.state, State::Greeting)
-                else {
+                let State::SigningIn(capabilities, exchange) = &self.state else {
                     return;
                 };
-                self.open(capabilities, SignedIn::Yes);
+                match exchange.conclude() {
+                    Ok(()) => self.open(capabilities.clone(), SignedIn::Yes),
+                    Err(broken) => self.broken(&broken.to_string(), reply),
+                }
             }
             334 => self.challenged(&reply),
             400..600 => {
-                let trouble = Trouble::new(Step::Authenticate, Reason::Refused).with_reply(Some(reply));
+                let trouble =
+                    Trouble::new(Step::Authenticate, self.sign_in_refusal()).with_reply(Some(reply));
                 self.leave(&Outcome::Deferred(trouble));
             }
             _ => self.broken("AUTH was answered by neither yes nor no", reply),
@@ -404,12 +409,24 @@ impl ClientSession {
             return;
         };
         let challenge = reply.lines.first().map(String::as_str).unwrap_or_default();
-        let response: Option<Secret> = exchange.respond(challenge);
-        if let Some(response) = response {
-            return self.say_secret(&[response.expose()]);
+        match exchange.respond(challenge) {
+            Ok(response) => self.say_secret(&[response.expose()]),
+            Err(broken) => {
+                self.say("*\r\n"); // RFC 4954 §4: cancel.
+                self.state = State::SignInCancelled(broken);
+            }
         }
-        self.say("*\r\n"); // RFC 4954 §4: cancel.
-        self.state = State::SignInCancelled;
+    }
+
+    /// What a refusal is about: a server that refuses a token says why within the exchange, if anywhere.
+    fn sign_in_refusal(&self) -> Reason {
+        match &self.state {
+            State::SigningIn(_, exchange) => match exchange.complaint() {
+                Some(words) => Reason::SignInRefused(words.to_owned()),
+                None => Reason::Refused,
+            },
+            _ => Reason::Refused,
+        }
     }
 
     /// The session is open for mail.
@@ -638,7 +655,7 @@ impl ClientSession {
     /// HELO gives neither STARTTLS nor AUTH; LMTP has none.
     fn may_do_without_extensions(&self) -> bool {
         let smtp = self.plan.protocol == Protocol::Smtp;
-        smtp && self.plan.requirement.allows_clear() && self.plan.credential.is_none()
+        smtp && self.plan.requirement.allows_clear() && self.plan.sign_in.is_none()
     }
 
     fn has_nothing_to_do(&self) -> bool {
@@ -650,7 +667,7 @@ impl ClientSession {
             State::Greeting => Step::Greeting,
             State::Hello(_) => Step::Hello,
             State::StartTls(_) | State::Handshake => Step::Tls,
-            State::SigningIn(..) | State::SignInCancelled => Step::Authenticate,
+            State::SigningIn(..) | State::SignInCancelled(_) => Step::Authenticate,
             State::Delivering(_, delivery) => delivery.step(),
             State::Ready(_) | State::Leaving(_) | State::Closed(_) => Step::Mail,
         }
@@ -661,7 +678,7 @@ impl ClientSession {
         let timeouts = &self.plan.timeouts;
         let patience = match &self.state {
             State::Greeting => Some(timeouts.greeting),
-            State::Hello(_) | State::StartTls(_) | State::SigningIn(..) | State::SignInCancelled => {
+            State::Hello(_) | State::StartTls(_) | State::SigningIn(..) | State::SignInCancelled(_) => {
                 Some(timeouts.command)
             }
             State::Delivering(_, delivery) => delivery.patience(timeouts),

@@ -200,7 +200,7 @@ impl ServerSession {
         let settings = &self.settings;
         let encrypted = self.talk.tls.is_some();
         let sign_in = encrypted && settings.auth != AuthOffer::Never && self.talk.user.is_none();
-        let mechanisms = Mechanism::ALL.map(Mechanism::name);
+        let mechanisms = Mechanism::SERVED.map(Mechanism::name);
         let announcement = Announcement {
             size: settings.limits.message_size,
             starttls: !encrypted && settings.tls != TlsMode::Implicit,
@@ -235,10 +235,11 @@ impl ServerSession {
         if self.settings.auth == AuthOffer::Never {
             return self.refuse(&catalogue::not_implemented(&Verb::Auth));
         }
-        let Some(known) = Mechanism::named(mechanism) else {
+        let served = Mechanism::named(mechanism).filter(|known| Mechanism::SERVED.contains(known));
+        let begin = |known| ServerExchange::start(known, initial.map(InitialResponse::expose));
+        let Some((exchange, step)) = served.and_then(begin) else {
             return self.refuse(&catalogue::unknown_mechanism(mechanism));
         };
-        let (exchange, step) = ServerExchange::start(known, initial.map(InitialResponse::expose));
         self.exchange_step(exchange, step);
     }
 

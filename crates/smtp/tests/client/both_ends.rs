@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use postern_smtp::client::{self, ClientSession, Job};
 use postern_smtp::envelope::BodyType;
 use postern_smtp::outcome::Outcome;
-use postern_smtp::sasl::Credential;
+use postern_smtp::sasl::{Credential, SignIn};
 use postern_smtp::secret::Secret;
 use postern_smtp::server::{
     self, AuthOffer, Limits, LineEndings, Question, ServerSession, Settings, Timeouts, TlsMode, Transaction,
@@ -61,7 +61,8 @@ impl Wire {
         let now = Instant::now();
         let mut plan = plan(TlsRequirement::VERIFIED);
         let password = Secret::new("tanstaaf");
-        plan.credential = Some(Credential::Password { user: "tim".into(), password, acting_as: None });
+        let credential = Credential::Password { user: "tim".into(), password, acting_as: None };
+        plan.sign_in = Some(SignIn { credential, nonce: [7; 18], only: None });
         let mut client = ClientSession::new(plan, now);
         for job in jobs {
             client.handle(client::Input::Deliver(job));

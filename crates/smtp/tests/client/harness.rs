@@ -17,7 +17,7 @@ use postern_smtp::client::{ClientSession, Input, Job, Output, Plan, Protocol, Ti
 use postern_smtp::envelope::{MailParams, RcptParams};
 use postern_smtp::outcome::Outcome;
 use postern_smtp::reply::Reply;
-use postern_smtp::sasl::Credential;
+use postern_smtp::sasl::{Credential, SignIn};
 use postern_smtp::secret::Secret;
 use postern_smtp::tls::{PeerProof, TlsFacts, TlsFailure, TlsFault, TlsRequirement};
 
@@ -53,7 +53,8 @@ impl Scene {
 
     pub(crate) fn signing_in(mut self) -> Self {
         let password = Secret::new("tanstaaf");
-        self.plan.credential = Some(Credential::Password { user: "tim".into(), password, acting_as: None });
+        let credential = Credential::Password { user: "tim".into(), password, acting_as: None };
+        self.plan.sign_in = Some(SignIn { credential, nonce: [7; 18], only: None });
         self
     }
 
@@ -82,7 +83,7 @@ pub(crate) fn plan(requirement: TlsRequirement) -> Plan {
         hello: "mail.example.org".into(),
         requirement,
         tls: TlsStart::StartTls,
-        credential: None,
+        sign_in: None,
         timeouts: Timeouts::default(),
     }
 }

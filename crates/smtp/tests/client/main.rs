@@ -7,3 +7,4 @@ mod extensions;
 mod harness;
 mod never_in_clear;
 mod opening;
+mod signing_in;

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use postern_smtp::client::{ClientSession, Input, Output, Protocol, TlsStart};
 use postern_smtp::outcome::Outcome;
-use postern_smtp::sasl::Credential;
+use postern_smtp::sasl::{Credential, SignIn};
 use postern_smtp::secret::Secret;
 use postern_smtp::tls::{PeerProof, Proof, TlsFacts, TlsFailure, TlsFault, TlsRequirement};
 use proptest::prelude::*;
@@ -122,7 +122,7 @@ impl World {
         let plan = postern_smtp::client::Plan {
             tls,
             protocol,
-            credential: signs_in.then_some(credential),
+            sign_in: signs_in.then_some(SignIn { credential, nonce: [7; 18], only: None }),
             ..plan(requirement)
         };
         let now = Instant::now();

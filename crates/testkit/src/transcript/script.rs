@@ -135,6 +135,13 @@ fn describe(question: &Question) -> (Topic, String, String) {
             let subject = format!("{user} {}{shown}", password.expose_str().unwrap_or("?"));
             (Topic::Auth, subject.clone(), format!("auth {subject}"))
         }
+        Question::Authenticate(Credential::Token { user, .. }) => {
+            (Topic::Auth, user.clone(), format!("auth {user} with a token"))
+        }
+        Question::Authenticate(Credential::External { acting_as }) => {
+            let shown = acting_as.as_ref().map_or_else(String::new, |other| format!(" acting-as {other}"));
+            (Topic::Auth, format!("external{shown}"), format!("auth external{shown}"))
+        }
         Question::Mail(mail) => {
             (Topic::Mail, mail.from.to_string(), format!("mail {}{}", mail.from, mail_params(&mail.params)))
         }
