@@ -182,6 +182,15 @@ pub enum Event {
         /// Why TLS failed.
         reason: String,
     },
+    /// A domain's MTA-STS policy could not be fetched, or is broken.
+    StsTrouble {
+        /// The domain.
+        domain: String,
+        /// What is wrong.
+        trouble: String,
+        /// What holds until it goes well.
+        meanwhile: &'static str,
+    },
     /// A recipient was delivered.
     Delivered {
         /// The recipient.
@@ -276,6 +285,7 @@ impl Event {
             | Self::SignInFailed { .. }
             | Self::Refused { .. }
             | Self::FellBackToClear { .. }
+            | Self::StsTrouble { .. }
             | Self::Deferred { .. }
             | Self::Failed { .. }
             | Self::ReportWithheld { .. }
@@ -372,6 +382,7 @@ impl Event {
             Self::FellBackToClear { host, reason } => {
                 write!(f, "TLS to {host} failed, trying once in clear: {reason}")
             }
+            Self::StsTrouble { domain, trouble, meanwhile } => write!(f, "{domain}: {trouble}; {meanwhile}"),
             Self::Delivered { to, connector, host, tls, reply, age_ms } => {
                 let reply = also(": ", reply.as_deref());
                 write!(f, "delivered: {to} via {connector} to {host} ({tls}) after {age_ms} ms{reply}")

@@ -161,6 +161,8 @@ pub enum HttpsError {
         host: String,
         /// The limit.
         most: usize,
+        /// The reply's status.
+        status: u16,
     },
     /// The time was up.
     #[error("{host} took longer than {}, {step}", seconds(*.time))]
@@ -408,7 +410,7 @@ async fn read(host: &str, response: Response<Incoming>, most: usize) -> Result<R
     match Limited::new(response.into_body(), most).collect().await {
         Ok(body) => Ok(Reply { status, media_type, body: body.to_bytes() }),
         Err(error) if error.is::<LengthLimitError>() => {
-            Err(HttpsError::TooLarge { host: host.to_owned(), most })
+            Err(HttpsError::TooLarge { host: host.to_owned(), most, status })
         }
         Err(error) => Err(match error.downcast_ref::<hyper::Error>() {
             Some(error) => of_hyper(host, error),

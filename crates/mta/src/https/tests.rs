@@ -85,7 +85,7 @@ async fn a_redirect_is_returned_and_not_followed() {
 async fn a_body_of_just_the_limit_is_read_and_one_octet_more_is_not() {
     let fixture = Fixture::new(Script::reply("200 OK", "", &"x".repeat(100))).await;
     assert_eq!(fixture.get().await.unwrap().body.len(), 100);
-    let too_large = Err(HttpsError::TooLarge { host: host(), most: 100 });
+    let too_large = Err(HttpsError::TooLarge { host: host(), most: 100, status: 200 });
     fixture.host.now_says(Script::reply("200 OK", "", &"x".repeat(101)));
     assert_eq!(fixture.get().await, too_large);
     let chunks = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n".to_owned();

@@ -1,8 +1,10 @@
 //! What destinations publish about how they want to be reached, and what is remembered of it.
 //!
 //! The types to know:
+//! - [`mta_sts::StsPolicies`]: the MTA-STS policy that binds a domain now (RFC 8461), from memory, from disk or fetched.
 //! - [`ledger::Ledger`]: the file in which policies outlive a restart.
 //!
 //! What it deliberately does not do: turn a policy into a TLS requirement, or deliver anything.
 
 pub mod ledger;
+pub mod mta_sts;

@@ -97,23 +97,26 @@ impl Ledger {
         .await
     }
 
-    /// Some of the domains whose policy was fetched before one time and used after another, at most `most`.
+    /// Some of the domains whose policy was used after a time, and was fetched before another or has less than a quarter
+    /// of its time left; at most `most`.
     ///
     /// # Errors
     /// Local: the file could not be read.
     pub async fn sts_due(
         &self,
         fetched_before: Timestamp,
+        now: Timestamp,
         used_after: Timestamp,
         most: u32,
     ) -> Result<Vec<String>, LedgerError> {
+        let (fetched, now, used) = (fetched_before.as_second(), now.as_second(), used_after.as_second());
         self.read(move |transaction| {
             // By chance, so that those that fail for weeks keep no others waiting.
-            let sql =
-                "SELECT domain FROM sts_policy WHERE fetched <= ?1 AND used >= ?2 ORDER BY random() LIMIT ?3";
+            let sql = "SELECT domain FROM sts_policy
+                       WHERE (fetched <= ?1 OR fetched + (expires - fetched) / 4 * 3 <= ?2) AND used >= ?3
+                       ORDER BY random() LIMIT ?4";
             let mut statement = transaction.prepare_cached(sql)?;
-            let (fetched, used) = (fetched_before.as_second(), used_after.as_second());
-            statement.query_map(params![fetched, used, most], |row| row.get(0))?.collect()
+            statement.query_map(params![fetched, now, used, most], |row| row.get(0))?.collect()
         })
         .await
     }
@@ -207,7 +210,12 @@ mod tests {
             ledger.keep_sts_policy(domain, &policy("1", fetched)).await.unwrap();
         }
         ledger.note_sts_use("old.example", at(80)).await.unwrap();
-        assert_eq!(ledger.sts_due(at(50), at(60), 9).await.unwrap(), ["old.example"]);
-        assert_eq!(ledger.sts_due(at(90), at(0), 2).await.unwrap().len(), 2);
+        let due = async |fetched, now, used, most| {
+            ledger.sts_due(at(fetched), at(now), at(used), most).await.unwrap()
+        };
+        assert_eq!(due(50, 80, 60, 9).await, ["old.example"]);
+        assert_eq!(due(90, 90, 0, 2).await.len(), 2);
+        assert_eq!(due(0, 84, 60, 9).await, Vec::<String>::new());
+        assert_eq!(due(0, 85, 60, 9).await, ["old.example"], "less than a quarter is left");
     }
 }
