@@ -4,7 +4,7 @@
 //! [`leaves`] walks a message's structure itself, within bounds that no message can move; only the fields `Content-Type`
 //! and `Content-Disposition` and the two transfer encodings are left to a library. Given a whole message, that library
 //! nests as deep as the message says and looks for a boundary to the end of the message once for each part, so that a
-//! stranger could make it use up the stack or hours.
+//! stranger could make it use up the stack, or minutes for a few megabytes.
 //!
 //! What it deliberately does not do: decode text and its character sets, or put back together what it took apart.
 

@@ -236,7 +236,7 @@ fn moment<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Er
 }
 
 fn harmless(said: &str) -> String {
-    text::clean(said.trim(), MAX_TEXT)
+    text::clean(said.trim(), MAX_TEXT).trim_end().to_owned()
 }
 
 /// An empty text says nothing.
