@@ -8,12 +8,14 @@
 
 mod client;
 mod message;
+mod report;
 pub mod seeds;
 mod server;
 mod tape;
 
 pub use client::client;
 pub use message::{dsn, header};
+pub use report::{tls_report, tls_report_seeds};
 pub use server::server;
 
 use bytes::BytesMut;

@@ -1,4 +1,4 @@
-//! What to begin with: both sides of every transcript.
+//! What to begin with: both sides of every transcript, and a TLS report in all its wrappings.
 
 use std::fs;
 use std::io;
@@ -52,6 +52,11 @@ pub fn write_corpus(corpus: &Path) -> io::Result<()> {
             fs::create_dir_all(corpus.join(target))?;
             fs::write(corpus.join(target).join(&seed.name), octets)?;
         }
+    }
+    let folder = corpus.join("tls_report");
+    fs::create_dir_all(&folder)?;
+    for (name, octets) in crate::tls_report_seeds() {
+        fs::write(folder.join(name), octets)?;
     }
     Ok(())
 }

@@ -156,6 +156,47 @@ const REPORTED: &[&[u8]] = &[
     b"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx",
 ];
 
+const TLS_REPORT: &[&[u8]] = &[
+    b"\"",
+    b"{",
+    b"}",
+    b"[",
+    b"]",
+    b",",
+    b": ",
+    b"null",
+    b"18446744073709551615",
+    b"-1",
+    b"1e9",
+    b"\"x\"",
+    b"\\u001b",
+    b"\\ud800",
+    "\u{202e}\u{fc}".as_bytes(),
+    b"\r\n",
+    b"\r\n\r\n",
+    b"--=_4cY1.0\r\n",
+    b"Content-Type: multipart/mixed; boundary=\"=_4cY1.0\"\r\n\r\n",
+    b"Content-Type: application/tlsrpt+json\r\n\r\n",
+    b"Content-Transfer-Encoding: base64\r\n",
+    b"\"mx-host\": [\"a\", \"b\"],",
+    b"\"policies\": [],",
+];
+
+/// A good report in one of its wrappings, with a few places written over.
+fn spoilt_report() -> impl Strategy<Value = Vec<u8>> {
+    let wrapping = prop::sample::select(postern_fuzz::tls_report_seeds());
+    let piece = prop_oneof![4 => prop::sample::select(TLS_REPORT).prop_map(<[u8]>::to_vec), 1 => vec(any::<u8>(), 0..4)];
+    let change = (any::<prop::sample::Index>(), 0_usize..12, piece);
+    (wrapping, vec(change, 0..4)).prop_map(|((_, mut octets), changes)| {
+        for (at, instead_of, piece) in changes {
+            let at = at.index(octets.len() + 1);
+            let end = octets.len().min(at + instead_of);
+            octets.splice(at..end, piece);
+        }
+        octets
+    })
+}
+
 /// Any settings, and then decisions most of which are for the usual course of things.
 fn decisions() -> impl Strategy<Value = Vec<u8>> {
     let usual = prop_oneof![12 => Just(0), 2 => 1_u8..20, 1 => any::<u8>()];
@@ -217,5 +258,10 @@ proptest! {
     #[test]
     fn no_report_breaks_its_laws(data in decided(input(REPORTED))) {
         postern_fuzz::dsn(&data);
+    }
+
+    #[test]
+    fn no_tls_report_breaks_its_laws(data in prop_oneof![3 => spoilt_report(), 1 => input(TLS_REPORT)]) {
+        postern_fuzz::tls_report(&data);
     }
 }

@@ -17,6 +17,7 @@ fn every_target_takes_every_transcript() {
             postern_fuzz::command(wire);
             postern_fuzz::content(wire);
             postern_fuzz::header(wire);
+            postern_fuzz::tls_report(wire);
             postern_fuzz::reply(wire);
             postern_fuzz::client(&with_decisions(wire));
             postern_fuzz::dsn(&with_decisions(wire));
