@@ -2,7 +2,19 @@
 
 use std::collections::BTreeMap;
 
-use crate::{Answer, LookupError, Mx};
+use crate::{Answer, Dnssec, LookupError, Mx};
+
+/// Where a domain's mail goes, and how far that can be believed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MailRoute {
+    /// The hosts.
+    pub hosts: MailHosts,
+    /// The status of the MX answer; where there is no MX record, of the answer that says so (RFC 7672 §2.2.1).
+    pub dnssec: Dnssec,
+    /// The domain after aliases: a name that the hosts' certificates may bear as well when the answer is secure
+    /// (RFC 7672 §3.2.2). The domain itself where there is no MX record.
+    pub owner: String,
+}
 
 /// Where a domain's mail goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,17 +39,18 @@ pub fn mail_hosts(
     domain: &str,
     answer: Result<Answer<Vec<Mx>>, LookupError>,
     below: impl FnMut(usize) -> usize,
-) -> Result<MailHosts, LookupError> {
-    let records = match answer {
-        Ok(answer) => answer.records,
+) -> Result<MailRoute, LookupError> {
+    match answer {
+        Ok(Answer { records, owner, dnssec, .. }) if !records.is_empty() => {
+            Ok(MailRoute { hosts: in_order(records, below), dnssec, owner })
+        }
         // RFC 5321 §5.1: an empty list of MXs is treated as an implicit MX; an error is not.
-        Err(LookupError::NoRecords) => Vec::new(),
-        Err(error) => return Err(error),
-    };
-    if records.is_empty() {
-        return Ok(MailHosts::Implicit(domain.to_owned()));
+        Ok(Answer { dnssec, .. }) | Err(LookupError::NoRecords { dnssec }) => {
+            let hosts = MailHosts::Implicit(domain.to_owned());
+            Ok(MailRoute { hosts, dnssec, owner: domain.to_owned() })
+        }
+        Err(error) => Err(error),
     }
-    Ok(in_order(records, below))
 }
 
 fn in_order(records: Vec<Mx>, mut below: impl FnMut(usize) -> usize) -> MailHosts {
@@ -80,11 +93,16 @@ mod tests {
     fn answer(records: &[(u16, &str)]) -> Answer<Vec<Mx>> {
         let records =
             records.iter().map(|&(preference, exchange)| Mx { preference, exchange: exchange.into() });
-        Answer { records: records.collect(), dnssec: Dnssec::Indeterminate, ttl: Duration::ZERO }
+        Answer {
+            records: records.collect(),
+            owner: "example.org".into(),
+            dnssec: Dnssec::Indeterminate,
+            ttl: Duration::ZERO,
+        }
     }
 
     fn hosts(records: &[(u16, &str)]) -> MailHosts {
-        mail_hosts("example.org", Ok(answer(records)), |_| 0).expect("a positive answer has a meaning")
+        mail_hosts("example.org", Ok(answer(records)), |_| 0).expect("a positive answer has a meaning").hosts
     }
 
     #[test]
@@ -102,7 +120,7 @@ mod tests {
         let mut rng = fastrand::Rng::with_seed(7);
         let first = |rng: &mut fastrand::Rng| match mail_hosts("x", Ok(answer(&records)), |n| rng.usize(..n))
         {
-            Ok(MailHosts::Hosts(groups)) => groups[0][0].clone(),
+            Ok(MailRoute { hosts: MailHosts::Hosts(groups), .. }) => groups[0][0].clone(),
             other => panic!("{other:?}"),
         };
         let seen: HashSet<String> = (0..100).map(|_| first(&mut rng)).collect();
@@ -125,14 +143,29 @@ mod tests {
     }
 
     #[test]
-    fn a_domain_without_mx_is_its_own_exchanger() {
-        let found = mail_hosts("example.org", Err(LookupError::NoRecords), |_| 0);
-        assert_eq!(found, Ok(MailHosts::Implicit("example.org".into())));
+    fn a_domain_without_mx_is_its_own_exchanger_as_surely_as_the_answer_says_so() {
+        for dnssec in [Dnssec::Secure, Dnssec::Insecure] {
+            let found = mail_hosts("example.org", Err(LookupError::NoRecords { dnssec }), |_| 0);
+            let hosts = MailHosts::Implicit("example.org".into());
+            assert_eq!(found, Ok(MailRoute { hosts, dnssec, owner: "example.org".into() }));
+        }
+    }
+
+    #[test]
+    fn the_route_keeps_the_status_and_the_owner_of_the_answer() {
+        let answer =
+            Answer { dnssec: Dnssec::Secure, owner: "mail.example.net".into(), ..answer(&[(10, "a")]) };
+        let found = mail_hosts("example.org", Ok(answer), |_| 0).expect("a route");
+        assert_eq!((found.dnssec, found.owner.as_str()), (Dnssec::Secure, "mail.example.net"));
     }
 
     #[test]
     fn a_missing_domain_and_a_failed_lookup_are_no_implicit_mx() {
-        for error in [LookupError::NoSuchDomain, LookupError::Temporary("timed out".into())] {
+        for error in [
+            LookupError::NoSuchDomain { dnssec: Dnssec::Secure },
+            LookupError::Temporary("timed out".into()),
+            LookupError::Bogus("example.org: expired".into()),
+        ] {
             assert_eq!(mail_hosts("example.org", Err(error.clone()), |_| 0), Err(error));
         }
     }
@@ -140,6 +173,7 @@ mod tests {
     #[test]
     fn a_source_of_chance_that_lies_does_no_harm() {
         let found = mail_hosts("x", Ok(answer(&[(1, "a"), (1, "b")])), |_| usize::MAX);
-        assert_eq!(found, Ok(MailHosts::Hosts(vec![vec!["a".into(), "b".into()]])));
+        let hosts = found.expect("a route").hosts;
+        assert_eq!(hosts, MailHosts::Hosts(vec![vec!["a".into(), "b".into()]]));
     }
 }

@@ -1,4 +1,4 @@
-//! Lookups at real name servers, over hickory-resolver.
+//! Lookups without DNSSEC at real name servers, over hickory-resolver.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -12,19 +12,15 @@ use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::proto::rr::{Name, RData, RecordType};
 
-use crate::{Answer, Dnssec, LookupError, Mx, Resolver};
+use crate::families::both_families;
+use crate::open::Options;
+use crate::{Answer, Dnssec, LookupError, Mx, Resolver, TlsaRecord};
+
+/// Nobody checks.
+const UNCHECKED: Dnssec = Dnssec::Indeterminate;
 
 /// Aliases followed before a chain counts as endless.
 const MAX_ALIASES: usize = 16;
-
-/// How to ask.
-#[derive(Debug, Clone, Default)]
-pub struct Options {
-    /// The name servers; empty means the system's (`/etc/resolv.conf`).
-    pub servers: Vec<SocketAddr>,
-    /// How long to wait for one server's answer; `None` means 5 s, or what the system's configuration says.
-    pub timeout: Option<Duration>,
-}
 
 /// Asks the system's or given name servers, and remembers answers for as long as they hold.
 ///
@@ -35,7 +31,7 @@ pub struct SystemResolver {
 }
 
 impl SystemResolver {
-    /// A resolver as the options say. Call it from within a tokio runtime.
+    /// A resolver as the options say, whatever they say of DNSSEC. Call it from within a tokio runtime.
     ///
     /// # Errors
     /// [`LookupError::Temporary`] when the system's configuration cannot be read.
@@ -91,6 +87,30 @@ impl Resolver for SystemResolver {
             _ => None,
         };
         self.lookup(absolute(name)?, RecordType::TXT, pick).await
+    }
+
+    async fn tlsa(&self, name: &str) -> Result<Answer<Vec<TlsaRecord>>, LookupError> {
+        let pick = |data: &RData| match data {
+            RData::TLSA(tlsa) => Some(TlsaRecord {
+                usage: tlsa.cert_usage.into(),
+                selector: tlsa.selector.into(),
+                matching: tlsa.matching.into(),
+                data: tlsa.cert_data.clone(),
+            }),
+            _ => None,
+        };
+        self.lookup(absolute(name)?, RecordType::TLSA, pick).await
+    }
+
+    async fn alias(&self, name: &str) -> Result<Answer<String>, LookupError> {
+        let pick = |data: &RData| match data {
+            RData::CNAME(target) => Some(host_text(&target.0)),
+            _ => None,
+        };
+        let Answer { records, owner, dnssec, ttl } =
+            self.lookup(absolute(name)?, RecordType::CNAME, pick).await?;
+        let target = records.into_iter().next().ok_or(LookupError::NoRecords { dnssec })?;
+        Ok(Answer { records: target, owner, dnssec, ttl })
     }
 }
 
@@ -163,14 +183,15 @@ fn select<T>(
         let records: Vec<T> = wanted.filter_map(|record| pick(&record.data)).collect();
         if !records.is_empty() {
             let seconds = u64::from(ttl.min(shortest.unwrap_or(ttl)));
-            return Ok(Answer { records, dnssec: Dnssec::Indeterminate, ttl: Duration::from_secs(seconds) });
+            let ttl = Duration::from_secs(seconds);
+            return Ok(Answer { records, owner: host_text(&owner), dnssec: UNCHECKED, ttl });
         }
         let alias = own().find_map(|record| match &record.data {
             RData::CNAME(target) => Some((target.0.clone(), record.ttl)),
             _ => None,
         });
         let Some((target, alias_ttl)) = alias else {
-            return Err(LookupError::NoRecords);
+            return Err(LookupError::NoRecords { dnssec: UNCHECKED });
         };
         ttl = ttl.min(alias_ttl);
         owner = target;
@@ -178,32 +199,12 @@ fn select<T>(
     Err(LookupError::Temporary("an endless chain of aliases".to_owned()))
 }
 
-/// One answer out of two. A family that failed is left out while the other has addresses; a host without addresses in
-/// one family and a failed lookup in the other is a failure, not a fact.
-fn both_families(
-    six: Result<Answer<Vec<IpAddr>>, LookupError>,
-    four: Result<Answer<Vec<IpAddr>>, LookupError>,
-) -> Result<Answer<Vec<IpAddr>>, LookupError> {
-    match (six, four) {
-        (Ok(mut six), Ok(four)) => {
-            six.records.extend(four.records);
-            six.ttl = six.ttl.min(four.ttl);
-            Ok(six)
-        }
-        (Ok(answer), Err(_)) | (Err(_), Ok(answer)) => Ok(answer),
-        (Err(six), Err(four)) if six.is_temporary() => {
-            Err(if four == LookupError::NoSuchDomain { four } else { six })
-        }
-        (Err(six), Err(four)) => Err(if six == LookupError::NoSuchDomain { six } else { four }),
-    }
-}
-
 fn explain(error: &NetError) -> LookupError {
     if error.is_nx_domain() {
-        return LookupError::NoSuchDomain;
+        return LookupError::NoSuchDomain { dnssec: UNCHECKED };
     }
     match error {
-        NetError::Dns(DnsError::NoRecordsFound(_)) => LookupError::NoRecords,
+        NetError::Dns(DnsError::NoRecordsFound(_)) => LookupError::NoRecords { dnssec: UNCHECKED },
         NetError::Dns(DnsError::ResponseCode(code)) => {
             LookupError::Temporary(format!("the name server answered: {code}"))
         }

@@ -6,6 +6,9 @@ use std::time::Duration;
 use postern_dns::{Dnssec, LookupError, MailHosts, Mx, Options, Resolver, SystemResolver, mail_hosts};
 use postern_testkit::dns::{Kind, Server, Zone, serve};
 
+const NO_RECORDS: LookupError = LookupError::NoRecords { dnssec: Dnssec::Indeterminate };
+const NO_SUCH_DOMAIN: LookupError = LookupError::NoSuchDomain { dnssec: Dnssec::Indeterminate };
+
 async fn ask(zone: Zone) -> (Server, SystemResolver) {
     let server = serve(zone).await.expect("a free port");
     let resolver = resolver(server.address());
@@ -13,7 +16,8 @@ async fn ask(zone: Zone) -> (Server, SystemResolver) {
 }
 
 fn resolver(server: SocketAddr) -> SystemResolver {
-    let options = Options { servers: vec![server], timeout: Some(Duration::from_millis(300)) };
+    let options =
+        Options { servers: vec![server], timeout: Some(Duration::from_millis(300)), ..Options::default() };
     SystemResolver::new(&options).expect("a resolver")
 }
 
@@ -49,6 +53,8 @@ async fn an_alias_gives_the_records_of_its_target_only() {
     for name in ["www.example.org", "host.example.org", "www.example.org"] {
         let answer = resolver.addresses(name).await.expect("an answer");
         assert_eq!(answer.records, [IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1))], "{name}");
+        assert_eq!(answer.owner, "host.example.org");
+        assert_eq!(answer.came_by_alias(name), name != "host.example.org");
     }
 }
 
@@ -57,7 +63,7 @@ async fn an_alias_to_a_name_without_such_records_has_none() {
     let zone =
         Zone::new().cname("www.example.org", "host.example.org").address("host.example.org", [192, 0, 2, 1]);
     let (_server, resolver) = ask(zone).await;
-    assert_eq!(resolver.mx("www.example.org").await, Err(LookupError::NoRecords));
+    assert_eq!(resolver.mx("www.example.org").await, Err(NO_RECORDS));
 }
 
 #[tokio::test]
@@ -70,10 +76,10 @@ async fn an_endless_chain_of_aliases_ends() {
 #[tokio::test]
 async fn a_name_that_does_not_exist_is_told_from_one_without_records() {
     let (_server, resolver) = ask(Zone::new().empty("example.org")).await;
-    assert_eq!(resolver.mx("example.org").await, Err(LookupError::NoRecords));
-    assert_eq!(resolver.mx("example.net").await, Err(LookupError::NoSuchDomain));
-    assert_eq!(resolver.addresses("example.org").await, Err(LookupError::NoRecords));
-    assert_eq!(resolver.addresses("example.net").await, Err(LookupError::NoSuchDomain));
+    assert_eq!(resolver.mx("example.org").await, Err(NO_RECORDS));
+    assert_eq!(resolver.mx("example.net").await, Err(NO_SUCH_DOMAIN));
+    assert_eq!(resolver.addresses("example.org").await, Err(NO_RECORDS));
+    assert_eq!(resolver.addresses("example.net").await, Err(NO_SUCH_DOMAIN));
 }
 
 #[tokio::test]
@@ -105,7 +111,8 @@ async fn a_null_mx_is_understood() {
     let (_server, resolver) = ask(Zone::new().null_mx("example.org")).await;
     let answer = resolver.mx("example.org").await;
     assert_eq!(answer.as_ref().expect("an answer").records[0].exchange, ".");
-    assert_eq!(mail_hosts("example.org", answer, |_| 0), Ok(MailHosts::NullMx));
+    let route = mail_hosts("example.org", answer, |_| 0).expect("a route");
+    assert_eq!(route.hosts, MailHosts::NullMx);
 }
 
 #[tokio::test]
@@ -143,6 +150,17 @@ async fn names_and_texts_are_found() {
     let (_server, resolver) = ask(zone).await;
     assert_eq!(resolver.ptr(client).await.expect("an answer").records, ["host.example.org"]);
     assert_eq!(resolver.txt("_mta-sts.example.org").await.expect("an answer").records, [long]);
+}
+
+#[tokio::test]
+async fn certificates_and_aliases_are_found_and_nothing_is_ever_secure() {
+    let name = "_25._tcp.mx.example.org";
+    let zone = Zone::new().tlsa(name, 3, 1, 1, &[7; 32]).cname("www.example.org", "host.example.org");
+    let (_server, resolver) = ask(zone.all_secure()).await;
+    let answer = resolver.tlsa(name).await.expect("an answer");
+    assert_eq!(answer.records[0].to_string(), format!("3 1 1 {}", "07".repeat(32)));
+    assert_eq!(answer.dnssec, Dnssec::Indeterminate);
+    assert_eq!(resolver.alias("www.example.org").await.expect("an alias").records, "host.example.org");
 }
 
 #[tokio::test]

@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
-use postern_dns::{LookupError, Resolver, SystemResolver};
+use postern_dns::{OpenError, Resolver};
 use postern_queue::{MemoryStore, SqliteStore, Store};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
@@ -75,7 +75,7 @@ pub enum Error {
     Users(#[from] directory::Error),
     /// The resolver cannot be set up.
     #[error("DNS cannot be asked: {0}; name servers in [dns] servers, or mend /etc/resolv.conf")]
-    Dns(#[from] LookupError),
+    Dns(#[from] OpenError),
     /// An address cannot be bound.
     #[error("listener {listener}: {address} cannot be bound: {source}; {remedy}")]
     Bind {
@@ -324,8 +324,12 @@ async fn open_store_within(
 }
 
 fn make_resolver(dns: &Dns) -> Result<Arc<dyn Resolver>, Error> {
-    let options = postern_dns::Options { servers: dns.servers.clone(), timeout: Some(dns.timeout) };
-    Ok(Arc::new(SystemResolver::new(&options)?))
+    let options = postern_dns::Options {
+        servers: dns.servers.clone(),
+        timeout: Some(dns.timeout),
+        ..postern_dns::Options::default()
+    };
+    Ok(postern_dns::open(&options)?.resolver)
 }
 
 #[cfg(test)]

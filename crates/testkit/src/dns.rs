@@ -4,8 +4,9 @@
 //! - [`serve`] is a real name server on loopback, UDP and TCP on one port, for tests that start the real program; the
 //!   example `dns` is the same as a program of its own.
 //!
-//! Both know failures, silence and truncated answers, record what they were asked, and can be changed while they
-//! run. Names nobody scripted do not exist. Nothing here ever asks the real DNS.
+//! Both know failures, silence, truncated answers, and DNSSEC as a validating resolver shows it (secure and bogus
+//! names), record what they were asked, and can be changed while they run. Names nobody scripted do not exist. Nothing
+//! here ever asks the real DNS, and nothing is signed: for that there is [`crate::signed`].
 
 mod server;
 mod wire;
@@ -17,7 +18,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use postern_dns::{Answer, Dnssec, LookupError, Mx, Resolver};
+use postern_dns::{Answer, Dnssec, LookupError, Mx, Resolver, TlsaRecord};
 
 pub use server::{Server, serve};
 
@@ -30,7 +31,8 @@ pub struct Zone {
     names: BTreeMap<String, Vec<Record>>,
     faults: BTreeMap<String, Fault>,
     truncated: BTreeSet<String>,
-    secure: BTreeSet<String>,
+    marks: BTreeMap<String, Mark>,
+    all_secure: bool,
     ttl: u32,
 }
 
@@ -49,6 +51,8 @@ pub enum Record {
     Ptr(String),
     /// The name that this one is an alias of.
     Cname(String),
+    /// A certificate to expect.
+    Tlsa(TlsaRecord),
 }
 
 /// What a question asks for.
@@ -61,8 +65,17 @@ pub enum Kind {
     Txt,
     Ptr,
     Cname,
+    Tlsa,
     /// Any other type, by number; nothing has records of these.
     Other(u16),
+}
+
+/// What a validating resolver makes of a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mark {
+    Secure,
+    Insecure,
+    Bogus,
 }
 
 /// A name that does not answer as it should.
@@ -132,6 +145,12 @@ impl Zone {
         self.record(alias, Record::Cname(plain(target)))
     }
 
+    /// Adds a certificate to expect; `data` is what must match.
+    #[must_use]
+    pub fn tlsa(self, name: &str, usage: u8, selector: u8, matching: u8, data: &[u8]) -> Self {
+        self.record(name, Record::Tlsa(TlsaRecord { usage, selector, matching, data: data.to_vec() }))
+    }
+
     /// Adds any record.
     #[must_use]
     pub fn record(mut self, name: &str, record: Record) -> Self {
@@ -167,10 +186,34 @@ impl Zone {
         self
     }
 
-    /// [`ScriptedResolver`] says that answers about this name are secure.
+    /// Answers about this name are secure (AD), of whatever kind, that there are none included. An answer by way of
+    /// aliases is secure when every one of the names is.
     #[must_use]
-    pub fn secure(mut self, name: &str) -> Self {
-        self.secure.insert(plain(name));
+    pub fn secure(self, name: &str) -> Self {
+        self.mark(name, Mark::Secure)
+    }
+
+    /// Answers about this name are provably unsigned, even in a zone that is [`all_secure`](Self::all_secure).
+    #[must_use]
+    pub fn insecure(self, name: &str) -> Self {
+        self.mark(name, Mark::Insecure)
+    }
+
+    /// The signatures for this name are wrong: SERVFAIL, unless the question says not to check (CD).
+    #[must_use]
+    pub fn bogus(self, name: &str) -> Self {
+        self.mark(name, Mark::Bogus)
+    }
+
+    /// Every name is secure that is not marked otherwise.
+    #[must_use]
+    pub fn all_secure(mut self) -> Self {
+        self.all_secure = true;
+        self
+    }
+
+    fn mark(mut self, name: &str, mark: Mark) -> Self {
+        self.marks.insert(plain(name), mark);
         self
     }
 
@@ -187,7 +230,7 @@ impl Zone {
         self.names.remove(&name);
         self.faults.remove(&name);
         self.truncated.remove(&name);
-        self.secure.remove(&name);
+        self.marks.remove(&name);
     }
 
     /// What the zone answers to a question.
@@ -203,11 +246,7 @@ impl Zone {
             let records = self.names.get(&owner).map_or(&[][..], Vec::as_slice);
             let wanted = records.iter().filter(|record| record.kind() == kind);
             answer.extend(wanted.map(|record| (owner.clone(), record.clone())));
-            let alias = records.iter().find_map(|record| match record {
-                Record::Cname(target) if kind != Kind::Cname => Some(target.clone()),
-                _ => None,
-            });
-            let Some(target) = alias else { break };
+            let Some(target) = self.target(&owner, kind) else { break };
             answer.push((owner, Record::Cname(target.clone())));
             owner = target;
         }
@@ -218,15 +257,48 @@ impl Zone {
         }
     }
 
+    /// What a validating resolver says of the answer to a question: the weakest status along its aliases. Names without
+    /// a mark are indeterminate. The root is secure as soon as anything is marked, so that validation is seen to work.
+    pub fn status(&self, name: &str, kind: Kind) -> Dnssec {
+        let mut owner = plain(name);
+        let mut status = self.status_of(&owner);
+        for _ in 0..MAX_ALIASES {
+            let Some(target) = self.target(&owner, kind) else { break };
+            status = status.and(self.status_of(&target));
+            owner = target;
+        }
+        status
+    }
+
+    fn status_of(&self, name: &str) -> Dnssec {
+        let validates = self.all_secure || !self.marks.is_empty();
+        match self.marks.get(name) {
+            Some(Mark::Secure) => Dnssec::Secure,
+            Some(Mark::Insecure) => Dnssec::Insecure,
+            Some(Mark::Bogus) => Dnssec::Bogus,
+            None if self.all_secure || (name == "." && validates) => Dnssec::Secure,
+            None => Dnssec::Indeterminate,
+        }
+    }
+
+    fn target(&self, owner: &str, kind: Kind) -> Option<String> {
+        let records = self.names.get(owner)?;
+        records.iter().find_map(|record| match record {
+            Record::Cname(target) if kind != Kind::Cname => Some(target.clone()),
+            _ => None,
+        })
+    }
+
     /// Whether there is a name, or one below it (RFC 8020).
     fn exists(&self, name: &str) -> bool {
         let below = format!(".{name}");
-        self.names.keys().any(|known| known == name || known.ends_with(&below))
+        name == "." || self.names.keys().any(|known| known == name || known.ends_with(&below))
     }
 }
 
-/// One line a record: `NAME TYPE VALUE`. Types are MX, A, AAAA, TXT, PTR (an address may stand as the name) and CNAME;
-/// `EMPTY`, `SERVFAIL`, `SILENT` and `TRUNCATED` have no value; `TTL SECONDS` stands alone. `#` begins a comment line.
+/// One line a record: `NAME TYPE VALUE`. Types are MX, A, AAAA, TXT, PTR (an address may stand as the name), CNAME and
+/// TLSA (`3 1 1 2bb1…`); `EMPTY`, `SERVFAIL`, `SILENT`, `TRUNCATED`, `SECURE`, `INSECURE` and `BOGUS` have no value; `TTL
+/// SECONDS` and `ALL SECURE` stand alone. `#` begins a comment line.
 impl FromStr for Zone {
     type Err = String;
 
@@ -260,6 +332,11 @@ impl Zone {
                 Err(_) => self.record(name, Record::Ptr(plain(value))),
             },
             (_, "CNAME") => self.cname(name, value),
+            (_, "TLSA") => self.record(name, Record::Tlsa(tlsa(value).ok_or("not a TLSA record")?)),
+            ("ALL", "SECURE") => self.all_secure(),
+            (_, "SECURE") => self.secure(name),
+            (_, "INSECURE") => self.insecure(name),
+            (_, "BOGUS") => self.bogus(name),
             (_, "EMPTY") => self.empty(name),
             (_, "SERVFAIL") => self.failing(name),
             (_, "SILENT") => self.silent(name),
@@ -278,6 +355,7 @@ impl Record {
             Self::Txt(_) => Kind::Txt,
             Self::Ptr(_) => Kind::Ptr,
             Self::Cname(_) => Kind::Cname,
+            Self::Tlsa(_) => Kind::Tlsa,
         }
     }
 }
@@ -312,23 +390,26 @@ impl ScriptedResolver {
     ) -> Result<Answer<Vec<T>>, LookupError> {
         let found = self.script.ask(name, kind);
         let script = self.script.lock();
-        let records: Vec<T> = match found {
-            Found::Records(records) => records.iter().filter_map(|(_, record)| pick(record)).collect(),
-            Found::NoRecords => return Err(LookupError::NoRecords),
-            Found::NoSuchDomain => return Err(LookupError::NoSuchDomain),
-            Found::Failure => {
-                return Err(LookupError::Temporary("the name server answered: SERVFAIL".to_owned()));
+        let dnssec = script.zone.status(name, kind);
+        let temporary = |what: &str| LookupError::Temporary(what.to_owned());
+        let answers = match found {
+            Found::Failure => return Err(temporary("the name server answered: SERVFAIL")),
+            Found::Silence => return Err(temporary("the name server did not answer in time")),
+            _ if dnssec == Dnssec::Bogus => {
+                return Err(LookupError::Bogus(format!(
+                    "the DNSSEC signatures for {name} are wrong: scripted"
+                )));
             }
-            Found::Silence => {
-                return Err(LookupError::Temporary("the name server did not answer in time".to_owned()));
-            }
+            Found::NoRecords => return Err(LookupError::NoRecords { dnssec }),
+            Found::NoSuchDomain => return Err(LookupError::NoSuchDomain { dnssec }),
+            Found::Records(answers) => answers,
         };
+        let owner = answers.last().map_or_else(|| plain(name), |(owner, _)| owner.clone());
+        let records: Vec<T> = answers.iter().filter_map(|(_, record)| pick(record)).collect();
         if records.is_empty() {
-            return Err(LookupError::NoRecords);
+            return Err(LookupError::NoRecords { dnssec });
         }
-        let secure = script.zone.secure.contains(&plain(name));
-        let dnssec = if secure { Dnssec::Secure } else { Dnssec::Indeterminate };
-        Ok(Answer { records, dnssec, ttl: Duration::from_secs(u64::from(script.zone.ttl)) })
+        Ok(Answer { records, owner, dnssec, ttl: Duration::from_secs(u64::from(script.zone.ttl)) })
     }
 }
 
@@ -372,6 +453,21 @@ impl Resolver for ScriptedResolver {
             _ => None,
         })
     }
+
+    async fn tlsa(&self, name: &str) -> Result<Answer<Vec<TlsaRecord>>, LookupError> {
+        self.ask(name, Kind::Tlsa, |record| match record {
+            Record::Tlsa(tlsa) => Some(tlsa.clone()),
+            _ => None,
+        })
+    }
+
+    async fn alias(&self, name: &str) -> Result<Answer<String>, LookupError> {
+        let answer = self.ask(name, Kind::Cname, |record| match record {
+            Record::Cname(target) => Some(target.clone()),
+            _ => None,
+        })?;
+        Ok(answer.map(|targets| targets.concat()))
+    }
 }
 
 /// A zone that can change, and what it was asked.
@@ -408,6 +504,19 @@ impl Script {
 /// A line's first word, and what follows it.
 fn first_word(line: &str) -> (&str, &str) {
     line.split_once(char::is_whitespace).map_or((line, ""), |(word, rest)| (word, rest.trim()))
+}
+
+/// `3 1 1 2bb1…`; the data may stand in several words.
+fn tlsa(value: &str) -> Option<TlsaRecord> {
+    let mut words = value.split_whitespace();
+    let mut number = || words.next()?.parse().ok();
+    let (usage, selector, matching) = (number()?, number()?, number()?);
+    let digits: String = words.collect();
+    let octets = digits.as_bytes().chunks(2).map(|pair| {
+        let pair = std::str::from_utf8(pair).ok().filter(|pair| pair.len() == 2)?;
+        u8::from_str_radix(pair, 16).ok()
+    });
+    Some(TlsaRecord { usage, selector, matching, data: octets.collect::<Option<_>>()? })
 }
 
 /// Lower case, without the last dot; the root stays `.`.
@@ -453,6 +562,28 @@ mod tests {
         assert_eq!(zone.ttl, 60);
     }
 
+    #[tokio::test]
+    async fn an_alias_is_as_secure_as_its_weakest_name_and_one_bogus_name_spoils_it() {
+        let text = "www.example.org CNAME host.example.net\nhost.example.net A 192.0.2.1\nwww.example.org SECURE\n\
+                    _25._tcp.mx.example.org TLSA 3 1 1 00ff\n_25._tcp.mx.example.org SECURE\nmx.example.org BOGUS\n";
+        let resolver = ScriptedResolver::new(text.parse().expect("a zone"));
+        let answer = resolver.addresses("www.example.org").await.expect("an answer");
+        assert_eq!((answer.dnssec, answer.owner.as_str()), (Dnssec::Indeterminate, "host.example.net"));
+        let link = resolver.alias("www.example.org").await.expect("an alias");
+        assert_eq!((link.dnssec, link.records.as_str()), (Dnssec::Secure, "host.example.net"));
+        let tlsa = resolver.tlsa("_25._tcp.mx.example.org").await.expect("an answer");
+        assert_eq!((tlsa.dnssec, tlsa.records[0].to_string()), (Dnssec::Secure, "3 1 1 00ff".into()));
+        assert!(matches!(resolver.addresses("mx.example.org").await, Err(LookupError::Bogus(_))));
+        resolver.change(|zone| zone.all_secure().insecure("mx.example.org"));
+        let missing = LookupError::NoSuchDomain { dnssec: Dnssec::Secure };
+        assert_eq!(resolver.mx("nowhere.example.org").await, Err(missing));
+        assert_eq!(
+            resolver.mx("mx.example.org").await,
+            Err(LookupError::NoSuchDomain { dnssec: Dnssec::Insecure })
+        );
+        assert_eq!(resolver.addresses("www.example.org").await.expect("an answer").dnssec, Dnssec::Secure);
+    }
+
     #[test]
     fn a_bad_zone_line_is_named() {
         let error =
@@ -481,7 +612,10 @@ mod tests {
         let answer = resolver.mx("Example.org").await.expect("an answer");
         assert_eq!(answer.records, [Mx { preference: 10, exchange: "mx.example.org".into() }]);
         assert_eq!(answer.dnssec, Dnssec::Secure);
-        assert_eq!(resolver.addresses("mx.example.org").await, Err(LookupError::NoSuchDomain));
+        assert_eq!(
+            resolver.addresses("mx.example.org").await,
+            Err(LookupError::NoSuchDomain { dnssec: Dnssec::Indeterminate })
+        );
         resolver.change(|zone| zone.silent("example.org"));
         assert!(resolver.mx("example.org").await.expect_err("silence").is_temporary());
         assert_eq!(resolver.queries()[0], ("example.org".into(), Kind::Mx));

@@ -87,7 +87,8 @@ async fn mx_hosts(shared: &Shared, destination: &Destination, port: u16) -> Resu
 
 /// The destination's mail hosts in groups of equal preference, best group first.
 async fn mail_host_groups(resolver: &dyn Resolver, domain: &str) -> Result<Vec<Vec<String>>, Outcome> {
-    match mail_hosts(domain, resolver.mx(domain).await, |below| fastrand::usize(..below)) {
+    let route = mail_hosts(domain, resolver.mx(domain).await, |below| fastrand::usize(..below));
+    match route.map(|route| route.hosts) {
         Ok(MailHosts::Hosts(groups)) => Ok(groups),
         Ok(MailHosts::Implicit(domain)) => Ok(vec![vec![domain]]),
         Ok(MailHosts::NullMx) => Err(failed(Reason::NullMx)),
