@@ -309,7 +309,9 @@ fn our_mail_has_the_head_that_the_rfc_wants_and_asks_to_travel_without_tls() {
     assert_eq!(field("Auto-Submitted"), "auto-generated");
     assert!(field("Content-Type").starts_with("multipart/report; report-type=\"tlsrpt\"; boundary="));
     assert!(mail.is_ascii() && mail.lines().all(|line| line.len() <= 200));
-    for sentence in ["from Company-X", "demands: 5326", "failed: 303", "starttls-not-supported: 200"] {
+    for sentence in
+        ["from Company-X", "as they should be: 5326", "failed: 303", "starttls-not-supported: 200"]
+    {
         assert!(body.contains(sentence), "{sentence}: {body}");
     }
     let places = ["starttls-not-supported: 200", "certificate-expired: 100", "validation-failure: 3"]

@@ -142,7 +142,7 @@ impl TlsReport {
             ),
         );
         say("", "");
-        say("", &format!("Sessions under TLS as your policy or its absence demands: {successful}"));
+        say("", &format!("Sessions that were encrypted as they should be: {successful}"));
         say("", &format!("Sessions that failed: {failed}"));
         for (result, sessions) in self.kinds().into_iter().take(MAX_KINDS) {
             say("  ", &format!("{}: {sessions}", clean(result.as_str())));
