@@ -48,6 +48,7 @@ impl<'a> Tape<'a> {
             group: None,
             server_name: None,
             peer: self.pick(&[PeerProof::verified(), PeerProof::anonymous(), unverified, by_dane]),
+            channel_binding: None,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What is true of an established TLS connection, in the session's own words.
 
+use postern_smtp::sasl::Binding;
 use postern_smtp::tls::{PeerProof, TlsFacts};
 use rustls::{ConnectionCommon, ProtocolVersion, ServerConnection};
 
@@ -21,7 +22,18 @@ pub(crate) fn facts<Side>(
         group: group.map(str::to_owned),
         server_name,
         peer,
+        channel_binding: channel_binding(connection),
     }
+}
+
+/// `tls-exporter` (RFC 9266 §2), with TLS 1.3 only: with TLS 1.2 it needs the extended master secret (RFC 9266 §4.2),
+/// and the library does not say whether that was negotiated.
+fn channel_binding<Side>(connection: &ConnectionCommon<Side>) -> Option<Binding> {
+    if connection.protocol_version() != Some(ProtocolVersion::TLSv1_3) {
+        return None;
+    }
+    let label = b"EXPORTER-Channel-Binding";
+    connection.export_keying_material([0; 32], label, Some(b"")).ok().map(Binding::tls_exporter)
 }
 
 fn version(version: Option<ProtocolVersion>) -> String {

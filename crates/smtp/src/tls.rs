@@ -19,6 +19,8 @@ pub use requirement::{Level, Proof, Proofs, TlsRequirement};
 
 use serde::{Deserialize, Serialize};
 
+use crate::sasl::Binding;
+
 /// What is true of an established TLS connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TlsFacts {
@@ -32,6 +34,8 @@ pub struct TlsFacts {
     pub server_name: Option<String>,
     /// How well the other side proved who it is.
     pub peer: PeerProof,
+    /// The channel's name for SCRAM-SHA-256-PLUS; `None` when TLS has no sound one to give.
+    pub channel_binding: Option<Binding>,
 }
 
 /// How well the other side of a TLS connection proved who it is.

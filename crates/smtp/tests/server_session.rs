@@ -72,6 +72,7 @@ fn facts() -> TlsFacts {
         group: None,
         server_name: None,
         peer: PeerProof::anonymous(),
+        channel_binding: None,
     }
 }
 

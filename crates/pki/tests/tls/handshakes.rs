@@ -118,6 +118,30 @@ fn the_listener_knows_version_and_name_and_asks_for_no_client_certificate() {
 }
 
 #[test]
+fn both_ends_have_one_name_for_the_channel_and_every_channel_its_own() {
+    let office = office(now());
+    let server = listener(&[&office.ensure(&["mail.example.org"], now())]);
+    let client = trusting(&office);
+    let named = || {
+        let handshake = client.handshake(TlsRequirement::VERIFIED);
+        let (here, there) = connect(handshake.config(), "mail.example.org", &server).unwrap();
+        let name = handshake.facts(&here).channel_binding.expect("TLS 1.3 names it");
+        assert_eq!(facts_of_server(&there).channel_binding.as_ref(), Some(&name));
+        name
+    };
+    assert_ne!(named(), named());
+}
+
+#[test]
+fn the_channel_of_tls_1_2_has_no_sound_name() {
+    let office = office(now());
+    let server = listener(&[&office.ensure(&["mail.example.org"], now())]);
+    let client = Arc::new(resuming(&office, &rustls::version::TLS12));
+    let (_, connection) = connect(client, "mail.example.org", &server).unwrap();
+    assert_eq!(facts_of_server(&connection).channel_binding, None);
+}
+
+#[test]
 fn a_bad_certificate_is_recorded_unless_it_must_verify() {
     let (office, stranger) = (office(now()), office(now()));
     let past = self::office(now() - days(200));

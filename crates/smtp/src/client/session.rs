@@ -370,7 +370,8 @@ impl ClientSession {
         let Some(sign_in) = &self.plan.sign_in else {
             return;
         };
-        let context = Context { nonce: sign_in.nonce, channel_binding: None, only: sign_in.only };
+        let channel_binding = self.tls.as_ref().and_then(|facts| facts.channel_binding.clone());
+        let context = Context { nonce: sign_in.nonce, channel_binding, only: sign_in.only };
         let started = ClientExchange::start(&capabilities.auth, &sign_in.credential, &context);
         let (exchange, start) = match started {
             Ok(started) => started,

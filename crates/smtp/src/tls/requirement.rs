@@ -264,6 +264,7 @@ mod tests {
             group: None,
             server_name: None,
             peer: PeerProof { given: proofs.into_iter().collect(), ..PeerProof::default() },
+            channel_binding: None,
         }))
     }
 
@@ -328,6 +329,7 @@ mod tests {
             group: None,
             server_name: None,
             peer: PeerProof::verified(),
+            channel_binding: None,
         };
         assert!(TlsRequirement::AUTHENTICATED.is_satisfied_by(Some(&verified)));
         assert!(!TlsRequirement::DANE.is_satisfied_by(Some(&verified)));

@@ -111,6 +111,7 @@ pub(crate) fn facts(peer: PeerProof) -> TlsFacts {
         group: None,
         server_name: Some("mx.example.net".into()),
         peer,
+        channel_binding: None,
     }
 }
 
@@ -188,7 +189,7 @@ impl<'a> Player<'a> {
             "verified" => self.give(Input::TlsStarted(facts(PeerProof::verified()))),
             "unverified" => self.give(Input::TlsStarted(facts(PeerProof::unverified("self-signed")))),
             "handshake-failed" => {
-                self.give(Input::TlsFailed(TlsFailure::new(TlsFault::NoCommonProtocol, "no common cipher")))
+                self.give(Input::TlsFailed(TlsFailure::new(TlsFault::NoCommonProtocol, "no common cipher")));
             }
             "closed" => self.give(Input::Closed),
             "quit" => self.give(Input::Quit),

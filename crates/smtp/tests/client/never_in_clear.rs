@@ -157,7 +157,7 @@ impl World {
                 self.session.handle(Input::TlsStarted(facts(peer.clone())));
             }
             Move::TlsFails => {
-                self.session.handle(Input::TlsFailed(TlsFailure::new(TlsFault::Handshake, "no")))
+                self.session.handle(Input::TlsFailed(TlsFailure::new(TlsFault::Handshake, "no")));
             }
             Move::Delivers => {
                 self.given += 1;

@@ -10,14 +10,17 @@
 //! | `credential: external [ACTING-AS]` | the same |
 //! | `only: PLAIN` | the mechanism that the administrator fixed |
 //! | `offers: PLAIN LOGIN` | the mechanisms that the server announces |
+//! | `channel: named` | TLS gives a channel binding, 32 octets 0x03 |
 
 use std::fs;
 use std::path::Path;
 
-use postern_smtp::sasl::{Credential, Mechanism, SignIn};
+use postern_smtp::client::TlsStart;
+use postern_smtp::sasl::{Binding, Credential, Mechanism, SignIn};
 use postern_smtp::secret::Secret;
+use postern_smtp::tls::{PeerProof, TlsFacts};
 
-use crate::harness::{Scene, to_one};
+use crate::harness::{Scene, facts, to_one};
 
 #[test]
 fn every_dialogue_of_signing_in_is_true() {
@@ -51,11 +54,26 @@ fn play(text: &str) {
         only: value("only").map(|name| Mechanism::named(name).expect("a mechanism")),
     });
     let offers = value("offers").expect("what the server offers");
-    scene.play(&format!("{}\n{}", opening(offers), dialogue.join("\n")));
+    let opening = match value("channel") {
+        Some(_) => {
+            scene.plan.tls = TlsStart::Implicit(TlsFacts {
+                channel_binding: Some(Binding::tls_exporter([3; 32])),
+                ..facts(PeerProof::verified())
+            });
+            implicit(offers)
+        }
+        None => starttls(offers),
+    };
+    scene.play(&format!("{opening}\n{}", dialogue.join("\n")));
+}
+
+/// Greeting and EHLO where TLS was there from the start.
+fn implicit(offers: &str) -> String {
+    format!("S: 220 hi\nC: EHLO mail.example.org\nS: 250-hi\nS: 250 AUTH {offers}")
 }
 
 /// Greeting, STARTTLS with a certificate that verifies, and EHLO.
-fn opening(offers: &str) -> String {
+fn starttls(offers: &str) -> String {
     format!(
         "S: 220 hi\nC: EHLO mail.example.org\nS: 250-hi\nS: 250 STARTTLS\nC: STARTTLS\nS: 220 go
         = starttls\n! verified\nC: EHLO mail.example.org\nS: 250-hi\nS: 250 AUTH {offers}"

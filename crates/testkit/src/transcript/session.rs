@@ -138,5 +138,6 @@ fn facts() -> TlsFacts {
         group: None,
         server_name: None,
         peer: PeerProof::anonymous(),
+        channel_binding: None,
     }
 }
