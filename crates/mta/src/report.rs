@@ -11,7 +11,8 @@ use postern_message::header::Headers;
 use postern_message::inspect::MAX_HEADER_BYTES;
 use postern_queue::retry::{Attempt, Decision, Failed, decide};
 use postern_queue::{
-    Batch, Disposition, Draft, Envelope, Error, NewMessage, Origin, QueueId, Recipient, RecipientId, Settled,
+    Batch, Disposition, Draft, Envelope, Error, NewMessage, Origin, QueueId, Recipient, RecipientId, SenderTls,
+    Settled,
 };
 use postern_smtp::address::{ForwardPath, Mailbox, ReversePath};
 use postern_smtp::envelope::Ret;
@@ -302,6 +303,7 @@ impl Settlement<'_> {
             smtputf8: self.batch.message.smtputf8,
             eight_bit: !content.is_ascii(),
             utf8_headers: !headers.is_ascii(),
+            tls: SenderTls::default(),
             origin: Origin::default(),
             recipients: to.into_iter().map(recipient).collect(),
         }

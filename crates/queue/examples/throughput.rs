@@ -16,8 +16,8 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use postern_queue::{
-    Batch, Destination, Disposition, Envelope, LeaseRequest, NewMessage, Options, Origin, Recipient, Settled,
-    SqliteStore, Store,
+    Batch, Destination, Disposition, Envelope, LeaseRequest, NewMessage, Options, Origin, Recipient, SenderTls,
+    Settled, SqliteStore, Store,
 };
 use postern_smtp::address::ReversePath;
 
@@ -121,6 +121,7 @@ async fn enqueue(store: &dyn Store, domain: &str, content: &[u8]) {
         smtputf8: false,
         eight_bit: false,
         utf8_headers: false,
+        tls: SenderTls::default(),
         origin: Origin { listener: Some("mx".into()), ..Origin::default() },
         recipients: vec![recipient],
     };

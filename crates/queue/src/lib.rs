@@ -29,7 +29,7 @@ pub use id::{QueueId, QueueIdError};
 pub use memory::MemoryStore;
 pub use model::{
     Batch, Change, Delivery, Destination, Disposition, Envelope, Filter, LeaseId, LeaseRequest, Message,
-    NewMessage, Origin, Recipient, RecipientId, RecipientState, Selection, Settled,
+    NewMessage, Origin, Recipient, RecipientId, RecipientState, Selection, SenderTls, Settled,
 };
 pub use sqlite::{Options, SqliteStore};
 pub use store::Store;

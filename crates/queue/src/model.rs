@@ -46,10 +46,27 @@ pub struct Envelope {
     pub eight_bit: bool,
     /// Whether the header section holds octets over 127 (RFC 6532).
     pub utf8_headers: bool,
+    /// What the sender wants of TLS on the way.
+    #[serde(default)]
+    pub tls: SenderTls,
     /// Where it came from.
     pub origin: Origin,
     /// For whom it is. Never empty.
     pub recipients: Vec<Recipient>,
+}
+
+/// What a message's sender wants of TLS on the rest of its way (RFC 8689). Messages of versions that did not know of it
+/// say nothing, which is the default.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SenderTls {
+    /// Nothing: the policy of the destination counts alone.
+    #[default]
+    AsPolicy,
+    /// `REQUIRETLS` (RFC 8689 §2): only encrypted, and only to servers that prove who they are and promise the same.
+    Required,
+    /// `TLS-Required: No` (RFC 8689 §3): rather in clear or to an unproved server than not at all.
+    NotRequired,
 }
 
 /// Where a message came from.
@@ -144,6 +161,9 @@ pub struct Message {
     pub eight_bit: bool,
     /// Whether the header section holds octets over 127.
     pub utf8_headers: bool,
+    /// What the sender wants of TLS on the way.
+    #[serde(default)]
+    pub tls: SenderTls,
     /// Where it came from.
     pub origin: Origin,
 }

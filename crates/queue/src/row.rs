@@ -114,6 +114,7 @@ impl Message {
             smtputf8: envelope.smtputf8,
             eight_bit: envelope.eight_bit,
             utf8_headers: envelope.utf8_headers,
+            tls: envelope.tls,
             origin: envelope.origin.clone(),
         }
     }

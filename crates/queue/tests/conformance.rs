@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use common::*;
 use postern_queue::{
-    Change, Draft, Error, Filter, LeaseRequest, NewMessage, QueueId, RecipientId, Selection, Settled, Store,
+    Change, Draft, Error, Filter, LeaseRequest, NewMessage, QueueId, RecipientId, Selection, SenderTls, Settled,
+    Store,
 };
 use postern_smtp::address::ReversePath;
 
@@ -89,6 +90,7 @@ async fn a_message_comes_back_as_it_went_in(store: Arc<dyn Store>) {
     assert_eq!(message, batch.message);
     assert_eq!((message.id, message.accepted), (id, at(5)));
     assert_eq!((message.from, message.envid, message.origin), (wanted.from, wanted.envid, wanted.origin));
+    assert_eq!(message.tls, SenderTls::Required);
     assert!(message.eight_bit && !message.smtputf8 && !message.utf8_headers);
     let content = read(store.body(id).await.unwrap()).await;
     assert_eq!(content, [HEAD, b"Subject: x\r\n\r\nhello\r\n"].concat());

@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use common::*;
-use postern_queue::{Change, Error, Filter, Options, QueueId, SqliteStore, Store};
+use postern_queue::{Change, Error, Filter, Options, QueueId, SenderTls, SqliteStore, Store};
 
 fn open(dir: &Path) -> SqliteStore {
     SqliteStore::open(dir).unwrap()
@@ -51,6 +51,21 @@ async fn everything_survives_a_restart() {
     assert_eq!(lease(&store, 500, 10).await.len(), 1);
     assert_eq!(read(store.body(large).await.unwrap()).await, [HEAD, &content].concat());
     assert!(store.begin(at(-1000)).id() > held, "ids grow across a restart even if the clock went back");
+}
+
+/// Rows of versions that did not know of REQUIRETLS have no word about it.
+#[tokio::test]
+async fn a_message_of_an_earlier_version_asks_nothing_of_tls() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let id = enqueue(&store, 0, &["a@a.example"]).await;
+    drop(store);
+    tamper(dir.path(), "UPDATE message SET meta = json_remove(meta, '$.tls') WHERE meta LIKE '%\"tls\":%'");
+
+    let store = open(dir.path());
+    let found = store.find(Filter::default(), ALL).await.unwrap().remove(0).message;
+    assert_eq!((found.id, found.tls), (id, SenderTls::AsPolicy));
+    assert_eq!(lease_one(&store, 0).await.message, found);
 }
 
 #[tokio::test]

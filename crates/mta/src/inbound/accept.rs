@@ -5,9 +5,9 @@
 use jiff::Timestamp;
 use postern_message::inspect::Inspection;
 use postern_message::{repair, trace};
-use postern_queue::{Envelope, Error, NewMessage, Origin, Recipient};
+use postern_queue::{Envelope, Error, NewMessage, Origin, Recipient, SenderTls};
 use postern_smtp::address::{Mailbox, ReversePath};
-use postern_smtp::envelope::{BodyType, RcptParams};
+use postern_smtp::envelope::{BodyType, MailParams, RcptParams};
 use postern_smtp::reply::{Reply, catalogue};
 use postern_smtp::server::{Transaction, Verdict};
 
@@ -149,6 +149,7 @@ fn envelope(
         notify: params.notify,
         orcpt: params.orcpt,
     };
+    let tls = sender_tls(&transaction.params, inspection);
     Envelope {
         from: transaction.from,
         ret: transaction.params.ret,
@@ -157,6 +158,7 @@ fn envelope(
         smtputf8: transaction.params.smtputf8,
         eight_bit: transaction.eight_bit,
         utf8_headers: inspection.utf8_headers,
+        tls,
         origin: Origin {
             listener: Some(gate.listener.config.name.clone()),
             client: Some(gate.client.address.ip()),
@@ -165,6 +167,11 @@ fn envelope(
         },
         recipients: recipients.into_iter().map(recipient).collect(),
     }
+}
+
+/// What the sender wants of TLS. RFC 8689 §4.1: beside REQUIRETLS the header field is ignored.
+fn sender_tls(params: &MailParams, _inspection: &Inspection) -> SenderTls {
+    if params.requiretls { SenderTls::Required } else { SenderTls::AsPolicy }
 }
 
 fn not_stored(gate: &Gate, error: &Error) -> Reply {

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use postern_queue::{
     Batch, Body, Destination, Disposition, Envelope, Filter, LeaseRequest, NewMessage, Origin, QueueId,
-    Recipient, RecipientId, Selection, Settled, Store,
+    Recipient, RecipientId, Selection, SenderTls, Settled, Store,
 };
 use postern_smtp::address::{Mailbox, ReversePath};
 use postern_smtp::outcome::{Reason, Step, Trouble};
@@ -36,6 +36,7 @@ pub(crate) fn envelope(recipients: &[&str]) -> Envelope {
         smtputf8: false,
         eight_bit: true,
         utf8_headers: false,
+        tls: SenderTls::Required,
         origin: Origin { listener: Some("mx".into()), ..Origin::default() },
         recipients: recipients.iter().map(|address| recipient(address)).collect(),
     }

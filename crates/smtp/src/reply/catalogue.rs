@@ -142,6 +142,8 @@ catalogue! {
     storage_full() = 452 [4 3 1] ("storage-full") "Insufficient system storage, try again later", "RFC 5321 §4.2.3";
     /// STARTTLS was asked for, but no usable certificate is loaded. The administrator has to see to it.
     tls_unavailable() = 454 [4 7 0] ("tls-unavailable") "TLS not available due to temporary reason", "RFC 3207 §4";
+    /// The client showed a certificate, but it does not verify: it has expired, or comes from an authority that is not trusted for this. Temporary, because both sides can mend that while the mail waits; the log says what is wrong with it.
+    certificate_unproved() = 454 [4 7 0] ("certificate-unproved") "Your client certificate does not verify, and mail from this sender or network is taken only with one that does", "RFC 3207 §4.1";
     /// The directory of users does not answer, so nobody can sign in for now.
     directory_down() = 454 [4 7 0] ("directory-down") "Temporary authentication failure, try again later", "RFC 4954 §6";
 
@@ -199,6 +201,8 @@ catalogue! {
     starttls_first() = 530 [5 7 0] ("starttls-first") "Must issue a STARTTLS command first", "RFC 3207 §4";
     /// The sender demands REQUIRETLS on a connection that is not encrypted itself.
     requiretls_in_clear() = 530 [5 7 0] ("requiretls-in-clear") "REQUIRETLS is only for encrypted sessions, issue STARTTLS first", "RFC 8689 §2";
+    /// Mail from this sender's domain, or from this client's network, is taken over TLS only. The sending server must be set to use STARTTLS with this one; the log names the policy.
+    tls_demanded() = 530 [5 7 0] ("tls-demanded") "Mail from this sender or network is taken over TLS only, issue a STARTTLS command first", "RFC 3207 §4";
     /// The listener takes mail from signed-in people only: the mail program must be given user and password.
     sign_in_first() = 530 [5 7 0] ("sign-in-first") "Authentication required", "RFC 4954 §6";
     /// The user or the password is wrong; which of the two is never said.
@@ -208,6 +212,10 @@ catalogue! {
 
     /// The answer to EXPN: lists of members are not given out.
     expn_refused() = 550 [5 7 1] ("expn-refused") "EXPN is refused: lists are not shown to strangers", "RFC 5321 §3.5.3";
+    /// The session's TLS version is older than the policy for this sender or network allows. Permanent, because the same two programs agree on the same version every time: a retry would only keep the news from the sender for days.
+    tls_too_old(version: &str) = 550 [5 7 0] ("tls-too-old") "Mail from this sender or network is not taken over {version}, use a newer version of TLS", "RFC 3207 §4.1";
+    /// Mail from this sender or network is taken only from a client that shows a certificate, and it showed none. Permanent, because a client that has none set up shows none at the next try either.
+    certificate_needed() = 550 [5 7 0] ("certificate-needed") "Mail from this sender or network is taken only with a client certificate", "RFC 3207 §4.1";
     /// The domain is ours, but it has no such address.
     unknown_user(recipient: &ForwardPath) = 550 [5 1 1] ("unknown-user") "{recipient}: Recipient address rejected: User unknown", "RFC 5321 §3.3";
     /// The recipient is elsewhere and the client has not signed in. This server is no open relay.

@@ -172,6 +172,7 @@ fn mail_params(params: &MailParams) -> String {
         ret.map(|ret| format!(" RET={ret}")),
         params.envid.as_ref().map(|envid| format!(" ENVID={envid}")),
         params.auth.as_ref().map(|auth| format!(" AUTH={auth}")),
+        params.requiretls.then(|| " REQUIRETLS".to_owned()),
     ];
     pieces.into_iter().flatten().collect()
 }
