@@ -11,8 +11,8 @@ use postern_message::header::Headers;
 use postern_message::inspect::MAX_HEADER_BYTES;
 use postern_queue::retry::{Attempt, Decision, Failed, decide};
 use postern_queue::{
-    Batch, Disposition, Draft, Envelope, Error, NewMessage, Origin, QueueId, Recipient, RecipientId, SenderTls,
-    Settled,
+    Batch, Disposition, Draft, Envelope, Error, NewMessage, Origin, QueueId, Recipient, RecipientId,
+    SenderTls, Settled,
 };
 use postern_smtp::address::{ForwardPath, Mailbox, ReversePath};
 use postern_smtp::envelope::Ret;

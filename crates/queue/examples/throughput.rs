@@ -16,8 +16,8 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use postern_queue::{
-    Batch, Destination, Disposition, Envelope, LeaseRequest, NewMessage, Options, Origin, Recipient, SenderTls,
-    Settled, SqliteStore, Store,
+    Batch, Destination, Disposition, Envelope, LeaseRequest, NewMessage, Options, Origin, Recipient,
+    SenderTls, Settled, SqliteStore, Store,
 };
 use postern_smtp::address::ReversePath;
 

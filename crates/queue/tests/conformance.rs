@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use common::*;
 use postern_queue::{
-    Change, Draft, Error, Filter, LeaseRequest, NewMessage, QueueId, RecipientId, Selection, SenderTls, Settled,
-    Store,
+    Change, Draft, Error, Filter, LeaseRequest, NewMessage, QueueId, RecipientId, Selection, SenderTls,
+    Settled, Store,
 };
 use postern_smtp::address::ReversePath;
 
