@@ -46,6 +46,16 @@ pub enum Level {
     Alarm,
 }
 
+/// How somebody who signed in proved who he is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Proof {
+    /// With a password.
+    Password,
+    /// With a client certificate.
+    Certificate,
+}
+
 /// One fact.
 #[derive(Debug, Clone, Serialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
@@ -125,6 +135,8 @@ pub enum Event {
     SignedIn {
         /// The principal.
         user: String,
+        /// How he proved who he is.
+        by: Proof,
     },
     /// Somebody failed to sign in.
     SignInFailed {
@@ -143,8 +155,19 @@ pub enum Event {
         address: Option<String>,
         /// The client's address.
         client: IpAddr,
+        /// The inbound policy that refused it, by its name.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        policy: Option<String>,
+        /// What the client is not told about it.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        why: Option<String>,
         /// The reply.
         reply: String,
+    },
+    /// A client that has not signed in may send to foreign domains all the same; said once in a session.
+    RelayPermitted {
+        /// By which of the lists that the configuration names.
+        by: String,
     },
     /// A message is on disk and was acknowledged.
     Accepted {
@@ -365,13 +388,17 @@ impl Event {
             Self::SessionTroubled { client, listener, trouble } => {
                 write!(f, "session without mail: {client} on {listener}: {trouble}")
             }
-            Self::SignedIn { user } => write!(f, "signed in: {user}"),
+            Self::SignedIn { user, by: Proof::Password } => write!(f, "signed in: {user}"),
+            Self::SignedIn { user, by: Proof::Certificate } => write!(f, "signed in by certificate: {user}"),
             Self::SignInFailed { user, client, reply } => {
                 write!(f, "sign-in failed: {user} from {client}: {reply}")
             }
-            Self::Refused { at, address, client, reply } => {
-                write!(f, "refused at {at}{} from {client}: {reply}", also(" ", address.as_deref()))
+            Self::Refused { at, address, client, policy, why, reply } => {
+                let (address, policy) = (also(" ", address.as_deref()), also(" by policy ", policy.as_deref()));
+                let why = also("; ", why.as_deref());
+                write!(f, "refused at {at}{address} from {client}{policy}: {reply}{why}")
             }
+            Self::RelayPermitted { by } => write!(f, "may relay by {by}"),
             Self::Accepted { session, from, to, size, user } => {
                 let (to, user) = (to.join(", "), also(" by ", user.as_deref()));
                 write!(f, "accepted: {from} -> {to}, {size} octets{user}, session {session}")
@@ -423,6 +450,8 @@ mod tests {
         let event = Event::Refused {
             client: IpAddr::from([192, 0, 2, 1]),
             at: "EHLO",
+            policy: None,
+            why: None,
             address: Some("x\r\n2026 ALARM forged\u{1b}[2J\u{202e}".into()),
             reply: "no".into(),
         };

@@ -177,6 +177,7 @@ impl Formatter for CleanJson {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::Proof;
 
     #[test]
     fn every_line_bears_its_session_or_queue_id() {
@@ -184,7 +185,7 @@ mod tests {
             time: Timestamp::UNIX_EPOCH,
             level: Level::Info,
             id: Subject::Session("S1".into()),
-            event: Event::SignedIn { user: "anna".into() },
+            event: Event::SignedIn { user: "anna".into(), by: Proof::Password },
         };
         let json = serde_json::to_value(&record).unwrap();
         assert_eq!(json["id"], "S1");
@@ -201,6 +202,8 @@ mod tests {
                 at: "RCPT",
                 address: Some(address.into()),
                 client: std::net::Ipv4Addr::LOCALHOST.into(),
+                policy: None,
+                why: None,
                 reply: address.into(),
             },
         }

@@ -7,6 +7,7 @@
 //! | `listener: relay` | the preset: `relay`, `relay-auth`, `submission` or `submissions` (see [`Scenario`]) |
 //! | `begin: ehlo` | what is already said: `banner` (nothing, the default), `ehlo`, `tls`, `signed-in` |
 //! | `set: recipients 3` | one setting: a limit, a timeout (`command 5m`), `line-endings`, `tls-available`, `auth`, `tls` |
+//! | `certificate: verified` | the client shows one when TLS starts: `none` (the default), `unproved`, `verified` (see [`ClientCertificate`]) |
 //! | `policy: rcpt <ann@example.org> -> 550 5.1.1 No` | what the scripted policy answers (see [`Rule`]) |
 //!
 //! | dialogue | meaning |
@@ -36,7 +37,7 @@ mod session;
 use std::time::Duration;
 
 pub use play::{Pace, Server, run};
-pub use scenario::{Answer, Rule, Scenario, Topic};
+pub use scenario::{Answer, ClientCertificate, Rule, Scenario, Topic};
 pub use script::Script;
 pub use session::SessionServer;
 

@@ -22,7 +22,7 @@ use super::accept;
 use super::listener::Listener;
 use crate::daemon::{Shared, Site};
 use crate::directory::{Denied, Principal};
-use crate::event::{Event, Subject};
+use crate::event::{Event, Proof, Subject};
 use crate::routing::Recipient;
 
 /// Who is at the other end.
@@ -165,7 +165,7 @@ impl Gate {
         };
         match self.shared.users.authenticate(&credential).await {
             Ok(principal) => {
-                self.emit(Event::SignedIn { user: principal.name.clone() });
+                self.emit(Event::SignedIn { user: principal.name.clone(), by: Proof::Password });
                 let user = principal.name.clone();
                 self.principal = Some(principal);
                 Verdict::SignedIn { user }
@@ -255,7 +255,7 @@ impl Gate {
     fn refuse(&mut self, at: &'static str, address: Option<String>, reply: Reply) -> Verdict {
         self.told = true;
         let client = self.client.address.ip();
-        self.emit(Event::Refused { at, address, client, reply: reply.one_line() });
+        self.emit(Event::Refused { at, address, client, policy: None, why: None, reply: reply.one_line() });
         Verdict::Refuse(reply)
     }
 }

@@ -23,10 +23,24 @@ pub struct Scenario {
     pub listener: String,
     /// The preset with what the head sets.
     pub settings: Settings,
+    /// The certificate that the client shows when TLS starts.
+    pub certificate: ClientCertificate,
     /// The head's own rules; the first that fits answers. What none fits is answered as the type's description says.
     pub rules: Vec<Rule>,
     begin: Begin,
     touched: Touched,
+}
+
+/// `certificate: …` in the head: what the client shows when TLS starts, to a listener that asks for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ClientCertificate {
+    /// `none`.
+    #[default]
+    Absent,
+    /// `unproved`: one that nobody here trusts.
+    Unproved,
+    /// `verified`: one from the authority that the listener names, for `tim@example.org`.
+    Verified,
 }
 
 /// One line of policy: `TOPIC [PATTERN] -> ANSWER`. A pattern may begin or end with `*`.
@@ -91,6 +105,7 @@ impl Default for Scenario {
         Self {
             listener: "relay".to_owned(),
             settings: settings(TlsMode::Offered, AuthOffer::Never, LineEndings::Strict),
+            certificate: ClientCertificate::default(),
             rules: Vec::new(),
             begin: Begin::Banner,
             touched: Touched::No,
@@ -119,6 +134,7 @@ impl Scenario {
                 let (name, value) = value.split_once(' ').ok_or("`set: NAME VALUE`")?;
                 set(&mut self.settings, name, value.trim())?;
             }
+            "certificate" => self.certificate = ClientCertificate::parse(value)?,
             "policy" => self.rules.push(Rule::parse(value)?),
             other => return Err(format!("`{other}` is no key of the head")),
         }
@@ -169,6 +185,17 @@ impl Begin {
             "tls" => Self::Tls,
             "signed-in" => Self::SignedIn,
             other => return Err(format!("`{other}` is no way to begin")),
+        })
+    }
+}
+
+impl ClientCertificate {
+    fn parse(value: &str) -> Result<Self, String> {
+        Ok(match value {
+            "none" => Self::Absent,
+            "unproved" => Self::Unproved,
+            "verified" => Self::Verified,
+            other => return Err(format!("`{other}` is no certificate of a client")),
         })
     }
 }

@@ -7,12 +7,13 @@ use std::time::{Duration, Instant};
 use postern_smtp::server::{Input, Output, ServerSession, TlsMode};
 use postern_smtp::tls::{PeerProof, TlsFacts};
 
-use super::{Scenario, Script, Server};
+use super::{ClientCertificate, Scenario, Script, Server};
 
 /// Drives a session as the daemon would, but at once and in memory.
 pub struct SessionServer {
     script: Script,
     session: ServerSession,
+    certificate: ClientCertificate,
     now: Instant,
     said: Vec<u8>,
     lines: VecDeque<String>,
@@ -24,11 +25,12 @@ impl SessionServer {
     /// A server in this scenario, with a client that has just connected.
     pub fn new(scenario: &Scenario) -> Self {
         let now = Instant::now();
-        let tls = (scenario.settings.tls == TlsMode::Implicit).then(facts);
+        let tls = (scenario.settings.tls == TlsMode::Implicit).then(|| facts(scenario.certificate));
         let session = ServerSession::new(Arc::new(scenario.settings.clone()), tls, now);
         let mut server = Self {
             script: Script::new(scenario),
             session,
+            certificate: scenario.certificate,
             now,
             said: Vec::new(),
             lines: VecDeque::new(),
@@ -96,7 +98,7 @@ impl Server for SessionServer {
         }
         self.handshakes = 0;
         self.script.start_over();
-        self.handle(Input::TlsStarted(facts()));
+        self.handle(Input::TlsStarted(facts(self.certificate)));
         Ok(())
     }
 
@@ -131,13 +133,17 @@ impl Server for SessionServer {
     }
 }
 
-fn facts() -> TlsFacts {
+fn facts(certificate: ClientCertificate) -> TlsFacts {
     TlsFacts {
         version: "TLSv1.3".to_owned(),
         cipher: "TLS_AES_256_GCM_SHA384".to_owned(),
         group: None,
         server_name: None,
-        peer: PeerProof::anonymous(),
         channel_binding: None,
+        peer: match certificate {
+            ClientCertificate::Absent => PeerProof::anonymous(),
+            ClientCertificate::Unproved => PeerProof::unverified("its issuer is not trusted"),
+            ClientCertificate::Verified => PeerProof::verified(),
+        },
     }
 }
