@@ -266,7 +266,10 @@ impl Settlement<'_> {
                 Returned::Whole => Original::Full(original),
                 Returned::Headers => Original::Headers(header_section(original)),
             },
-            tls: TlsDemand::Unsaid,
+            tls: match message.tls {
+                SenderTls::Required => TlsDemand::Always,
+                SenderTls::AsPolicy | SenderTls::NotRequired => TlsDemand::Unsaid,
+            },
             utf8: message.smtputf8,
         };
         report.compose(self.now, &id.to_string())
@@ -303,7 +306,11 @@ impl Settlement<'_> {
             smtputf8: self.batch.message.smtputf8,
             eight_bit: !content.is_ascii(),
             utf8_headers: !headers.is_ascii(),
-            tls: SenderTls::default(),
+            // RFC 8689 §5: what was to travel under TLS only is not quoted in clear.
+            tls: match self.batch.message.tls {
+                SenderTls::Required => SenderTls::Required,
+                SenderTls::AsPolicy | SenderTls::NotRequired => SenderTls::AsPolicy,
+            },
             origin: Origin::default(),
             recipients: to.into_iter().map(recipient).collect(),
         }

@@ -170,8 +170,12 @@ fn envelope(
 }
 
 /// What the sender wants of TLS. RFC 8689 §4.1: beside REQUIRETLS the header field is ignored.
-fn sender_tls(params: &MailParams, _inspection: &Inspection) -> SenderTls {
-    if params.requiretls { SenderTls::Required } else { SenderTls::AsPolicy }
+fn sender_tls(params: &MailParams, inspection: &Inspection) -> SenderTls {
+    match (params.requiretls, inspection.tls_required_no) {
+        (true, _) => SenderTls::Required,
+        (false, true) => SenderTls::NotRequired,
+        (false, false) => SenderTls::AsPolicy,
+    }
 }
 
 fn not_stored(gate: &Gate, error: &Error) -> Reply {
@@ -190,4 +194,29 @@ fn not_stored(gate: &Gate, error: &Error) -> Reply {
         remedy: remedy.into(),
     });
     reply
+}
+
+#[cfg(test)]
+mod tests {
+    use postern_message::inspect::{Inspector, MAX_HEADER_BYTES};
+
+    use super::*;
+
+    fn inspected(content: &[u8]) -> Inspection {
+        let mut inspector = Inspector::new(MAX_HEADER_BYTES);
+        inspector.feed(content);
+        inspector.finish()
+    }
+
+    #[test]
+    fn the_header_field_is_heeded_and_requiretls_goes_before_it() {
+        let silent = inspected(b"Subject: x\r\n\r\nTLS-Required: No\r\n");
+        let careless = inspected(b"Subject: x\r\nTLS-Required: No\r\n\r\n");
+        let plain = MailParams::default();
+        let strict = MailParams { requiretls: true, ..MailParams::default() };
+        assert_eq!(sender_tls(&plain, &silent), SenderTls::AsPolicy);
+        assert_eq!(sender_tls(&plain, &careless), SenderTls::NotRequired);
+        assert_eq!(sender_tls(&strict, &silent), SenderTls::Required);
+        assert_eq!(sender_tls(&strict, &careless), SenderTls::Required);
+    }
 }
