@@ -44,8 +44,8 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             entries: 4_096,
-            records: Duration::from_secs(3_600),
-            negative: Duration::from_secs(60),
+            records: Duration::from_hours(1),
+            negative: Duration::from_mins(1),
             bogus: Duration::from_secs(30),
             temporary: Duration::from_secs(2),
         }

@@ -1,6 +1,7 @@
 //! Names that no name server is asked for: those of `/etc/hosts`, and `localhost` (RFC 6761 §6.3).
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
 
 use hickory_resolver::Hosts;
 use hickory_resolver::proto::op::Query;
@@ -9,7 +10,7 @@ use hickory_resolver::proto::rr::{Name, RecordType};
 use crate::{Answer, Dnssec};
 
 /// How long what a local file says holds: until it may have been edited.
-const TTL: std::time::Duration = std::time::Duration::from_secs(60);
+const TTL: Duration = Duration::from_mins(1);
 
 /// The names of `/etc/hosts` as they were when the resolver was made.
 pub(crate) struct Local(Hosts);

@@ -1,4 +1,5 @@
 //! What Postern's tests are made with: scripted DNS, transcripts and the like. Never part of the product.
 
 pub mod dns;
+pub mod signed;
 pub mod transcript;
