@@ -11,7 +11,7 @@
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
-use postern_smtp::tls::{PeerProof, Proof, TlsFacts, TlsRequirement};
+use postern_smtp::tls::{PeerProof, Proof, TlsFacts};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::crypto::{
@@ -22,7 +22,7 @@ use rustls::{
 };
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
-use crate::{Error, describe, facts, files};
+use crate::{Error, PeerPolicy, describe, facts, files};
 
 /// Which certificate authorities are trusted.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -85,9 +85,9 @@ impl ClientTls {
         self.roots
     }
 
-    /// The settings for one connection under this requirement. Never use one for two connections.
-    pub fn handshake(&self, requirement: TlsRequirement) -> Handshake {
-        let refuses = requirement.proofs().contains(Proof::Verified);
+    /// The settings for one connection under this policy. Never use one for two connections.
+    pub fn handshake(&self, policy: &PeerPolicy) -> Handshake {
+        let refuses = policy.requirement.proofs().contains(Proof::Verified);
         let on_failure = if refuses { OnFailure::Refuse } else { OnFailure::Record };
         let verifier = Verifier::new(&self.trust, on_failure);
         let seen = verifier.seen.clone();

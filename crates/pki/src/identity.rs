@@ -244,9 +244,20 @@ fn wildcard_covers(pattern: &str, host: &str) -> bool {
 
 /// SHA-256 in lower-case hexadecimal digits.
 pub(crate) fn fingerprint(der: &[u8]) -> String {
+    hexadecimal(&sha256(der))
+}
+
+/// SHA-256.
+pub(crate) fn sha256(octets: &[u8]) -> [u8; 32] {
+    let mut digest = [0; 32];
+    digest.copy_from_slice(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, octets).as_ref());
+    digest
+}
+
+/// Lower-case hexadecimal digits.
+pub(crate) fn hexadecimal(octets: &[u8]) -> String {
     use std::fmt::Write;
-    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, der);
-    digest.as_ref().iter().fold(String::new(), |mut text, octet| {
+    octets.iter().fold(String::with_capacity(octets.len() * 2), |mut text, octet| {
         let _ = write!(text, "{octet:02x}");
         text
     })

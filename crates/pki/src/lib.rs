@@ -20,6 +20,8 @@ mod facts;
 mod files;
 mod identity;
 mod mac;
+mod pin;
+mod policy;
 mod server;
 
 pub use ca::{Issue, PrivateCa, ServerIdentity};
@@ -29,6 +31,8 @@ pub use error::Error;
 pub use facts::facts_of_server;
 pub use identity::{Loaded, TlsIdentity, Warning};
 pub use mac::{ProcessKey, Tag};
+pub use pin::{Pin, PinError};
+pub use policy::{ClientHello, PeerPolicy};
 pub use server::{MinimumVersion, ServerOptions, Tickets, server_config};
 
 use std::sync::Arc;

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use futures_util::FutureExt as _;
-use postern_pki::{ClientTls, Handshake};
+use postern_pki::{ClientTls, Handshake, PeerPolicy};
 use postern_queue::Body;
 use postern_smtp::client::{ClientSession, Input, Job, Output, Plan, Protocol, Timeouts, TlsStart};
 use postern_smtp::outcome::{Outcome, Reason, Step, Trouble};
@@ -113,7 +113,7 @@ impl Live {
         let requirement = if on_this_machine { TlsRequirement::NONE } else { connector.requirement };
         let mut stream = Stream::connect(&next_hop.at).await?;
         let handshake = match terms.tls {
-            Ok(tls) => Some(tls.handshake(requirement)),
+            Ok(tls) => Some(tls.handshake(&PeerPolicy::of(requirement))),
             Err(why) if !requirement.allows_clear() => {
                 return Err(Trouble::new(Step::Tls, Reason::SecurityUnmet(why.clone())));
             }

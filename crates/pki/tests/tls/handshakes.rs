@@ -1,8 +1,8 @@
 use std::sync::Arc;
 
 use postern_pki::{
-    ClientTls, Error, MinimumVersion, ServerOptions, Tickets, TlsIdentity, TrustAnchors, describe,
-    facts_of_server, server_config, server_name,
+    ClientTls, Error, MinimumVersion, PeerPolicy, ServerOptions, Tickets, TlsIdentity, TrustAnchors,
+    describe, facts_of_server, server_config, server_name,
 };
 use postern_smtp::tls::{PeerProof, TlsFacts, TlsRequirement};
 use rustls::{ClientConfig, ClientConnection, HandshakeKind, RootCertStore, ServerConfig, ServerConnection};
@@ -67,7 +67,7 @@ fn facts(
     name: &str,
     server: &Arc<ServerConfig>,
 ) -> Result<TlsFacts, String> {
-    let handshake = client.handshake(requirement);
+    let handshake = client.handshake(&PeerPolicy::of(requirement));
     let connected = connect(handshake.config(), name, server);
     connected.map(|(connection, _)| handshake.facts(&connection)).map_err(|error| describe(&error))
 }
@@ -184,7 +184,7 @@ fn our_client_never_resumes_even_where_tickets_are_given() {
     let office = office(now());
     let identity = office.ensure(&["mx.example.org"], now());
     let server = server_config(&ServerOptions { tickets: Tickets::On, ..options(&[&identity]) }).unwrap();
-    let handshake = trusting(&office).handshake(TlsRequirement::VERIFIED);
+    let handshake = trusting(&office).handshake(&PeerPolicy::of(TlsRequirement::VERIFIED));
     for _ in 0..3 {
         let (connection, _) = connect(handshake.config(), "mx.example.org", &server).unwrap();
         assert_eq!(connection.handshake_kind(), Some(HandshakeKind::Full));

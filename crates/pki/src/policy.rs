@@ -1,0 +1,57 @@
+//! What is demanded of a peer on one connection, and what it is judged by.
+
+use std::sync::Arc;
+
+use postern_smtp::tls::TlsRequirement;
+
+use crate::{Pin, TlsIdentity};
+
+/// What is demanded of a peer's certificate on one connection, and what it is judged by. The default is opportunistic:
+/// nothing is demanded, and whether the certificate verifies is recorded.
+#[derive(Debug, Clone)]
+pub struct PeerPolicy {
+    /// What must be proved. Anything less fails the handshake.
+    pub requirement: TlsRequirement,
+    /// Names that the certificate may bear instead of the name of the host that is connected to: the next-hop domain,
+    /// and the name that the host is an alias of (RFC 7672 §3.2.2). A certificate for one of them proves as much as one
+    /// for the host, so an alias from an insecure lookup must never be among them.
+    pub names: Vec<String>,
+    /// Accept these, in words of the administrator; the peer's own certificate must match one.
+    pub pins: Vec<Pin>,
+    /// Never accept these, whatever else holds, wherever in the chain they stand.
+    pub distrust: Vec<Pin>,
+    /// How large our first message may be.
+    pub hello: ClientHello,
+    /// What we show when the peer asks who we are.
+    pub identity: Option<Arc<TlsIdentity>>,
+}
+
+/// How large the first message of a handshake is. Some peers and middleboxes break on one that needs two segments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum ClientHello {
+    /// With a key share for post-quantum key exchange: about 1,500 octets.
+    #[default]
+    Full,
+    /// Without post-quantum key exchange: below 512 octets with host names of the usual length.
+    Small,
+}
+
+impl PeerPolicy {
+    /// This requirement, and the trusted roots alone to judge by.
+    pub fn of(requirement: TlsRequirement) -> Self {
+        Self { requirement, ..Self::default() }
+    }
+}
+
+impl Default for PeerPolicy {
+    fn default() -> Self {
+        Self {
+            requirement: TlsRequirement::OPPORTUNISTIC,
+            names: Vec::new(),
+            pins: Vec::new(),
+            distrust: Vec::new(),
+            hello: ClientHello::Full,
+            identity: None,
+        }
+    }
+}
