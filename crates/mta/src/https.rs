@@ -32,7 +32,7 @@ use hyper::header::{ACCEPT, CONNECTION, CONTENT_TYPE, HOST, HeaderValue, USER_AG
 use hyper::{Method, Request, Response, Uri};
 use hyper_util::rt::TokioIo;
 use postern_dns::Resolver;
-use postern_pki::{ClientTls, describe, server_name};
+use postern_pki::{ClientTls, PeerPolicy, describe, server_name};
 use postern_smtp::text;
 use postern_smtp::tls::TlsRequirement;
 use tokio::net::TcpStream;
@@ -238,7 +238,7 @@ impl Https {
 
     /// Encrypts the connection to a host that proves its name.
     async fn handshake(&self, host: &str, tcp: TcpStream) -> Result<TlsStream<TcpStream>, HttpsError> {
-        let mut config = (*self.tls.handshake(TlsRequirement::VERIFIED).config()).clone();
+        let mut config = (*self.tls.handshake(&PeerPolicy::of(TlsRequirement::VERIFIED)).config()).clone();
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         let name = server_name(host)
             .map_err(|error| HttpsError::Tls { host: host.to_owned(), reason: error.to_string() })?;
