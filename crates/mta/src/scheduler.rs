@@ -279,8 +279,8 @@ enum Speed {
 impl Speed {
     fn of(connector: &Connector) -> Self {
         match connector.to {
-            Way::Lmtp(_) | Way::Maildir(_) => Self::Steady(connector.concurrency),
-            Way::Mx { .. } | Way::Smtp { .. } => Self::Growing(connector.concurrency),
+            Way::Lmtp(_) | Way::Maildir(_) | Way::TlsReports => Self::Steady(connector.concurrency),
+            Way::Mx { .. } | Way::Smtp(_) => Self::Growing(connector.concurrency),
         }
     }
 }

@@ -30,8 +30,10 @@ use std::path::{Path, PathBuf};
 pub use check::Checked;
 pub use file::File;
 pub use model::{
-    AddressSpace, Config, Connector, ConnectorName, CredentialFile, Dns, FromCheck, IdentityFiles, Listener,
-    ListenerLimits, LmtpAddress, LocalDomain, NamedNetworks, Queue, Role, SessionLimits, StoreKind, Tls, Way,
+    AddressSpace, ClientCertificates, Config, Connector, ConnectorName, CredentialFile, CredentialSource,
+    Dns, DnssecSource, FromCheck, IdentityFiles, InboundPolicy, InboundTls, IpPreference, Listener,
+    ListenerLimits, LmtpAddress, LocalDomain, NamedCertificates, NamedNetworks, OAuth, Outbound, PeerDemand,
+    Queue, Rate, Role, SessionLimits, SmtpHost, SpacePolicy, StoreKind, Tls, TlsReports, Way,
 };
 pub use problem::{Problem, Problems};
 pub use surroundings::Surroundings;

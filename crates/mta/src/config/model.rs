@@ -17,6 +17,7 @@ use ipnet::IpNet;
 use postern_pki::{MinimumVersion, Tickets};
 use postern_queue::retry::Schedule;
 use postern_smtp::address::{Domain, Mailbox};
+use postern_smtp::sasl::Mechanism;
 use postern_smtp::server::{AuthOffer, Limits, LineEndings, Timeouts, TlsMode};
 use postern_smtp::tls::TlsRequirement;
 
@@ -52,6 +53,14 @@ pub struct Config {
     pub connectors: Vec<Connector>,
     /// Who may relay without signing in, on relay listeners.
     pub relay_networks: Vec<NamedNetworks>,
+    /// Which client certificates may relay without signing in, on relay listeners. No name occurs twice.
+    pub relay_certificates: Vec<NamedCertificates>,
+    /// What is demanded of some clients beyond what their listener demands. No name occurs twice.
+    pub inbound_policies: Vec<InboundPolicy>,
+    /// What is demanded of all mail that leaves by SMTP.
+    pub outbound: Outbound,
+    /// Reports about TLS (RFC 8460).
+    pub tls_reports: TlsReports,
     /// How long and how often delivery is tried.
     pub queue: Queue,
     /// What is allowed but probably not meant. To be logged at start.
@@ -67,6 +76,23 @@ pub struct Dns {
     pub servers: Vec<SocketAddr>,
     /// How long one question may take.
     pub timeout: Duration,
+    /// Who checks DNSSEC.
+    pub dnssec: DnssecSource,
+}
+
+/// Who checks the DNSSEC signatures that DANE rests on.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum DnssecSource {
+    /// Nobody: no answer is ever secure.
+    Off,
+    /// Validating resolvers on this machine: the AD bit of those on loopback is taken for true, no other's.
+    #[default]
+    Resolver,
+    /// Postern itself.
+    Own {
+        /// A file with trust anchors in place of the root's.
+        anchors: Option<PathBuf>,
+    },
 }
 
 /// `[tls]`.
@@ -106,6 +132,10 @@ pub struct Listener {
     pub proxy_from: Vec<IpNet>,
     /// What a bare LF in content becomes.
     pub line_endings: LineEndings,
+    /// The oldest TLS version that is taken here.
+    pub minimum: MinimumVersion,
+    /// Whether clients are asked for certificates.
+    pub client_certificates: ClientCertificates,
     /// The names of the identities presented here; all of [`Tls::identities`] when it named none.
     pub identities: Vec<String>,
     /// Whether TLS sessions may be resumed.
@@ -125,6 +155,17 @@ pub enum Role {
     Relay,
     /// Mail from signed-in people only (RFC 6409).
     Submission,
+}
+
+/// Whether clients are asked for certificates, and with which authorities they are verified.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ClientCertificates {
+    /// They are not asked.
+    Ignored,
+    /// They are asked; one that shows none, or one that does not verify, is a client like any other.
+    Asked(PathBuf),
+    /// Without one that verifies the handshake fails.
+    Required(PathBuf),
 }
 
 /// Whether the From: field of signed-in principals must be an address of theirs.
@@ -182,6 +223,7 @@ pub struct ConnectorName(pub String);
 
 /// A `[[connector]]`: a named way out.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each is one switch of the file, and none depends on another")]
 pub struct Connector {
     /// Its name.
     pub name: ConnectorName,
@@ -191,12 +233,24 @@ pub struct Connector {
     pub spaces: Vec<AddressSpace>,
     /// Among equally specific address spaces the lowest cost wins.
     pub cost: u32,
-    /// What must be true before MAIL is said.
-    pub requirement: TlsRequirement,
-    /// PEM: trust anchors in place of the system's.
-    pub trust: Option<PathBuf>,
-    /// What to sign in with. Only with [`Way::Smtp`] and [`TlsRequirement::VERIFIED`].
-    pub credential: Option<CredentialFile>,
+    /// What its peers must prove. Without a wire it is [`TlsRequirement::NONE`].
+    pub peer: PeerDemand,
+    /// Whether TLSA records strengthen that (RFC 7672). Only with [`Way::Mx`] and [`Way::Smtp`].
+    pub dane: bool,
+    /// Whether policies of recipients' domains strengthen that (RFC 8461). Only with [`Way::Mx`].
+    pub mta_sts: bool,
+    /// Whether a hybrid post-quantum key exchange is offered.
+    pub post_quantum: bool,
+    /// The own addresses to connect from: at most one of each family.
+    pub source: Vec<IpAddr>,
+    /// Which family of addresses to use, and which first.
+    pub ip: IpPreference,
+    /// What to sign in with. Only with [`Way::Smtp`] and a requirement that proves who the peer is.
+    pub credential: Option<CredentialSource>,
+    /// The only way to sign in; `None`: the best that the peer offers.
+    pub mechanism: Option<Mechanism>,
+    /// The name of the identity to show to peers that ask for a client certificate; it exists.
+    pub identity: Option<String>,
     /// Connections per destination at the same time; at least 1.
     pub concurrency: usize,
     /// Messages per connection; at least 1.
@@ -205,6 +259,39 @@ pub struct Connector {
     pub idle: Duration,
     /// Our name in EHLO or LHLO.
     pub hello: String,
+    /// Messages in a time, over all of its connections.
+    pub rate: Option<Rate>,
+    /// When to try again and when to give up.
+    pub retry: Schedule,
+    /// `false`: out of service.
+    pub enabled: bool,
+}
+
+/// What the peers of a connector or of an address space must prove.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PeerDemand {
+    /// What must be true before MAIL is said.
+    pub requirement: TlsRequirement,
+    /// PEM: trust anchors in place of the system's.
+    pub trust: Option<PathBuf>,
+}
+
+/// What is demanded of all mail that leaves by SMTP, whichever connector it takes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outbound {
+    /// Of every peer; [`TlsRequirement::NONE`] demands nothing.
+    pub requirement: TlsRequirement,
+    /// Of some. The most specific space that holds a destination wins; no space occurs twice.
+    pub policies: Vec<SpacePolicy>,
+}
+
+/// `[[outbound.policy]]`: what is demanded of the peers of some destinations.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SpacePolicy {
+    /// The recipients' domains that it holds for; never empty.
+    pub spaces: Vec<AddressSpace>,
+    /// What their peers must prove.
+    pub peer: PeerDemand,
 }
 
 /// Where a connector leads.
@@ -215,19 +302,48 @@ pub enum Way {
         /// The port, 25 but for tests.
         port: u16,
     },
-    /// To one host.
-    Smtp {
-        /// Name or address, without brackets.
-        host: String,
-        /// The port.
-        port: u16,
-        /// Whether TLS starts with the first byte.
-        implicit_tls: bool,
-    },
+    /// To these hosts: the next one when the one before does not take mail. Never empty.
+    Smtp(Vec<SmtpHost>),
     /// To a mail store by LMTP (RFC 2033).
     Lmtp(LmtpAddress),
     /// Into a Maildir on this machine.
     Maildir(Template),
+    /// Into Postern itself: reports about how others reach us by TLS. Never written in a file.
+    TlsReports,
+}
+
+/// A host to hand mail to.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct SmtpHost {
+    /// Name or address, without brackets.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+    /// Whether TLS starts with the first byte.
+    pub implicit_tls: bool,
+}
+
+/// Which family of addresses to use, and which first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum IpPreference {
+    /// IPv6, then IPv4.
+    #[default]
+    Ipv6First,
+    /// IPv4, then IPv6.
+    Ipv4First,
+    /// Never IPv6.
+    Ipv4Only,
+    /// Never IPv4.
+    Ipv6Only,
+}
+
+/// So many messages in so much time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rate {
+    /// How many; at least 1.
+    pub messages: u32,
+    /// In which time; more than zero.
+    pub per: Duration,
 }
 
 /// Where an LMTP server listens.
@@ -250,6 +366,44 @@ pub enum AddressSpace {
     Below(Domain),
 }
 
+/// What to sign in with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CredentialSource {
+    /// A name and a password.
+    Password(CredentialFile),
+    /// A name and an access token that somebody else keeps fresh.
+    Token {
+        /// The name.
+        user: String,
+        /// The file; its first line is the token.
+        token_file: PathBuf,
+    },
+    /// A name and an access token that Postern fetches (RFC 6749).
+    OAuth {
+        /// The name.
+        user: String,
+        /// Where it comes from.
+        endpoint: OAuth,
+    },
+    /// The client certificate, which [`Connector::identity`] names (RFC 4422 Appendix A).
+    External,
+}
+
+/// Where access tokens come from (RFC 6749).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OAuth {
+    /// The token endpoint; it begins with `https://`.
+    pub token_url: String,
+    /// Who Postern is there.
+    pub client_id: String,
+    /// The file; its first line is the client's secret. `None`: a public client.
+    pub client_secret_file: Option<PathBuf>,
+    /// The file; its first line is the refresh token (RFC 6749 §6). `None`: the client credentials grant (RFC 6749 §4.4).
+    pub refresh_token_file: Option<PathBuf>,
+    /// What is asked for; `None`: what the provider thinks fit.
+    pub scope: Option<String>,
+}
+
 /// A name and the file with its password.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CredentialFile {
@@ -266,6 +420,57 @@ pub struct NamedNetworks {
     pub name: String,
     /// The networks, host bits cleared, IPv4-mapped IPv6 networks turned into IPv4.
     pub networks: Vec<IpNet>,
+}
+
+/// `[[relay.certificates]]`: client certificates that may relay without signing in.
+///
+/// Only a certificate that verified at a listener which asks for one counts. Names and pins are alternatives: one of
+/// either is enough.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamedCertificates {
+    /// What the log calls them.
+    pub name: String,
+    /// DNS names (A-labels in lower case) or mail addresses that a certificate may bear (subjectAltName). No wildcards.
+    pub names: Vec<String>,
+}
+
+/// `[[inbound.policy]]`: what is demanded of some clients beyond what their listener demands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InboundPolicy {
+    /// What the log calls it.
+    pub name: String,
+    /// It holds for mail whose reverse-path is in one of these,
+    pub senders: Vec<AddressSpace>,
+    /// and for clients in one of these: host bits cleared, IPv4-mapped networks turned into IPv4.
+    pub networks: Vec<IpNet>,
+    /// What must be true before mail is taken.
+    pub tls: InboundTls,
+    /// The oldest TLS version that will do.
+    pub minimum: MinimumVersion,
+}
+
+/// What is demanded of a client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InboundTls {
+    /// TLS.
+    Required,
+    /// TLS with a client certificate that verifies.
+    Verified,
+}
+
+/// `[tls_reports]`: reports about TLS (RFC 8460), to others and from others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsReports {
+    /// Whether reports are sent to domains that ask for them.
+    pub send: bool,
+    /// Who reports.
+    pub organization: String,
+    /// Whom to ask about a report.
+    pub contact: Mailbox,
+    /// The address in the From: field of reports.
+    pub from: Mailbox,
+    /// The own address that others' reports about us come to; `None`: mail to it is mail like any other.
+    pub receive: Option<Mailbox>,
 }
 
 /// `[queue]`.

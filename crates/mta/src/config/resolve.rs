@@ -19,9 +19,10 @@ use ipnet::IpNet;
 use postern_pki::MinimumVersion;
 use postern_queue::retry::Schedule;
 use postern_smtp::address::{Domain, Mailbox};
+use postern_smtp::tls::TlsRequirement;
 
 use super::files::Named;
-use super::model::{Config, Dns, IdentityFiles, Queue, StoreKind, Tls};
+use super::model::{Config, Dns, DnssecSource, IdentityFiles, Outbound, Queue, StoreKind, Tls, TlsReports};
 use super::reader::{Reader, Section, positive_duration};
 use super::show::Setting;
 use super::{File, Problem, Surroundings};
@@ -59,13 +60,23 @@ fn read(reader: &mut Reader<'_>, surroundings: &Surroundings) -> Option<Config> 
     let limits = reader.section(top, "limits");
     let sessions = listener::limits(reader, &limits).map(|(limits, _)| limits.sessions);
     let (tls, identity_names) = tls(reader, top);
-    let of_all = &listener::OfAll { section: &limits, sessions };
+    let minimum = tls.as_ref().map(|tls| tls.minimum);
+    let of_all = &listener::OfAll { section: &limits, sessions, minimum };
     let listeners = listener::listeners(reader, top, of_all, &identity_names);
-    let connectors = connector::connectors(reader, top, hostname.as_ref());
+    let queue = queue(reader, top);
+    let common =
+        connector::Common { hostname: hostname.as_ref(), retry: queue.as_ref().map(|queue| &queue.retry) };
+    let connectors = connector::connectors(reader, top, common);
     let domains = domain::domains(reader, top, connectors.as_deref());
     let relay_networks = relay::networks(reader, top, &surroundings.gateways);
-    let queue = queue(reader, top);
     let report_from = report_from(reader, top, hostname.as_ref());
+    let tls_reports = hostname.as_ref().zip(report_from.as_ref()).map(|(hostname, from)| TlsReports {
+        send: false,
+        organization: hostname.to_string(),
+        contact: from.clone(),
+        from: from.clone(),
+        receive: None,
+    });
     Some(Config {
         hostname: hostname?,
         data_dir: data_dir?,
@@ -79,6 +90,10 @@ fn read(reader: &mut Reader<'_>, surroundings: &Surroundings) -> Option<Config> 
         domains: domains?,
         connectors: connectors?,
         relay_networks: relay_networks?,
+        relay_certificates: Vec::new(),
+        inbound_policies: Vec::new(),
+        outbound: Outbound { requirement: TlsRequirement::NONE, policies: Vec::new() },
+        tls_reports: tls_reports?,
         queue: queue?,
         warnings: Vec::new(),
         settings: Vec::new(),
@@ -119,7 +134,7 @@ fn dns<'a>(reader: &mut Reader<'a>, top: &Section<'a>) -> Option<Dns> {
             "name a server, or remove the key to use the system's",
         );
     }
-    Some(Dns { servers: servers.unwrap_or_default(), timeout: timeout? })
+    Some(Dns { servers: servers.unwrap_or_default(), timeout: timeout?, dnssec: DnssecSource::default() })
 }
 
 fn name_server(text: &str) -> Result<SocketAddr, String> {

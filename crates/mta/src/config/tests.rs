@@ -11,7 +11,7 @@ use postern_smtp::tls::TlsRequirement;
 
 use super::reference::{self, Preset};
 use super::{
-    AddressSpace, Checked, Config, File, FromCheck, LmtpAddress, Problem, Problems, SessionLimits,
+    AddressSpace, Checked, Config, File, FromCheck, LmtpAddress, Problem, Problems, SessionLimits, SmtpHost,
     Surroundings, Way,
 };
 
@@ -536,7 +536,7 @@ fn without_a_way_to_everybody_there_is_one_by_mx() {
     let [mx] = config.connectors.as_slice() else { panic!("one connector") };
     assert_eq!((mx.name.0.as_str(), &mx.to, mx.cost), ("mx", &Way::Mx { port: 25 }, 100));
     assert_eq!(
-        (mx.spaces.as_slice(), mx.requirement),
+        (mx.spaces.as_slice(), mx.peer.requirement),
         ([AddressSpace::Any].as_slice(), TlsRequirement::OPPORTUNISTIC)
     );
     assert_eq!(mx.hello, "mail.example.org");
@@ -546,8 +546,9 @@ fn without_a_way_to_everybody_there_is_one_by_mx() {
 fn a_password_makes_verified_tls_the_default() {
     let text = "[[connector]]\nname = \"s\"\nto = \"smtp:[2001:db8::1]:465\"\naddress_space = [\"*\"]\nuser = \"u\"\npassword_file = \"p\"";
     let connector = &sound(&with(text)).connectors[0];
-    let expected = Way::Smtp { host: "2001:db8::1".to_owned(), port: 465, implicit_tls: true };
-    assert_eq!((&connector.to, connector.requirement), (&expected, TlsRequirement::VERIFIED));
+    let expected =
+        Way::Smtp(vec![SmtpHost { host: "2001:db8::1".to_owned(), port: 465, implicit_tls: true }]);
+    assert_eq!((&connector.to, connector.peer.requirement), (&expected, TlsRequirement::VERIFIED));
 }
 
 #[test]
@@ -555,7 +556,7 @@ fn lmtp_goes_over_a_socket_or_tcp() {
     let to = |to: &str| {
         let text = format!("[[connector]]\nname = \"l\"\nto = \"{to}\"\naddress_space = [\"l.example\"]");
         let connector = sound(&with(&text)).connectors.remove(0);
-        (connector.to, connector.requirement)
+        (connector.to, connector.peer.requirement)
     };
     let (unix, tcp) = (to("lmtp:unix:/run/l"), to("lmtp:store.example:24"));
     assert_eq!(unix, (Way::Lmtp(LmtpAddress::Unix("/run/l".into())), TlsRequirement::NONE));

@@ -88,8 +88,8 @@ impl Site {
     /// Those that verify by the system's roots, where it has none.
     fn connectors_without_roots(&self) -> impl Iterator<Item = &str> {
         let verifies = |connector: &&Connector| {
-            connector.requirement == TlsRequirement::VERIFIED
-                && connector.trust.is_none()
+            connector.peer.requirement == TlsRequirement::VERIFIED
+                && connector.peer.trust.is_none()
                 && self.client_tls(connector).as_ref().is_ok_and(|tls| tls.trusted_roots() == 0)
         };
         self.config.connectors.iter().filter(verifies).map(|connector| connector.name.0.as_str())
@@ -97,7 +97,7 @@ impl Site {
 
     /// The sending side of TLS for a connector, or why it could not be set up.
     pub(crate) fn client_tls(&self, connector: &Connector) -> &Result<ClientTls, String> {
-        self.trust.get(&connector.trust).unwrap_or(&self.no_trust)
+        self.trust.get(&connector.peer.trust).unwrap_or(&self.no_trust)
     }
 }
 
@@ -184,7 +184,7 @@ fn make_listener(
 ) -> Listener {
     let options = ServerOptions {
         identities: identities.of(listener),
-        minimum: config.tls.minimum,
+        minimum: listener.minimum,
         tickets: listener.session_tickets,
     };
     let tls = server_config(&options);
@@ -211,10 +211,10 @@ fn make_listener(
 fn load_trust(config: &Config, observer: &Observer) -> HashMap<Option<PathBuf>, Result<ClientTls, String>> {
     let mut trust = HashMap::new();
     for connector in &config.connectors {
-        if trust.contains_key(&connector.trust) {
+        if trust.contains_key(&connector.peer.trust) {
             continue;
         }
-        let anchors = connector.trust.clone().map_or(TrustAnchors::System, TrustAnchors::File);
+        let anchors = connector.peer.trust.clone().map_or(TrustAnchors::System, TrustAnchors::File);
         let loaded = ClientTls::new(&anchors).map_err(|error| error.to_string());
         if let Err(error) = &loaded {
             let what = format!("connector {}: its trusted roots cannot be loaded: {error}", connector.name);
@@ -223,7 +223,7 @@ fn load_trust(config: &Config, observer: &Observer) -> HashMap<Option<PathBuf>, 
                 remedy: "mend connector.trust, then reload; until then its mail waits".into(),
             });
         }
-        trust.insert(connector.trust.clone(), loaded);
+        trust.insert(connector.peer.trust.clone(), loaded);
     }
     trust
 }

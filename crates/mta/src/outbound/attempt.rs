@@ -223,8 +223,9 @@ impl Hosts<'_> {
 
     /// A port that begins with TLS has nothing to say in clear.
     fn may_go_in_clear(&self) -> bool {
-        let implicit = matches!(self.connector.to, Way::Smtp { implicit_tls: true, .. });
-        !implicit && self.connector.requirement == TlsRequirement::OPPORTUNISTIC
+        let implicit =
+            matches!(&self.connector.to, Way::Smtp(hosts) if hosts.iter().any(|host| host.implicit_tls));
+        !implicit && self.connector.peer.requirement == TlsRequirement::OPPORTUNISTIC
     }
 
     /// Delivers to all that are open; those who may do better at another host stay open. Gives the session back when
@@ -250,10 +251,10 @@ impl Hosts<'_> {
     }
 
     fn success_report(&self, live: &Live) -> SuccessReport {
-        match self.connector.to {
-            Way::Lmtp(_) | Way::Maildir(_) => SuccessReport::Delivered,
-            Way::Mx { .. } | Way::Smtp { .. } if live.passes_on_dsn() => SuccessReport::NextHop,
-            Way::Mx { .. } | Way::Smtp { .. } => SuccessReport::Relayed,
+        match &self.connector.to {
+            Way::Lmtp(_) | Way::Maildir(_) | Way::TlsReports => SuccessReport::Delivered,
+            Way::Mx { .. } | Way::Smtp(_) if live.passes_on_dsn() => SuccessReport::NextHop,
+            Way::Mx { .. } | Way::Smtp(_) => SuccessReport::Relayed,
         }
     }
 

@@ -26,7 +26,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::route::{NextHop, Socket};
-use crate::config::{Connector, CredentialFile, Way};
+use crate::config::{Connector, CredentialFile, CredentialSource, Way};
 
 /// RFC 5321 has no limit for connecting; operating systems try for minutes, which is longer than it is worth.
 const CONNECT: Duration = Duration::from_secs(30);
@@ -110,7 +110,7 @@ impl Live {
         let sign_in = connector.credential.as_ref().map(sign_in).transpose()?;
         let on_this_machine = matches!(next_hop.at, Socket::Unix(_));
         // What crosses no wire needs no protection.
-        let requirement = if on_this_machine { TlsRequirement::NONE } else { connector.requirement };
+        let requirement = if on_this_machine { TlsRequirement::NONE } else { connector.peer.requirement };
         let mut stream = Stream::connect(&next_hop.at).await?;
         let handshake = match terms.tls {
             Ok(tls) => Some(tls.handshake(&PeerPolicy::of(requirement))),
@@ -123,7 +123,9 @@ impl Live {
             Some(_) if terms.tls_use == TlsUse::AsPlanned => TlsStart::StartTls,
             _ => TlsStart::Never,
         };
-        if let (Some(handshake), Way::Smtp { implicit_tls: true, .. }) = (&handshake, &connector.to) {
+        let is_implicit =
+            matches!(&connector.to, Way::Smtp(hosts) if hosts.iter().any(|host| host.implicit_tls));
+        if let Some(handshake) = handshake.as_ref().filter(|_| is_implicit) {
             let facts;
             (stream, facts) = stream.secure(handshake, &next_hop.host).await?;
             tls = TlsStart::Implicit(facts);
@@ -319,7 +321,7 @@ fn lost() -> Outcome {
 fn protocol(way: &Way) -> Protocol {
     match way {
         Way::Lmtp(_) => Protocol::Lmtp,
-        Way::Mx { .. } | Way::Smtp { .. } | Way::Maildir(_) => Protocol::Smtp,
+        Way::Mx { .. } | Way::Smtp(_) | Way::Maildir(_) | Way::TlsReports => Protocol::Smtp,
     }
 }
 
@@ -336,7 +338,15 @@ fn sign_in(file: &CredentialFile) -> Result<SignIn, Trouble> {
 }
 
 /// Read at each connection, so that a changed password counts at once.
-fn read_credential(file: &CredentialFile) -> Result<Credential, Trouble> {
+fn read_credential(source: &CredentialSource) -> Result<Credential, Trouble> {
+    let withheld = |why: String| Trouble::new(Step::Authenticate, Reason::CredentialsWithheld(why));
+    let CredentialSource::Password(file) = source else {
+        return Err(withheld("only a password can be sent".to_owned()));
+    };
+    read_password(file)
+}
+
+fn read_password(file: &CredentialFile) -> Result<Credential, Trouble> {
     let withheld = |why: String| Trouble::new(Step::Authenticate, Reason::CredentialsWithheld(why));
     let text = std::fs::read(&file.password_file)
         .map_err(|error| withheld(format!("{} cannot be read: {error}", file.password_file.display())))?;

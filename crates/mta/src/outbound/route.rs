@@ -8,7 +8,7 @@ use postern_dns::{LookupError, MailHosts, Resolver, mail_hosts};
 use postern_queue::Destination;
 use postern_smtp::outcome::{Outcome, Reason, Step, Trouble};
 
-use crate::config::{Connector, LmtpAddress, Way};
+use crate::config::{Connector, LmtpAddress, SmtpHost, Way};
 use crate::daemon::Shared;
 
 /// At most so many hosts of an MX list are tried in one attempt, and so many addresses of each.
@@ -53,14 +53,25 @@ pub(crate) async fn next_hops(
 ) -> Result<Vec<NextHop>, Outcome> {
     match &connector.to {
         Way::Mx { port } => mx_hosts(shared, destination, *port).await,
-        Way::Smtp { host, port, .. } | Way::Lmtp(LmtpAddress::Tcp(host, port)) => {
-            one_host(&*shared.resolver(), host, *port).await
-        }
+        Way::Smtp(hosts) => named_hosts(&*shared.resolver(), hosts).await,
+        Way::Lmtp(LmtpAddress::Tcp(host, port)) => one_host(&*shared.resolver(), host, *port).await,
         Way::Lmtp(LmtpAddress::Unix(path)) => {
             Ok(vec![NextHop { host: "localhost".into(), at: Socket::Unix(path.clone()) }])
         }
-        Way::Maildir(_) => Ok(Vec::new()),
+        Way::Maildir(_) | Way::TlsReports => Ok(Vec::new()),
     }
+}
+
+/// Those that can be looked up, in order; why the first could not be when none can.
+async fn named_hosts(resolver: &dyn Resolver, hosts: &[SmtpHost]) -> Result<Vec<NextHop>, Outcome> {
+    let (mut found, mut unanswered) = (Vec::new(), None);
+    for SmtpHost { host, port, .. } in hosts {
+        match one_host(resolver, host, *port).await {
+            Ok(next_hops) => found.extend(next_hops),
+            Err(outcome) => unanswered = unanswered.or(Some(outcome)),
+        }
+    }
+    if found.is_empty() { unanswered.map_or(Ok(found), Err) } else { Ok(found) }
 }
 
 async fn one_host(resolver: &dyn Resolver, host: &str, port: u16) -> Result<Vec<NextHop>, Outcome> {

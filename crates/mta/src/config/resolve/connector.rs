@@ -3,12 +3,16 @@
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
+use postern_queue::retry::Schedule;
 use postern_smtp::address::Domain;
 use postern_smtp::tls::TlsRequirement;
 
 use super::Unique;
 use crate::config::files::Named;
-use crate::config::model::{AddressSpace, Connector, ConnectorName, CredentialFile, LmtpAddress, Way};
+use crate::config::model::{
+    AddressSpace, Connector, ConnectorName, CredentialFile, CredentialSource, IpPreference, LmtpAddress,
+    PeerDemand, SmtpHost, Way,
+};
 use crate::config::reader::{Reader, Section};
 use crate::config::template::Template;
 use crate::config::value::Table;
@@ -24,22 +28,29 @@ cost = 100
 "#;
 static IMPLICIT_TABLE: LazyLock<Table> = LazyLock::new(|| toml::from_str(IMPLICIT_TEXT).unwrap_or_default());
 
+/// What connectors take from other sections.
+#[derive(Clone, Copy)]
+pub(super) struct Common<'c> {
+    pub(super) hostname: Option<&'c Domain>,
+    pub(super) retry: Option<&'c Schedule>,
+}
+
 pub(super) fn connectors<'a>(
     reader: &mut Reader<'a>,
     top: &Section<'a>,
-    hostname: Option<&Domain>,
+    common: Common<'_>,
 ) -> Option<Vec<Connector>> {
     let sections = reader.sections(top, "connector");
     let mut names = Unique::new("a connector");
     let mut spaces = HashMap::new();
     let mut connectors = Vec::new();
     for at in &sections {
-        connectors.push(connector(reader, at, hostname, &mut spaces));
+        connectors.push(connector(reader, at, common, &mut spaces));
         names.check(reader, at, None);
     }
     let mut connectors: Vec<_> = connectors.into_iter().collect::<Option<_>>()?;
     if !connectors.iter().any(|connector| connector.spaces.contains(&AddressSpace::Any)) {
-        connectors.push(implicit(reader, top, &connectors, hostname)?);
+        connectors.push(implicit(reader, top, &connectors, common)?);
     }
     Some(connectors)
 }
@@ -55,7 +66,7 @@ enum Target {
 fn connector<'a>(
     reader: &mut Reader<'a>,
     at: &Section<'a>,
-    hostname: Option<&Domain>,
+    common: Common<'_>,
     served: &mut Served,
 ) -> Option<Connector> {
     let name = reader.name(at, "name");
@@ -78,19 +89,29 @@ fn connector<'a>(
     let concurrency = reader.count(at, "concurrency");
     let messages_per_connection = reader.count(at, "messages_per_connection");
     let idle = reader.duration(at, "idle");
-    let hello: Option<Domain> = reader.parsed(at, "hello", hostname.map(|name| name.as_str().to_owned()));
+    let hello: Option<Domain> =
+        reader.parsed(at, "hello", common.hostname.map(|name| name.as_str().to_owned()));
     Some(Connector {
         name: ConnectorName(name?),
-        to: way?,
         spaces: spaces?,
         cost: cost?,
-        requirement: requirement?,
-        trust,
-        credential,
+        dane: matches!(way, Some(Way::Mx { .. } | Way::Smtp(_))),
+        mta_sts: matches!(way, Some(Way::Mx { .. })),
+        to: way?,
+        peer: PeerDemand { requirement: requirement?, trust },
+        post_quantum: true,
+        source: Vec::new(),
+        ip: IpPreference::default(),
+        credential: credential.map(CredentialSource::Password),
+        mechanism: None,
+        identity: None,
         concurrency: concurrency?,
         messages_per_connection: messages_per_connection?,
         idle: idle?,
         hello: hello?.as_str().to_owned(),
+        rate: None,
+        retry: common.retry?.clone(),
+        enabled: true,
     })
 }
 
@@ -209,7 +230,7 @@ fn way<'a>(reader: &mut Reader<'a>, at: &Section<'a>, target: Target) -> Option<
         Target::Mx => Some(Way::Mx { port: reader.count_or(at, "port", Some("25".to_owned()))? }),
         Target::Smtp { host, port } => {
             let implicit_tls = reader.switch(at, "implicit_tls", Some(port == 465))?;
-            Some(Way::Smtp { host, port, implicit_tls })
+            Some(Way::Smtp(vec![SmtpHost { host, port, implicit_tls }]))
         }
         Target::Lmtp(address) => Some(Way::Lmtp(address)),
         Target::Maildir(template) => Some(Way::Maildir(template)),
@@ -240,7 +261,10 @@ fn requirement<'a>(reader: &mut Reader<'a>, at: &Section<'a>, way: Option<&Way>)
             "remove the key or write tls = \"verified\"; for a private CA set trust",
         );
     }
-    if requirement == TlsRequirement::NONE && matches!(way, Some(Way::Smtp { implicit_tls: true, .. })) {
+    if requirement == TlsRequirement::NONE
+        && let Some(Way::Smtp(hosts)) = way
+        && hosts.iter().any(|host| host.implicit_tls)
+    {
         let what = "it says never to use TLS, and implicit_tls (or port 465) says always";
         reader.complain(at, "tls", what, "remove the key, or use another port and implicit_tls = false");
     }
@@ -285,7 +309,7 @@ fn implicit(
     reader: &mut Reader<'_>,
     top: &Section<'_>,
     others: &[Connector],
-    hostname: Option<&Domain>,
+    common: Common<'_>,
 ) -> Option<Connector> {
     if others.iter().any(|other| other.name.0 == IMPLICIT) {
         let what = "no connector serves \"*\", and the name \"mx\" of the one that would be added is taken";
@@ -298,5 +322,5 @@ fn implicit(
         return None;
     }
     let at = &reader.implicit("connector", &IMPLICIT_TABLE);
-    connector(reader, at, hostname, &mut HashMap::new())
+    connector(reader, at, common, &mut HashMap::new())
 }

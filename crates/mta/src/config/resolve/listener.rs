@@ -4,11 +4,11 @@ use std::collections::HashSet;
 use std::net::SocketAddr;
 
 use ipnet::IpNet;
-use postern_pki::Tickets;
+use postern_pki::{MinimumVersion, Tickets};
 use postern_smtp::server::{AuthOffer, Limits, LineEndings, Timeouts, TlsMode};
 
 use super::{Unique, network};
-use crate::config::model::{FromCheck, Listener, ListenerLimits, Role, SessionLimits};
+use crate::config::model::{ClientCertificates, FromCheck, Listener, ListenerLimits, Role, SessionLimits};
 use crate::config::reader::{Reader, Section};
 use crate::config::reference::nearest;
 
@@ -19,6 +19,7 @@ const USUAL_COMMAND_TIMEOUT: std::time::Duration = std::time::Duration::from_min
 pub(super) struct OfAll<'s, 'a> {
     pub(super) section: &'s Section<'a>,
     pub(super) sessions: Option<SessionLimits>,
+    pub(super) minimum: Option<MinimumVersion>,
 }
 
 pub(super) fn listeners<'a>(
@@ -123,6 +124,8 @@ fn listener<'a>(
         auth: auth?,
         proxy_from: proxy_from?,
         line_endings: line_endings?,
+        minimum: of_all.minimum?,
+        client_certificates: ClientCertificates::Ignored,
         identities: identities?,
         session_tickets: if tickets? { Tickets::On } else { Tickets::Off },
         check_from_header: if check? { FromCheck::Enforced } else { FromCheck::Off },
