@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use postern_pki::{MinimumVersion, Tickets};
+use postern_pki::{MinimumVersion, Pin, Tickets};
 use postern_queue::retry::Schedule;
 use postern_smtp::address::{Domain, Mailbox};
 use postern_smtp::sasl::Mechanism;
@@ -223,7 +223,10 @@ pub struct ConnectorName(pub String);
 
 /// A `[[connector]]`: a named way out.
 #[derive(Debug, Clone)]
-#[expect(clippy::struct_excessive_bools, reason = "each is one switch of the file, and none depends on another")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is one switch of the file, and none depends on another"
+)]
 pub struct Connector {
     /// Its name.
     pub name: ConnectorName,
@@ -274,6 +277,10 @@ pub struct PeerDemand {
     pub requirement: TlsRequirement,
     /// PEM: trust anchors in place of the system's.
     pub trust: Option<PathBuf>,
+    /// The certificates and keys that satisfy [`TlsRequirement::PINNED`]; one is enough.
+    pub pins: Vec<Pin>,
+    /// The certificates and keys that prove nothing, whatever else speaks for them.
+    pub distrust: Vec<Pin>,
 }
 
 /// What is demanded of all mail that leaves by SMTP, whichever connector it takes.
@@ -432,6 +439,8 @@ pub struct NamedCertificates {
     pub name: String,
     /// DNS names (A-labels in lower case) or mail addresses that a certificate may bear (subjectAltName). No wildcards.
     pub names: Vec<String>,
+    /// Certificates and keys themselves.
+    pub pins: Vec<Pin>,
 }
 
 /// `[[inbound.policy]]`: what is demanded of some clients beyond what their listener demands.

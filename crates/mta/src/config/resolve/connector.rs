@@ -98,7 +98,7 @@ fn connector<'a>(
         dane: matches!(way, Some(Way::Mx { .. } | Way::Smtp(_))),
         mta_sts: matches!(way, Some(Way::Mx { .. })),
         to: way?,
-        peer: PeerDemand { requirement: requirement?, trust },
+        peer: PeerDemand { requirement: requirement?, trust, pins: Vec::new(), distrust: Vec::new() },
         post_quantum: true,
         source: Vec::new(),
         ip: IpPreference::default(),

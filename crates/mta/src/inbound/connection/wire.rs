@@ -14,7 +14,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use jiff::Timestamp;
 use postern_pki::{
-    ClientTls, MinimumVersion, PeerPolicy, PrivateCa, ServerOptions, Tickets, TrustAnchors, server_config, server_name,
+    ClientTls, MinimumVersion, PeerPolicy, PrivateCa, ServerOptions, Tickets, TrustAnchors, server_config,
+    server_name,
 };
 use postern_smtp::server::{Question, TlsMode, Verdict};
 use postern_smtp::tls::{TlsFacts, TlsRequirement};
@@ -302,7 +303,9 @@ impl Server for Wire<'_> {
         let Client::Clear(stream) = std::mem::replace(&mut self.client, Client::Gone) else {
             return Err("TLS is started already".to_owned());
         };
-        let connector = TlsConnector::from(self.loopback.client.handshake(&PeerPolicy::of(TlsRequirement::REQUIRED)).config());
+        let connector = TlsConnector::from(
+            self.loopback.client.handshake(&PeerPolicy::of(TlsRequirement::REQUIRED)).config(),
+        );
         let name = server_name(HOSTNAME).map_err(|error| error.to_string())?;
         let stream =
             self.loopback.within(connector.connect(name, stream)).map_err(|error| error.to_string())?;
