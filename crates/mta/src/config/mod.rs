@@ -31,9 +31,9 @@ pub use check::Checked;
 pub use file::File;
 pub use model::{
     AddressSpace, ClientCertificates, Config, Connector, ConnectorName, CredentialFile, CredentialSource,
-    Dns, DnssecSource, FromCheck, IdentityFiles, InboundPolicy, InboundTls, IpPreference, Listener,
-    ListenerLimits, LmtpAddress, LocalDomain, NamedCertificates, NamedNetworks, OAuth, Outbound, PeerDemand,
-    Queue, Rate, Role, SessionLimits, SmtpHost, SpacePolicy, StoreKind, Tls, TlsReports, Way,
+    Dns, FromCheck, IdentityFiles, InboundPolicy, InboundTls, IpPreference, Listener, ListenerLimits,
+    LmtpAddress, LocalDomain, NamedCertificates, NamedNetworks, OAuth, Outbound, PeerDemand, Queue, Rate,
+    Role, SessionLimits, SmtpHost, SpacePolicy, StoreKind, Tls, TlsReports, Way,
 };
 pub use problem::{Problem, Problems};
 pub use surroundings::Surroundings;

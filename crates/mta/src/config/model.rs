@@ -14,6 +14,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use postern_dns::DnssecMode;
 use postern_pki::{MinimumVersion, Pin, Tickets};
 use postern_queue::retry::Schedule;
 use postern_smtp::address::{Domain, Mailbox};
@@ -77,22 +78,7 @@ pub struct Dns {
     /// How long one question may take.
     pub timeout: Duration,
     /// Who checks DNSSEC.
-    pub dnssec: DnssecSource,
-}
-
-/// Who checks the DNSSEC signatures that DANE rests on.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum DnssecSource {
-    /// Nobody: no answer is ever secure.
-    Off,
-    /// Validating resolvers on this machine: the AD bit of those on loopback is taken for true, no other's.
-    #[default]
-    Resolver,
-    /// Postern itself.
-    Own {
-        /// A file with trust anchors in place of the root's.
-        anchors: Option<PathBuf>,
-    },
+    pub dnssec: DnssecMode,
 }
 
 /// `[tls]`.

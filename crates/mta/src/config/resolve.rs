@@ -16,13 +16,14 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use ipnet::IpNet;
+use postern_dns::DnssecMode;
 use postern_pki::MinimumVersion;
 use postern_queue::retry::Schedule;
 use postern_smtp::address::{Domain, Mailbox};
 use postern_smtp::tls::TlsRequirement;
 
 use super::files::Named;
-use super::model::{Config, Dns, DnssecSource, IdentityFiles, Outbound, Queue, StoreKind, Tls, TlsReports};
+use super::model::{Config, Dns, IdentityFiles, Outbound, Queue, StoreKind, Tls, TlsReports};
 use super::reader::{Reader, Section, positive_duration};
 use super::show::Setting;
 use super::{File, Problem, Surroundings};
@@ -134,7 +135,7 @@ fn dns<'a>(reader: &mut Reader<'a>, top: &Section<'a>) -> Option<Dns> {
             "name a server, or remove the key to use the system's",
         );
     }
-    Some(Dns { servers: servers.unwrap_or_default(), timeout: timeout?, dnssec: DnssecSource::default() })
+    Some(Dns { servers: servers.unwrap_or_default(), timeout: timeout?, dnssec: DnssecMode::Off })
 }
 
 fn name_server(text: &str) -> Result<SocketAddr, String> {

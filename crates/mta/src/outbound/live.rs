@@ -326,8 +326,8 @@ fn protocol(way: &Way) -> Protocol {
 }
 
 /// What to sign in with on one connection.
-fn sign_in(file: &CredentialFile) -> Result<SignIn, Trouble> {
-    let credential = read_credential(file)?;
+fn sign_in(source: &CredentialSource) -> Result<SignIn, Trouble> {
+    let credential = read_credential(source)?;
     let mut nonce = [0; 18];
     let random = postern_pki::provider().secure_random;
     random.fill(&mut nonce).map_err(|_| {
