@@ -21,6 +21,9 @@ const INGREDIENTS: &[&[u8]] = &[
     b"NOOP\r\n",
     b"XYZZY\r\n",
     b"AUTH PLAIN\r\n",
+    b"AUTH EXTERNAL =\r\n",
+    b"AUTH EXTERNAL\r\n",
+    b"\r\n",
     b"*\r\n",
     b"\r",
     b"\n",
@@ -39,7 +42,14 @@ fn soup(ingredients: Vec<&'static [u8]>) -> impl Strategy<Value = Vec<u8>> {
 }
 
 fn server(listener: &str) -> SessionServer {
-    let text = format!("listener: {listener}\nset: message-size 12\n\nS: 220 *\n");
+    server_for("none", listener)
+}
+
+/// A client with this certificate.
+fn server_for(certificate: &str, listener: &str) -> SessionServer {
+    let text = format!(
+        "listener: {listener}\ncertificate: {certificate}\nset: message-size 12\nset: errors 100\n\nS: 220 *\n"
+    );
     SessionServer::new(&Transcript::parse(&text).expect("a valid head").scenario)
 }
 
@@ -86,5 +96,26 @@ proptest! {
         let asked = server.asked().unwrap_or_default();
         prop_assert!(asked == "connect" || asked.starts_with("hello "), "{}", asked);
         prop_assert_eq!(server.body(), None);
+    }
+
+    #[test]
+    fn external_is_neither_announced_nor_taken_without_tls_and_a_verified_certificate(
+        bytes in soup([INGREDIENTS, CUT_MATTERS].concat()),
+        (certificate, listener) in prop::sample::select(vec![
+            // In clear, whatever would be shown after STARTTLS.
+            ("verified", "relay"), ("verified", "relay-auth"), ("verified", "submission"),
+            // Under TLS, with nothing proved.
+            ("none", "submissions"), ("unproved", "submissions"),
+        ]),
+    ) {
+        let mut server = server_for(certificate, listener);
+        for line in bytes.split_inclusive(|octet| *octet == b'\n') {
+            server.send(line);
+            let asked = server.asked().unwrap_or_default();
+            prop_assert!(!asked.contains("external"), "{}", asked);
+        }
+        while let Some(line) = server.line() {
+            prop_assert!(!line.starts_with("250") || !line.contains("EXTERNAL"), "{}", line);
+        }
     }
 }

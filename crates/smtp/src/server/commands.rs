@@ -10,6 +10,7 @@ use crate::envelope::{BodyType, Mail, Rcpt};
 use crate::extension::{Announcement, Limits as AnnouncedLimits, ehlo_reply};
 use crate::reply::{Reply, catalogue};
 use crate::sasl::{Credential, Mechanism, ServerExchange, Step};
+use crate::tls::Proof;
 
 impl ServerSession {
     /// One line that should be a command; `more` says whether bytes came behind it.
@@ -200,11 +201,12 @@ impl ServerSession {
         let settings = &self.settings;
         let encrypted = self.talk.tls.is_some();
         let sign_in = encrypted && settings.auth != AuthOffer::Never && self.talk.user.is_none();
-        let mechanisms = Mechanism::SERVED.map(Mechanism::name);
+        let mechanisms = Mechanism::ALL.into_iter().filter(|mechanism| sign_in && self.serves(*mechanism));
+        let mechanisms: Vec<_> = mechanisms.map(Mechanism::name).collect();
         let announcement = Announcement {
             size: settings.limits.message_size,
             starttls: !encrypted && settings.tls != TlsMode::Implicit,
-            auth: if sign_in { &mechanisms } else { &[] },
+            auth: &mechanisms,
             // RFC 8689 §2: only where it can be meant, which is after TLS has started.
             requiretls: encrypted,
             limits: AnnouncedLimits {
@@ -235,12 +237,23 @@ impl ServerSession {
         if self.settings.auth == AuthOffer::Never {
             return self.refuse(&catalogue::not_implemented(&Verb::Auth));
         }
-        let served = Mechanism::named(mechanism).filter(|known| Mechanism::SERVED.contains(known));
+        let served = Mechanism::named(mechanism).filter(|known| self.serves(*known));
         let begin = |known| ServerExchange::start(known, initial.map(InitialResponse::expose));
         let Some((exchange, step)) = served.and_then(begin) else {
             return self.refuse(&catalogue::unknown_mechanism(mechanism));
         };
         self.exchange_step(exchange, step);
+    }
+
+    /// Whether this client may sign in so. EXTERNAL rests on what TLS has proved (RFC 4422 Appendix A): without TLS and a
+    /// verified client certificate there is no such mechanism.
+    fn serves(&self, mechanism: Mechanism) -> bool {
+        match mechanism {
+            Mechanism::External => {
+                self.talk.tls.as_ref().is_some_and(|facts| facts.peer.given.contains(Proof::Verified))
+            }
+            other => Mechanism::SERVED.contains(&other),
+        }
     }
 
     /// The state is `Ready` here: an exchange that ends leaves nothing behind.

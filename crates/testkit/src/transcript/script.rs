@@ -7,7 +7,7 @@ use postern_smtp::reply::catalogue;
 use postern_smtp::sasl::Credential;
 use postern_smtp::server::{Question, Verdict};
 
-use super::{Answer, Scenario, Topic};
+use super::{Answer, ClientCertificate, Scenario, Topic};
 
 /// Decides as the head of a transcript says, keeps the content, and remembers what it was asked.
 #[derive(Debug)]
@@ -90,10 +90,21 @@ impl Script {
         assert!(self.streamed.is_empty(), "closed without a word about content that was streamed");
     }
 
+    /// The certificate that verifies is tim's, and he may say so.
+    fn is_tim(&self, acting_as: Option<&str>) -> bool {
+        self.scenario.certificate == ClientCertificate::Verified
+            && acting_as.is_none_or(|name| name == "tim" || name == "tim@example.org")
+    }
+
     fn usual(&self, question: &Question, subject: &str) -> Verdict {
         match question {
             Question::Connect | Question::Hello(_) | Question::Mail(_) => Verdict::Accept,
             Question::Authenticate(_) if subject == "tim tanstaaf" => {
+                Verdict::SignedIn { user: "tim".to_owned() }
+            }
+            Question::Authenticate(Credential::External { acting_as })
+                if self.is_tim(acting_as.as_deref()) =>
+            {
                 Verdict::SignedIn { user: "tim".to_owned() }
             }
             Question::Authenticate(_) => Verdict::Refuse(catalogue::bad_credentials()),
