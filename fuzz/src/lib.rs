@@ -8,6 +8,7 @@
 
 mod client;
 mod message;
+mod policy;
 mod report;
 pub mod seeds;
 mod server;
@@ -15,6 +16,7 @@ mod tape;
 
 pub use client::client;
 pub use message::{dsn, header};
+pub use policy::mta_sts;
 pub use report::{tls_report, tls_report_seeds};
 pub use server::server;
 

@@ -7,6 +7,17 @@ use std::path::{Path, PathBuf};
 /// What most transcripts leave out.
 const BEGIN: &[u8] = b"220 mail.example.org\r\n250-mail.example.org\r\n250 PIPELINING\r\n";
 
+/// What domains publish, for the target `mta_sts`.
+const PUBLISHED: &[(&str, &str)] = &[
+    ("record", "v=STSv1; id=20160831085700Z;"),
+    (
+        "policy",
+        "version: STSv1\r\nmode: enforce\r\nmx: *.example.net\r\nmx: b\u{fc}cher.example\r\nmax_age: 604800\r\n",
+    ),
+    ("none", "version: STSv1\nmode: none\nmax_age: 0\n"),
+    ("reports", "v=TLSRPTv1; rua=mailto:reports%2Ctls@example.org,https://r.example/v1"),
+];
+
 /// One transcript's octets, as they would go over the wire.
 #[derive(Debug, Clone)]
 pub struct Seed {
@@ -57,6 +68,10 @@ pub fn write_corpus(corpus: &Path) -> io::Result<()> {
     fs::create_dir_all(&folder)?;
     for (name, octets) in crate::tls_report_seeds() {
         fs::write(folder.join(name), octets)?;
+    }
+    fs::create_dir_all(corpus.join("mta_sts"))?;
+    for (name, text) in PUBLISHED {
+        fs::write(corpus.join("mta_sts").join(name), text)?;
     }
     Ok(())
 }

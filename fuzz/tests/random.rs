@@ -155,6 +155,33 @@ const REPORTED: &[&[u8]] = &[
     b" ",
     b"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx",
 ];
+const PUBLISHED: &[&[u8]] = &[
+    b"v=STSv1",
+    b"v=TLSRPTv1",
+    b"; id=20260101",
+    b";rua=mailto:a%2Cb@c.example",
+    b",https://d.example/x",
+    b";",
+    b"=",
+    b"version: STSv1",
+    b"mode: enforce",
+    b"mode: none",
+    b"max_age: 86400",
+    b"mx: a.example",
+    b"mx: *.b.example",
+    "mx: *.ü.example".as_bytes(),
+    b"\n",
+    b"\r\n",
+    b"\nversion: STSv1\nmode: testing\nmax_age: 1\nmx: ",
+    b":",
+    b"*.",
+    b"C.Example",
+    b" ",
+    b"\t",
+    b"\r",
+    b"\0",
+    b"\xff",
+];
 
 const TLS_REPORT: &[&[u8]] = &[
     b"\"",
@@ -263,5 +290,10 @@ proptest! {
     #[test]
     fn no_tls_report_breaks_its_laws(data in prop_oneof![3 => spoilt_report(), 1 => input(TLS_REPORT)]) {
         postern_fuzz::tls_report(&data);
+    }
+
+    #[test]
+    fn no_policy_breaks_its_laws(data in input(PUBLISHED)) {
+        postern_fuzz::mta_sts(&data);
     }
 }

@@ -18,6 +18,7 @@ fn every_target_takes_every_transcript() {
             postern_fuzz::content(wire);
             postern_fuzz::header(wire);
             postern_fuzz::tls_report(wire);
+            postern_fuzz::mta_sts(wire);
             postern_fuzz::reply(wire);
             postern_fuzz::client(&with_decisions(wire));
             postern_fuzz::dsn(&with_decisions(wire));
