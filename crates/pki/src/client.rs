@@ -1,28 +1,34 @@
 //! The sending side of TLS: what is demanded of a peer's certificate, and what it turned out to be worth.
 //!
-//! A [`ClientTls`] holds the trusted roots, loaded once and shared. Each connection takes a [`Handshake`] from it,
-//! with a verifier of its own that writes the verdict down. Where the requirement is `verified` a bad certificate
-//! fails the handshake; otherwise any certificate will do whose owner proves to have its key, and the reason why it
-//! would not have been trusted is kept for the log and for `queue why`.
+//! A [`ClientTls`] holds the trusted roots, loaded once and shared. Each connection takes a [`Handshake`] from it for a
+//! [`PeerPolicy`], with a verifier of its own that writes the verdict down. What the policy demands and the peer does not
+//! prove fails the handshake, inside of it, so that not one octet of mail or credentials goes to such a peer; everything
+//! else is recorded: which proofs were given, and why the others were not, for the log and for `queue why`.
 //!
-//! What it deliberately does not do: resume sessions. A resumed connection shows no certificate, so that its
-//! verdict would be another connection's; connections are reused instead.
+//! What it deliberately does not do: resume sessions. A resumed connection shows no certificate, so that its verdict would
+//! be another connection's; connections are reused instead.
 
+use std::io;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use postern_smtp::tls::{PeerProof, Proof, TlsFacts};
+use postern_smtp::tls::{CertificateSeen, PeerProof, TlsFacts, TlsFailure};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{Resumption, WebPkiServerVerifier};
-use rustls::crypto::{
-    CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature,
-};
+use rustls::client::{ResolvesClientCert, Resumption};
+use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms};
+use rustls::sign::CertifiedKey;
 use rustls::{
-    ClientConfig, ClientConnection, DigitallySignedStruct, Error as TlsError, RootCertStore, SignatureScheme,
+    ClientConfig, ClientConnection, DigitallySignedStruct, Error as TlsError, NamedGroup, RootCertStore,
+    SignatureScheme,
 };
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
-use crate::{Error, PeerPolicy, describe, facts, files};
+use crate::certificate::Certificate;
+use crate::judge::{Shown, as_error, judge};
+use crate::{
+    ClientHello, Error, PeerPolicy, describe, describe_certificate, facts, failure, files, signature,
+};
 
 /// Which certificate authorities are trusted.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -37,16 +43,17 @@ pub enum TrustAnchors {
 /// The sending side of TLS with its trusted roots. Make one and keep it; it is cheap to clone.
 #[derive(Debug, Clone)]
 pub struct ClientTls {
-    base: ClientConfig,
-    trust: Trust,
-    roots: usize,
+    full: Arc<ClientConfig>,
+    small: Arc<ClientConfig>,
+    roots: Arc<RootCertStore>,
+    algorithms: WebPkiSupportedAlgorithms,
 }
 
 /// One connection's handshake: the settings to make it with, and what was found out in it.
 #[derive(Debug)]
 pub struct Handshake {
     config: Arc<ClientConfig>,
-    seen: Arc<OnceLock<Seen>>,
+    findings: Arc<Findings>,
 }
 
 /// The name that a peer must prove, from a host name or an IP address.
@@ -66,34 +73,37 @@ impl ClientTls {
     /// # Errors
     /// Local: the PEM file is missing, unreadable or holds no certificate.
     pub fn new(anchors: &TrustAnchors) -> Result<Self, Error> {
+        let roots = Arc::new(anchors.load()?);
         let provider = crate::provider();
-        let store = anchors.load()?;
-        let roots = store.len();
-        let trust = Trust::new(store, &provider)?;
-        let mut base = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(|error| Error::Crypto(error.to_string()))?
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Verifier::new(&trust, OnFailure::Refuse)))
-            .with_no_client_auth();
-        base.resumption = Resumption::disabled();
-        Ok(Self { base, trust, roots })
+        let algorithms = provider.signature_verification_algorithms;
+        let small = CryptoProvider { kx_groups: classic_groups(&provider), ..(*provider).clone() };
+        Ok(Self { full: base(provider)?, small: base(Arc::new(small))?, roots, algorithms })
     }
 
     /// How many certificate authorities are trusted. None means that nothing can be verified.
     pub fn trusted_roots(&self) -> usize {
-        self.roots
+        self.roots.len()
     }
 
     /// The settings for one connection under this policy. Never use one for two connections.
     pub fn handshake(&self, policy: &PeerPolicy) -> Handshake {
-        let refuses = policy.requirement.proofs().contains(Proof::Verified);
-        let on_failure = if refuses { OnFailure::Refuse } else { OnFailure::Record };
-        let verifier = Verifier::new(&self.trust, on_failure);
-        let seen = verifier.seen.clone();
-        let mut config = self.base.clone();
-        config.dangerous().set_certificate_verifier(Arc::new(verifier));
-        Handshake { config: Arc::new(config), seen }
+        let findings = Arc::new(Findings::default());
+        let base = match policy.hello {
+            ClientHello::Full => &self.full,
+            ClientHello::Small => &self.small,
+        };
+        let mut config = ClientConfig::clone(base);
+        config.client_auth_cert_resolver = Arc::new(OwnCertificate {
+            key: policy.identity.as_ref().map(|identity| identity.certified_key.clone()),
+            findings: findings.clone(),
+        });
+        config.dangerous().set_certificate_verifier(Arc::new(Verifier {
+            policy: policy.clone(),
+            roots: self.roots.clone(),
+            algorithms: self.algorithms,
+            findings: findings.clone(),
+        }));
+        Handshake { config: Arc::new(config), findings }
     }
 }
 
@@ -105,11 +115,33 @@ impl Handshake {
 
     /// What is true of the connection that was made with [`Handshake::config`].
     pub fn facts(&self, connection: &ClientConnection) -> TlsFacts {
-        let (server_name, proof) = match self.seen.get() {
+        let (server_name, proof) = match self.findings.seen.get() {
             Some(seen) => (seen.server_name.clone(), seen.proof.clone()),
             None => (None, PeerProof::anonymous()),
         };
         facts::facts(connection, server_name, proof)
+    }
+
+    /// Why the handshake failed: what kind of trouble, in words, and the certificate if one was shown. Takes what the
+    /// TLS stream returned, also later on: a TLS 1.3 peer refuses our certificate only after the handshake.
+    ///
+    /// A handshake that came to no end in its time returns nothing; the caller knows that one.
+    pub fn failure(&self, error: &io::Error) -> TlsFailure {
+        let wanted = self.findings.certificate_wanted.load(Ordering::Relaxed);
+        let Some(seen) = self.findings.seen.get() else {
+            return failure::before_certificate(error);
+        };
+        let failure = match &seen.refused {
+            Some(refused) => refused.clone(),
+            None => failure::after_certificate(error, &Certificate::new(&seen.chain[0]), wanted),
+        };
+        failure.about(seen.proof.certificate.clone())
+    }
+
+    /// The certificates that the peer showed, its own first; none when it came to no certificate.
+    pub fn chain(&self) -> Vec<CertificateSeen> {
+        let chain = self.findings.seen.get().map_or(&[][..], |seen| &seen.chain);
+        chain.iter().map(|der| describe_certificate(der, chain.len())).collect()
     }
 }
 
@@ -133,82 +165,81 @@ impl TrustAnchors {
     }
 }
 
-/// How certificates are judged; shared by all connections.
-#[derive(Debug, Clone)]
-struct Trust {
-    /// `None` where no root is trusted at all.
-    judge: Option<Arc<WebPkiServerVerifier>>,
-    algorithms: WebPkiSupportedAlgorithms,
+/// The settings that all connections share. What is particular to one is put in by [`ClientTls::handshake`]; until then
+/// no certificate is good enough.
+fn base(provider: Arc<CryptoProvider>) -> Result<Arc<ClientConfig>, Error> {
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| Error::Crypto(error.to_string()))?
+        .with_root_certificates(RootCertStore::empty())
+        .with_no_client_auth();
+    config.resumption = Resumption::disabled();
+    Ok(Arc::new(config))
 }
 
-impl Trust {
-    fn new(store: RootCertStore, provider: &Arc<CryptoProvider>) -> Result<Self, Error> {
-        let algorithms = provider.signature_verification_algorithms;
-        if store.is_empty() {
-            return Ok(Self { judge: None, algorithms });
-        }
-        let judge = WebPkiServerVerifier::builder_with_provider(Arc::new(store), provider.clone())
-            .build()
-            .map_err(|error| Error::Crypto(error.to_string()))?;
-        Ok(Self { judge: Some(judge), algorithms })
-    }
+/// Key exchange as it was before post-quantum key shares of a kilobyte.
+fn classic_groups(provider: &CryptoProvider) -> Vec<&'static dyn rustls::crypto::SupportedKxGroup> {
+    let classic = [NamedGroup::X25519, NamedGroup::secp256r1, NamedGroup::secp384r1];
+    provider.kx_groups.iter().copied().filter(|group| classic.contains(&group.name())).collect()
 }
 
-/// What a certificate that does not verify leads to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum OnFailure {
-    /// The handshake fails with the real reason.
-    Refuse,
-    /// The handshake goes on; the reason is kept.
-    Record,
+/// What is found out in one handshake.
+#[derive(Debug, Default)]
+struct Findings {
+    seen: OnceLock<Seen>,
+    /// The peer asked who we are.
+    certificate_wanted: AtomicBool,
 }
 
 /// What was found out about a peer.
 #[derive(Debug)]
 struct Seen {
     server_name: Option<String>,
+    /// Never empty: the peer's own comes first.
+    chain: Vec<CertificateDer<'static>>,
     proof: PeerProof,
+    /// Why the handshake was made to fail.
+    refused: Option<TlsFailure>,
 }
 
 /// One connection's verifier.
 #[derive(Debug)]
 struct Verifier {
-    trust: Trust,
-    on_failure: OnFailure,
-    seen: Arc<OnceLock<Seen>>,
-}
-
-impl Verifier {
-    fn new(trust: &Trust, on_failure: OnFailure) -> Self {
-        Self { trust: trust.clone(), on_failure, seen: Arc::default() }
-    }
+    policy: PeerPolicy,
+    roots: Arc<RootCertStore>,
+    algorithms: WebPkiSupportedAlgorithms,
+    findings: Arc<Findings>,
 }
 
 impl ServerCertVerifier for Verifier {
     fn verify_server_cert(
         &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        server_name: &ServerName<'_>,
-        ocsp_response: &[u8],
+        leaf: &CertificateDer<'_>,
+        others: &[CertificateDer<'_>],
+        host: &ServerName<'_>,
+        _ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, TlsError> {
-        let judged = match &self.trust.judge {
-            Some(judge) => {
-                judge.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
-            }
-            None => Err(TlsError::General(NO_ROOTS.to_owned())),
+        let judgement = judge(
+            &self.policy,
+            &self.roots,
+            &Shown { leaf, others, host: Some(host), names: &self.policy.names, now },
+        );
+        let certificate = describe_certificate(leaf, others.len() + 1);
+        let proof = PeerProof {
+            certificate: Some(Box::new(certificate)),
+            given: judgement.given,
+            missing: judgement.missing(),
         };
-        let proof = match &judged {
-            Ok(_) => PeerProof::verified(),
-            Err(error) => PeerProof::unverified(describe(error)),
+        let refused = judgement.refusal(self.policy.requirement).cloned();
+        let result = match &refused {
+            Some(failure) => Err(as_error(failure)),
+            None => Ok(ServerCertVerified::assertion()),
         };
+        let chain = std::iter::once(leaf).chain(others).map(|der| der.clone().into_owned()).collect();
         // A second handshake on the same verifier would be a bug of ours; the first verdict stands then.
-        let _ = self.seen.set(Seen { server_name: asked(server_name), proof });
-        match self.on_failure {
-            OnFailure::Refuse => judged,
-            OnFailure::Record => Ok(ServerCertVerified::assertion()),
-        }
+        let _ = self.findings.seen.set(Seen { server_name: asked(host), chain, proof, refused });
+        result
     }
 
     fn verify_tls12_signature(
@@ -217,7 +248,7 @@ impl ServerCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, TlsError> {
-        verify_tls12_signature(message, certificate, signature, &self.trust.algorithms)
+        signature::tls12(message, certificate, signature, &self.algorithms)
     }
 
     fn verify_tls13_signature(
@@ -226,15 +257,31 @@ impl ServerCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, TlsError> {
-        verify_tls13_signature(message, certificate, signature, &self.trust.algorithms)
+        signature::tls13(message, certificate, signature, &self.algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.trust.algorithms.supported_schemes()
+        self.algorithms.supported_schemes()
     }
 }
 
-const NO_ROOTS: &str = "this machine trusts no certificate authority at all; install the ca-certificates package or name a file of roots";
+/// What is shown to a peer that asks who we are.
+#[derive(Debug)]
+struct OwnCertificate {
+    key: Option<Arc<CertifiedKey>>,
+    findings: Arc<Findings>,
+}
+
+impl ResolvesClientCert for OwnCertificate {
+    fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        self.findings.certificate_wanted.store(true, Ordering::Relaxed);
+        self.key.clone()
+    }
+
+    fn has_certs(&self) -> bool {
+        self.key.is_some()
+    }
+}
 
 /// The SNI that went out: host names only (RFC 6066 §3).
 fn asked(name: &ServerName<'_>) -> Option<String> {

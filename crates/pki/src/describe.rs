@@ -11,6 +11,7 @@ use rustls::{AlertDescription, CertificateError, Error as TlsError, InvalidMessa
 use rustls_pki_types::{ServerName, UnixTime};
 
 use crate::identity::{day, timestamp};
+use crate::judge::Refused;
 
 /// Says in plain words why TLS failed. Takes [`rustls::Error`] and [`io::Error`] (what the TLS stream returns);
 /// any other error is given its own words.
@@ -87,6 +88,7 @@ fn of_certificate(error: &CertificateError) -> String {
         CertificateError::UnhandledCriticalExtension => {
             "the certificate has a critical extension that is not understood".to_owned()
         }
+        CertificateError::Other(reason) if reason.0.is::<Refused>() => reason.to_string(),
         CertificateError::Other(reason) => of_other(&reason.to_string()),
         other => of_other(&other.to_string()),
     }

@@ -1,13 +1,21 @@
 //! What is true of an established TLS connection, in the session's own words.
 
+use jiff::Timestamp;
 use postern_smtp::sasl::Binding;
 use postern_smtp::tls::{PeerProof, TlsFacts};
 use rustls::{ConnectionCommon, ProtocolVersion, ServerConnection};
 
-/// What is true of a connection that a client opened to us. Clients are never asked for certificates.
-pub fn facts_of_server(connection: &ServerConnection) -> TlsFacts {
+use crate::ClientCertificates;
+
+/// What is true of a connection that a client opened to us, and what its certificate proves at this time, where the
+/// listener asks for one. `certificates` must be the listener's own, those that its settings were made with.
+pub fn facts_of_server(
+    connection: &ServerConnection,
+    certificates: &ClientCertificates,
+    now: Timestamp,
+) -> TlsFacts {
     let server_name = connection.server_name().map(str::to_owned);
-    facts(connection, server_name, PeerProof::anonymous())
+    facts(connection, server_name, certificates.judge(connection, now))
 }
 
 pub(crate) fn facts<Side>(

@@ -219,7 +219,7 @@ fn names_of(certificate: &X509Certificate<'_>) -> Vec<String> {
     extension.value.general_names.iter().filter_map(name_of).collect()
 }
 
-fn name_of(name: &GeneralName<'_>) -> Option<String> {
+pub(crate) fn name_of(name: &GeneralName<'_>) -> Option<String> {
     match name {
         GeneralName::DNSName(name) => Some(name.to_ascii_lowercase()),
         GeneralName::IPAddress(octets) => address(octets),

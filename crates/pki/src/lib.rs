@@ -4,8 +4,9 @@
 //! - [`TlsIdentity`]: a key and its certificate chain, as a listener presents them. It comes from files that an
 //!   administrator names, or from the [`PrivateCa`] that Postern makes for itself when none are named.
 //! - [`ServerOptions`] and [`server_config`]: what a listener needs, with the certificate chosen by SNI.
-//! - [`ClientTls`] and [`Handshake`]: outgoing connections. Every handshake has a verdict of its own, so that
-//!   opportunistic connections know *why* the peer's certificate would not have been trusted.
+//! - [`ClientTls`], [`PeerPolicy`] and [`Handshake`]: outgoing connections. Every handshake has a verdict of its own, so
+//!   that opportunistic connections know *why* the peer's certificate would not have been trusted.
+//! - [`ClientCertificates`] and [`ClientIdentity`]: whether clients are asked for certificates, and who they are by them.
 //! - [`facts_of_server`] and [`Handshake::facts`]: what is true of an established connection.
 //! - [`describe`]: handshake failures in plain words.
 //!
@@ -13,19 +14,27 @@
 //! static state; the crypto provider is passed along and the process-wide default is never consulted.
 
 mod ca;
+mod certificate;
 mod client;
+mod clients;
+mod dane;
 mod describe;
 mod error;
 mod facts;
+mod failure;
 mod files;
 mod identity;
+mod judge;
 mod mac;
 mod pin;
 mod policy;
 mod server;
+mod signature;
 
 pub use ca::{Issue, PrivateCa, ServerIdentity};
+pub use certificate::describe_certificate;
 pub use client::{ClientTls, Handshake, TrustAnchors, server_name};
+pub use clients::{ClientCa, ClientCertificates, ClientIdentity, client_identity};
 pub use describe::describe;
 pub use error::Error;
 pub use facts::facts_of_server;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use postern_dns::tlsa::Tlsa;
 use postern_smtp::tls::TlsRequirement;
 
 use crate::{Pin, TlsIdentity};
@@ -16,7 +17,10 @@ pub struct PeerPolicy {
     /// and the name that the host is an alias of (RFC 7672 §3.2.2). A certificate for one of them proves as much as one
     /// for the host, so an alias from an insecure lookup must never be among them.
     pub names: Vec<String>,
-    /// Accept these, in words of the administrator; the peer's own certificate must match one.
+    /// The usable TLSA records of the host, after [`strongest`](postern_dns::tlsa::strongest); empty: DANE is not looked
+    /// at. They must have come with DNSSEC (RFC 7672 §2.2).
+    pub tlsa: Vec<Tlsa>,
+    /// The peer's own certificate or its key must match one; empty: not looked at.
     pub pins: Vec<Pin>,
     /// Never accept these, whatever else holds, wherever in the chain they stand.
     pub distrust: Vec<Pin>,
@@ -48,6 +52,7 @@ impl Default for PeerPolicy {
         Self {
             requirement: TlsRequirement::OPPORTUNISTIC,
             names: Vec::new(),
+            tlsa: Vec::new(),
             pins: Vec::new(),
             distrust: Vec::new(),
             hello: ClientHello::Full,

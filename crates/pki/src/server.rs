@@ -6,7 +6,7 @@ use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::{ServerConfig, SupportedProtocolVersion};
 
-use crate::{Error, TlsIdentity};
+use crate::{ClientCertificates, Error, TlsIdentity};
 
 /// What a listener offers.
 #[derive(Debug, Clone)]
@@ -17,6 +17,9 @@ pub struct ServerOptions {
     pub minimum: MinimumVersion,
     /// Whether clients may resume earlier connections.
     pub tickets: Tickets,
+    /// What is done about the clients' certificates. A listener that asks for them gives no tickets, whatever is said
+    /// there: a resumed session would carry another connection's judgement.
+    pub client_certificates: ClientCertificates,
 }
 
 /// The oldest protocol version that is taken. TLS 1.0 and 1.1 are not spoken at all (RFC 8996).
@@ -53,11 +56,12 @@ pub fn server_config(options: &ServerOptions) -> Result<Arc<ServerConfig>, Error
     let mut config = ServerConfig::builder_with_provider(crate::provider())
         .with_protocol_versions(&options.minimum.versions())
         .map_err(|error| Error::Crypto(error.to_string()))?
-        .with_no_client_auth()
+        .with_client_cert_verifier(options.client_certificates.verifier())
         .with_cert_resolver(chooser);
     // Tickets are kept by the client; a table of session ids would only cost memory.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     match options.tickets {
+        _ if options.client_certificates.are_wanted() => config.send_tls13_tickets = 0,
         Tickets::Off => config.send_tls13_tickets = 0,
         Tickets::On => config.ticketer = ticketer()?,
     }

@@ -13,7 +13,9 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use postern_dns::Resolver;
-use postern_pki::{ClientTls, Loaded, PrivateCa, ServerOptions, TlsIdentity, TrustAnchors, server_config};
+use postern_pki::{
+    ClientCertificates, ClientTls, Loaded, PrivateCa, ServerOptions, TlsIdentity, TrustAnchors, server_config,
+};
 use postern_queue::retry::Schedule;
 use postern_smtp::server::Settings;
 use postern_smtp::tls::TlsRequirement;
@@ -186,6 +188,7 @@ fn make_listener(
         identities: identities.of(listener),
         minimum: listener.minimum,
         tickets: listener.session_tickets,
+        client_certificates: ClientCertificates::Ignored,
     };
     let tls = server_config(&options);
     // That there is no identity has been said, with the reason, when it was loaded.

@@ -15,7 +15,8 @@ use std::task::{Poll, ready};
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
-use postern_pki::facts_of_server;
+use jiff::Timestamp;
+use postern_pki::{ClientCertificates, facts_of_server};
 use postern_smtp::reply::{Reply, catalogue};
 use postern_smtp::server::{CloseReason, Input, Output, Question, ServerSession, Settings, TlsMode, Verdict};
 use postern_smtp::tls::TlsFacts;
@@ -420,7 +421,11 @@ async fn start_tls<P: Policy>(
     };
     match done {
         Ok(stream) => {
-            let facts = facts_of_server(stream.tls().ok_or(Stop::Tls)?);
+            let facts = facts_of_server(
+                stream.tls().ok_or(Stop::Tls)?,
+                &ClientCertificates::Ignored,
+                Timestamp::now(),
+            );
             Ok((stream, facts))
         }
         Err(error) => {

@@ -1,10 +1,10 @@
 use std::sync::Arc;
 
 use postern_pki::{
-    ClientTls, Error, MinimumVersion, PeerPolicy, ServerOptions, Tickets, TlsIdentity, TrustAnchors,
-    describe, facts_of_server, server_config, server_name,
+    ClientCertificates, ClientTls, Error, MinimumVersion, PeerPolicy, ServerOptions, Tickets, TlsIdentity,
+    TrustAnchors, describe, facts_of_server, server_config, server_name,
 };
-use postern_smtp::tls::{PeerProof, TlsFacts, TlsRequirement};
+use postern_smtp::tls::{PeerProof, Proof, TlsFacts, TlsRequirement};
 use rustls::{ClientConfig, ClientConnection, HandshakeKind, RootCertStore, ServerConfig, ServerConnection};
 
 use super::*;
@@ -49,6 +49,7 @@ fn options(identities: &[&ServerIdentity]) -> ServerOptions {
         identities: identities.iter().map(|issued| Arc::new(issued.loaded.identity.clone())).collect(),
         minimum: MinimumVersion::Tls12,
         tickets: Tickets::Off,
+        client_certificates: ClientCertificates::Ignored,
     }
 }
 
@@ -89,7 +90,8 @@ fn a_good_certificate_is_verified_under_every_requirement() {
     let server = listener(&[&office.ensure(&["mail.example.org", "127.0.0.1"], now())]);
     for requirement in [TlsRequirement::OPPORTUNISTIC, TlsRequirement::REQUIRED, TlsRequirement::VERIFIED] {
         let facts = facts(&trusting(&office), requirement, "mail.example.org", &server).unwrap();
-        assert_eq!(facts.peer, PeerProof::verified());
+        assert_eq!(facts.peer.given, Proof::Verified.into());
+        assert_eq!(facts.peer.missing, []);
         assert_eq!(facts.version, "TLSv1.3");
         assert!(
             facts.cipher.starts_with("TLS_AES_") || facts.cipher.starts_with("TLS_CHACHA20_"),
@@ -100,7 +102,7 @@ fn a_good_certificate_is_verified_under_every_requirement() {
         assert_eq!(facts.server_name.as_deref(), Some("mail.example.org"));
     }
     let by_address = facts(&trusting(&office), TlsRequirement::VERIFIED, "127.0.0.1", &server).unwrap();
-    assert_eq!((by_address.peer, by_address.server_name), (PeerProof::verified(), None));
+    assert_eq!((by_address.peer.given, by_address.server_name), (Proof::Verified.into(), None));
 }
 
 #[test]
@@ -110,7 +112,7 @@ fn the_listener_knows_version_and_name_and_asks_for_no_client_certificate() {
     for (version, expected) in VERSIONS.into_iter().zip(["TLSv1.2", "TLSv1.3"]) {
         let client = Arc::new(resuming(&office, version));
         let (_, connection) = connect(client, "mail.example.org", &server).unwrap();
-        let facts = facts_of_server(&connection);
+        let facts = facts_of_server(&connection, &ClientCertificates::Ignored, now());
         assert_eq!(facts.version, expected);
         assert_eq!(facts.server_name.as_deref(), Some("mail.example.org"));
         assert_eq!(facts.peer, PeerProof::anonymous());
@@ -123,10 +125,13 @@ fn both_ends_have_one_name_for_the_channel_and_every_channel_its_own() {
     let server = listener(&[&office.ensure(&["mail.example.org"], now())]);
     let client = trusting(&office);
     let named = || {
-        let handshake = client.handshake(TlsRequirement::VERIFIED);
+        let handshake = client.handshake(&PeerPolicy::of(TlsRequirement::VERIFIED));
         let (here, there) = connect(handshake.config(), "mail.example.org", &server).unwrap();
         let name = handshake.facts(&here).channel_binding.expect("TLS 1.3 names it");
-        assert_eq!(facts_of_server(&there).channel_binding.as_ref(), Some(&name));
+        assert_eq!(
+            facts_of_server(&there, &ClientCertificates::Ignored, now()).channel_binding.as_ref(),
+            Some(&name)
+        );
         name
     };
     assert_ne!(named(), named());
@@ -138,7 +143,7 @@ fn the_channel_of_tls_1_2_has_no_sound_name() {
     let server = listener(&[&office.ensure(&["mail.example.org"], now())]);
     let client = Arc::new(resuming(&office, &rustls::version::TLS12));
     let (_, connection) = connect(client, "mail.example.org", &server).unwrap();
-    assert_eq!(facts_of_server(&connection).channel_binding, None);
+    assert_eq!(facts_of_server(&connection, &ClientCertificates::Ignored, now()).channel_binding, None);
 }
 
 #[test]
@@ -151,7 +156,7 @@ fn a_bad_certificate_is_recorded_unless_it_must_verify() {
     let cases = [
         (&good, &office, "the certificate is for mail.example.net, mx.example.net, not for mx.example.org"),
         (&expired, &past, "the certificate has expired on 20"),
-        (&unknown, &office, "the certificate is signed by an unknown authority"),
+        (&unknown, &office, "the certificate is signed by CN=Postern CA for mail.example.org, OU=key "),
     ];
     for (identity, trusted, words) in cases {
         let (client, server) = (trusting(trusted), listener(&[identity]));
@@ -159,7 +164,8 @@ fn a_bad_certificate_is_recorded_unless_it_must_verify() {
         assert!(refused.starts_with(words), "{refused}");
         for requirement in [TlsRequirement::OPPORTUNISTIC, TlsRequirement::REQUIRED] {
             let facts = facts(&client, requirement, "mx.example.org", &server).unwrap();
-            assert_eq!(facts.peer, PeerProof::unverified(refused.clone()));
+            assert_eq!(facts.peer.doubt().map(|doubt| doubt.why.as_str()), Some(refused.as_str()));
+            assert!(facts.peer.given.is_empty());
             assert!(!TlsRequirement::VERIFIED.is_satisfied_by(Some(&facts)));
         }
     }
@@ -175,7 +181,7 @@ fn each_connection_has_a_verdict_of_its_own() {
         let proof =
             |server| facts(&client, TlsRequirement::OPPORTUNISTIC, "mx.example.org", server).unwrap().peer;
         assert!(proof(&bad).doubt().is_some());
-        assert_eq!(proof(&good), PeerProof::verified());
+        assert_eq!(proof(&good).doubt(), None);
     }
 }
 

@@ -14,8 +14,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use jiff::Timestamp;
 use postern_pki::{
-    ClientTls, MinimumVersion, PeerPolicy, PrivateCa, ServerOptions, Tickets, TrustAnchors, server_config,
-    server_name,
+    ClientCertificates, ClientTls, MinimumVersion, PeerPolicy, PrivateCa, ServerOptions, Tickets,
+    TrustAnchors, server_config, server_name,
 };
 use postern_smtp::server::{Question, TlsMode, Verdict};
 use postern_smtp::tls::{TlsFacts, TlsRequirement};
@@ -52,6 +52,7 @@ impl Loopback {
             identities: vec![Arc::new(identity(&ca, folder.path(), now))],
             minimum: MinimumVersion::default(),
             tickets: Tickets::default(),
+            client_certificates: ClientCertificates::Ignored,
         };
         Self {
             runtime: Builder::new_current_thread().enable_all().build().unwrap(),

@@ -1,0 +1,250 @@
+//! Client certificates: whether a listener asks for them, and what they are worth.
+//!
+//! - [`ClientCertificates`]: what a listener does about them. Only what chains to the administrator's own [`ClientCa`]
+//!   counts: a certificate from a public authority says nothing about who may relay.
+//! - [`ClientIdentity`]: who a verified client is, for permission to relay and for AUTH EXTERNAL.
+//!
+//! Mail servers show all sorts of certificates to whoever asks, so where a certificate is merely asked for, a bad one
+//! never ends the session: the client is then a stranger like any other, and the reason is kept.
+//!
+//! What it deliberately does not do: resume sessions (listeners that ask give no tickets, so that every connection is
+//! judged on its own), look at the certificates' names, or decide who may do what.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use postern_smtp::tls::{PeerProof, Proof, TlsFacts, TlsFailure, TlsFault};
+use rustls::client::danger::HandshakeSignatureValid;
+use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::{
+    DigitallySignedStruct, DistinguishedName, Error as TlsError, RootCertStore, ServerConnection,
+    SignatureScheme,
+};
+use rustls_pki_types::{CertificateDer, UnixTime};
+
+use crate::certificate::Certificate;
+use crate::identity::sha256;
+use crate::judge::{Shown, fault, long_enough};
+use crate::{Error, describe, describe_certificate, files, signature};
+
+/// So many addresses and host names of a client's certificate count.
+const MOST_NAMES: usize = 64;
+
+/// What a listener does about its clients' certificates.
+#[derive(Debug, Clone, Default)]
+pub enum ClientCertificates {
+    /// They are not asked for.
+    #[default]
+    Ignored,
+    /// They are asked for. A client without one, or with a bad one, is a stranger.
+    Asked(ClientCa),
+    /// Without a verified one the handshake fails.
+    Required(ClientCa),
+}
+
+/// The authorities whose certificates prove who a client is. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct ClientCa(Arc<dyn ClientCertVerifier>);
+
+/// Who a client is, by a certificate that was verified.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientIdentity {
+    /// The mail addresses that it bears (rfc822Name), as written.
+    pub emails: Vec<String>,
+    /// The host names that it bears, in lower case; a `*` in one is only a character here.
+    pub dns_names: Vec<String>,
+    /// SHA-256 of the certificate.
+    pub sha256: [u8; 32],
+    /// SHA-256 of its public key (SubjectPublicKeyInfo).
+    pub spki_sha256: [u8; 32],
+}
+
+impl ClientCa {
+    /// Reads the authorities' certificates from a PEM file.
+    ///
+    /// # Errors
+    /// Local: the file is missing, unreadable, or holds something that is no authority's certificate.
+    pub fn load(path: &Path) -> Result<Self, Error> {
+        let broken = |reason: String| Error::Broken { path: path.to_owned(), reason };
+        let mut roots = RootCertStore::empty();
+        for certificate in files::read_certificates(path)? {
+            roots.add(certificate).map_err(|error| broken(describe(&error)))?;
+        }
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), crate::provider());
+        verifier.build().map(Self).map_err(|error| broken(error.to_string()))
+    }
+}
+
+impl ClientCertificates {
+    /// Whether clients are asked at all.
+    pub fn are_wanted(&self) -> bool {
+        !matches!(self, Self::Ignored)
+    }
+
+    /// What the TLS library asks and accepts.
+    pub(crate) fn verifier(&self) -> Arc<dyn ClientCertVerifier> {
+        match self {
+            Self::Ignored => WebPkiClientVerifier::no_client_auth(),
+            Self::Asked(ca) => Arc::new(AnyClient(ca.0.clone())),
+            Self::Required(ca) => Arc::new(VerifiedClient(ca.0.clone())),
+        }
+    }
+
+    /// What the certificate of an established connection proves at this time.
+    pub(crate) fn judge(&self, connection: &ServerConnection, now: Timestamp) -> PeerProof {
+        let (Self::Asked(ca) | Self::Required(ca)) = self else { return PeerProof::anonymous() };
+        let Some([leaf, others @ ..]) = connection.peer_certificates() else {
+            return PeerProof::anonymous();
+        };
+        let seconds = u64::try_from(now.as_second()).unwrap_or_default();
+        let now = UnixTime::since_unix_epoch(Duration::from_secs(seconds));
+        let mut proof = PeerProof {
+            certificate: Some(Box::new(describe_certificate(leaf, others.len() + 1))),
+            ..PeerProof::default()
+        };
+        match verify(&ca.0, leaf, others, now) {
+            Ok(()) => proof.given = Proof::Verified.into(),
+            Err(failure) => proof.missing.push(failure),
+        }
+        proof
+    }
+}
+
+/// Who the client of an established connection is, given the facts that [`facts_of_server`](crate::facts_of_server) found:
+/// nobody, unless its certificate was verified.
+pub fn client_identity(connection: &ServerConnection, facts: &TlsFacts) -> Option<ClientIdentity> {
+    if !facts.peer.given.contains(Proof::Verified) {
+        return None;
+    }
+    let certificate = Certificate::new(connection.peer_certificates()?.first()?);
+    let (mut emails, mut dns_names) = certificate.people_and_hosts();
+    emails.truncate(MOST_NAMES);
+    dns_names.truncate(MOST_NAMES);
+    let (sha256, spki_sha256) = (sha256(certificate.der()), sha256(&certificate.spki()?));
+    Some(ClientIdentity { emails, dns_names, sha256, spki_sha256 })
+}
+
+/// RFC 5280 §6, with the purpose clientAuth.
+fn verify(
+    judge: &Arc<dyn ClientCertVerifier>,
+    leaf: &CertificateDer<'_>,
+    others: &[CertificateDer<'_>],
+    now: UnixTime,
+) -> Result<(), TlsFailure> {
+    let shown = Shown::by_client(leaf, others, now);
+    long_enough(&shown)?;
+    if !has_checkable_key(leaf) {
+        return Err(TlsFailure::new(
+            TlsFault::BadCertificate,
+            "the certificate is of a form that cannot be verified",
+        ));
+    }
+    match judge.verify_client_cert(leaf, others, now) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(fault(&error, &shown)),
+    }
+}
+
+/// Whether the client's signature with this certificate's key was checked in the handshake. Where it was not, the
+/// certificate proves nothing, whoever signed it.
+fn has_checkable_key(leaf: &CertificateDer<'_>) -> bool {
+    signature::is_modern(leaf) && Certificate::new(leaf).weak_key().is_none()
+}
+
+/// Lets every client pass; see [`ClientCertificates::judge`] for what its certificate is worth.
+#[derive(Debug)]
+struct AnyClient(Arc<dyn ClientCertVerifier>);
+
+/// Lets those pass whose certificate is verified.
+#[derive(Debug)]
+struct VerifiedClient(Arc<dyn ClientCertVerifier>);
+
+impl ClientCertVerifier for AnyClient {
+    fn client_auth_mandatory(&self) -> bool {
+        false
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        self.0.root_hint_subjects()
+    }
+
+    fn verify_client_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: UnixTime,
+    ) -> Result<ClientCertVerified, TlsError> {
+        Ok(ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, TlsError> {
+        if !has_checkable_key(certificate) {
+            return Ok(HandshakeSignatureValid::assertion());
+        }
+        self.0.verify_tls12_signature(message, certificate, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, TlsError> {
+        if !has_checkable_key(certificate) {
+            return Ok(HandshakeSignatureValid::assertion());
+        }
+        self.0.verify_tls13_signature(message, certificate, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.supported_verify_schemes()
+    }
+}
+
+impl ClientCertVerifier for VerifiedClient {
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        self.0.root_hint_subjects()
+    }
+
+    fn verify_client_cert(
+        &self,
+        leaf: &CertificateDer<'_>,
+        others: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, TlsError> {
+        match verify(&self.0, leaf, others, now) {
+            Ok(()) => Ok(ClientCertVerified::assertion()),
+            Err(failure) => Err(crate::judge::as_error(&failure)),
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, TlsError> {
+        self.0.verify_tls12_signature(message, certificate, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, TlsError> {
+        self.0.verify_tls13_signature(message, certificate, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.supported_verify_schemes()
+    }
+}
