@@ -13,12 +13,14 @@ mod report;
 pub mod seeds;
 mod server;
 mod tape;
+mod tlsa;
 
 pub use client::client;
 pub use message::{dsn, header};
 pub use policy::mta_sts;
 pub use report::{tls_report, tls_report_seeds};
 pub use server::server;
+pub use tlsa::{tlsa, tlsa_seeds};
 
 use bytes::BytesMut;
 use postern_smtp::command::{Command, MAX_COMMAND_LINE};

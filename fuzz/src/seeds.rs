@@ -73,6 +73,11 @@ pub fn write_corpus(corpus: &Path) -> io::Result<()> {
     for (name, text) in PUBLISHED {
         fs::write(corpus.join("mta_sts").join(name), text)?;
     }
+    let folder = corpus.join("tlsa");
+    fs::create_dir_all(&folder)?;
+    for (name, octets) in crate::tlsa_seeds() {
+        fs::write(folder.join(name), octets)?;
+    }
     Ok(())
 }
 

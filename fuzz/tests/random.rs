@@ -249,6 +249,16 @@ fn decided(wire: impl Strategy<Value = Vec<u8>>) -> impl Strategy<Value = Vec<u8
     })
 }
 
+/// The data of a TLSA record behind their length, most of them of a kind and length that there is.
+fn tlsa_record() -> impl Strategy<Value = Vec<u8>> {
+    let length = prop_oneof![4 => Just(32_usize), 4 => Just(64), 1 => 0..80_usize];
+    (0..5_u8, 0..3_u8, 0..4_u8, length, any::<u8>()).prop_map(|(usage, selector, matching, length, octet)| {
+        let rdata = [&[usage, selector, matching][..], &vec![octet; length]].concat();
+        let length = u8::try_from(rdata.len()).expect("fewer than 84");
+        [&[length][..], &rdata].concat()
+    })
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(4000))]
 
@@ -295,5 +305,10 @@ proptest! {
     #[test]
     fn no_policy_breaks_its_laws(data in input(PUBLISHED)) {
         postern_fuzz::mta_sts(&data);
+    }
+
+    #[test]
+    fn no_tlsa_record_breaks_its_laws(data in vec(tlsa_record(), 0..6)) {
+        postern_fuzz::tlsa(&data.concat());
     }
 }

@@ -19,11 +19,19 @@ fn every_target_takes_every_transcript() {
             postern_fuzz::header(wire);
             postern_fuzz::tls_report(wire);
             postern_fuzz::mta_sts(wire);
+            postern_fuzz::tlsa(wire);
             postern_fuzz::reply(wire);
             postern_fuzz::client(&with_decisions(wire));
             postern_fuzz::dsn(&with_decisions(wire));
             postern_fuzz::server(&with_decisions(wire));
         }
+    }
+}
+
+#[test]
+fn the_target_for_certificates_takes_its_seeds() {
+    for (_, octets) in postern_fuzz::tlsa_seeds() {
+        postern_fuzz::tlsa(&octets);
     }
 }
 
