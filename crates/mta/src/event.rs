@@ -394,7 +394,8 @@ impl Event {
                 write!(f, "sign-in failed: {user} from {client}: {reply}")
             }
             Self::Refused { at, address, client, policy, why, reply } => {
-                let (address, policy) = (also(" ", address.as_deref()), also(" by policy ", policy.as_deref()));
+                let (address, policy) =
+                    (also(" ", address.as_deref()), also(" by policy ", policy.as_deref()));
                 let why = also("; ", why.as_deref());
                 write!(f, "refused at {at}{address} from {client}{policy}: {reply}{why}")
             }

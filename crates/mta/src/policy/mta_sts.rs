@@ -243,14 +243,13 @@ impl StsPolicies {
     }
 
     fn refresh_behind(&self, slot: Arc<Slot>, now: Timestamp) {
-        // Whoever has the turn is about to refresh it as well.
-        let Ok(turn) = slot.turn.clone().try_lock_owned() else { return };
+        let Some(refreshing) = slot.begin_refresh() else { return };
         let shared = self.shared.clone();
         self.spawn(async move {
-            let _turn = turn;
             let Ok(_permit) = shared.refreshes.acquire().await else { return };
-            if let (Step::Refresh(id), _) = slot.look(now) {
-                shared.fetch(&slot, id, now).await;
+            // It may have waited for long, and the id may be another one by now.
+            if let (Step::Refresh(id), _) = refreshing.slot().look(now) {
+                shared.fetch(refreshing.slot(), id, now).await;
             }
         });
     }

@@ -16,11 +16,17 @@ use super::decide::{Known, Step};
 #[derive(Debug)]
 pub(super) struct Slot {
     pub(super) domain: Box<str>,
-    /// Held by the one task that finds something out about the domain.
+    /// Held by the one task that finds out what deliveries wait for.
     pub(super) turn: Arc<tokio::sync::Mutex<()>>,
+    /// One refresh at a time, waiting ones included. It takes no turn, so that no delivery waits for it.
+    refreshing: AtomicBool,
     known: Mutex<Known>,
     asked: AtomicBool,
 }
+
+/// A refresh that is under way or waits to be. Its end lets the next one begin.
+#[derive(Debug)]
+pub(super) struct Refreshing(Arc<Slot>);
 
 impl Slot {
     /// Locked for moments only, never while waiting for anything.
@@ -28,9 +34,27 @@ impl Slot {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// `None` while another one has not ended.
+    pub(super) fn begin_refresh(self: Arc<Self>) -> Option<Refreshing> {
+        let other = self.refreshing.swap(true, Ordering::AcqRel);
+        (!other).then_some(Refreshing(self))
+    }
+
     pub(super) fn look(&self, now: Timestamp) -> (Step, Found) {
         let known = self.known();
         (known.step(now), known.answer(now))
+    }
+}
+
+impl Refreshing {
+    pub(super) fn slot(&self) -> &Slot {
+        &self.0
+    }
+}
+
+impl Drop for Refreshing {
+    fn drop(&mut self) {
+        self.0.refreshing.store(false, Ordering::Release);
     }
 }
 
@@ -69,6 +93,7 @@ fn new_slot(domain: &str) -> Arc<Slot> {
     Arc::new(Slot {
         domain: domain.into(),
         turn: Arc::default(),
+        refreshing: AtomicBool::new(false),
         known: Mutex::default(),
         asked: AtomicBool::new(false),
     })

@@ -321,6 +321,21 @@ async fn an_aged_policy_is_refreshed_behind_the_answer() {
 }
 
 #[tokio::test]
+async fn a_refresh_that_stalls_keeps_no_delivery_waiting() {
+    let lab = Laboratory::new(policy("a.example")).await;
+    lab.found(0).await;
+    lab.host.now_says(Script::NoHandshake);
+    let started = std::time::Instant::now();
+    // The record has to be asked for again each time, which takes a turn.
+    for second in [DAY, DAY + 3600, DAY + 7200] {
+        assert_eq!(lab.mx(second).await, is("a.example", Source::Cached));
+    }
+    let slot = lab.policies.shared.slots.slot(DOMAIN);
+    assert!(slot.begin_refresh().is_none(), "the first refresh is still under way");
+    assert!(started.elapsed() < lab.policies.shared.options.time);
+}
+
+#[tokio::test]
 async fn a_failed_refresh_is_told_and_tried_again_after_a_pause() {
     let lab = Laboratory::new(policy("a.example")).await;
     lab.found(0).await;
