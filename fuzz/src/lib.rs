@@ -10,6 +10,7 @@ mod client;
 mod message;
 mod policy;
 mod report;
+mod sasl;
 pub mod seeds;
 mod server;
 mod tape;
@@ -19,6 +20,7 @@ pub use client::client;
 pub use message::{dsn, header};
 pub use policy::mta_sts;
 pub use report::{tls_report, tls_report_seeds};
+pub use sasl::sasl_client;
 pub use server::server;
 pub use tlsa::{tlsa, tlsa_seeds};
 

@@ -57,6 +57,7 @@ pub fn write_corpus(corpus: &Path) -> io::Result<()> {
             ("content", seed.client.clone()),
             ("header", seed.client.clone()),
             ("client", with_decisions(&seed.server)),
+            ("sasl_client", with_decisions(&seed.server)),
             ("dsn", with_decisions(&seed.server)),
             ("reply", seed.server.clone()),
         ] {

@@ -115,6 +115,20 @@ const SERVER_BEGINS: &[&[u8]] = &[
     b"220 hi\r\n250-hi\r\n250 AUTH LOGIN PLAIN\r\n235 ok\r\n",
     b"220 hi\r\n250-hi\r\n250-PIPELINING\r\n250-SMTPUTF8\r\n250 8BITMIME\r\n",
 ];
+/// The second is a server's first message in SCRAM, with the nonce that the target uses; the last is JSON.
+const CHALLENGES: &[&[u8]] = &[
+    b"334 ",
+    b"cj1Cd2NIQndjSEJ3Y0hCd2NIQndjSEJ3Y0hCd2NIJXNlcnZlcixzPWMyRnNkQ0J2WmlCMGFHVWdkR1Z6ZEE9PSxpPTQwOTY=",
+    b"dj02cnJpVFJCaTIzV3BSUi93dHVwK21NaFVaVW4vZEI1bkxUSlJzamw5NUc0PQ==",
+    b"ZT1pbnZhbGlkLXByb29m",
+    b"\r\n",
+    b"\r\n334 ",
+    b"235 ok\r\n",
+    b"=",
+    b"AQ==",
+    b"\xff",
+    b"e30=",
+];
 /// What ends most sessions.
 const HARMFUL: &[&[u8]] = &[b"\n", b"\r", b"\r\n", b"\0", b"\xff", b"250-", b"QUIT\r\n", b"421 bye\r\n"];
 const HEADERS: &[&[u8]] = &[
@@ -285,6 +299,11 @@ proptest! {
     #[test]
     fn no_server_breaks_the_client(data in dialogue(SERVER_BEGINS, CLIENT)) {
         postern_fuzz::client(&data);
+    }
+
+    #[test]
+    fn no_challenge_breaks_the_sign_in(data in decided(input(CHALLENGES))) {
+        postern_fuzz::sasl_client(&data);
     }
 
     #[test]

@@ -22,6 +22,7 @@ fn every_target_takes_every_transcript() {
             postern_fuzz::tlsa(wire);
             postern_fuzz::reply(wire);
             postern_fuzz::client(&with_decisions(wire));
+            postern_fuzz::sasl_client(&with_decisions(wire));
             postern_fuzz::dsn(&with_decisions(wire));
             postern_fuzz::server(&with_decisions(wire));
         }
@@ -58,6 +59,11 @@ proptest! {
     #[test]
     fn no_splice_of_clients_breaks_the_server(data in splice(|seed| seed.client)) {
         postern_fuzz::server(&data);
+    }
+
+    #[test]
+    fn no_splice_of_servers_breaks_the_sign_in(data in splice(|seed| seed.server)) {
+        postern_fuzz::sasl_client(&data);
     }
 
     #[test]
