@@ -3,13 +3,17 @@
 //! The types to know:
 //! - [`Ledger`]: the open file. Its work is done on threads that may block; it is cheap to clone.
 //! - [`Opened`]: the ledger that [`Ledger::open`] made the best of, and what was in the way.
-//! - [`sts`]: the table of MTA-STS policies. Each kind of knowledge has a module and a migration of its own.
+//! - [`sts`]: the table of MTA-STS policies. `tls`: what sessions came to. `reports`: TLS reports sent and received.
+//!   Each kind of knowledge has a module and a migration of its own.
 //!
 //! Nothing here is worth stopping for: a file that is damaged is moved aside and begun anew, one that cannot be used
 //! at all is replaced by memory, and both are said. A power cut may take the last seconds' work with it; the file stays
 //! sound. What it deliberately does not do: hold mail, or hold anything that cannot be learnt again.
 
+pub(crate) mod reports;
 pub mod sts;
+#[allow(dead_code)]
+pub(crate) mod tls;
 
 use std::fs::{self, OpenOptions, Permissions};
 use std::io;
@@ -28,7 +32,8 @@ const APPLICATION: i64 = 0x506f_7374;
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What made each version of the layout from the one before. Entries are only ever added.
-const MIGRATIONS: &[&str] = &["
+const MIGRATIONS: &[&str] = &[
+    "
     CREATE TABLE sts_policy (
         domain  TEXT PRIMARY KEY,  -- A-labels in lower case
         record  TEXT NOT NULL,     -- the id that the domain's record had
@@ -38,7 +43,63 @@ const MIGRATIONS: &[&str] = &["
         used    INTEGER NOT NULL   -- when mail was last planned under it, to the day
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX sts_policy_expires ON sts_policy (expires);
-"];
+",
+    "
+    -- What our sessions came to.
+    CREATE TABLE tls_policy (
+        id        INTEGER PRIMARY KEY,
+        day       TEXT NOT NULL,     -- 2026-11-21, in UTC
+        domain    TEXT NOT NULL,     -- A-labels in lower case; * for those that there was no room for
+        policy    TEXT NOT NULL,     -- JSON
+        succeeded INTEGER NOT NULL,  -- sessions
+        UNIQUE (day, domain, policy)
+    ) STRICT;
+    CREATE TABLE tls_failure (
+        policy   INTEGER NOT NULL REFERENCES tls_policy (id) ON DELETE CASCADE,
+        result   TEXT NOT NULL,      -- as RFC 8460 calls it
+        host     TEXT NOT NULL,      -- empty: various
+        peer     TEXT NOT NULL,      -- addresses; empty: unknown
+        local    TEXT NOT NULL,
+        why      TEXT NOT NULL,
+        sessions INTEGER NOT NULL,
+        PRIMARY KEY (policy, result, host, peer, local, why)
+    ) STRICT, WITHOUT ROWID;
+    -- What becomes of our reports.
+    CREATE TABLE tls_report (
+        day     TEXT NOT NULL,
+        domain  TEXT NOT NULL,
+        address TEXT NOT NULL,       -- mailto:… or https:…; empty while it is not known who wants the report
+        state   TEXT NOT NULL,       -- waiting, sent, unwanted, given-up
+        tries   INTEGER NOT NULL,
+        due     INTEGER NOT NULL,    -- seconds since 1970
+        note    TEXT NOT NULL,       -- what the last try came to
+        PRIMARY KEY (day, domain, address)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX tls_report_due ON tls_report (due) WHERE state = 'waiting';
+    -- What others report about us.
+    CREATE TABLE tls_received (
+        id           INTEGER PRIMARY KEY,
+        organization TEXT NOT NULL,
+        report       TEXT NOT NULL,  -- its id
+        domain       TEXT NOT NULL,
+        contact      TEXT NOT NULL,
+        start        INTEGER NOT NULL,
+        end          INTEGER NOT NULL,
+        received     INTEGER NOT NULL,
+        UNIQUE (organization, report, domain)
+    ) STRICT;
+    CREATE INDEX tls_received_when ON tls_received (received);
+    CREATE TABLE tls_received_policy (
+        received  INTEGER NOT NULL REFERENCES tls_received (id) ON DELETE CASCADE,
+        number    INTEGER NOT NULL,  -- its place in the report
+        kind      TEXT NOT NULL,
+        succeeded INTEGER NOT NULL,
+        failed    INTEGER NOT NULL,
+        failures  TEXT NOT NULL,     -- JSON
+        PRIMARY KEY (received, number)
+    ) STRICT, WITHOUT ROWID;
+",
+];
 
 /// The open file. Clones share it.
 #[derive(Debug, Clone)]
@@ -242,6 +303,7 @@ fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
     // What the last seconds taught can be learnt again.
     connection.pragma_update(None, "synchronous", "NORMAL")?;
+    connection.pragma_update(None, "foreign_keys", true)?;
     connection.pragma_update_and_check(None, "journal_size_limit", 16 * 1024 * 1024, |_| Ok(()))?;
     connection.set_prepared_statement_cache_capacity(32);
     Ok(())

@@ -78,6 +78,12 @@ pub enum TlsFault {
     Unanswered,
     /// The host is not in the domain's MTA-STS policy.
     NotInPolicy,
+    /// The domain's MTA-STS policy could not be fetched.
+    PolicyUnfetched,
+    /// The domain's MTA-STS policy, or its record, is broken.
+    PolicyInvalid,
+    /// The host that has the domain's MTA-STS policy does not prove who it is.
+    PolicyHostUntrusted,
     /// The peer does not offer REQUIRETLS.
     NoRequireTls,
     /// The host's name comes from an insecure lookup, so that a certificate for it proves nothing (RFC 8689 §4.2.1).

@@ -1,0 +1,1 @@
+//! TLS reports: which of ours were sent, and what others' told us.
