@@ -1,7 +1,7 @@
-//! What the configuration names outside of itself: certificates, keys, trust anchors, passwords, the data folder.
+//! What the configuration names outside of itself: certificates, keys, trust anchors, secrets, the data folder.
 //!
 //! Reading the file only writes down what is named where ([`Named`]), sound or not; here it is looked at, as the daemon
-//! will: an identity is loaded, trust anchors are parsed, secrets must not be open to everybody. Passwords are not read.
+//! will: an identity is loaded, trust anchors are parsed, secrets must not be open to everybody. Secrets are not read.
 //! The daemon finds all this out by itself; this is for `postern config check`.
 
 use std::fs::{self, File};
@@ -26,7 +26,10 @@ pub(super) enum Named {
         key: Option<Place>,
     },
     Trust(Place),
-    Password(Place),
+    /// Trust anchors of DNSSEC.
+    Anchors(Place),
+    /// A password, a token, a client's secret.
+    Secret(Place),
     DataDir(Place),
 }
 
@@ -60,7 +63,10 @@ impl Named {
                 look_at_identity(certificate.as_ref(), key.as_ref(), now, checked);
             }
             Self::Trust(place) => look_at_trust(place, checked),
-            Self::Password(place) => {
+            Self::Anchors(place) => {
+                look_at_file(place, Kind::Open, checked);
+            }
+            Self::Secret(place) => {
                 look_at_file(place, Kind::Secret, checked);
             }
             Self::DataDir(place) => checked.warnings.extend(hindrance(place)),

@@ -83,22 +83,24 @@ impl<'a> Reader<'a> {
 
     /// The section `[name]` below `parent`.
     pub(super) fn section(&mut self, parent: &Section<'a>, name: &str) -> Section<'a> {
+        if let Some(section) = self.written_section(parent, name) {
+            return section;
+        }
+        let span = parent.table.entry(name).map(|entry| entry.key_span.clone());
+        self.open(&parent.schema_path(name), parent.path(name), &EMPTY, span.or_else(|| parent.span.clone()))
+    }
+
+    /// The same if it is in the file; what stands in its place is noted.
+    pub(super) fn written_section(&mut self, parent: &Section<'a>, name: &str) -> Option<Section<'a>> {
         let (path, shown) = (parent.schema_path(name), parent.path(name));
-        let Some(entry) = parent.table.entry(name) else {
-            return self.open(&path, shown, &EMPTY, parent.span.clone());
-        };
+        let entry = parent.table.entry(name)?;
         let span = Some(entry.key_span.clone());
         if let Value::Table(table) = &entry.value.value {
-            return self.open(&path, shown, table, span);
+            return Some(self.open(&path, shown, table, span));
         }
         let what = format!("a section is expected, not {}", entry.value.value.kind());
-        self.note(
-            span.clone(),
-            shown.clone(),
-            what,
-            format!("write [{path}] on a line of its own and its keys below"),
-        );
-        self.open(&path, shown, &EMPTY, span)
+        self.note(span, shown, what, format!("write [{path}] on a line of its own and its keys below"));
+        None
     }
 
     /// The sections `[[name]]` below `parent`, in order.
@@ -132,10 +134,17 @@ impl<'a> Reader<'a> {
 
     /// A text that is more than nothing.
     pub(super) fn name(&mut self, at: &Section<'a>, key: &'static str) -> Option<String> {
-        self.value(at, key, None, |placed| {
-            let text = as_text(placed)?;
-            if text.trim().is_empty() { Err(vec![Wrong::new("it is empty")]) } else { Ok(text) }
-        })
+        self.name_or(at, key, None)
+    }
+
+    /// The same with a default that depends.
+    pub(super) fn name_or(
+        &mut self,
+        at: &Section<'a>,
+        key: &'static str,
+        default: Option<String>,
+    ) -> Option<String> {
+        self.value(at, key, default.map(|text| quoted(&text)), as_name)
     }
 
     /// What parses, such as a domain or a mailbox; `example` is the default where the reference has none.
@@ -300,6 +309,19 @@ impl<'a> Reader<'a> {
             Ok(turned)
         });
         (list, items.into_inner())
+    }
+
+    /// A list, or one text that stands for a list of it alone.
+    pub(super) fn one_or_list<T>(
+        &mut self,
+        at: &Section<'a>,
+        key: &'static str,
+        item: impl Fn(&str) -> Result<T, String>,
+    ) -> Option<Vec<T>> {
+        self.value(at, key, None, |placed| match &placed.value {
+            Value::List(_) => as_list(placed, &item),
+            _ => Ok(vec![item(&as_text(placed)?).map_err(|what| vec![Wrong::new(what)])?]),
+        })
     }
 
     /// A text that is turned into something.
@@ -595,6 +617,11 @@ fn as_text(placed: &Placed) -> Result<String, Vec<Wrong>> {
         Value::Text(text) => Ok(text.clone()),
         _ => Err(mismatch("a text in quotation marks", placed)),
     }
+}
+
+fn as_name(placed: &Placed) -> Result<String, Vec<Wrong>> {
+    let text = as_text(placed)?;
+    if text.trim().is_empty() { Err(vec![Wrong::new("it is empty")]) } else { Ok(text) }
 }
 
 fn as_duration(placed: &Placed) -> Result<Duration, Vec<Wrong>> {

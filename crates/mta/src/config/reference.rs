@@ -55,6 +55,10 @@ pub struct Key {
 pub enum Kind {
     /// Any text.
     Text,
+    /// Where mail goes, or a list of hosts that stand in for each other.
+    Ways,
+    /// An address that begins with `https://`.
+    Url,
     /// A path; a relative one starts at the configuration file's folder.
     Path,
     /// A domain name.
@@ -85,6 +89,8 @@ pub enum Kind {
     Duration,
     /// A time span; `"never"` and zero switch it off.
     DurationOrNever,
+    /// So many in so much time.
+    Rate,
     /// A number from 0 to 0.5.
     Share,
     /// A list of something.
@@ -186,6 +192,12 @@ impl Kind {
     pub fn describe(self) -> String {
         match self {
             Self::Text => "text".to_owned(),
+            Self::Ways => {
+                "\"mx\", \"smtp:host:587\", \"lmtp:unix:/path\", \"lmtp:host:24\", \"maildir:/path\", \
+                           or list of \"smtp:\" hosts"
+                    .to_owned()
+            }
+            Self::Url => "address that begins with https://".to_owned(),
             Self::Path => "path (a relative one starts at the folder of this file)".to_owned(),
             Self::Domain => "domain name".to_owned(),
             Self::Mailbox => "mail address".to_owned(),
@@ -203,6 +215,7 @@ impl Kind {
             }
             Self::Duration => "time span such as \"500ms\", \"30s\", \"5m\", \"2h\", \"5d\"".to_owned(),
             Self::DurationOrNever => "time span such as \"30m\", \"4h\", or \"never\"".to_owned(),
+            Self::Rate => "number and time span such as \"100/1m\", \"10/s\", \"1000/h\"".to_owned(),
             Self::Share => "number from 0 to 0.5".to_owned(),
             Self::List(what) => format!("list of {what}"),
             Self::Aliases => {
@@ -227,7 +240,7 @@ pub fn find(path: &str) -> Option<Entry> {
     entries().find(|entry| entry.path() == path)
 }
 
-/// What a person may have meant by a path that is none: at most three, nearest first.
+/// What a person may have meant by a path that is none: at most three, nearest first, equals in the order of the chapter.
 pub fn near_misses(path: &str) -> Vec<String> {
     let last = |path: &str| path.rsplit('.').next().unwrap_or(path).to_owned();
     let likeness = |known: &str| {
@@ -237,7 +250,7 @@ pub fn near_misses(path: &str) -> Vec<String> {
     };
     let known = entries().map(|entry| entry.path());
     let mut ranked: Vec<_> = known.filter_map(|known| Some((likeness(&known)?, known))).collect();
-    ranked.sort();
+    ranked.sort_by_key(|(mistakes, _)| *mistakes);
     ranked.into_iter().take(3).map(|(_, known)| known).collect()
 }
 

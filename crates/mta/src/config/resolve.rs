@@ -8,8 +8,12 @@
 
 mod connector;
 mod domain;
+mod inbound;
 mod listener;
+mod outbound;
+mod peer;
 mod relay;
+mod tls_reports;
 
 use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
@@ -17,14 +21,13 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use postern_dns::DnssecMode;
-use postern_pki::MinimumVersion;
 use postern_queue::retry::Schedule;
 use postern_smtp::address::{Domain, Mailbox};
-use postern_smtp::tls::TlsRequirement;
 
 use super::files::Named;
-use super::model::{Config, Dns, IdentityFiles, Outbound, Queue, StoreKind, Tls, TlsReports};
+use super::model::{Config, Dns, IdentityFiles, Queue, StoreKind, Tls};
 use super::reader::{Reader, Section, positive_duration};
+use super::reference::nearest;
 use super::show::Setting;
 use super::{File, Problem, Surroundings};
 use crate::event::Level;
@@ -62,22 +65,29 @@ fn read(reader: &mut Reader<'_>, surroundings: &Surroundings) -> Option<Config> 
     let sessions = listener::limits(reader, &limits).map(|(limits, _)| limits.sessions);
     let (tls, identity_names) = tls(reader, top);
     let minimum = tls.as_ref().map(|tls| tls.minimum);
-    let of_all = &listener::OfAll { section: &limits, sessions, minimum };
-    let listeners = listener::listeners(reader, top, of_all, &identity_names);
+    let of_all = &listener::OfAll { section: &limits, sessions, minimum, identities: &identity_names };
+    let listeners = listener::listeners(reader, top, of_all);
+    let inbound_policies = inbound::policies(reader, top, minimum, listeners.as_deref());
+    let (relay_networks, relay_certificates) =
+        relay::relay(reader, top, &surroundings.gateways, listeners.as_deref());
     let queue = queue(reader, top);
-    let common =
-        connector::Common { hostname: hostname.as_ref(), retry: queue.as_ref().map(|queue| &queue.retry) };
+    let outbound = outbound::outbound(reader, top, dns.as_ref());
+    let common = connector::Common {
+        hostname: hostname.as_ref(),
+        dns: dns.as_ref(),
+        retry: queue.as_ref().map(|queue| &queue.retry),
+        outbound: &outbound,
+        identities: &identity_names,
+    };
     let connectors = connector::connectors(reader, top, common);
     let domains = domain::domains(reader, top, connectors.as_deref());
-    let relay_networks = relay::networks(reader, top, &surroundings.gateways);
     let report_from = report_from(reader, top, hostname.as_ref());
-    let tls_reports = hostname.as_ref().zip(report_from.as_ref()).map(|(hostname, from)| TlsReports {
-        send: false,
-        organization: hostname.to_string(),
-        contact: from.clone(),
-        from: from.clone(),
-        receive: None,
-    });
+    let own = tls_reports::Own {
+        hostname: hostname.as_ref(),
+        report_from: report_from.as_ref(),
+        domains: domains.as_deref(),
+    };
+    let tls_reports = tls_reports::tls_reports(reader, top, own);
     Some(Config {
         hostname: hostname?,
         data_dir: data_dir?,
@@ -91,9 +101,9 @@ fn read(reader: &mut Reader<'_>, surroundings: &Surroundings) -> Option<Config> 
         domains: domains?,
         connectors: connectors?,
         relay_networks: relay_networks?,
-        relay_certificates: Vec::new(),
-        inbound_policies: Vec::new(),
-        outbound: Outbound { requirement: TlsRequirement::NONE, policies: Vec::new() },
+        relay_certificates: relay_certificates?,
+        inbound_policies: inbound_policies?,
+        outbound: outbound.outbound?,
         tls_reports: tls_reports?,
         queue: queue?,
         warnings: Vec::new(),
@@ -135,7 +145,28 @@ fn dns<'a>(reader: &mut Reader<'a>, top: &Section<'a>) -> Option<Dns> {
             "name a server, or remove the key to use the system's",
         );
     }
-    Some(Dns { servers: servers.unwrap_or_default(), timeout: timeout?, dnssec: DnssecMode::Off })
+    let dnssec = dnssec(reader, at);
+    let dns = Dns { servers: servers.unwrap_or_default(), timeout: timeout?, dnssec: dnssec? };
+    if at.writes("dnssec") && dns.dnssec == DnssecMode::Resolver && peer::no_server_is_here(&dns) {
+        let what = "it has no effect: the word of name servers on other machines is not taken";
+        let remedy = "name a validating resolver on this machine in servers, or write \"own\"";
+        reader.warn(at, "dnssec", what, remedy);
+    }
+    Some(dns)
+}
+
+fn dnssec<'a>(reader: &mut Reader<'a>, at: &Section<'a>) -> Option<DnssecMode> {
+    let anchors = reader.path(at, "trust_anchors");
+    let place = reader.place(at, "trust_anchors", anchors.as_ref());
+    reader.named.extend(place.map(Named::Anchors));
+    let own = DnssecMode::Own { anchors: None };
+    let words = [("resolver", &DnssecMode::Resolver), ("own", &own), ("off", &DnssecMode::Off)];
+    let dnssec = reader.choice(at, "dnssec", None, &words)?;
+    if at.writes("trust_anchors") && *dnssec != own {
+        let what = "it has no effect: only Postern's own validation uses it";
+        reader.warn(at, "trust_anchors", what, "write dnssec = \"own\", or remove the key");
+    }
+    Some(if *dnssec == own { DnssecMode::Own { anchors } } else { dnssec.clone() })
 }
 
 fn name_server(text: &str) -> Result<SocketAddr, String> {
@@ -148,8 +179,7 @@ fn name_server(text: &str) -> Result<SocketAddr, String> {
 /// With the names that identities give themselves, which hold though something else is wrong with one.
 fn tls<'a>(reader: &mut Reader<'a>, top: &Section<'a>) -> (Option<Tls>, Vec<&'a str>) {
     let at = &reader.section(top, "tls");
-    let versions = [("1.2", MinimumVersion::Tls12), ("1.3", MinimumVersion::Tls13)];
-    let minimum = reader.choice(at, "minimum", None, &versions);
+    let minimum = reader.choice(at, "minimum", None, &listener::VERSIONS);
     let sections = reader.sections(at, "identity");
     let mut names = Unique::new("an identity");
     let identities: Vec<_> = sections.iter().map(|at| identity(reader, at, &mut names)).collect();
@@ -178,17 +208,20 @@ fn queue<'a>(reader: &mut Reader<'a>, top: &Section<'a>) -> Option<Queue> {
         let what = "messages are kept in memory: a restart loses those that wait";
         reader.warn(at, "store", what, "write store = \"sqlite\" outside of trials");
     }
-    let retry = retry(reader, at);
+    let retry = schedule(reader, at, None);
     let lease = reader.duration(at, "lease");
     let deliveries = reader.count(at, "deliveries");
     Some(Queue { store: store?, retry: retry?, lease: lease?, deliveries: deliveries? })
 }
 
-fn retry<'a>(reader: &mut Reader<'a>, at: &Section<'a>) -> Option<Schedule> {
+/// What a section says of trying again; `inherited` is what holds where it says nothing.
+fn schedule<'a>(reader: &mut Reader<'a>, at: &Section<'a>, inherited: Option<&Schedule>) -> Option<Schedule> {
     let intervals = reader.list(at, "retry", positive_duration);
     let jitter = reader.share(at, "jitter");
     let expire = reader.duration(at, "expire");
     let delay_warning = reader.duration_or_never(at, "delay_warning");
+    let intervals = intervals.or_else(|| inherited.map(|all| all.intervals.clone()));
+    let expire = expire.or_else(|| inherited.map(|all| all.expire));
     if let (Some(intervals), Some(expire)) = (&intervals, expire) {
         judge_schedule(reader, at, intervals, expire);
     }
@@ -198,23 +231,28 @@ fn retry<'a>(reader: &mut Reader<'a>, at: &Section<'a>) -> Option<Schedule> {
         let what = "senders are told of a delay only after the message has expired, so never";
         reader.warn(at, "delay_warning", what, "make it shorter than expire, or write \"never\"");
     }
-    let delay_warning = Some(delay_warning?).filter(|warning| !warning.is_zero());
+    let delay_warning = match delay_warning {
+        Some(warning) => Some(warning).filter(|warning| !warning.is_zero()),
+        None => inherited?.delay_warning,
+    };
+    let jitter = jitter.or_else(|| inherited.map(|all| all.jitter));
     Some(Schedule { intervals: intervals?, jitter: jitter?, expire: expire?, delay_warning })
 }
 
+/// Two settings that do not fit are the fault of a section that writes one of them.
 fn judge_schedule(reader: &mut Reader<'_>, at: &Section<'_>, intervals: &[Duration], expire: Duration) {
+    if !at.writes("expire") && !at.writes("retry") {
+        return;
+    }
     let Some(first) = intervals.first() else {
         let remedy = "write at least one time span, or remove the key for the default schedule";
         return reader.complain(at, "retry", "the list is empty: nothing would ever be tried again", remedy);
     };
     if expire < *first {
+        let key = if at.writes("expire") { "expire" } else { "retry" };
         let what = "messages expire before they are tried a second time";
-        reader.complain(
-            at,
-            "expire",
-            what,
-            "make it longer than the first time span of retry; five days are usual",
-        );
+        let remedy = "make expire longer than the first time span of retry; five days are usual";
+        reader.complain(at, key, what, remedy);
     }
 }
 
@@ -244,6 +282,21 @@ impl Unique {
             reader.complain(at, "name", what, "give each its own name, or remove one");
         }
     }
+}
+
+/// Complains of a name that no `[[tls.identity]]` has.
+fn refuse_unknown_identity(
+    reader: &mut Reader<'_>,
+    at: &Section<'_>,
+    key: &str,
+    unknown: &str,
+    known: &[&str],
+) {
+    let remedy = match nearest(unknown, known.iter().copied()) {
+        Some(meant) => format!("did you mean \"{meant}\"?"),
+        None => "add a [[tls.identity]] of this name, or remove it here".to_owned(),
+    };
+    reader.complain(at, key, format!("there is no identity named \"{unknown}\""), remedy);
 }
 
 /// An address or a network; `192.0.2.5` means that address only.

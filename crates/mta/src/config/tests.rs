@@ -378,6 +378,470 @@ const BAD: &[Bad] = &[
         line: 7,
         says: &["will not do", "postmaster@example.org"],
     },
+    Bad { more: "[dns]\ndnssec = \"yes\"", key: "dns.dnssec", line: 7, says: &["\"yes\" is not one of"] },
+    Bad {
+        more: "[outbound]\ntls = \"pinned\"",
+        key: "outbound.tls",
+        line: 7,
+        says: &["\"pinned\" is not one of"],
+    },
+    Bad {
+        more: "[dns]\ndnssec = \"off\"\n[outbound]\ntls = \"dane\"",
+        key: "outbound.tls",
+        line: 9,
+        says: &["[dns] dnssec is \"off\"", "wait for ever"],
+    },
+    Bad {
+        more: "[outbound]\ntls = \"dane\"\ndane = false",
+        key: "outbound.tls",
+        line: 7,
+        says: &["dane = false forbids", "dane = true"],
+    },
+    Bad {
+        more: "[[outbound.policy]]\ntls = \"required\"",
+        key: "outbound.policy[1].address_space",
+        line: 6,
+        says: &["missing"],
+    },
+    Bad {
+        more: "[[outbound.policy]]\naddress_space = []\ntls = \"required\"",
+        key: "outbound.policy[1].address_space",
+        line: 7,
+        says: &["empty"],
+    },
+    Bad {
+        more: "[[outbound.policy]]\naddress_space = [\"b.example\"]",
+        key: "outbound.policy[1].tls",
+        line: 6,
+        says: &["demands nothing"],
+    },
+    Bad {
+        more: "[[outbound.policy]]\naddress_space = [\"b.example\"]\ntls = \"pinned\"",
+        key: "outbound.policy[1].tls",
+        line: 8,
+        says: &["no key is pinned", "postern probe"],
+    },
+    Bad {
+        more: "[[outbound.policy]]\naddress_space = [\"b.example\"]\npins = [\"sha256:00\"]",
+        key: "outbound.policy[1].pins",
+        line: 8,
+        says: &["\"sha256:00\" is not a pin", "64 hexadecimal digits"],
+    },
+    Bad {
+        more: "[[outbound.policy]]\naddress_space = [\"b.example\"]\npins = [\"spki-sha256:5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e\"]\ndistrust = [\"spki-sha256:5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e\"]",
+        key: "outbound.policy[1].distrust",
+        line: 9,
+        says: &["pinned and distrusted"],
+    },
+    Bad {
+        more: "[[outbound.policy]]\naddress_space = [\"b.example\"]\ntls = \"verified\"\n[[outbound.policy]]\naddress_space = [\"B.example\"]\ntls = \"required\"",
+        key: "outbound.policy[2].address_space",
+        line: 10,
+        says: &["policy number 1 speaks for"],
+    },
+    Bad {
+        more: "[dns]\ndnssec = \"off\"\n[[outbound.policy]]\naddress_space = [\"b.example\"]\ntls = \"dane\"",
+        key: "outbound.policy[1].tls",
+        line: 10,
+        says: &["rests on DNSSEC"],
+    },
+    Bad {
+        more: "[[connector]]\nname = \"a\"\nto = \"smtp:h.example\"\ntls = \"pinned\"",
+        key: "connector.a.tls",
+        line: 9,
+        says: &["no key is pinned"],
+    },
+    Bad {
+        more: "[[connector]]\nname = \"a\"\nto = \"smtp:h.example\"\npins = []\n",
+        key: "connector.a.pins",
+        line: 9,
+        says: &["no key is pinned"],
+    },
+    Bad {
+        more: "[[connector]]\nname = \"a\"\nto = \"smtp:h.example\"\ntls = \"pinned\"\npins = [\"md5:00\"]",
+        key: "connector.a.pins",
+        line: 10,
+        says: &["begins with \"sha256:\""],
+    },
+    Bad {
+        more: "[[connector]]\nname = \"a\"\nto = \"smtp:h.example\"\ntls = \"dane\"\ndane = false",
+        key: "connector.a.tls",
+        line: 9,
+        says: &["wait for ever"],
+    },
+    Bad {
+        more: "[dns]\nservers = [\"9.9.9.9\"]\n[[connector]]\nname = \"a\"\nto = \"mx\"\ntls = \"dane\"",
+        key: "connector.a.tls",
+        line: 11,
+        says: &["on this machine", "\"own\""],
+    },
+    Bad {
+        more: "[outbound]\ntls = \"dane\"\n[[connector]]\nname = \"a\"\nto = \"mx\"\ndane = false",
+        key: "connector.a.dane",
+        line: 11,
+        says: &["dane = false forbids"],
+    },
+    Bad {
+        more: "[[connector]]\nname = \"a\"\nto = \"lmtp:h.example:24\"\ntls = \"dane\"",
+        key: "connector.a.tls",
+        line: 9,
+        says: &["only mail that goes by \"mx\""],
+    },
+    Bad {
+        more: "[[connector]]\nname = \"a\"\nto = \"lmtp:h.example:24\"\ndane = true",
+        key: "connector.a.dane",
+        line: 9,
+        says: &["only mail that goes by \"mx\""],
+    },
+    Bad {
+        more: "[[connector]]\nname = \"a\"\nto = \"smtp:h.example\"\nmta_sts = true",
+        key: "connector.a.mta_sts",
+        line: 9,
+        says: &["\"mx\" only", "RFC 8461"],
+    },
+    Bad {
+        more: "[[connector]]\nname = \"a\"\nto = \"lmtp:unix:/run/l\"\nsource = [\"192.0.2.1\"]",
+        key: "connector.a.source",
+        line: 9,
+        says: &["has no addresses"],
+    },
+    Bad {
+        more: "[[connector]]\nname = \"a\"\nto = \"maildir:/m/{local}\"\npost_quantum = true",
+        key: "connector.a.post_quantum",
+        line: 9,
+        says: &["has no TLS"],
+    },
+    Bad {
+        more: "[[connector]]\nname = \"a\"\nto = []",
+        key: "connector.a.to",
+        line: 8,
+        says: &["the list is empty"],
+    },
+    Bad {
+        more: "[[connector]]\nname = \"a\"\nto = [\"smtp:h.example\", \"mx\"]",
+        key: "connector.a.to",
+        line: 8,
+        says: &["only \"smtp:\" hosts"],
+    },
+    Bad {
+        more: "[[connector]]\nname = \"a\"\nto = [\"smtp:h.example\", \"smtp:h.example:25\"]",
+        key: "connector.a.to",
+        line: 8,
+        says: &["h.example:25 is written twice"],
+    },
+    Bad {
+        more: "[[connector]]\nname = \"a\"\nto = [\"smtp:h0.example\", \"smtp:h1.example\", \"smtp:h2.example\", \"smtp:h3.example\", \"smtp:h4.example\", \"smtp:h5.example\", \"smtp:h6.example\", \"smtp:h7.example\", \"smtp:h8.example\"]",
+        key: "connector.a.to",
+        line: 8,
+        says: &["more than the 8"],
+    },
+    Bad {
+        more: "[[connector]]\nname = \"a\"\nto = [\n\"smtp:h.example\",\n\"smtp:h_:99999\"]",
+        key: "connector.a.to",
+        line: 10,
+        says: &["\"99999\" is not a port"],
+    },
+    Bad {
+        more: "[[connector]]\nname = \"a\"\nto = [\"smtp:h.example\", \"smtp:i.example:465\"]\ntls = \"none\"",
+        key: "connector.a.tls",
+        line: 9,
+        says: &["never to use TLS"],
+    },
+    Bad {
+        more: "[[connector]]\nname = \"a\"\nto = \"smtp:h.example\"\nsource = [\"mail.example\"]",
+        key: "connector.a.source",
+        line: 9,
+        says: &["not an address"],
+    },
+    Bad {
+        more: "[[connector]]\nname = \"a\"\nto = \"smtp:h.example\"\nsource = [\"0.0.0.0\"]",
+        key: "connector.a.source",
+        line: 9,
+        says: &["the system chooses"],
+    },
+    Bad {
+        more: "[[connector]]\nname = \"a\"\nto = \"smtp:h.example\"\nsource = [\"::ffff:224.0.0.1\"]",
+        key: "connector.a.source",
+        line: 9,
+        says: &["multicast"],
+    },
+    Bad {
+        more: "[[connector]]\nname = \"a\"\nto = \"smtp:h.example\"\nsource = [\"255.255.255.255\"]",
+        key: "connector.a.source",
+        line: 9,
+        says: &["broadcast"],
+    },
+    Bad {
+        more: "[[connector]]\nname = \"a\"\nto = \"smtp:h.example\"\nsource = [\"fe80::1\"]",
+        key: "connector.a.source",
+        line: 9,
+        says: &["one link only"],
+    },
+    Bad {
+        more: "[[connector]]\nname = \"a\"\nto = \"smtp:h.example\"\nsource = [\"192.0.2.1\", \"192.0.2.2\", \"2001:db8::1\"]",
+        key: "connector.a.source",
+        line: 9,
+        says: &["192.0.2.1 and 192.0.2.2 are both IPv4", "one address of each family"],
+    },
+    Bad {
+        more: "[[connector]]\nname = \"a\"\nto = \"smtp:h.example\"\nsource = [\"2001:db8::1\"]\nip = \"ipv4-only\"",
+        key: "connector.a.source",
+        line: 9,
+        says: &["never used with ip = \"ipv4-only\""],
+    },
+    Bad {
+        more: "[[connector]]\nname = \"a\"\nto = \"smtp:h.example\"\nsource = [\"192.0.2.1\"]\nip = \"ipv6-only\"",
+        key: "connector.a.source",
+        line: 9,
+        says: &["never used with ip = \"ipv6-only\""],
+    },
+    Bad {
+        more: "[[connector]]\nname = \"a\"\nto = \"smtp:h.example\"\nip = \"ipv6-olny\"",
+        key: "connector.a.ip",
+        line: 9,
+        says: &["did you mean \"ipv6-only\"?"],
+    },
+    Bad {
+        more: "[[connector]]\nname = \"a\"\nto = \"smtp:h.example\"\nidentity = \"main\"",
+        key: "connector.a.identity",
+        line: 9,
+        says: &["no identity named \"main\"", "[[tls.identity]]"],
+    },
+    Bad {
+        more: "[[connector]]\nname = \"a\"\nto = \"smtp:h.example\"\nrate = \"0/s\"",
+        key: "connector.a.rate",
+        line: 9,
+        says: &["nothing through"],
+    },
+    Bad {
+        more: "[[connector]]\nname = \"a\"\nto = \"smtp:h.example\"\nrate = \"fast\"",
+        key: "connector.a.rate",
+        line: 9,
+        says: &["not a rate", "100/1m"],
+    },
+    Bad {
+        more: "[[connector]]\nname = \"a\"\nto = \"smtp:h.example\"\nretry = []",
+        key: "connector.a.retry",
+        line: 9,
+        says: &["the list is empty"],
+    },
+    Bad {
+        more: "[[connector]]\nname = \"a\"\nto = \"smtp:h.example\"\nexpire = \"1m\"",
+        key: "connector.a.expire",
+        line: 9,
+        says: &["before they are tried a second time"],
+    },
+    Bad {
+        more: "[[connector]]\nname = \"a\"\nto = \"smtp:h.example\"\nretry = [\"6d\"]",
+        key: "connector.a.retry",
+        line: 9,
+        says: &["before they are tried a second time", "make expire longer"],
+    },
+    Bad {
+        more: "[[connector]]\nname = \"a\"\nto = \"smtp:h.example\"\njitter = 1",
+        key: "connector.a.jitter",
+        line: 9,
+        says: &["not within 0 and 0.5"],
+    },
+    Bad {
+        more: "[[connector]]\nname = \"a\"\nto = \"smtp:h.example\"\nuser = \"u\"\npassword_file = \"/p\"\ntoken_file = \"/t\"",
+        key: "connector.a.token_file",
+        line: 11,
+        says: &["password_file is written as well"],
+    },
+    Bad {
+        more: "[[connector]]\nname = \"a\"\nto = \"smtp:h.example\"\ntoken_file = \"/t\"",
+        key: "connector.a.token_file",
+        line: 9,
+        says: &["user is missing"],
+    },
+    Bad {
+        more: "[[connector]]\nname = \"a\"\nto = \"smtp:h.example\"\nuser = \"u\"\npassword_file = \"/p\"\nmechanism = \"xoauth2\"",
+        key: "connector.a.mechanism",
+        line: 11,
+        says: &["sends a token, and password_file is a password"],
+    },
+    Bad {
+        more: "[[connector]]\nname = \"a\"\nto = \"smtp:h.example\"\nuser = \"u\"\ntoken_file = \"/t\"\nmechanism = \"plain\"",
+        key: "connector.a.mechanism",
+        line: 11,
+        says: &["sends a password, and token_file is a token"],
+    },
+    Bad {
+        more: "[[connector]]\nname = \"a\"\nto = \"smtp:h.example\"\nmechanism = \"login\"",
+        key: "connector.a.mechanism",
+        line: 9,
+        says: &["and there is none"],
+    },
+    Bad {
+        more: "[[connector]]\nname = \"a\"\nto = \"smtp:h.example\"\nmechanism = \"cram-md5\"",
+        key: "connector.a.mechanism",
+        line: 9,
+        says: &["not one of"],
+    },
+    Bad {
+        more: "[[connector]]\nname = \"a\"\nto = \"smtp:h.example\"\nmechanism = \"external\"",
+        key: "connector.a.mechanism",
+        line: 9,
+        says: &["client certificate, and none is named"],
+    },
+    Bad {
+        more: "[[tls.identity]]\nname = \"i\"\ncertificate = \"/c\"\nkey = \"/k\"\n[[connector]]\nname = \"a\"\nto = \"smtp:h.example\"\nidentity = \"i\"\nmechanism = \"external\"\nuser = \"u\"",
+        key: "connector.a.user",
+        line: 15,
+        says: &["it is not sent"],
+    },
+    Bad {
+        more: "[[connector]]\nname = \"a\"\nto = \"mx\"\nmechanism = \"plain\"\nuser = \"u\"\npassword_file = \"/p\"\n",
+        key: "connector.a.user",
+        line: 10,
+        says: &["only an \"smtp:\" host"],
+    },
+    Bad {
+        more: "[[connector]]\nname = \"a\"\nto = \"smtp:h.example\"\nuser = \"u\"\npassword_file = \"/p\"\ntls = \"opportunistic\"",
+        key: "connector.a.tls",
+        line: 11,
+        says: &["anybody who poses", "pins"],
+    },
+    Bad {
+        more: "[[connector]]\nname = \"a\"\nto = \"smtp:h.example\"\nuser = \"u\"\n[connector.oauth]\nclient_id = \"c\"\nrefresh_token_file = \"/r\"",
+        key: "connector.a.oauth.token_url",
+        line: 10,
+        says: &["missing"],
+    },
+    Bad {
+        more: "[[connector]]\nname = \"a\"\nto = \"smtp:h.example\"\nuser = \"u\"\n[connector.oauth]\ntoken_url = \"http://l.example/t\"\nclient_id = \"c\"\nrefresh_token_file = \"/r\"",
+        key: "connector.a.oauth.token_url",
+        line: 11,
+        says: &["does not begin with https://"],
+    },
+    Bad {
+        more: "[[connector]]\nname = \"a\"\nto = \"smtp:h.example\"\nuser = \"u\"\n[connector.oauth]\ntoken_url = \"https://l.example/t\"\nclient_id = \"\"\nrefresh_token_file = \"/r\"",
+        key: "connector.a.oauth.client_id",
+        line: 12,
+        says: &["empty"],
+    },
+    Bad {
+        more: "[[connector]]\nname = \"a\"\nto = \"smtp:h.example\"\nuser = \"u\"\n[connector.oauth]\ntoken_url = \"https://l.example/t\"\nclient_id = \"c\"",
+        key: "connector.a.oauth",
+        line: 10,
+        says: &["nothing to get a token for"],
+    },
+    Bad {
+        more: "[[connector]]\nname = \"a\"\nto = \"smtp:h.example\"\nuser = \"u\"\n[connector.oauth]\ntoken_url = \"https://l.example/t\"\nclient_id = \"c\"\nrefresh_token = \"r\"\nclient_secret_file = \"/s\"",
+        key: "connector.a.oauth.refresh_token",
+        line: 13,
+        says: &["did you mean refresh_token_file?"],
+    },
+    Bad {
+        more: "[[connector]]\nname = \"a\"\nto = \"smtp:h.example\"\nuser = \"u\"\noauth = \"https://l.example/t\"",
+        key: "connector.a.oauth",
+        line: 10,
+        says: &["a section is expected"],
+    },
+    Bad {
+        more: "client_certificates = \"asked\"",
+        key: "listener.mx.client_certificates",
+        line: 6,
+        says: &["client_ca is missing"],
+    },
+    Bad {
+        more: "client_certificates = \"yes\"",
+        key: "listener.mx.client_certificates",
+        line: 6,
+        says: &["not one of"],
+    },
+    Bad {
+        more: "tls_minimum = \"1.1\"",
+        key: "listener.mx.tls_minimum",
+        line: 6,
+        says: &["not one of \"1.2\", \"1.3\""],
+    },
+    Bad {
+        more: "[[inbound.policy]]\nname = \"p\"",
+        key: "inbound.policy.p",
+        line: 6,
+        says: &["neither senders nor networks"],
+    },
+    Bad {
+        more: "[[inbound.policy]]\nname = \"p\"\nsenders = [\"b.example\"]\ntls = \"offered\"",
+        key: "inbound.policy.p.tls",
+        line: 9,
+        says: &["not one of"],
+    },
+    Bad {
+        more: "[[inbound.policy]]\nname = \"p\"\nsenders = [\"b.example\"]\ntls = \"verified\"",
+        key: "inbound.policy.p.tls",
+        line: 9,
+        says: &["no listener asks for client certificates"],
+    },
+    Bad {
+        more: "[[inbound.policy]]\nname = \"p\"\nnetworks = [\"b.example\"]",
+        key: "inbound.policy.p.networks",
+        line: 8,
+        says: &["not an address or a network"],
+    },
+    Bad {
+        more: "[[inbound.policy]]\nname = \"p\"\nsenders = [\"b.example\"]\n[[inbound.policy]]\nname = \"p\"\nsenders = [\"c.example\"]",
+        key: "inbound.policy.p.name",
+        line: 10,
+        says: &["named \"p\" above"],
+    },
+    Bad {
+        more: "client_certificates = \"asked\"\nclient_ca = \"/ca\"\n[[relay.certificates]]\nname = \"c\"\nnames = [\"*\"]",
+        key: "relay.certificates.c.names",
+        line: 10,
+        says: &["written in full"],
+    },
+    Bad {
+        more: "client_certificates = \"asked\"\nclient_ca = \"/ca\"\n[[relay.certificates]]\nname = \"c\"\nnames = [\"*.branch.example\"]",
+        key: "relay.certificates.c.names",
+        line: 10,
+        says: &["written in full"],
+    },
+    Bad {
+        more: "client_certificates = \"asked\"\nclient_ca = \"/ca\"\n[[relay.certificates]]\nname = \"c\"\nnames = [\"anna@\"]",
+        key: "relay.certificates.c.names",
+        line: 10,
+        says: &["not a mail address"],
+    },
+    Bad {
+        more: "client_certificates = \"asked\"\nclient_ca = \"/ca\"\n[[relay.certificates]]\nname = \"c\"\nnames = [\"a b\"]",
+        key: "relay.certificates.c.names",
+        line: 10,
+        says: &["not a name"],
+    },
+    Bad {
+        more: "client_certificates = \"asked\"\nclient_ca = \"/ca\"\n[[relay.certificates]]\nname = \"c\"",
+        key: "relay.certificates.c",
+        line: 8,
+        says: &["names no certificate"],
+    },
+    Bad {
+        more: "client_certificates = \"asked\"\nclient_ca = \"/ca\"\n[[relay.certificates]]\nname = \"c\"\npins = [\"spki-sha256:5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e\"]\n[[relay.certificates]]\nname = \"c\"\npins = [\"spki-sha256:5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e\"]",
+        key: "relay.certificates.c.name",
+        line: 12,
+        says: &["named \"c\" above"],
+    },
+    Bad { more: "[tls_reports]\nsend = \"yes\"", key: "tls_reports.send", line: 7, says: &["true or false"] },
+    Bad {
+        more: "[tls_reports]\ncontact = \"anna\"",
+        key: "tls_reports.contact",
+        line: 7,
+        says: &["will not do"],
+    },
+    Bad {
+        more: "[tls_reports]\norganization = \" \"",
+        key: "tls_reports.organization",
+        line: 7,
+        says: &["empty"],
+    },
+    Bad {
+        more: "[tls_reports]\nreceive = \"r@example.org\"",
+        key: "tls_reports.receive",
+        line: 7,
+        says: &["none of the own domains", "[[domain]]"],
+    },
 ];
 
 #[test]
@@ -620,6 +1084,41 @@ fn what_is_allowed_but_odd_is_a_warning() {
             "domain.\"example.org\".deliver",
             "into one Maildir",
         ),
+        ("client_ca = \"/ca\"", "listener.mx.client_ca", "no effect"),
+        (
+            "client_certificates = \"required\"\nclient_ca = \"/ca\"",
+            "listener.mx.client_certificates",
+            "in clear or not at all",
+        ),
+        (
+            "[[listener]]\nname = \"b\"\nrole = \"relay\"\nbind = [\"[::]:26\"]\nclient_certificates = \"required\"\nclient_ca = \"/ca\"",
+            "listener.b.client_certificates",
+            "never asked",
+        ),
+        ("[dns]\ntrust_anchors = \"/a\"", "dns.trust_anchors", "no effect"),
+        ("[dns]\nservers = [\"9.9.9.9\"]\ndnssec = \"resolver\"", "dns.dnssec", "no effect"),
+        ("[outbound]\ntls = \"verified\"", "outbound.tls", "will wait"),
+        (
+            "[[connector]]\nname = \"a\"\nto = \"mx\"\naddress_space = [\"*\"]\ntls = \"verified\"\npins = [\"spki-sha256:5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e\"]",
+            "connector.a.pins",
+            "no effect",
+        ),
+        (
+            "[[outbound.policy]]\naddress_space = [\"b.example\"]\ntls = \"required\"\ntrust = \"/t\"",
+            "outbound.policy[1].trust",
+            "no effect",
+        ),
+        (
+            "[[connector]]\nname = \"a\"\nto = \"mx\"\naddress_space = [\"*\"]\ndelay_warning = \"9d\"",
+            "connector.a.delay_warning",
+            "expired",
+        ),
+        ("[[inbound.policy]]\nname = \"p\"\nsenders = [\"*\"]", "inbound.policy.p.senders", "every sender"),
+        (
+            "[[relay.certificates]]\nname = \"c\"\nnames = [\"mail.branch.example\"]",
+            "relay.certificates",
+            "no relay listener asks",
+        ),
         (
             "[[relay.networks]]\nname = \"n\"\nnetworks = [\"192.0.2.1/28\"]",
             "relay.networks.n.networks",
@@ -761,19 +1260,54 @@ fn a_data_folder_that_cannot_be_made_is_a_warning() {
     assert!(!warned(folder.path()) && !warned(&folder.path().join("new/folder")));
 }
 
-/// A file that sets every key of the reference to its default, or to its example where it has none.
-fn everything() -> String {
+/// One of the files that together set every key of the reference: some keys exclude each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Variant {
+    Password,
+    Token,
+    OAuth,
+    Mx,
+}
+
+impl Variant {
+    const ALL: [Self; 4] = [Self::Password, Self::Token, Self::OAuth, Self::Mx];
+
+    /// Where the only connector leads.
+    fn to(self) -> &'static str {
+        if self == Self::Mx { "\"mx\"" } else { "\"smtp:relay.example:587\"" }
+    }
+
+    /// Whether a key, or a section, goes with this one.
+    fn has(self, section: &str, key: &str) -> bool {
+        match (section, key) {
+            ("connector.oauth", _) => self == Self::OAuth,
+            ("connector", "port" | "mta_sts") => self == Self::Mx,
+            ("connector", "implicit_tls" | "user") => self != Self::Mx,
+            ("connector", "password_file" | "mechanism") => self == Self::Password,
+            ("connector", "token_file") => self == Self::Token,
+            _ => true,
+        }
+    }
+}
+
+/// A file that sets every key that goes with the variant to its default, or to its example where it has none.
+fn everything(variant: Variant) -> String {
     let mut text = String::new();
-    for section in reference::SECTIONS {
+    let keys = |section: &'static reference::Section| {
+        section.keys().iter().filter(move |key| variant.has(section.path, key.name))
+    };
+    for section in reference::SECTIONS.iter().filter(|section| variant.has(section.path, "")) {
         writeln!(text, "{}", section.header()).unwrap();
-        for key in section.keys() {
+        for key in keys(section) {
             let literal = match (section.path, key.name, key.default) {
                 ("listener", "identities", _) => "[\"main\"]",
+                ("listener", "client_certificates", _) => "\"asked\"",
+                ("relay.certificates", "names", _)
+                | ("dns", "dnssec", _)
+                | ("inbound.policy", "senders" | "networks", _) => key.example,
                 ("domain", "deliver", _) => "\"mailstore\"",
-                ("connector", "to", _) => "\"smtp:relay.example:587\"",
+                ("connector", "to", _) => variant.to(),
                 ("connector", "address_space", _) => "[\"*\"]",
-                // It goes with "mx" only.
-                ("connector", "port", _) => continue,
                 (_, _, Preset::Value(literal)) => literal,
                 _ => key.example,
             };
@@ -785,16 +1319,18 @@ fn everything() -> String {
 
 #[test]
 fn every_key_of_the_reference_is_read_and_no_other() {
-    let config = sound(&everything());
+    let configs = Variant::ALL.map(|variant| sound(&everything(variant)));
+    let settings = || configs.iter().flat_map(|config| &config.settings);
     let settled = |entry: &reference::Entry| {
         let header = entry.section.header();
-        config.settings.iter().any(|setting| setting.header == header && setting.key == entry.key.name)
+        settings().any(|setting| {
+            setting.header == header && setting.key == entry.key.name && setting.value.is_some()
+        })
     };
     let unread: Vec<_> =
         reference::entries().filter(|entry| !settled(entry)).map(|entry| entry.path()).collect();
-    assert_eq!(unread, ["connector.port"]);
-    assert!(sound(SOUND).settings.iter().any(|setting| setting.key == "port"), "which is read with mx");
-    for setting in &config.settings {
+    assert_eq!(unread, [""; 0]);
+    for setting in settings() {
         let section = reference::SECTIONS.iter().find(|section| section.header() == setting.header).unwrap();
         assert!(section.key(&setting.key).is_some(), "{} is not in the reference", setting.key);
     }
@@ -820,7 +1356,8 @@ fn writing_the_defaults_changes_nothing() {
 #[test]
 fn what_is_shown_resolves_to_the_same() {
     let examples = ["one-office", "smarthost", "lmtp-dovecot"].map(example);
-    for text in [SOUND.to_owned(), everything()].into_iter().chain(examples) {
+    let everything = Variant::ALL.map(everything);
+    for text in [SOUND.to_owned()].into_iter().chain(everything).chain(examples) {
         let config = sound(&text);
         let shown = super::show::render(&config);
         assert_eq!(essence(sound(&shown)), essence(config), "{shown}");

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 const DURATION_UNITS: [(&str, u64); 5] =
     [("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
+/// Counts over a longer time would let all of it through at once.
+const LONGEST_PER: Duration = Duration::from_hours(24);
 const SIZE_UNITS: [(&str, u64); 4] = [("B", 1), ("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)];
 
 /// A duration such as `500ms`, `30s`, `5m`, `2h` or `5d`; the error says in words what is wrong.
@@ -21,6 +23,26 @@ pub fn size(text: &str) -> Result<u64, String> {
     let (number, unit) = split(text).ok_or(example)?;
     let factor = factor(&SIZE_UNITS, unit).ok_or(example)?;
     number.checked_mul(factor).ok_or_else(|| "that is too large".to_owned())
+}
+
+/// So many in so much time, such as `100/1m`, `10/s` or `1000/h`; the error says in words what is wrong.
+pub fn rate(text: &str) -> Result<(u32, Duration), String> {
+    let wrong = || {
+        format!(
+            "\"{text}\" is not a rate: write a number and a time span, \"100/1m\", \"10/s\" or \"1000/h\""
+        )
+    };
+    let (number, span) = text.split_once('/').ok_or_else(wrong)?;
+    let (number, span) = (number.trim_end(), span.trim_start());
+    let messages = number.parse::<u32>().map_err(|_| wrong())?;
+    let unit_alone = factor(&DURATION_UNITS, span).map(Duration::from_millis);
+    let per = unit_alone.or_else(|| duration(span).ok()).ok_or_else(wrong)?;
+    match (messages, per) {
+        (0, _) => Err(format!("\"{text}\" would let nothing through")),
+        (_, per) if per.is_zero() => Err(format!("\"{text}\" names no time at all")),
+        (_, per) if per > LONGEST_PER => Err(format!("\"{text}\" counts over more than a day")),
+        _ => Ok((messages, per)),
+    }
 }
 
 fn split(text: &str) -> Option<(u64, &str)> {
@@ -45,6 +67,31 @@ mod tests {
         assert_eq!(duration("5d"), Ok(Duration::from_hours(120)));
         for wrong in ["", "5", "m", "5 min", "-5m", "1.5h", "5M", "99999999999999999999s", "99999999d"] {
             assert!(duration(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn rates_have_a_number_and_a_time() {
+        assert_eq!(rate("100/1m"), Ok((100, Duration::from_mins(1))));
+        assert_eq!(rate("10/s"), Ok((10, Duration::from_secs(1))));
+        assert_eq!(rate("1000 / 2h"), Ok((1000, Duration::from_hours(2))));
+        assert_eq!(rate("1/d"), Ok((1, Duration::from_hours(24))));
+        for wrong in [
+            "",
+            "/",
+            "10",
+            "10/",
+            "/s",
+            "0/s",
+            "-1/s",
+            "1.5/s",
+            "10/0s",
+            "10/2d",
+            "10/parsec",
+            "9999999999/s",
+            "1/s/s",
+        ] {
+            assert!(rate(wrong).is_err(), "{wrong}");
         }
     }
 

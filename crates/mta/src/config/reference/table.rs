@@ -5,8 +5,8 @@
 //! from here. After a change, run the tests once with `POSTERN_BLESS=1`; they write the chapter anew.
 
 use super::Kind::{
-    Aliases, Choice, Count, Domain, Duration, DurationOrNever, List, Mailbox, Path, Recipient, Share, Size,
-    Switch, Text,
+    Aliases, Choice, Count, Domain, Duration, DurationOrNever, List, Mailbox, Path, Rate, Recipient, Share,
+    Size, Switch, Text, Url, Ways,
 };
 use super::Occurs::{Often, Once};
 use super::Preset::{Absent, Depends, Required, Value};
@@ -39,13 +39,13 @@ pub const SECTIONS: &[Section] = &[
         keys: &[],
         inherits: Some("limits"),
     },
-    section("domain", Often, "A domain that Postern is the final destination of.", DOMAIN),
+    section("inbound", Once, "What is demanded of clients beyond what their listener demands.", &[]),
     section(
-        "connector",
+        "inbound.policy",
         Often,
-        "A named way out. The most specific address space wins, then the lowest cost. If no connector has the address \
-         space \"*\", there is one named \"mx\" with to = \"mx\", address_space = [\"*\"] and cost = 100.",
-        CONNECTOR,
+        "A demand on the mail of some senders and of some clients. It holds where the reverse-path is in one of its \
+         address spaces, and where the client is in one of its networks.",
+        INBOUND_POLICY,
     ),
     section("relay", Once, "Who may relay without signing in.", &[]),
     section(
@@ -56,8 +56,48 @@ pub const SECTIONS: &[Section] = &[
          every client looks like the gateway.",
         NETWORKS,
     ),
+    section(
+        "relay.certificates",
+        Often,
+        "Clients, by certificate, that may relay to anywhere through relay listeners without signing in: other offices, \
+         branch servers. The listener must ask for certificates, and what is shown must verify with its client_ca.",
+        CERTIFICATES,
+    ),
+    section("domain", Often, "A domain that Postern is the final destination of.", DOMAIN),
     section("queue", Once, "How long and how often delivery is tried.", QUEUE),
+    section(
+        "outbound",
+        Once,
+        "What is demanded of all mail that leaves by SMTP, whichever connector it takes. Demands add up: what is written \
+         here, in a policy, in the connector, in the DNS and by the sender (REQUIRETLS) all must be true.",
+        OUTBOUND,
+    ),
+    section(
+        "outbound.policy",
+        Often,
+        "A demand on the mail to some destinations, whichever connector it takes. The most specific address space wins.",
+        OUTBOUND_POLICY,
+    ),
+    section(
+        "connector",
+        Often,
+        "A named way out. The most specific address space wins, then the lowest cost. If no connector has the address \
+         space \"*\", there is one named \"mx\" with to = \"mx\", address_space = [\"*\"] and cost = 100.",
+        CONNECTOR,
+    ),
+    section(
+        "connector.oauth",
+        Once,
+        "Where the connector above it gets access tokens (RFC 6749), for the large providers that take no passwords.",
+        OAUTH,
+    ),
     section("report", Once, "The reports that senders get (bounces).", REPORT),
+    section(
+        "tls_reports",
+        Once,
+        "Reports about TLS (RFC 8460): what Postern tells others once a day, and what others tell about reaching us.",
+        TLS_REPORTS,
+    ),
 ];
 
 const fn section(
@@ -73,6 +113,12 @@ const fn section(
 const fn count(unit: &'static str) -> Kind {
     Count { unit, least: 1, most: 1_000_000_000 }
 }
+
+/// What pins look like.
+const PINS: &str = "digests: \"sha256:…\" of a certificate or \"spki-sha256:…\" of its key";
+/// What can be demanded of peers.
+const GENERAL: &[&str] = &["none", "opportunistic", "required", "verified", "dane"];
+const OF_KNOWN: &[&str] = &["none", "opportunistic", "required", "verified", "dane", "pinned"];
 
 const TOP: &[Key] = &[
     Key {
@@ -129,6 +175,20 @@ const DNS: &[Key] = &[
         default: Value("\"5s\""),
         reason: "How long to wait for an answer to one question before it is asked again or put off.",
         example: "\"5s\"",
+    },
+    Key {
+        name: "dnssec",
+        kind: Choice(&["resolver", "own", "off"]),
+        default: Value("\"resolver\""),
+        reason: "Who checks DNSSEC, on which DANE rests: validating resolvers on this machine, whose word (the AD bit) is taken while that of others never is, so that without one there is no DANE; Postern itself; or nobody.",
+        example: "\"own\"",
+    },
+    Key {
+        name: "trust_anchors",
+        kind: Path,
+        default: Absent("the root's keys, which are built in"),
+        reason: "A file with DS or DNSKEY records to start from with dnssec = \"own\", for a private root.",
+        example: "\"/etc/postern/root.key\"",
     },
 ];
 
@@ -302,6 +362,27 @@ const LISTENER: &[Key] = &[
         example: "\"strict\"",
     },
     Key {
+        name: "tls_minimum",
+        kind: Choice(&["1.2", "1.3"]),
+        default: Depends("minimum of [tls]"),
+        reason: "The oldest version of TLS that this listener accepts.",
+        example: "\"1.3\"",
+    },
+    Key {
+        name: "client_certificates",
+        kind: Choice(&["ignored", "asked", "required"]),
+        default: Value("\"ignored\""),
+        reason: "Whether clients are asked for a certificate, to relay or to sign in with it; \"asked\" lets those without one go on, \"required\" ends their handshake, which no public port 25 can afford.",
+        example: "\"asked\"",
+    },
+    Key {
+        name: "client_ca",
+        kind: Path,
+        default: Absent("needed with \"asked\" and \"required\""),
+        reason: "A PEM file with the authorities whose client certificates count; the system's are never used, for they issue to anybody.",
+        example: "\"/etc/postern/offices.pem\"",
+    },
+    Key {
         name: "identities",
         kind: List("names of [[tls.identity]]"),
         default: Absent("all of them"),
@@ -379,9 +460,9 @@ const CONNECTOR: &[Key] = &[
     },
     Key {
         name: "to",
-        kind: Text,
+        kind: Ways,
         default: Required,
-        reason: "Where it leads: \"mx\", \"smtp:host:port\", \"lmtp:unix:/path\", \"lmtp:host:port\" or \"maildir:/path\" with the fields {local}, {domain}, {address} and {detail}.",
+        reason: "Where it leads: \"mx\", \"smtp:host:port\", \"lmtp:unix:/path\", \"lmtp:host:port\" or \"maildir:/path\" with the fields {local}, {domain}, {address} and {detail}. Of several \"smtp:\" hosts the next one takes the mail when those before do not answer.",
         example: "\"lmtp:unix:/run/dovecot/lmtp\"",
     },
     Key {
@@ -399,10 +480,19 @@ const CONNECTOR: &[Key] = &[
         example: "20",
     },
     Key {
+        name: "enabled",
+        kind: Switch,
+        default: Value("true"),
+        reason: "Whether it is in service; while it is not, mail for its address spaces takes the next connector that serves them, and waits where there is none, as does mail for domains that name it.",
+        example: "false",
+    },
+    Key {
         name: "tls",
-        kind: Choice(&["none", "opportunistic", "required", "verified"]),
-        default: Depends("\"opportunistic\"; with user \"verified\"; over a socket in the file system none"),
-        reason: "What must be true before mail is sent: nothing, TLS where the peer has it, TLS with any certificate, or TLS with a certificate that verifies.",
+        kind: Choice(OF_KNOWN),
+        default: Depends(
+            "\"opportunistic\"; with pins \"pinned\"; with signing in \"verified\"; over a socket in the file system none",
+        ),
+        reason: "What must be true before mail is sent: nothing, TLS where the peer has it, TLS with any certificate, with one that verifies, with one that matches a TLSA record (DANE), or with one that is pinned. DANE and MTA-STS may still demand more where they are on, even of \"none\".",
         example: "\"verified\"",
     },
     Key {
@@ -413,18 +503,82 @@ const CONNECTOR: &[Key] = &[
         example: "\"/etc/postern/partner-roots.pem\"",
     },
     Key {
+        name: "pins",
+        kind: List(PINS),
+        default: Value("[]"),
+        reason: "The certificates or keys of the peer, one of which it must show with tls = \"pinned\"; a key outlives the renewal of its certificate. `postern probe HOST` shows the digests.",
+        example: "[\"spki-sha256:5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e\"]",
+    },
+    Key {
+        name: "distrust",
+        kind: List(PINS),
+        default: Value("[]"),
+        reason: "Certificates and keys that prove nothing any more, whatever else speaks for them: revocation by hand.",
+        example: "[\"sha256:a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1\"]",
+    },
+    Key {
+        name: "dane",
+        kind: Switch,
+        default: Depends("dane of [outbound]"),
+        reason: "Whether a peer that publishes TLSA records must match them (RFC 7672); for \"mx\" and \"smtp:\" hosts.",
+        example: "false",
+    },
+    Key {
+        name: "mta_sts",
+        kind: Switch,
+        default: Depends("mta_sts of [outbound]"),
+        reason: "Whether the policies that recipients' domains publish are obeyed (RFC 8461); for \"mx\".",
+        example: "false",
+    },
+    Key {
+        name: "post_quantum",
+        kind: Switch,
+        default: Value("true"),
+        reason: "Whether a hybrid post-quantum key exchange is offered; it makes the first packet large, which a few old middleboxes do not survive.",
+        example: "false",
+    },
+    Key {
+        name: "identity",
+        kind: Text,
+        default: Absent("no client certificate is shown"),
+        reason: "The [[tls.identity]] to show to a peer that asks for a client certificate.",
+        example: "\"main\"",
+    },
+    Key {
         name: "user",
         kind: Text,
         default: Absent("no signing in"),
-        reason: "The name to sign in with at a smarthost; it is sent only over verified TLS.",
+        reason: "The name to sign in with at a smarthost; it is sent only to a peer that proves who it is (verified, dane or pinned).",
         example: "\"office@example.org\"",
     },
     Key {
         name: "password_file",
         kind: Path,
-        default: Absent("no signing in"),
+        default: Absent("no password"),
         reason: "A file whose first line is the password to sign in with, readable by Postern only.",
         example: "\"/etc/postern/smarthost.password\"",
+    },
+    Key {
+        name: "token_file",
+        kind: Path,
+        default: Absent("no token"),
+        reason: "A file whose first line is the access token to sign in with, readable by Postern only, where another program keeps it fresh; Postern fetches tokens itself with [connector.oauth].",
+        example: "\"/run/postern/smarthost.token\"",
+    },
+    Key {
+        name: "mechanism",
+        kind: Choice(&[
+            "plain",
+            "login",
+            "scram-sha-256",
+            "scram-sha-256-plus",
+            "xoauth2",
+            "oauthbearer",
+            "external",
+        ]),
+        default: Absent("the strongest that the peer offers"),
+        reason: "The only way to sign in, for peers that offer one that does not work; \"external\" signs in with the client certificate alone.",
+        example: "\"scram-sha-256\"",
     },
     Key {
         name: "port",
@@ -468,6 +622,193 @@ const CONNECTOR: &[Key] = &[
         reason: "Whether TLS starts with the first byte at an \"smtp:\" host, instead of with STARTTLS.",
         example: "true",
     },
+    Key {
+        name: "source",
+        kind: List("own addresses, at most one of each family"),
+        default: Value("[]"),
+        reason: "The addresses to connect from, on a machine with several; without one of a family the system chooses.",
+        example: "[\"192.0.2.7\", \"2001:db8::7\"]",
+    },
+    Key {
+        name: "ip",
+        kind: Choice(&["ipv6-first", "ipv4-first", "ipv4-only", "ipv6-only"]),
+        default: Value("\"ipv6-first\""),
+        reason: "Which addresses of a host to use, and which first; \"ipv4-only\" for a machine whose IPv6 address has no good name or reputation.",
+        example: "\"ipv4-only\"",
+    },
+    Key {
+        name: "rate",
+        kind: Rate,
+        default: Absent("as fast as the peer takes it"),
+        reason: "The most messages in a time over all connections of this connector, for providers that count them.",
+        example: "\"100/1m\"",
+    },
+    Key {
+        name: "retry",
+        kind: List("time spans"),
+        default: Absent("retry of [queue]"),
+        reason: "The waits after the first, second … attempt by this connector.",
+        example: "[\"2m\", \"5m\", \"15m\"]",
+    },
+    Key {
+        name: "jitter",
+        kind: Share,
+        default: Absent("jitter of [queue]"),
+        reason: "How much each wait varies at random, as a share of it.",
+        example: "0.1",
+    },
+    Key {
+        name: "expire",
+        kind: Duration,
+        default: Absent("expire of [queue]"),
+        reason: "When to give up mail that takes this connector and tell the sender.",
+        example: "\"1d\"",
+    },
+    Key {
+        name: "delay_warning",
+        kind: DurationOrNever,
+        default: Absent("delay_warning of [queue]"),
+        reason: "When to tell the sender that a message for this connector is still waiting.",
+        example: "\"30m\"",
+    },
+];
+
+const OAUTH: &[Key] = &[
+    Key {
+        name: "token_url",
+        kind: Url,
+        default: Required,
+        reason: "The token endpoint of the provider; nothing but HTTPS is spoken with it.",
+        example: "\"https://login.provider.example/oauth2/v2.0/token\"",
+    },
+    Key {
+        name: "client_id",
+        kind: Text,
+        default: Required,
+        reason: "The name under which the provider knows this installation of Postern.",
+        example: "\"1d8c3f7e-postern\"",
+    },
+    Key {
+        name: "client_secret_file",
+        kind: Path,
+        default: Absent("a public client, which has none"),
+        reason: "A file whose first line is the client's secret, readable by Postern only.",
+        example: "\"/etc/postern/oauth.secret\"",
+    },
+    Key {
+        name: "refresh_token_file",
+        kind: Path,
+        default: Absent("the client credentials grant (RFC 6749 §4.4)"),
+        reason: "A file whose first line is the refresh token that a person granted once (RFC 6749 §6), readable by Postern only.",
+        example: "\"/etc/postern/oauth.refresh\"",
+    },
+    Key {
+        name: "scope",
+        kind: Text,
+        default: Absent("what the provider thinks fit"),
+        reason: "What the token is to be good for, in the words of the provider.",
+        example: "\"https://mail.provider.example/SMTP.Send\"",
+    },
+];
+
+const OUTBOUND: &[Key] = &[
+    Key {
+        name: "tls",
+        kind: Choice(GENERAL),
+        default: Value("\"none\""),
+        reason: "What must be true of every peer before mail is sent; \"none\" demands nothing beyond what connectors and policies do.",
+        example: "\"opportunistic\"",
+    },
+    Key {
+        name: "dane",
+        kind: Switch,
+        default: Value("true"),
+        reason: "Whether peers that publish TLSA records must match them (RFC 7672), for connectors that do not say otherwise: whoever publishes them wants it so.",
+        example: "false",
+    },
+    Key {
+        name: "mta_sts",
+        kind: Switch,
+        default: Value("true"),
+        reason: "Whether the policies that recipients' domains publish are obeyed (RFC 8461), for connectors that do not say otherwise.",
+        example: "false",
+    },
+];
+
+const OUTBOUND_POLICY: &[Key] = &[
+    Key {
+        name: "address_space",
+        kind: List("\"*\", domains or \"*.domain\""),
+        default: Required,
+        reason: "The recipients' domains that it holds for.",
+        example: "[\"bank.example\", \"*.bank.example\"]",
+    },
+    Key {
+        name: "tls",
+        kind: Choice(OF_KNOWN),
+        default: Depends("with pins \"pinned\", else \"none\""),
+        reason: "What must be true before mail is sent there; it adds to what the connector demands.",
+        example: "\"verified\"",
+    },
+    Key {
+        name: "trust",
+        kind: Path,
+        default: Absent("the system's trust anchors"),
+        reason: "A PEM file with the trust anchors to verify against in place of the system's.",
+        example: "\"/etc/postern/bank-roots.pem\"",
+    },
+    Key {
+        name: "pins",
+        kind: List(PINS),
+        default: Value("[]"),
+        reason: "The certificates or keys one of which the peer must show with tls = \"pinned\".",
+        example: "[\"spki-sha256:5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e\"]",
+    },
+    Key {
+        name: "distrust",
+        kind: List(PINS),
+        default: Value("[]"),
+        reason: "Certificates and keys that prove nothing any more, whatever else speaks for them.",
+        example: "[\"sha256:a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1\"]",
+    },
+];
+
+const INBOUND_POLICY: &[Key] = &[
+    Key {
+        name: "name",
+        kind: Text,
+        default: Required,
+        reason: "What the log calls this policy.",
+        example: "\"bank\"",
+    },
+    Key {
+        name: "senders",
+        kind: List("\"*\", domains or \"*.domain\""),
+        default: Value("[]"),
+        reason: "The domains of the reverse-paths that it holds for; reports, which have none, are held by networks only.",
+        example: "[\"bank.example\", \"*.bank.example\"]",
+    },
+    Key {
+        name: "networks",
+        kind: List("addresses or networks"),
+        default: Value("[]"),
+        reason: "The clients that it holds for.",
+        example: "[\"192.0.2.0/28\", \"2001:db8:1::/64\"]",
+    },
+    Key {
+        name: "tls",
+        kind: Choice(&["required", "verified"]),
+        default: Value("\"required\""),
+        reason: "What must be true before mail is taken: TLS, or TLS with a client certificate that verifies.",
+        example: "\"verified\"",
+    },
+    Key {
+        name: "tls_minimum",
+        kind: Choice(&["1.2", "1.3"]),
+        default: Depends("minimum of [tls]"),
+        reason: "The oldest version of TLS that will do.",
+        example: "\"1.3\"",
+    },
 ];
 
 const NETWORKS: &[Key] = &[
@@ -484,6 +825,30 @@ const NETWORKS: &[Key] = &[
         default: Required,
         reason: "The clients' addresses; at most a /8 of IPv4 or a /16 of IPv6 each, without the default gateway's address.",
         example: "[\"192.0.2.0/28\", \"2001:db8:1::/64\"]",
+    },
+];
+
+const CERTIFICATES: &[Key] = &[
+    Key {
+        name: "name",
+        kind: Text,
+        default: Required,
+        reason: "What the log calls these clients.",
+        example: "\"branch-offices\"",
+    },
+    Key {
+        name: "names",
+        kind: List("DNS names or mail addresses"),
+        default: Value("[]"),
+        reason: "The names that a certificate may bear (subjectAltName), each written in full.",
+        example: "[\"mail.branch.example\"]",
+    },
+    Key {
+        name: "pins",
+        kind: List(PINS),
+        default: Value("[]"),
+        reason: "The certificates or keys themselves, for clients whose names say nothing.",
+        example: "[\"spki-sha256:5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e\"]",
     },
 ];
 
@@ -546,3 +911,41 @@ const REPORT: &[Key] = &[Key {
     reason: "The address in the From: field of reports, to which puzzled people reply.",
     example: "\"postmaster@example.org\"",
 }];
+
+const TLS_REPORTS: &[Key] = &[
+    Key {
+        name: "send",
+        kind: Switch,
+        default: Value("false"),
+        reason: "Whether domains that ask for it (RFC 8460 §3) are told once a day how well TLS with their servers went; it helps them and names no person.",
+        example: "true",
+    },
+    Key {
+        name: "organization",
+        kind: Text,
+        default: Depends("hostname"),
+        reason: "Who reports, in words for people.",
+        example: "\"Example Office\"",
+    },
+    Key {
+        name: "contact",
+        kind: Mailbox,
+        default: Depends("from of [report]"),
+        reason: "Whom readers of a report may ask about it.",
+        example: "\"postmaster@example.org\"",
+    },
+    Key {
+        name: "from",
+        kind: Mailbox,
+        default: Depends("from of [report]"),
+        reason: "The address in the From: field of these reports.",
+        example: "\"tls-reports@example.org\"",
+    },
+    Key {
+        name: "receive",
+        kind: Mailbox,
+        default: Absent("nothing is read: mail to such an address is mail like any other"),
+        reason: "The address in an own domain that the DNS names for reports about us (_smtp._tls TXT); what comes there is read and summarised by Postern.",
+        example: "\"tls-reports@example.org\"",
+    },
+];

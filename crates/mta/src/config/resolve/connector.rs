@@ -1,21 +1,26 @@
-//! `[[connector]]`.
+//! `[[connector]]`: the ways out, each with what its peers must prove, what it signs in with, and its pace.
+
+mod sign_in;
+mod way;
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use postern_queue::retry::Schedule;
 use postern_smtp::address::Domain;
 use postern_smtp::tls::TlsRequirement;
 
-use super::Unique;
-use crate::config::files::Named;
+use super::peer::{DaneUse, peer};
+use super::{Unique, outbound, refuse_unknown_identity, schedule};
 use crate::config::model::{
-    AddressSpace, Connector, ConnectorName, CredentialFile, CredentialSource, IpPreference, LmtpAddress,
-    PeerDemand, SmtpHost, Way,
+    AddressSpace, Connector, ConnectorName, Dns, IpPreference, PeerDemand, Rate, Way,
 };
 use crate::config::reader::{Reader, Section};
-use crate::config::template::Template;
+use crate::config::units;
 use crate::config::value::Table;
+use way::Target;
 
 /// The name of the connector that exists when none serves everybody.
 pub(super) const IMPLICIT: &str = "mx";
@@ -32,7 +37,11 @@ static IMPLICIT_TABLE: LazyLock<Table> = LazyLock::new(|| toml::from_str(IMPLICI
 #[derive(Clone, Copy)]
 pub(super) struct Common<'c> {
     pub(super) hostname: Option<&'c Domain>,
+    pub(super) dns: Option<&'c Dns>,
     pub(super) retry: Option<&'c Schedule>,
+    pub(super) outbound: &'c outbound::Read,
+    /// The names of the identities.
+    pub(super) identities: &'c [&'c str],
 }
 
 pub(super) fn connectors<'a>(
@@ -55,14 +64,6 @@ pub(super) fn connectors<'a>(
     Some(connectors)
 }
 
-/// A way as it is written in `to`, before the keys that refine it.
-enum Target {
-    Mx,
-    Smtp { host: String, port: u16 },
-    Lmtp(LmtpAddress),
-    Maildir(Template),
-}
-
 fn connector<'a>(
     reader: &mut Reader<'a>,
     at: &Section<'a>,
@@ -70,107 +71,237 @@ fn connector<'a>(
     served: &mut Served,
 ) -> Option<Connector> {
     let name = reader.name(at, "name");
-    let target = target(reader, at);
+    let target = way::target(reader, at);
     let (spaces, sound_spaces) = reader.list_and_items(at, "address_space", address_space);
     let cost = reader.count(at, "cost");
-    if let (Some(name), Some(cost)) = (&name, cost) {
+    let enabled = reader.switch(at, "enabled", None);
+    if let (Some(name), Some(cost), Some(true)) = (&name, cost, enabled) {
         refuse_ambiguity(reader, at, Claim { name, spaces: &sound_spaces, cost }, served);
     }
-    let credential = credential(reader, at, target.as_ref());
-    let way = target.and_then(|target| way(reader, at, target));
-    let requirement = requirement(reader, at, way.as_ref());
-    let trust = reader.path(at, "trust");
-    let place = reader.place(at, "trust", trust.as_ref());
-    reader.named.extend(place.map(Named::Trust));
-    if trust.is_some() && requirement.is_some_and(|requirement| requirement != TlsRequirement::VERIFIED) {
-        let what = "it has no effect: certificates are verified only with tls = \"verified\"";
-        reader.warn(at, "trust", what, "write tls = \"verified\", or remove the key");
+    let way = target.clone().and_then(|target| way::way(reader, at, target));
+    let protection = protection(reader, at, target.as_ref(), common);
+    if let (Some(protection), Some(way)) = (&protection, &way) {
+        refuse_clear_on_tls_port(reader, at, protection.peer.requirement, way);
     }
-    let concurrency = reader.count(at, "concurrency");
-    let messages_per_connection = reader.count(at, "messages_per_connection");
-    let idle = reader.duration(at, "idle");
+    let origin = if target.as_ref().is_none_or(Target::has_wire) {
+        origin(reader, at)
+    } else {
+        Some(Origin::default())
+    };
     let hello: Option<Domain> =
         reader.parsed(at, "hello", common.hostname.map(|name| name.as_str().to_owned()));
+    let pace = pace(reader, at);
+    let retry = schedule(reader, at, common.retry);
+    let sign_in = sign_in::sign_in(reader, at, target.as_ref());
+    let (protection, origin, pace) = (protection?, origin?, pace?);
     Some(Connector {
         name: ConnectorName(name?),
+        to: way?,
         spaces: spaces?,
         cost: cost?,
-        dane: matches!(way, Some(Way::Mx { .. } | Way::Smtp(_))),
-        mta_sts: matches!(way, Some(Way::Mx { .. })),
-        to: way?,
-        peer: PeerDemand { requirement: requirement?, trust, pins: Vec::new(), distrust: Vec::new() },
-        post_quantum: true,
-        source: Vec::new(),
-        ip: IpPreference::default(),
-        credential: credential.map(CredentialSource::Password),
-        mechanism: None,
-        identity: None,
-        concurrency: concurrency?,
-        messages_per_connection: messages_per_connection?,
-        idle: idle?,
+        peer: protection.peer,
+        dane: protection.dane,
+        mta_sts: protection.mta_sts,
+        post_quantum: protection.post_quantum,
+        source: origin.source,
+        ip: origin.ip,
+        credential: sign_in.credential,
+        mechanism: sign_in.mechanism,
+        identity: protection.identity,
+        concurrency: pace.concurrency,
+        messages_per_connection: pace.messages_per_connection,
+        idle: pace.idle,
         hello: hello?.as_str().to_owned(),
-        rate: None,
-        retry: common.retry?.clone(),
-        enabled: true,
+        rate: pace.rate,
+        retry: retry?,
+        enabled: enabled?,
     })
 }
 
-fn target<'a>(reader: &mut Reader<'a>, at: &Section<'a>) -> Option<Target> {
-    let text = reader.name(at, "to")?;
-    match parse_target(&text) {
-        Ok(target) => Some(target),
-        Err(what) => {
-            let remedy = "write \"mx\", \"smtp:host:587\", \"lmtp:unix:/path\", \"lmtp:host:24\" or \"maildir:/srv/mail/{local}\"";
-            reader.complain(at, "to", what, remedy);
-            None
+/// What protects the mail on its way.
+struct Protection {
+    peer: PeerDemand,
+    dane: bool,
+    mta_sts: bool,
+    post_quantum: bool,
+    identity: Option<String>,
+}
+
+fn protection<'a>(
+    reader: &mut Reader<'a>,
+    at: &Section<'a>,
+    target: Option<&Target>,
+    common: Common<'_>,
+) -> Option<Protection> {
+    if target.is_some_and(|target| !target.has_wire()) {
+        // No wire, no TLS; that its keys are out of place has been said.
+        let none = TlsRequirement::NONE;
+        let peer = PeerDemand { requirement: none, trust: None, pins: Vec::new(), distrust: Vec::new() };
+        return Some(Protection { peer, dane: false, mta_sts: false, post_quantum: false, identity: None });
+    }
+    let default = if sign_in::is_written(at) { "verified" } else { "opportunistic" };
+    let peer = peer(reader, at, default);
+    let exchanges = target.is_none_or(Target::is_mail_exchange);
+    let dane = if exchanges { reader.switch(at, "dane", common.outbound.dane) } else { Some(false) };
+    let by_mx = target.is_none_or(|target| matches!(target, Target::Mx));
+    let mta_sts = if by_mx { reader.switch(at, "mta_sts", common.outbound.mta_sts) } else { Some(false) };
+    let post_quantum = reader.switch(at, "post_quantum", None);
+    let identity = identity(reader, at, common.identities);
+    if let Some(peer) = &peer {
+        judge_requirement(reader, at, peer.requirement);
+        judge_dane(
+            reader,
+            at,
+            peer.requirement,
+            DaneUse { exchanges, dane, dns: common.dns },
+            common.outbound,
+        );
+    }
+    Some(Protection { peer: peer?, dane: dane?, mta_sts: mta_sts?, post_quantum: post_quantum?, identity })
+}
+
+fn identity<'a>(reader: &mut Reader<'a>, at: &Section<'a>, known: &[&str]) -> Option<String> {
+    let name = reader.name(at, "identity")?;
+    if !known.contains(&name.as_str()) {
+        refuse_unknown_identity(reader, at, "identity", &name, known);
+    }
+    Some(name)
+}
+
+/// What is wrong with `[outbound]` alone has been said there.
+fn judge_dane(
+    reader: &mut Reader<'_>,
+    at: &Section<'_>,
+    requirement: TlsRequirement,
+    dane: DaneUse<'_>,
+    outbound: &outbound::Read,
+) {
+    dane.judge(reader, at, "tls", requirement);
+    if at.writes("dane") && requirement != TlsRequirement::DANE {
+        let general = outbound.requirement.unwrap_or_default();
+        DaneUse { dns: None, ..dane }.judge(reader, at, "dane", general);
+    }
+}
+
+/// Secrets are for those who prove who they are.
+fn judge_requirement(reader: &mut Reader<'_>, at: &Section<'_>, requirement: TlsRequirement) {
+    if sign_in::is_written(at) && requirement.proofs().is_empty() {
+        let what =
+            format!("with \"{requirement}\" the password could be sent to anybody who poses as the host");
+        let remedy = "remove the key or write tls = \"verified\"; for a private CA set trust, for a certificate of its own pins";
+        reader.complain(at, "tls", what, remedy);
+    }
+}
+
+fn refuse_clear_on_tls_port(
+    reader: &mut Reader<'_>,
+    at: &Section<'_>,
+    requirement: TlsRequirement,
+    way: &Way,
+) {
+    let Way::Smtp(hosts) = way else { return };
+    if requirement == TlsRequirement::NONE && hosts.iter().any(|host| host.implicit_tls) {
+        let what = "it says never to use TLS, and implicit_tls (or port 465) says always";
+        reader.complain(at, "tls", what, "remove the key, or use another port and implicit_tls = false");
+    }
+}
+
+/// Where connections come from.
+#[derive(Default)]
+struct Origin {
+    source: Vec<IpAddr>,
+    ip: IpPreference,
+}
+
+fn origin<'a>(reader: &mut Reader<'a>, at: &Section<'a>) -> Option<Origin> {
+    let source = reader.list(at, "source", source_address);
+    let families = [
+        ("ipv6-first", IpPreference::Ipv6First),
+        ("ipv4-first", IpPreference::Ipv4First),
+        ("ipv4-only", IpPreference::Ipv4Only),
+        ("ipv6-only", IpPreference::Ipv6Only),
+    ];
+    let ip = reader.choice(at, "ip", None, &families);
+    if let Some(source) = &source {
+        refuse_second_source(reader, at, source);
+    }
+    if let (Some(source), Some(ip)) = (&source, ip) {
+        refuse_unused_source(reader, at, source, ip);
+    }
+    Some(Origin { source: source?, ip: ip? })
+}
+
+fn source_address(text: &str) -> Result<IpAddr, String> {
+    let address: IpAddr = text.parse().map_err(|_| format!("\"{text}\" is not an address"))?;
+    let address = address.to_canonical();
+    match address {
+        _ if address.is_unspecified() => {
+            Err(format!("\"{text}\" is no address of its own; without the key the system chooses"))
+        }
+        _ if address.is_multicast() => {
+            Err(format!("\"{text}\" is a multicast address, and nothing can come from one"))
+        }
+        IpAddr::V4(v4) if v4.is_broadcast() => {
+            Err(format!("\"{text}\" is the broadcast address, and nothing can come from it"))
+        }
+        IpAddr::V6(v6) if v6.is_unicast_link_local() => {
+            Err(format!("\"{text}\" holds within one link only, and mail goes further"))
+        }
+        _ => Ok(address),
+    }
+}
+
+fn refuse_second_source(reader: &mut Reader<'_>, at: &Section<'_>, source: &[IpAddr]) {
+    for (family, of_family) in [("IPv4", IpAddr::is_ipv4 as fn(&IpAddr) -> bool), ("IPv6", IpAddr::is_ipv6)] {
+        let mut addresses = source.iter().filter(|address| of_family(address));
+        if let (Some(first), Some(second)) = (addresses.next(), addresses.next()) {
+            let what =
+                format!("{first} and {second} are both {family}, and a connection comes from one address");
+            reader.complain(
+                at,
+                "source",
+                what,
+                "keep one address of each family; others belong in other connectors",
+            );
         }
     }
 }
 
-fn parse_target(text: &str) -> Result<Target, String> {
-    if text == "mx" {
-        return Ok(Target::Mx);
-    }
-    match text.split_once(':') {
-        Some(("smtp", host)) => {
-            let (host, port) = host_and_port(host, Some(25))?;
-            Ok(Target::Smtp { host, port })
-        }
-        Some(("lmtp", rest)) => match rest.strip_prefix("unix:") {
-            Some(path) if path.starts_with('/') => Ok(Target::Lmtp(LmtpAddress::Unix(path.into()))),
-            Some(path) => Err(format!("\"{path}\" is not an absolute path")),
-            None => host_and_port(rest, None).map(|(host, port)| Target::Lmtp(LmtpAddress::Tcp(host, port))),
-        },
-        Some(("maildir", path)) => Template::parse(path).map(Target::Maildir),
-        _ => Err(format!("\"{text}\" leads nowhere")),
+fn refuse_unused_source(reader: &mut Reader<'_>, at: &Section<'_>, source: &[IpAddr], ip: IpPreference) {
+    let (only, used): (_, fn(&IpAddr) -> bool) = match ip {
+        IpPreference::Ipv4Only => ("ipv4-only", IpAddr::is_ipv4),
+        IpPreference::Ipv6Only => ("ipv6-only", IpAddr::is_ipv6),
+        IpPreference::Ipv4First | IpPreference::Ipv6First => return,
+    };
+    for unused in source.iter().filter(|address| !used(address)) {
+        let what = format!("{unused} is never used with ip = \"{only}\"");
+        reader.complain(at, "source", what, "remove the address, or let ip use both families");
     }
 }
 
-/// `host`, `host:port`, `192.0.2.1:25`, `[2001:db8::1]:25`.
-fn host_and_port(text: &str, default: Option<u16>) -> Result<(String, u16), String> {
-    let (host, port) = match text.rsplit_once(':') {
-        Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
-        _ => (text, None),
-    };
-    let port = match port {
-        Some(port) => {
-            port.parse().ok().filter(|port| *port != 0).ok_or(format!("\"{port}\" is not a port"))?
-        }
-        None => default.ok_or(format!("\"{text}\" has no port"))?,
-    };
-    let literal = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
-    let sound = match literal {
-        Some(literal) => literal.parse::<std::net::Ipv6Addr>().is_ok(),
-        None => host.parse::<std::net::Ipv4Addr>().is_ok() || host.parse::<Domain>().is_ok(),
-    };
-    if sound {
-        Ok((literal.unwrap_or(host).to_owned(), port))
-    } else {
-        Err(format!("\"{host}\" is not a host"))
-    }
+/// How much at a time.
+struct Pace {
+    concurrency: usize,
+    messages_per_connection: usize,
+    idle: Duration,
+    rate: Option<Rate>,
 }
 
-fn address_space(text: &str) -> Result<AddressSpace, String> {
+fn pace<'a>(reader: &mut Reader<'a>, at: &Section<'a>) -> Option<Pace> {
+    let concurrency = reader.count(at, "concurrency");
+    let messages_per_connection = reader.count(at, "messages_per_connection");
+    let idle = reader.duration(at, "idle");
+    let rate = reader.turned(at, "rate", units::rate);
+    Some(Pace {
+        concurrency: concurrency?,
+        messages_per_connection: messages_per_connection?,
+        idle: idle?,
+        rate: rate.map(|(messages, per)| Rate { messages, per }),
+    })
+}
+
+/// `*`, `partner.example` or `*.partner.example`.
+pub(super) fn address_space(text: &str) -> Result<AddressSpace, String> {
     if text == "*" {
         return Ok(AddressSpace::Any);
     }
@@ -181,102 +312,6 @@ fn address_space(text: &str) -> Result<AddressSpace, String> {
     match text.strip_prefix("*.") {
         Some(name) => parse(name).map(AddressSpace::Below),
         None => parse(text).map(AddressSpace::Exact),
-    }
-}
-
-fn credential<'a>(
-    reader: &mut Reader<'a>,
-    at: &Section<'a>,
-    target: Option<&Target>,
-) -> Option<CredentialFile> {
-    let user = reader.name(at, "user");
-    let password_file = reader.path(at, "password_file");
-    let place = reader.place(at, "password_file", password_file.as_ref());
-    reader.named.extend(place.map(Named::Password));
-    if at.writes("user") != at.writes("password_file") {
-        let (written, missing) =
-            if at.writes("user") { ("user", "password_file") } else { ("password_file", "user") };
-        reader.complain(
-            at,
-            written,
-            format!("{missing} is missing beside it"),
-            format!("write {missing} too, or remove {written}"),
-        );
-    }
-    if at.writes("user") && target.is_some_and(|target| !matches!(target, Target::Smtp { .. })) {
-        reader.complain(
-            at,
-            "user",
-            "only an \"smtp:\" host can be signed in to",
-            "remove user and password_file",
-        );
-    }
-    Some(CredentialFile { user: user?, password_file: password_file? })
-}
-
-fn way<'a>(reader: &mut Reader<'a>, at: &Section<'a>, target: Target) -> Option<Way> {
-    if at.writes("port") && !matches!(target, Target::Mx) {
-        reader.complain(
-            at,
-            "port",
-            "it is for \"mx\" only",
-            "write the port behind the host in to, and remove the key",
-        );
-    }
-    if at.writes("implicit_tls") && !matches!(target, Target::Smtp { .. }) {
-        reader.complain(at, "implicit_tls", "it is for \"smtp:\" hosts only", "remove the key");
-    }
-    match target {
-        Target::Mx => Some(Way::Mx { port: reader.count_or(at, "port", Some("25".to_owned()))? }),
-        Target::Smtp { host, port } => {
-            let implicit_tls = reader.switch(at, "implicit_tls", Some(port == 465))?;
-            Some(Way::Smtp(vec![SmtpHost { host, port, implicit_tls }]))
-        }
-        Target::Lmtp(address) => Some(Way::Lmtp(address)),
-        Target::Maildir(template) => Some(Way::Maildir(template)),
-    }
-}
-
-fn requirement<'a>(reader: &mut Reader<'a>, at: &Section<'a>, way: Option<&Way>) -> Option<TlsRequirement> {
-    let signs_in = at.writes("user") || at.writes("password_file");
-    if matches!(way, Some(Way::Lmtp(LmtpAddress::Unix(_)) | Way::Maildir(_))) {
-        refuse_tls_keys(reader, at);
-        return Some(TlsRequirement::NONE);
-    }
-    let words = [
-        ("none", TlsRequirement::NONE),
-        ("opportunistic", TlsRequirement::OPPORTUNISTIC),
-        ("required", TlsRequirement::REQUIRED),
-        ("verified", TlsRequirement::VERIFIED),
-    ];
-    let default = if signs_in { "verified" } else { "opportunistic" };
-    let requirement = reader.choice(at, "tls", Some(default), &words)?;
-    if signs_in && requirement != TlsRequirement::VERIFIED {
-        let what =
-            format!("with \"{requirement}\" the password could be sent to anybody who poses as the host");
-        reader.complain(
-            at,
-            "tls",
-            what,
-            "remove the key or write tls = \"verified\"; for a private CA set trust",
-        );
-    }
-    if requirement == TlsRequirement::NONE
-        && let Some(Way::Smtp(hosts)) = way
-        && hosts.iter().any(|host| host.implicit_tls)
-    {
-        let what = "it says never to use TLS, and implicit_tls (or port 465) says always";
-        reader.complain(at, "tls", what, "remove the key, or use another port and implicit_tls = false");
-    }
-    Some(requirement)
-}
-
-/// No wire, no TLS.
-fn refuse_tls_keys(reader: &mut Reader<'_>, at: &Section<'_>) {
-    for key in ["tls", "trust"] {
-        if at.writes(key) {
-            reader.complain(at, key, "this way stays on this machine and has no TLS", "remove the key");
-        }
     }
 }
 

@@ -7,26 +7,39 @@ use ipnet::IpNet;
 use postern_pki::{MinimumVersion, Tickets};
 use postern_smtp::server::{AuthOffer, Limits, LineEndings, Timeouts, TlsMode};
 
-use super::{Unique, network};
+use super::{Unique, network, refuse_unknown_identity};
+use crate::config::files::Named;
 use crate::config::model::{ClientCertificates, FromCheck, Listener, ListenerLimits, Role, SessionLimits};
 use crate::config::reader::{Reader, Section};
-use crate::config::reference::nearest;
 
 /// RFC 5321 §4.5.3.2.7: a server should wait at least five minutes for the next command.
 const USUAL_COMMAND_TIMEOUT: std::time::Duration = std::time::Duration::from_mins(5);
 
-/// The limits that a listener inherits, and those that bound all listeners together.
+/// The versions of TLS that can be the oldest.
+pub(super) const VERSIONS: [(&str, MinimumVersion); 2] =
+    [("1.2", MinimumVersion::Tls12), ("1.3", MinimumVersion::Tls13)];
+
+/// As it is written in a configuration.
+pub(super) fn version_word(version: MinimumVersion) -> &'static str {
+    match version {
+        MinimumVersion::Tls12 => "1.2",
+        MinimumVersion::Tls13 => "1.3",
+    }
+}
+
+/// What a listener takes from other sections: limits, those that bound all listeners together, and what is true of TLS.
 pub(super) struct OfAll<'s, 'a> {
     pub(super) section: &'s Section<'a>,
     pub(super) sessions: Option<SessionLimits>,
     pub(super) minimum: Option<MinimumVersion>,
+    /// The names of the identities.
+    pub(super) identities: &'s [&'a str],
 }
 
 pub(super) fn listeners<'a>(
     reader: &mut Reader<'a>,
     top: &Section<'a>,
     of_all: &OfAll<'_, 'a>,
-    known: &[&str],
 ) -> Option<Vec<Listener>> {
     let sections = reader.sections(top, "listener");
     if sections.is_empty() {
@@ -37,7 +50,7 @@ pub(super) fn listeners<'a>(
     let mut bound = HashSet::new();
     let mut listeners = Vec::new();
     for at in &sections {
-        listeners.push(listener(reader, at, of_all, known, &mut bound));
+        listeners.push(listener(reader, at, of_all, &mut bound));
         names.check(reader, at, None);
     }
     listeners.into_iter().collect()
@@ -92,7 +105,6 @@ fn listener<'a>(
     reader: &mut Reader<'a>,
     at: &Section<'a>,
     of_all: &OfAll<'_, 'a>,
-    known: &[&str],
     bound: &mut HashSet<SocketAddr>,
 ) -> Option<Listener> {
     let name = reader.name(at, "name");
@@ -104,7 +116,9 @@ fn listener<'a>(
     let proxy_from = proxy_from(reader, at);
     let endings = [("strict", LineEndings::Strict), ("repair", LineEndings::Repair)];
     let line_endings = reader.choice(at, "line_endings", Some(by_role.line_endings), &endings);
-    let identities = identities(reader, at, known);
+    let minimum = reader.choice(at, "tls_minimum", of_all.minimum.map(version_word), &VERSIONS);
+    let client_certificates = client_certificates(reader, at);
+    let identities = identities(reader, at, of_all.identities);
     let tickets = reader.switch(at, "session_tickets", Some(by_role.session_tickets));
     let check = reader.switch(at, "check_from_header", None);
     let own = &reader.heir(at, "limits", of_all.section);
@@ -114,6 +128,9 @@ fn listener<'a>(
     }
     if let (Some(role), Some(tls), Some(bind)) = (role, tls, &bind) {
         judge_tls(reader, at, role, tls, bind);
+        if let Some(ClientCertificates::Required(_)) = &client_certificates {
+            judge_required_certificates(reader, at, role, tls, bind);
+        }
     }
     let (limits, hops) = limits?;
     Some(Listener {
@@ -124,8 +141,8 @@ fn listener<'a>(
         auth: auth?,
         proxy_from: proxy_from?,
         line_endings: line_endings?,
-        minimum: of_all.minimum?,
-        client_certificates: ClientCertificates::Ignored,
+        minimum: minimum?,
+        client_certificates: client_certificates?,
         identities: identities?,
         session_tickets: if tickets? { Tickets::On } else { Tickets::Off },
         check_from_header: if check? { FromCheck::Enforced } else { FromCheck::Off },
@@ -228,13 +245,65 @@ fn identities<'a>(reader: &mut Reader<'a>, at: &Section<'a>, known: &[&str]) -> 
         );
     }
     for unknown in named.iter().filter(|name| !known.contains(&name.as_str())) {
-        let remedy = match nearest(unknown, known.iter().copied()) {
-            Some(meant) => format!("did you mean \"{meant}\"?"),
-            None => "add a [[tls.identity]] of this name, or remove it here".to_owned(),
-        };
-        reader.complain(at, "identities", format!("there is no identity named \"{unknown}\""), remedy);
+        refuse_unknown_identity(reader, at, "identities", unknown, known);
     }
     Some(named)
+}
+
+/// Whether a listener asks, before it is known by which authorities it verifies.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ask {
+    Never,
+    Politely,
+    Firmly,
+}
+
+fn client_certificates<'a>(reader: &mut Reader<'a>, at: &Section<'a>) -> Option<ClientCertificates> {
+    let words = [("ignored", Ask::Never), ("asked", Ask::Politely), ("required", Ask::Firmly)];
+    let ask = reader.choice(at, "client_certificates", None, &words);
+    let authorities = reader.path(at, "client_ca");
+    let place = reader.place(at, "client_ca", authorities.as_ref());
+    reader.named.extend(place.map(Named::Trust));
+    match (ask?, authorities) {
+        (Ask::Never, authorities) => {
+            if authorities.is_some() {
+                let what = "it has no effect: clients are not asked for certificates";
+                let remedy = "write client_certificates = \"asked\" or \"required\", or remove the key";
+                reader.warn(at, "client_ca", what, remedy);
+            }
+            Some(ClientCertificates::Ignored)
+        }
+        (Ask::Politely, Some(authorities)) => Some(ClientCertificates::Asked(authorities)),
+        (Ask::Firmly, Some(authorities)) => Some(ClientCertificates::Required(authorities)),
+        (Ask::Politely | Ask::Firmly, None) => {
+            if !at.writes("client_ca") {
+                let what = "client_ca is missing beside it: it is not said whose certificates count";
+                let remedy = "write client_ca = a PEM file with the authorities that issue them";
+                reader.complain(at, "client_certificates", what, remedy);
+            }
+            None
+        }
+    }
+}
+
+fn judge_required_certificates(
+    reader: &mut Reader<'_>,
+    at: &Section<'_>,
+    role: Role,
+    tls: TlsMode,
+    bind: &[SocketAddr],
+) {
+    let public = role == Role::Relay && bind.iter().any(|address| address.port() == 25);
+    let (what, remedy) = if public {
+        let what = "other servers have no certificate of these authorities: with them TLS fails, and their mail comes in clear or not at all";
+        (what, "write client_certificates = \"asked\" unless only known servers connect")
+    } else if tls == TlsMode::Offered {
+        let what = "a client that does not start TLS is never asked for its certificate";
+        (what, "write tls = \"required\" or \"implicit\"")
+    } else {
+        return;
+    };
+    reader.warn(at, "client_certificates", what, remedy);
 }
 
 fn judge_tls(reader: &mut Reader<'_>, at: &Section<'_>, role: Role, tls: TlsMode, bind: &[SocketAddr]) {

@@ -1,12 +1,15 @@
-//! `[[relay.networks]]`: who may relay without signing in. This is where an open relay would be made, so this is where it
-//! is refused.
+//! `[[relay.networks]]` and `[[relay.certificates]]`: who may relay without signing in. This is where an open relay would
+//! be made, so this is where it is refused.
 
 use std::net::{IpAddr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
+use postern_smtp::address::{Domain, Mailbox};
+
+use super::peer::pin;
 use super::{Unique, network};
-use crate::config::model::NamedNetworks;
+use crate::config::model::{ClientCertificates, Listener, NamedCertificates, NamedNetworks, Role};
 use crate::config::reader::{Reader, Section};
 
 /// No shorter prefix is taken.
@@ -20,12 +23,69 @@ const MOST_V6: u64 = 1 << 49;
 const REMEDY: &str =
     "list only the few networks whose every machine you trust; people sign in on a submission listener";
 
-pub(super) fn networks<'a>(
+/// The networks and the certificates.
+pub(super) fn relay<'a>(
     reader: &mut Reader<'a>,
     top: &Section<'a>,
     gateways: &[IpAddr],
-) -> Option<Vec<NamedNetworks>> {
+    listeners: Option<&[Listener]>,
+) -> (Option<Vec<NamedNetworks>>, Option<Vec<NamedCertificates>>) {
     let relay = &reader.section(top, "relay");
+    let networks = networks(reader, relay, gateways);
+    let certificates = certificates(reader, relay);
+    let asks = |listener: &Listener| {
+        listener.role == Role::Relay && listener.client_certificates != ClientCertificates::Ignored
+    };
+    if relay.writes("certificates") && listeners.is_some_and(|listeners| !listeners.iter().any(asks)) {
+        let what = "no relay listener asks for client certificates, so none is ever seen";
+        let remedy =
+            "write client_certificates = \"asked\" and client_ca in a listener with role = \"relay\"";
+        reader.warn(relay, "certificates", what, remedy);
+    }
+    (networks, certificates)
+}
+
+fn certificates<'a>(reader: &mut Reader<'a>, relay: &Section<'a>) -> Option<Vec<NamedCertificates>> {
+    let sections = reader.sections(relay, "certificates");
+    let mut unique = Unique::new("a set of certificates");
+    let mut certificates = Vec::new();
+    for at in &sections {
+        let name = reader.name(at, "name");
+        let names = reader.list(at, "names", certified_name);
+        let pins = reader.list(at, "pins", pin);
+        if names.as_ref().is_some_and(Vec::is_empty) && pins.as_ref().is_some_and(Vec::is_empty) {
+            let remedy = "write names or pins, or remove the section";
+            reader.complain(at, "", "it names no certificate, so it would let nobody relay", remedy);
+        }
+        unique.check(reader, at, None);
+        let all = || Some(NamedCertificates { name: name?, names: names?, pins: pins? });
+        certificates.push(all());
+    }
+    certificates.into_iter().collect()
+}
+
+/// A DNS name or a mail address that a certificate may bear, in the spelling that certificates use.
+fn certified_name(text: &str) -> Result<String, String> {
+    if text.contains('*') {
+        return Err(format!(
+            "\"{text}\" would let more relay than are named here: each name is written in full"
+        ));
+    }
+    if text.contains('@') {
+        let mailbox = text.parse::<Mailbox>();
+        return mailbox
+            .map(|_| text.to_owned())
+            .map_err(|error| format!("\"{text}\" is not a mail address: {error}"));
+    }
+    let domain = text.parse::<Domain>();
+    domain.map(|name| name.key().into_owned()).map_err(|error| format!("\"{text}\" is not a name: {error}"))
+}
+
+fn networks<'a>(
+    reader: &mut Reader<'a>,
+    relay: &Section<'a>,
+    gateways: &[IpAddr],
+) -> Option<Vec<NamedNetworks>> {
     let sections = reader.sections(relay, "networks");
     let mut names = Unique::new("a network");
     let (mut named_networks, mut all) = (Vec::new(), Vec::new());
@@ -91,7 +151,7 @@ fn too_wide(network: IpNet) -> Option<&'static str> {
 }
 
 /// The network as clients' addresses are compared with it: an IPv4-mapped one (RFC 4291 §2.5.5.2) is IPv4.
-fn canonical(network: IpNet) -> IpNet {
+pub(super) fn canonical(network: IpNet) -> IpNet {
     let network = network.trunc();
     let IpNet::V6(v6) = network else { return network };
     if !mapped().contains(&v6) {

@@ -1,0 +1,86 @@
+//! `[outbound]`: what is demanded of all mail that leaves by SMTP, and what connectors look for unless they say otherwise.
+
+use std::collections::HashMap;
+
+use postern_smtp::tls::TlsRequirement;
+
+use super::connector::address_space;
+use super::peer::{DaneUse, GENERAL, peer};
+use crate::config::model::{AddressSpace, Dns, Outbound, SpacePolicy};
+use crate::config::reader::{Reader, Section};
+
+/// `[outbound]` as it was read: what connectors need of it holds though something else is wrong.
+pub(super) struct Read {
+    pub(super) outbound: Option<Outbound>,
+    pub(super) requirement: Option<TlsRequirement>,
+    pub(super) dane: Option<bool>,
+    pub(super) mta_sts: Option<bool>,
+}
+
+pub(super) fn outbound<'a>(reader: &mut Reader<'a>, top: &Section<'a>, dns: Option<&Dns>) -> Read {
+    let at = &reader.section(top, "outbound");
+    let requirement = reader.choice(at, "tls", None, &GENERAL);
+    let dane = reader.switch(at, "dane", None);
+    let mta_sts = reader.switch(at, "mta_sts", None);
+    let dane_use = DaneUse { exchanges: true, dane, dns };
+    if let Some(requirement) = requirement {
+        dane_use.judge(reader, at, "tls", requirement);
+        warn_of_the_world(reader, at, requirement);
+    }
+    let policies = policies(reader, at, &dane_use);
+    let outbound =
+        requirement.zip(policies).map(|(requirement, policies)| Outbound { requirement, policies });
+    Read { outbound, requirement, dane, mta_sts }
+}
+
+fn warn_of_the_world(reader: &mut Reader<'_>, at: &Section<'_>, requirement: TlsRequirement) {
+    if requirement.proofs().is_empty() {
+        return;
+    }
+    let what = format!(
+        "it holds for every destination, and many mail servers cannot be \"{requirement}\": mail to them will wait and come back"
+    );
+    let remedy = "write \"required\" or less here, and more in [[outbound.policy]] or in a connector for those that are known";
+    reader.warn(at, "tls", what, remedy);
+}
+
+fn policies<'a>(
+    reader: &mut Reader<'a>,
+    outbound: &Section<'a>,
+    dane: &DaneUse<'_>,
+) -> Option<Vec<SpacePolicy>> {
+    let sections = reader.sections(outbound, "policy");
+    let mut spoken_for = HashMap::new();
+    let mut policies = Vec::new();
+    for (at, number) in sections.iter().zip(1..) {
+        let policy = policy(reader, at, dane);
+        for space in policy.iter().flat_map(|policy| policy.spaces.clone()) {
+            let before = spoken_for.insert(space.clone(), number);
+            refuse_second(reader, at, &space, before);
+        }
+        policies.push(policy);
+    }
+    policies.into_iter().collect()
+}
+
+fn policy<'a>(reader: &mut Reader<'a>, at: &Section<'a>, dane: &DaneUse<'_>) -> Option<SpacePolicy> {
+    let spaces = reader.list(at, "address_space", address_space);
+    if spaces.as_ref().is_some_and(Vec::is_empty) {
+        let remedy = "write the recipients' domains that it is for, or remove the section";
+        reader.complain(at, "address_space", "the list is empty", remedy);
+    }
+    let peer = peer(reader, at, "none");
+    if let Some(peer) = &peer {
+        dane.judge(reader, at, "tls", peer.requirement);
+    }
+    if !["tls", "pins", "distrust"].iter().any(|key| at.writes(key)) {
+        reader.complain(at, "tls", "the policy demands nothing", "write tls, pins or distrust, or remove it");
+    }
+    Some(SpacePolicy { spaces: spaces?, peer: peer? })
+}
+
+fn refuse_second(reader: &mut Reader<'_>, at: &Section<'_>, space: &AddressSpace, before: Option<usize>) {
+    let Some(before) = before else { return };
+    let what = format!("policy number {before} speaks for \"{space}\" already, so neither would win");
+    reader.complain(at, "address_space", what, "join the two, or name each domain in one of them only");
+}
