@@ -46,25 +46,25 @@ mod tests {
     use crate::Dnssec::{Insecure, Secure};
     use crate::LookupError::{NoRecords, NoSuchDomain};
 
-    fn answer(address: [u8; 4], dnssec: crate::Dnssec) -> Addresses {
+    fn answer(address: [u8; 4], dnssec: crate::Dnssec) -> Answer<Vec<IpAddr>> {
         let (records, owner) = (vec![address.into()], "mx.example.org".to_owned());
-        Ok(Answer { records, owner, dnssec, ttl: Duration::from_secs(u64::from(address[3])) })
+        Answer { records, owner, dnssec, ttl: Duration::from_secs(u64::from(address[3])) }
     }
 
     #[test]
     fn addresses_of_both_families_are_as_secure_as_the_weaker_one() {
-        let both = both_families(answer([192, 0, 2, 7], Secure), answer([192, 0, 2, 9], Insecure));
+        let both = both_families(Ok(answer([192, 0, 2, 7], Secure)), Ok(answer([192, 0, 2, 9], Insecure)));
         let both = both.expect("addresses");
         assert_eq!((both.records.len(), both.dnssec, both.ttl.as_secs()), (2, Insecure, 7));
-        let one = both_families(Err(NoRecords { dnssec: Insecure }), answer([192, 0, 2, 9], Secure));
+        let one = both_families(Err(NoRecords { dnssec: Insecure }), Ok(answer([192, 0, 2, 9], Secure)));
         assert_eq!(one.expect("addresses").dnssec, Insecure);
     }
 
     #[test]
     fn a_family_that_cannot_be_asked_is_left_out() {
         let trouble = LookupError::Temporary("timed out".into());
-        let found = both_families(Err(trouble.clone()), answer([192, 0, 2, 9], Secure));
-        assert_eq!(found, answer([192, 0, 2, 9], Secure));
+        let found = both_families(Err(trouble.clone()), Ok(answer([192, 0, 2, 9], Secure)));
+        assert_eq!(found, Ok(answer([192, 0, 2, 9], Secure)));
         let found = both_families(Err(NoRecords { dnssec: Secure }), Err(trouble.clone()));
         assert_eq!(found, Err(trouble));
     }
