@@ -188,6 +188,27 @@ impl Users {
         }
     }
 
+    /// Whose client certificate this is, by the mail addresses that it bears. The certificate must have been verified.
+    ///
+    /// The addresses must be of exactly one user; where they are of several, nobody can say who has come. Whom he wants to
+    /// act as can only be himself, by his name or one of his addresses (RFC 4422 §3.4.1).
+    ///
+    /// # Errors
+    /// [`Denied::BadCredentials`], after the same look-ups whether there is such a user or not;
+    /// [`Denied::Unavailable`] when the database is broken or locked.
+    pub async fn by_certificate(
+        &self,
+        addresses: &[String],
+        acting_as: Option<&str>,
+    ) -> Result<Principal, Denied> {
+        let addresses: Vec<Mailbox> = addresses.iter().filter_map(|address| address.parse().ok()).collect();
+        let principal = self.owner(addresses).await?.ok_or(Denied::BadCredentials)?;
+        match acting_as {
+            Some(other) if !principal.is_called(other) => Err(Denied::BadCredentials),
+            _ => Ok(principal),
+        }
+    }
+
     /// Whether an address belongs to any user, exactly as it stands (in any case, without plus-addressing). Waits for
     /// nobody, so that it may be asked in the middle of a session.
     ///
@@ -207,6 +228,25 @@ impl Users {
         let (database, key) = (self.database.clone(), sign_in_key(user));
         let found = tokio::task::spawn_blocking(move || database.account(&key)).await;
         found.map_err(|error| Denied::Unavailable(error.to_string()))?.map_err(unavailable)
+    }
+
+    /// The one user to whom those of the addresses belong that belong to anybody.
+    async fn owner(&self, addresses: Vec<Mailbox>) -> Result<Option<Principal>, Denied> {
+        let database = self.database.clone();
+        let look_up = move || {
+            let mut owners: Vec<Principal> = Vec::new();
+            for address in &addresses {
+                let found = database.account(&address_key(address))?.map(|account| account.principal);
+                // A user may be called like an address that is not his.
+                let owner = found.filter(|principal| principal.owns(address, None));
+                owners.extend(owner.filter(|owner| owners.iter().all(|known| known.name != owner.name)));
+            }
+            Ok(owners)
+        };
+        let found = tokio::task::spawn_blocking(look_up).await;
+        let mut owners =
+            found.map_err(|error| Denied::Unavailable(error.to_string()))?.map_err(unavailable)?;
+        Ok(if owners.len() == 1 { owners.pop() } else { None })
     }
 
     async fn is_right(&self, account: Option<&Account>, password: &Secret) -> Result<bool, Denied> {

@@ -262,3 +262,60 @@ fn another_programs_database_is_refused() {
     let error = Users::open(folder.path()).unwrap_err();
     assert!(matches!(error, Error::Damaged { .. }), "{error}");
 }
+
+fn addresses(texts: &[&str]) -> Vec<String> {
+    texts.iter().map(ToString::to_string).collect()
+}
+
+#[tokio::test]
+async fn a_certificate_is_of_the_one_user_who_owns_its_addresses() {
+    let House { users, folder: _folder } = with_anna();
+    for borne in [
+        &["anna@example.org"][..],
+        &["Anna@Example.ORG"],
+        &["anna@example.org", "info@example.org"],
+        &["nobody@elsewhere.example", "not an address", "info@example.org"],
+    ] {
+        let principal = users.by_certificate(&addresses(borne), None).await.unwrap();
+        assert_eq!(principal.name, "anna", "{borne:?}");
+    }
+    for borne in
+        [&[][..], &["nobody@example.org"], &["anna"], &["anna+lists@example.org"], &["*@example.org"]]
+    {
+        let denied = users.by_certificate(&addresses(borne), None).await;
+        assert_eq!(denied, Err(Denied::BadCredentials), "{borne:?}");
+    }
+    assert_eq!(users.passwords_worked_out(), 1, "only for adding her: no password is asked here");
+}
+
+#[tokio::test]
+async fn a_certificate_with_the_addresses_of_two_users_is_nobodys() {
+    let House { users, folder: _folder } = with_anna();
+    users.add("bob", &Secret::new("battery staple"), &[mailbox("bob@example.org")]).unwrap();
+    let both = addresses(&["anna@example.org", "bob@example.org"]);
+    for acting_as in [None, Some("anna"), Some("bob")] {
+        assert_eq!(users.by_certificate(&both, acting_as).await, Err(Denied::BadCredentials));
+    }
+}
+
+#[tokio::test]
+async fn a_certificates_user_acts_for_himself_alone() {
+    let House { users, folder: _folder } = with_anna();
+    users.add("bob", &Secret::new("battery staple"), &[mailbox("bob@example.org")]).unwrap();
+    let annas = addresses(&["anna@example.org"]);
+    for own in [None, Some("anna"), Some("ANNA"), Some("info@example.org")] {
+        assert_eq!(users.by_certificate(&annas, own).await.unwrap().name, "anna", "{own:?}");
+    }
+    for other in ["bob", "bob@example.org", "nobody", ""] {
+        assert_eq!(users.by_certificate(&annas, Some(other)).await, Err(Denied::BadCredentials), "{other:?}");
+    }
+}
+
+/// A user's name may look like an address; whose address it is, the list of addresses says.
+#[tokio::test]
+async fn a_user_who_is_only_called_like_the_address_does_not_own_the_certificate() {
+    let House { users, folder: _folder } = house();
+    users.add("carl@example.org", &Secret::new("battery staple"), &[]).unwrap();
+    let denied = users.by_certificate(&addresses(&["carl@example.org"]), None).await;
+    assert_eq!(denied, Err(Denied::BadCredentials));
+}

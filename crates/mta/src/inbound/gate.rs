@@ -18,8 +18,8 @@ use postern_smtp::sasl::Credential;
 use postern_smtp::server::{Hello, LineEndings, Question, Verdict};
 use postern_smtp::tls::TlsFacts;
 
-use super::accept;
 use super::listener::Listener;
+use super::{accept, demands};
 use crate::daemon::{Shared, Site};
 use crate::directory::{Denied, Principal};
 use crate::event::{Event, Proof, Subject};
@@ -197,6 +197,9 @@ impl Gate {
 
     fn mail(&mut self, mail: &Mail) -> Verdict {
         self.pending = Pending { body: mail.params.body, ..Pending::default() };
+        if let Some(refusal) = self.unmet_demand(mail) {
+            return refusal;
+        }
         let (Some(principal), ReversePath::Mailbox(from)) = (&self.principal, &mail.from) else {
             return Verdict::Accept;
         };
@@ -205,6 +208,24 @@ impl Gate {
         }
         let reply = catalogue::sender_not_owned(&mail.from, &principal.name);
         self.refuse("MAIL", Some(from.to_string()), reply)
+    }
+
+    /// The refusal of a client that does not satisfy an inbound policy. The policy's name is only for the log.
+    fn unmet_demand(&mut self, mail: &Mail) -> Option<Verdict> {
+        let (site, client) = (self.site(), self.client.address.ip());
+        let standing = demands::Standing { sender: &mail.from, client, tls: self.tls.as_ref() };
+        let demands::Refusal { policy, why, reply } =
+            demands::check(&site.config.inbound_policies, standing).err()?;
+        self.told = true;
+        self.emit(Event::Refused {
+            at: "MAIL",
+            address: Some(mail.from.to_string()),
+            client,
+            policy: Some(policy.to_owned()),
+            why: Some(why),
+            reply: reply.one_line(),
+        });
+        Some(Verdict::Refuse(reply))
     }
 
     fn rcpt(&mut self, rcpt: &Rcpt) -> Verdict {

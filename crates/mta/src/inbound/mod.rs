@@ -1,12 +1,14 @@
 //! Mail on its way in: listeners, the driver of each session, the policy's answers, and taking responsibility.
 //!
 //! [`listener`] accepts connections within limits; [`connection`] drives one [`ServerSession`]; [`gate`] answers the
-//! session's six questions; [`accept`] turns a complete transaction into a queued message.
+//! session's six questions, [`demands`] knows what some clients must prove first; [`accept`] turns a complete transaction
+//! into a queued message.
 //!
 //! [`ServerSession`]: postern_smtp::server::ServerSession
 
 pub(crate) mod accept;
 pub(crate) mod connection;
+mod demands;
 pub(crate) mod gate;
 pub(crate) mod listener;
 mod proxy;
