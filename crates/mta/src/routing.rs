@@ -2,19 +2,21 @@
 //!
 //! The types to know: [`Routing`], made once from a configuration, and [`Recipient`], its answer to a RCPT. There is
 //! exactly one place that lets mail leave for a foreign domain, [`Routing::may_relay`], and it says yes only to a
-//! signed-in principal or to a network that the configuration lists by name.
+//! signed-in principal, or to a network or a verified client certificate that the configuration lists by name.
 //!
 //! What it deliberately does not do: look up DNS (that is `outbound`'s) or know of sessions.
 
 use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use postern_pki::{ClientIdentity, Pin};
 use postern_queue::Destination;
 use postern_smtp::address::{Domain, ForwardPath, Host, LocalPart, Mailbox, split_detail};
 
-use crate::config::{Config, Connector, LocalDomain, Role, Way};
+use crate::config::{Config, Connector, LocalDomain, NamedCertificates, Role, Way};
 use crate::directory::{Denied, Principal, Users};
 
 /// The relay policy and the connectors of one configuration.
@@ -35,6 +37,30 @@ pub enum Recipient {
     Foreign(Mailbox),
 }
 
+/// What is known of a client that wants to send to a foreign domain.
+#[derive(Debug, Clone, Copy)]
+pub struct Relaying<'a> {
+    /// Who has signed in.
+    pub principal: Option<&'a Principal>,
+    /// The role of the listener that it came to.
+    pub role: Role,
+    /// Its address.
+    pub address: IpAddr,
+    /// Who it is by its certificate; only ever one that was verified.
+    pub certificate: Option<&'a ClientIdentity>,
+}
+
+/// Why a client may send to foreign domains. Its text is for the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Permit<'a> {
+    /// Somebody has signed in.
+    SignedIn,
+    /// It is in the networks of this name.
+    Network(&'a str),
+    /// Its certificate is one of those of this name.
+    Certificate(&'a str),
+}
+
 impl Routing {
     /// The policy that a configuration describes.
     pub fn new(config: Arc<Config>) -> Self {
@@ -43,10 +69,17 @@ impl Routing {
         Self { config, domains, connectors }
     }
 
-    /// Whether this client may send to foreign domains: a signed-in principal may; a client in a network listed by
-    /// name may on relay listeners; nobody else ever does.
-    pub fn may_relay(&self, principal: Option<&Principal>, role: Role, client: IpAddr) -> bool {
-        principal.is_some() || (role == Role::Relay && self.config.relay_network(client).is_some())
+    /// Why this client may send to foreign domains: a signed-in principal may; on relay listeners a client in a network
+    /// that is listed by name may, and one whose verified certificate is; nobody else ever does.
+    pub fn may_relay(&self, client: Relaying<'_>) -> Option<Permit<'_>> {
+        if client.principal.is_some() {
+            return Some(Permit::SignedIn);
+        }
+        if client.role != Role::Relay {
+            return None;
+        }
+        let by_network = self.config.relay_network(client.address).map(Permit::Network);
+        by_network.or_else(|| self.certificates_with(client.certificate?).map(Permit::Certificate))
     }
 
     /// What a forward-path means here.
@@ -145,6 +178,12 @@ impl Routing {
         Ok(domain.catch_all.clone().map_or(Meaning::Nobody, |target| Meaning::StandsFor(vec![target])))
     }
 
+    /// The name of the entry that lists this certificate.
+    fn certificates_with(&self, certificate: &ClientIdentity) -> Option<&str> {
+        let listed = self.config.relay_certificates.iter().find(|named| lists(named, certificate));
+        listed.map(|named| named.name.as_str())
+    }
+
     fn local_domain(&self, mailbox: &Mailbox) -> Option<&LocalDomain> {
         self.domains.get(mailbox.domain()?)
     }
@@ -176,6 +215,20 @@ enum Meaning {
     Nobody,
 }
 
+/// Whether a verified certificate is one of these: by a name that it bears, or by a digest. A name is a mail address or a
+/// host name and is compared with those of its own kind only, whole and in any case; a `*` stands for itself.
+fn lists(named: &NamedCertificates, certificate: &ClientIdentity) -> bool {
+    let bears = |name: &String| {
+        let borne = if name.contains('@') { &certificate.emails } else { &certificate.dns_names };
+        borne.iter().any(|own| own.eq_ignore_ascii_case(name))
+    };
+    let pinned = |pin: &Pin| match pin {
+        Pin::Certificate(digest) => *digest == certificate.sha256,
+        Pin::Spki(digest) => *digest == certificate.spki_sha256,
+    };
+    named.names.iter().any(bears) || named.pins.iter().any(pinned)
+}
+
 fn exists(domain: &LocalDomain, name: &str, mailbox: &Mailbox, users: &Users) -> Result<bool, Denied> {
     if domain.mailboxes.contains(name) {
         return Ok(true);
@@ -193,6 +246,16 @@ fn is_same(target: &Mailbox, mailbox: &Mailbox, plus: Option<char>) -> bool {
 
 fn postmaster_local() -> LocalPart {
     "postmaster".parse().expect("postmaster is a local part")
+}
+
+impl fmt::Display for Permit<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::SignedIn => f.write_str("signing in"),
+            Self::Network(name) => write!(f, "relay.networks {name}"),
+            Self::Certificate(name) => write!(f, "relay.certificates {name}"),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -365,10 +428,105 @@ mod tests {
         let mapped: IpAddr = "::ffff:192.0.2.5".parse().unwrap();
         let stranger: IpAddr = "192.0.2.77".parse().unwrap();
         let anna = Principal { name: "anna".into(), addresses: Vec::new() };
-        assert!(routing.may_relay(Some(&anna), Role::Submission, stranger));
-        assert!(routing.may_relay(None, Role::Relay, printer));
-        assert!(routing.may_relay(None, Role::Relay, mapped));
-        assert!(!routing.may_relay(None, Role::Submission, printer));
-        assert!(!routing.may_relay(None, Role::Relay, stranger));
+        let permit = |principal, role, address| {
+            routing.may_relay(Relaying { principal, role, address, certificate: None })
+        };
+        assert_eq!(permit(Some(&anna), Role::Submission, stranger), Some(Permit::SignedIn));
+        assert_eq!(permit(None, Role::Relay, printer), Some(Permit::Network("printers")));
+        assert_eq!(permit(None, Role::Relay, mapped), Some(Permit::Network("printers")));
+        assert_eq!(permit(None, Role::Submission, printer), None);
+        assert_eq!(permit(None, Role::Relay, stranger), None);
+    }
+
+    fn certificate(emails: &[&str], dns_names: &[&str]) -> ClientIdentity {
+        let texts = |names: &[&str]| names.iter().map(ToString::to_string).collect();
+        ClientIdentity {
+            emails: texts(emails),
+            dns_names: texts(dns_names),
+            sha256: [1; 32],
+            spki_sha256: [2; 32],
+        }
+    }
+
+    /// Routing with these lists of certificates in place of the file's.
+    fn with_certificates(lists: &[NamedCertificates]) -> Routing {
+        let mut config = (*House::new().routing.config).clone();
+        config.relay_certificates = lists.to_vec();
+        Routing::new(Arc::new(config))
+    }
+
+    fn named(name: &str, names: &[&str], pins: &[Pin]) -> NamedCertificates {
+        NamedCertificates {
+            name: name.into(),
+            names: names.iter().map(ToString::to_string).collect(),
+            pins: pins.to_vec(),
+        }
+    }
+
+    fn permit<'a>(routing: &'a Routing, role: Role, certificate: &ClientIdentity) -> Option<Permit<'a>> {
+        let address = "192.0.2.77".parse().unwrap();
+        routing.may_relay(Relaying { principal: None, role, address, certificate: Some(certificate) })
+    }
+
+    #[test]
+    fn a_listed_certificate_may_relay_on_relay_listeners_by_its_whole_name() {
+        let routing = with_certificates(&[
+            named("branch", &["mail.branch.example"], &[]),
+            named("fax", &["fax@example.org"], &[]),
+        ]);
+        let branch = certificate(&[], &["other.example", "MAIL.branch.example"]);
+        assert_eq!(permit(&routing, Role::Relay, &branch), Some(Permit::Certificate("branch")));
+        assert_eq!(permit(&routing, Role::Submission, &branch), None);
+        let fax = certificate(&["Fax@Example.ORG"], &[]);
+        assert_eq!(permit(&routing, Role::Relay, &fax), Some(Permit::Certificate("fax")));
+        assert_eq!(Permit::Certificate("fax").to_string(), "relay.certificates fax");
+    }
+
+    #[test]
+    fn a_certificate_may_relay_by_no_other_name_than_a_listed_one() {
+        let routing = with_certificates(&[named("branch", &["mail.branch.example", "fax@example.org"], &[])]);
+        for dns_name in [
+            "branch.example",
+            "mail.branch.example.attacker.example",
+            "xmail.branch.example",
+            "*.branch.example",
+            "*",
+            "",
+            "mail.branch.example.",
+            "mail.branch.example\0.attacker.example",
+            // A mail address in the place of a host name is none.
+            "fax@example.org",
+        ] {
+            assert_eq!(permit(&routing, Role::Relay, &certificate(&[], &[dns_name])), None, "{dns_name:?}");
+        }
+        for email in
+            ["ax@example.org", "fax@example.org.attacker.example", "@example.org", "mail.branch.example"]
+        {
+            assert_eq!(permit(&routing, Role::Relay, &certificate(&[email], &[])), None, "{email:?}");
+        }
+        assert_eq!(permit(&routing, Role::Relay, &certificate(&[], &[])), None);
+    }
+
+    #[test]
+    fn a_pinned_certificate_or_key_may_relay_whatever_its_names() {
+        let nameless = certificate(&[], &[]);
+        for (pin, expected) in [
+            (Pin::Certificate([1; 32]), Some(Permit::Certificate("pinned"))),
+            (Pin::Spki([2; 32]), Some(Permit::Certificate("pinned"))),
+            (Pin::Certificate([2; 32]), None),
+            (Pin::Spki([1; 32]), None),
+        ] {
+            let routing = with_certificates(&[named("pinned", &[], &[pin])]);
+            assert_eq!(permit(&routing, Role::Relay, &nameless), expected, "{pin}");
+        }
+    }
+
+    #[test]
+    fn without_a_list_no_certificate_may_relay() {
+        let routing = House::new().routing;
+        let anybody = certificate(&["anna@example.org"], &["mail.example.org"]);
+        assert_eq!(permit(&routing, Role::Relay, &anybody), None);
+        let empty = with_certificates(&[named("nobody", &[], &[])]);
+        assert_eq!(permit(&empty, Role::Relay, &anybody), None);
     }
 }

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use postern_dns::Resolver;
 use postern_pki::{
-    ClientCertificates, ClientTls, Loaded, PrivateCa, ServerOptions, TlsIdentity, TrustAnchors, server_config,
+    ClientCa, ClientCertificates, ClientTls, Loaded, PrivateCa, ServerOptions, TlsIdentity, TrustAnchors,
 };
 use postern_queue::retry::Schedule;
 use postern_smtp::server::Settings;
@@ -22,7 +22,7 @@ use postern_smtp::tls::TlsRequirement;
 
 use crate::config::{self, Config, Connector};
 use crate::event::Event;
-use crate::inbound::listener::Listener;
+use crate::inbound::listener::{Listener, ServerTls};
 use crate::observe::Observer;
 use crate::routing::Routing;
 
@@ -184,21 +184,7 @@ fn make_listener(
     identities: &Identities,
     observer: &Observer,
 ) -> Listener {
-    let options = ServerOptions {
-        identities: identities.of(listener),
-        minimum: listener.minimum,
-        tickets: listener.session_tickets,
-        client_certificates: ClientCertificates::Ignored,
-    };
-    let tls = server_config(&options);
-    // That there is no identity has been said, with the reason, when it was loaded.
-    if let Err(error) = tls.as_ref()
-        && !matches!(error, postern_pki::Error::NoIdentity)
-    {
-        let what = format!("listener {} has no TLS: {error}", listener.name);
-        observer.daemon(Event::Alarm { what, remedy: "reload, or restart Postern".into() });
-    }
-    let tls = tls.ok();
+    let tls = listener_tls(listener, identities, observer);
     let settings = Settings {
         hostname: config.hostname.to_string(),
         tls: listener.tls,
@@ -209,6 +195,54 @@ fn make_listener(
         timeouts: listener.limits.timeouts.clone(),
     };
     Listener { config: listener.clone(), settings: Arc::new(settings), tls }
+}
+
+/// TLS on a listener, or an alarm that says why there is none.
+fn listener_tls(
+    listener: &config::Listener,
+    identities: &Identities,
+    observer: &Observer,
+) -> Option<ServerTls> {
+    let options = ServerOptions {
+        identities: identities.of(listener),
+        minimum: listener.minimum,
+        tickets: listener.session_tickets,
+        client_certificates: client_certificates(listener, observer)?,
+    };
+    match ServerTls::new(&options) {
+        Ok(tls) => Some(tls),
+        // That there is no identity has been said, with the reason, when it was loaded.
+        Err(postern_pki::Error::NoIdentity) => None,
+        Err(error) => {
+            let what = format!("listener {} has no TLS: {error}", listener.name);
+            observer.daemon(Event::Alarm { what, remedy: "reload, or restart Postern".into() });
+            None
+        }
+    }
+}
+
+/// The authorities that a listener's clients are verified by. Without them it asks nobody, and nobody is verified; where a
+/// certificate is required, `None`: it has no TLS at all rather than one that lets everybody in.
+fn client_certificates(listener: &config::Listener, observer: &Observer) -> Option<ClientCertificates> {
+    use config::ClientCertificates::{Asked, Ignored, Required};
+    let (path, meanwhile, fallback) = match &listener.client_certificates {
+        Ignored => return Some(ClientCertificates::Ignored),
+        Asked(path) => (path, "no client certificate counts there", Some(ClientCertificates::Ignored)),
+        Required(path) => (path, "it has no TLS", None),
+    };
+    match (ClientCa::load(path), &listener.client_certificates) {
+        (Ok(ca), Required(_)) => Some(ClientCertificates::Required(ca)),
+        (Ok(ca), _) => Some(ClientCertificates::Asked(ca)),
+        (Err(error), _) => {
+            let what = format!(
+                "listener {}: its authorities of client certificates cannot be loaded: {error}",
+                listener.name
+            );
+            let remedy = format!("mend listener.client_ca, then reload; until then {meanwhile}");
+            observer.daemon(Event::Alarm { what, remedy });
+            fallback
+        }
+    }
 }
 
 fn load_trust(config: &Config, observer: &Observer) -> HashMap<Option<PathBuf>, Result<ClientTls, String>> {

@@ -16,18 +16,17 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use jiff::Timestamp;
-use postern_pki::{ClientCertificates, facts_of_server};
+use postern_pki::{ClientIdentity, client_identity, facts_of_server};
 use postern_smtp::reply::{Reply, catalogue};
 use postern_smtp::server::{CloseReason, Input, Output, Question, ServerSession, Settings, TlsMode, Verdict};
 use postern_smtp::tls::TlsFacts;
-use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{sleep, sleep_until, timeout};
 
 use super::gate::{Client, Gate};
-use super::listener::{Crowded, Listener, Place};
+use super::listener::{Crowded, Listener, Place, ServerTls};
 use super::proxy;
 use super::stream::Stream;
 use crate::daemon::{Phase, Shared};
@@ -145,6 +144,15 @@ async fn converse(stream: TcpStream, arrival: Arrival, id: String, _place: Place
     }
 }
 
+/// What a handshake came to.
+#[derive(Debug, Clone)]
+pub(crate) struct Established {
+    /// What is true of the connection.
+    pub(crate) facts: TlsFacts,
+    /// Who the client is, when its certificate was verified.
+    pub(crate) client: Option<ClientIdentity>,
+}
+
 /// What a driver asks and tells.
 trait Policy: Send {
     /// Decides.
@@ -154,7 +162,7 @@ trait Policy: Send {
     /// Forgets the content streamed so far.
     fn discard(&mut self);
     /// TLS has begun, and nothing that was known before counts (RFC 3207 §4.2).
-    fn start_over(&mut self, facts: TlsFacts);
+    fn start_over(&mut self, established: Established);
     /// A handshake failed, for this reason in words.
     fn tls_failed(&self, reason: String);
 }
@@ -172,13 +180,10 @@ impl Policy for Gate {
         Self::discard(self);
     }
 
-    fn start_over(&mut self, facts: TlsFacts) {
-        self.emit(Event::TlsStarted {
-            version: facts.version.clone(),
-            cipher: facts.cipher.clone(),
-            server_name: facts.server_name.clone(),
-        });
-        Self::start_over(self, facts);
+    fn start_over(&mut self, established: Established) {
+        let TlsFacts { version, cipher, server_name, .. } = established.facts.clone();
+        self.emit(Event::TlsStarted { version, cipher, server_name });
+        Self::start_over(self, established);
     }
 
     fn tls_failed(&self, reason: String) {
@@ -191,7 +196,7 @@ impl Policy for Gate {
 struct Driver<P> {
     /// `None` only while a handshake is under way, and after one has failed.
     stream: Option<Stream>,
-    tls: Option<Arc<ServerConfig>>,
+    tls: Option<ServerTls>,
     session: ServerSession,
     policy: P,
     phase: watch::Receiver<Phase>,
@@ -238,7 +243,7 @@ impl<P: Policy> Driver<P> {
     async fn begin(
         stream: TcpStream,
         settings: Arc<Settings>,
-        tls: Option<Arc<ServerConfig>>,
+        tls: Option<ServerTls>,
         mut policy: P,
         mut phase: watch::Receiver<Phase>,
     ) -> Result<Self, Stop> {
@@ -247,8 +252,8 @@ impl<P: Policy> Driver<P> {
         if settings.tls == TlsMode::Implicit {
             let (secured, established) =
                 Box::pin(start_tls(stream, tls.clone(), &mut policy, &mut phase)).await?;
-            policy.start_over(established.clone());
-            (stream, facts) = (secured, Some(established));
+            (stream, facts) = (secured, Some(established.facts.clone()));
+            policy.start_over(established);
         }
         let now = Instant::now();
         let session = ServerSession::new(settings, facts, now);
@@ -325,10 +330,11 @@ impl<P: Policy> Driver<P> {
     async fn upgrade(&mut self) -> Result<(), Stop> {
         self.flush().await?;
         let Some(stream) = self.stream.take() else { return Err(Stop::Tls) };
-        let (stream, facts) =
+        let (stream, established) =
             Box::pin(start_tls(stream, self.tls.clone(), &mut self.policy, &mut self.phase)).await?;
         self.stream = Some(stream);
-        self.policy.start_over(facts.clone());
+        let facts = established.facts.clone();
+        self.policy.start_over(established);
         feed(&mut self.session, Input::TlsStarted(facts));
         Ok(())
     }
@@ -407,11 +413,11 @@ async fn read_into(
 /// Does the handshake with a client. A failure is recorded here. Nobody holds up a shutdown by not going on with it.
 async fn start_tls<P: Policy>(
     stream: Stream,
-    tls: Option<Arc<ServerConfig>>,
+    tls: Option<ServerTls>,
     policy: &mut P,
     phase: &mut watch::Receiver<Phase>,
-) -> Result<(Stream, TlsFacts), Stop> {
-    let Some(config) = tls else {
+) -> Result<(Stream, Established), Stop> {
+    let Some(ServerTls { config, certificates }) = tls else {
         policy.tls_failed("no usable certificate is loaded".into());
         return Err(Stop::Tls);
     };
@@ -421,12 +427,10 @@ async fn start_tls<P: Policy>(
     };
     match done {
         Ok(stream) => {
-            let facts = facts_of_server(
-                stream.tls().ok_or(Stop::Tls)?,
-                &ClientCertificates::Ignored,
-                Timestamp::now(),
-            );
-            Ok((stream, facts))
+            let connection = stream.tls().ok_or(Stop::Tls)?;
+            let facts = facts_of_server(connection, &certificates, Timestamp::now());
+            let client = client_identity(connection, &facts);
+            Ok((stream, Established { facts, client }))
         }
         Err(error) => {
             policy.tls_failed(postern_pki::describe(&error));

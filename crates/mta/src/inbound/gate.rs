@@ -9,6 +9,7 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use jiff::Timestamp;
 use postern_message::inspect::{Inspector, MAX_HEADER_BYTES};
+use postern_pki::ClientIdentity;
 use postern_queue::Draft;
 use postern_smtp::address::{ForwardPath, Mailbox, ReversePath};
 use postern_smtp::content::ChunkChecker;
@@ -18,12 +19,13 @@ use postern_smtp::sasl::Credential;
 use postern_smtp::server::{Hello, LineEndings, Question, Verdict};
 use postern_smtp::tls::TlsFacts;
 
+use super::connection::Established;
 use super::listener::Listener;
 use super::{accept, demands};
 use crate::daemon::{Shared, Site};
 use crate::directory::{Denied, Principal};
 use crate::event::{Event, Proof, Subject};
-use crate::routing::Recipient;
+use crate::routing::{Permit, Recipient, Relaying};
 
 /// Who is at the other end.
 #[derive(Debug, Clone)]
@@ -41,11 +43,15 @@ pub(crate) struct Gate {
     pub(crate) client: Client,
     pub(crate) hello: Option<Hello>,
     pub(crate) tls: Option<TlsFacts>,
+    /// Who the client is by its certificate, when that was verified.
+    pub(crate) certificate: Option<ClientIdentity>,
     pub(crate) principal: Option<Principal>,
     /// Messages accepted in this session.
     pub(crate) accepted: u32,
     /// A refusal of ours was told to the administrator already.
     pub(crate) told: bool,
+    /// Why this client may relay was told to the administrator already.
+    permit_told: bool,
     pending: Pending,
 }
 
@@ -76,19 +82,22 @@ impl Gate {
             client,
             hello: None,
             tls: None,
+            certificate: None,
             principal: None,
             accepted: 0,
             told: false,
+            permit_told: false,
             pending: Pending::default(),
         }
     }
 
     /// After STARTTLS nothing that was known before counts (RFC 3207 §4.2).
-    pub(crate) fn start_over(&mut self, facts: TlsFacts) {
+    pub(crate) fn start_over(&mut self, Established { facts, client }: Established) {
         self.hello = None;
         self.principal = None;
         self.pending = Pending::default();
         self.tls = Some(facts);
+        self.certificate = client;
     }
 
     /// Decides.
@@ -159,13 +168,15 @@ impl Gate {
     }
 
     async fn authenticate(&mut self, credential: Credential) -> Verdict {
-        let user = match &credential {
-            Credential::Password { user, .. } | Credential::Token { user, .. } => user.clone(),
-            Credential::External { acting_as } => acting_as.clone().unwrap_or_default(),
+        let (user, by) = match &credential {
+            Credential::Password { user, .. } | Credential::Token { user, .. } => {
+                (user.clone(), Proof::Password)
+            }
+            Credential::External { acting_as } => (self.claimed(acting_as.as_deref()), Proof::Certificate),
         };
-        match self.shared.users.authenticate(&credential).await {
+        match self.principal_of(&credential).await {
             Ok(principal) => {
-                self.emit(Event::SignedIn { user: principal.name.clone(), by: Proof::Password });
+                self.emit(Event::SignedIn { user: principal.name.clone(), by });
                 let user = principal.name.clone();
                 self.principal = Some(principal);
                 Verdict::SignedIn { user }
@@ -178,6 +189,23 @@ impl Gate {
                 Verdict::Refuse(reply)
             }
         }
+    }
+
+    /// Whose credential it is. With EXTERNAL the certificate says it, and only one that was verified on this very
+    /// connection.
+    async fn principal_of(&self, credential: &Credential) -> Result<Principal, Denied> {
+        let Credential::External { acting_as } = credential else {
+            return self.shared.users.authenticate(credential).await;
+        };
+        let identity = self.certificate.as_ref().ok_or(Denied::BadCredentials)?;
+        self.shared.users.by_certificate(&identity.emails, acting_as.as_deref()).await
+    }
+
+    /// What the log calls a client that wants to sign in by its certificate.
+    fn claimed(&self, acting_as: Option<&str>) -> String {
+        let borne =
+            || self.certificate.as_ref().and_then(|identity| identity.emails.first().map(String::as_str));
+        acting_as.or_else(borne).unwrap_or("a certificate without a mail address").to_owned()
     }
 
     /// The reply to a directory's no; when the directory itself failed, the administrator hears of it.
@@ -240,20 +268,37 @@ impl Gate {
     }
 
     /// Who receives what is sent to a forward-path, or the reply that refuses it.
-    fn recipients(&self, to: &ForwardPath) -> Result<Vec<Mailbox>, Reply> {
-        let routing = &self.site().routing;
-        match routing.recipient(to, &self.shared.users) {
+    fn recipients(&mut self, to: &ForwardPath) -> Result<Vec<Mailbox>, Reply> {
+        let site = self.site();
+        match site.routing.recipient(to, &self.shared.users) {
             Ok(Recipient::Local(mailboxes)) => Ok(mailboxes),
             Ok(Recipient::Unknown) => Err(catalogue::unknown_user(to)),
-            Ok(Recipient::Foreign(mailbox)) => {
-                let (role, client) = (self.listener.config.role, self.client.address.ip());
-                if routing.may_relay(self.principal.as_ref(), role, client) {
+            Ok(Recipient::Foreign(mailbox)) => match site.routing.may_relay(self.relaying()) {
+                Some(permit) => {
+                    self.permitted(permit);
                     Ok(vec![mailbox])
-                } else {
-                    Err(catalogue::relay_denied(to))
                 }
-            }
+                None => Err(catalogue::relay_denied(to)),
+            },
             Err(denied) => Err(self.denied(&denied)),
+        }
+    }
+
+    /// What counts for the right to relay.
+    fn relaying(&self) -> Relaying<'_> {
+        Relaying {
+            principal: self.principal.as_ref(),
+            role: self.listener.config.role,
+            address: self.client.address.ip(),
+            certificate: self.certificate.as_ref(),
+        }
+    }
+
+    /// Says once in a session why a client that has not signed in may relay; who has signed in is known already.
+    fn permitted(&mut self, permit: Permit<'_>) {
+        if permit != Permit::SignedIn && !self.permit_told {
+            self.permit_told = true;
+            self.emit(Event::RelayPermitted { by: permit.to_string() });
         }
     }
 
@@ -273,10 +318,17 @@ impl Gate {
         }
     }
 
+    /// Why a certificate that the client showed did not count: it may be what the client meant to be let in by.
+    fn certificate_doubt(&self) -> Option<String> {
+        let doubt = self.tls.as_ref()?.peer.doubt()?;
+        Some(format!("its certificate does not verify: {}", doubt.why))
+    }
+
     fn refuse(&mut self, at: &'static str, address: Option<String>, reply: Reply) -> Verdict {
         self.told = true;
         let client = self.client.address.ip();
-        self.emit(Event::Refused { at, address, client, policy: None, why: None, reply: reply.one_line() });
+        let why = self.certificate_doubt();
+        self.emit(Event::Refused { at, address, client, policy: None, why, reply: reply.one_line() });
         Verdict::Refuse(reply)
     }
 }

@@ -3,6 +3,7 @@
 //! The types to know:
 //! - [`Listener`]: what a `[[listener]]` means while it runs; a reload makes new ones, and sessions that are under way
 //!   keep the one they began with.
+//! - [`ServerTls`]: its side of TLS, and what clients' certificates are judged by.
 //! - [`Sessions`]: counts, in all and per client, over the whole daemon and for each listener, across reloads. A
 //!   [`Place`] is one session's share, given back when it ends.
 //!
@@ -13,6 +14,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use postern_pki::{ClientCertificates, ServerOptions, server_config};
 use postern_smtp::server::Settings;
 use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
@@ -32,8 +34,17 @@ pub(crate) struct Listener {
     pub(crate) config: config::Listener,
     /// What a session needs of it.
     pub(crate) settings: Arc<Settings>,
-    /// The certificates, when at least one is usable.
-    pub(crate) tls: Option<Arc<ServerConfig>>,
+    /// TLS, when at least one identity is usable.
+    pub(crate) tls: Option<ServerTls>,
+}
+
+/// A listener's side of TLS. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct ServerTls {
+    /// What the TLS library needs.
+    pub(crate) config: Arc<ServerConfig>,
+    /// What is done about clients' certificates; `config` was made with the same.
+    pub(crate) certificates: ClientCertificates,
 }
 
 /// The sessions that are open: in all, at each listener, and of each client.
@@ -68,6 +79,16 @@ pub(crate) enum Crowded {
     Full,
     /// This client has as many sessions as it may.
     Client,
+}
+
+impl ServerTls {
+    /// Makes what a listener needs.
+    ///
+    /// # Errors
+    /// Local: there is no identity, or no ticket key could be made.
+    pub(crate) fn new(options: &ServerOptions) -> Result<Self, postern_pki::Error> {
+        Ok(Self { config: server_config(options)?, certificates: options.client_certificates.clone() })
+    }
 }
 
 impl Sessions {

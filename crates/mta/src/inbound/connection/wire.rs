@@ -15,12 +15,11 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use postern_pki::{
     ClientCertificates, ClientTls, MinimumVersion, PeerPolicy, PrivateCa, ServerOptions, Tickets,
-    TrustAnchors, server_config, server_name,
+    TrustAnchors, server_name,
 };
 use postern_smtp::server::{Question, TlsMode, Verdict};
-use postern_smtp::tls::{TlsFacts, TlsRequirement};
+use postern_smtp::tls::TlsRequirement;
 use postern_testkit::transcript::{Scenario, Script, Server};
-use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Runtime};
@@ -29,8 +28,9 @@ use tokio::task::{JoinHandle, yield_now};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
-use super::{Driver, Policy, Stop, bounded};
+use super::{Driver, Established, Policy, Stop, bounded};
 use crate::daemon::Phase;
+use crate::inbound::listener::ServerTls;
 
 /// How long anything may take before it counts as failed.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -39,7 +39,7 @@ const HOSTNAME: &str = "mail.example.org";
 /// What all sessions of a test share.
 pub(super) struct Loopback {
     runtime: Runtime,
-    server: Arc<ServerConfig>,
+    server: ServerTls,
     client: ClientTls,
 }
 
@@ -56,7 +56,7 @@ impl Loopback {
         };
         Self {
             runtime: Builder::new_current_thread().enable_all().build().unwrap(),
-            server: server_config(&options).unwrap(),
+            server: ServerTls::new(&options).unwrap(),
             client: ClientTls::new(&TrustAnchors::File(ca.root_pem_path())).unwrap(),
         }
     }
@@ -75,7 +75,7 @@ impl Loopback {
         let script = Arc::new(Mutex::new(Script::new(scenario)));
         let (phase, running) = watch::channel(Phase::Running);
         let settings = Arc::new(scenario.settings.clone());
-        let tls = settings.tls_available.then(|| Arc::clone(&self.server));
+        let tls = settings.tls_available.then(|| self.server.clone());
         let policy = Scripted(Arc::clone(&script));
         let (ours, theirs) = self.within(connection());
         let driver = self.runtime.spawn(async move {
@@ -136,7 +136,7 @@ impl Policy for Scripted {
         self.0.lock().unwrap().discard();
     }
 
-    fn start_over(&mut self, _: TlsFacts) {
+    fn start_over(&mut self, _: Established) {
         self.0.lock().unwrap().start_over();
     }
 
