@@ -13,3 +13,6 @@ pub(crate) mod gate;
 pub(crate) mod listener;
 mod proxy;
 mod stream;
+
+#[cfg(test)]
+mod certificates;

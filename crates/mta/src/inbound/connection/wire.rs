@@ -14,12 +14,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use jiff::Timestamp;
 use postern_pki::{
-    ClientCertificates, ClientTls, MinimumVersion, PeerPolicy, PrivateCa, ServerOptions, Tickets,
-    TrustAnchors, server_name,
+    ClientCa, ClientCertificates, ClientTls, MinimumVersion, PeerPolicy, PrivateCa, ServerOptions, Tickets,
+    TlsIdentity, TrustAnchors, server_name,
 };
 use postern_smtp::server::{Question, TlsMode, Verdict};
 use postern_smtp::tls::TlsRequirement;
-use postern_testkit::transcript::{Scenario, Script, Server};
+use postern_testkit::transcript::{ClientCertificate, Scenario, Script, Server};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Runtime};
@@ -30,6 +30,7 @@ use tokio_rustls::TlsConnector;
 
 use super::{Driver, Established, Policy, Stop, bounded};
 use crate::daemon::Phase;
+use crate::inbound::certificates::Authority;
 use crate::inbound::listener::ServerTls;
 
 /// How long anything may take before it counts as failed.
@@ -40,7 +41,12 @@ const HOSTNAME: &str = "mail.example.org";
 pub(super) struct Loopback {
     runtime: Runtime,
     server: ServerTls,
+    /// The same, but it asks clients for certificates.
+    asking: ServerTls,
     client: ClientTls,
+    /// What the asking server trusts, and what it does not.
+    verified: Arc<TlsIdentity>,
+    unproved: Arc<TlsIdentity>,
 }
 
 impl Loopback {
@@ -48,16 +54,22 @@ impl Loopback {
         let folder = tempfile::tempdir().unwrap();
         let now = Timestamp::now();
         let ca = PrivateCa::open_or_create(folder.path(), "Transcripts", now).unwrap();
+        let (trusted, foreign) = (Authority::new(), Authority::new());
         let options = ServerOptions {
             identities: vec![Arc::new(identity(&ca, folder.path(), now))],
             minimum: MinimumVersion::default(),
             tickets: Tickets::default(),
             client_certificates: ClientCertificates::Ignored,
         };
+        let asked = ClientCertificates::Asked(ClientCa::load(&trusted.root()).unwrap());
+        let asking = ServerOptions { client_certificates: asked, ..options.clone() };
         Self {
             runtime: Builder::new_current_thread().enable_all().build().unwrap(),
             server: ServerTls::new(&options).unwrap(),
+            asking: ServerTls::new(&asking).unwrap(),
             client: ClientTls::new(&TrustAnchors::File(ca.root_pem_path())).unwrap(),
+            verified: trusted.identity("tim@example.org"),
+            unproved: foreign.identity("tim@example.org"),
         }
     }
 
@@ -75,7 +87,11 @@ impl Loopback {
         let script = Arc::new(Mutex::new(Script::new(scenario)));
         let (phase, running) = watch::channel(Phase::Running);
         let settings = Arc::new(scenario.settings.clone());
-        let tls = settings.tls_available.then(|| self.server.clone());
+        let server = match scenario.certificate {
+            ClientCertificate::Absent => &self.server,
+            ClientCertificate::Unproved | ClientCertificate::Verified => &self.asking,
+        };
+        let tls = settings.tls_available.then(|| server.clone());
         let policy = Scripted(Arc::clone(&script));
         let (ours, theirs) = self.within(connection());
         let driver = self.runtime.spawn(async move {
@@ -85,7 +101,9 @@ impl Loopback {
             }
         });
         let client = Client::Clear(ours);
-        Wire { loopback: self, client, heard: Vec::new(), end: None, driver: Some(driver), phase, script }
+        let certificate = scenario.certificate;
+        let (heard, driver) = (Vec::new(), Some(driver));
+        Wire { loopback: self, client, certificate, heard, end: None, driver, phase, script }
     }
 
     /// A driver that has not yet done anything, in clear, and its client.
@@ -147,6 +165,7 @@ impl Policy for Scripted {
 pub(super) struct Wire<'a> {
     loopback: &'a Loopback,
     client: Client,
+    certificate: ClientCertificate,
     /// What the client has read and nobody has looked at.
     heard: Vec<u8>,
     /// How the server's side ended, when the client has seen it.
@@ -304,9 +323,13 @@ impl Server for Wire<'_> {
         let Client::Clear(stream) = std::mem::replace(&mut self.client, Client::Gone) else {
             return Err("TLS is started already".to_owned());
         };
-        let connector = TlsConnector::from(
-            self.loopback.client.handshake(&PeerPolicy::of(TlsRequirement::REQUIRED)).config(),
-        );
+        let identity = match self.certificate {
+            ClientCertificate::Absent => None,
+            ClientCertificate::Unproved => Some(Arc::clone(&self.loopback.unproved)),
+            ClientCertificate::Verified => Some(Arc::clone(&self.loopback.verified)),
+        };
+        let policy = PeerPolicy { identity, ..PeerPolicy::of(TlsRequirement::REQUIRED) };
+        let connector = TlsConnector::from(self.loopback.client.handshake(&policy).config());
         let name = server_name(HOSTNAME).map_err(|error| error.to_string())?;
         let stream =
             self.loopback.within(connector.connect(name, stream)).map_err(|error| error.to_string())?;
