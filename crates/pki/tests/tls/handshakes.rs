@@ -9,10 +9,11 @@ use rustls::{ClientConfig, ClientConnection, HandshakeKind, RootCertStore, Serve
 
 use super::*;
 
-const VERSIONS: [&rustls::SupportedProtocolVersion; 2] = [&rustls::version::TLS12, &rustls::version::TLS13];
+pub(crate) const VERSIONS: [&rustls::SupportedProtocolVersion; 2] =
+    [&rustls::version::TLS12, &rustls::version::TLS13];
 
 /// Carries records to and fro until both sides are done, or one of them fails.
-fn connect(
+pub(crate) fn connect(
     client: Arc<ClientConfig>,
     name: &str,
     server: &Arc<ServerConfig>,

@@ -144,7 +144,7 @@ fn inside_of_pkcs8(der: &[u8]) -> Vec<u8> {
     sequence.as_sequence().unwrap()[2].as_slice().unwrap().to_vec()
 }
 
-fn pem(label: &str, der: &[u8]) -> String {
+pub(crate) fn pem(label: &str, der: &[u8]) -> String {
     format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", base64(der))
 }
 

@@ -2,9 +2,16 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod clients;
+mod dane;
+mod foreign;
 mod handshakes;
 mod identities;
+mod peers;
+mod pins;
 mod private_ca;
+mod requirements;
+mod world;
 
 use std::path::PathBuf;
 
