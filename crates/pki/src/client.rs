@@ -30,6 +30,9 @@ use crate::{
     ClientHello, Error, PeerPolicy, describe, describe_certificate, facts, failure, files, signature,
 };
 
+/// So many certificates of a chain are described. Real chains have two to four.
+const LONGEST_CHAIN: usize = 16;
+
 /// Which certificate authorities are trusted.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum TrustAnchors {
@@ -131,17 +134,18 @@ impl Handshake {
         let Some(seen) = self.findings.seen.get() else {
             return failure::before_certificate(error);
         };
-        let failure = match &seen.refused {
-            Some(refused) => refused.clone(),
-            None => failure::after_certificate(error, &Certificate::new(&seen.chain[0]), wanted),
+        let failure = match (&seen.refused, seen.chain.first()) {
+            (Some(refused), _) => refused.clone(),
+            (None, Some(leaf)) => failure::after_certificate(error, &Certificate::new(leaf), wanted),
+            (None, None) => failure::before_certificate(error),
         };
         failure.about(seen.proof.certificate.clone())
     }
 
-    /// The certificates that the peer showed, its own first; none when it came to no certificate.
+    /// The certificates that the peer showed, its own first, 16 at most; none when it came to no certificate.
     pub fn chain(&self) -> Vec<CertificateSeen> {
         let chain = self.findings.seen.get().map_or(&[][..], |seen| &seen.chain);
-        chain.iter().map(|der| describe_certificate(der, chain.len())).collect()
+        chain.iter().take(LONGEST_CHAIN).map(|der| describe_certificate(der, chain.len())).collect()
     }
 }
 
@@ -195,7 +199,7 @@ struct Findings {
 #[derive(Debug)]
 struct Seen {
     server_name: Option<String>,
-    /// Never empty: the peer's own comes first.
+    /// The peer's own comes first.
     chain: Vec<CertificateDer<'static>>,
     proof: PeerProof,
     /// Why the handshake was made to fail.

@@ -164,6 +164,7 @@ pub(crate) fn lead_to(roots: &RootCertStore, shown: &Shown<'_>) -> Result<(), Tl
 /// Whether the certificate bears the host's name, or one of those that will do as well (RFC 7672 §3.2.2).
 pub(crate) fn match_name(shown: &Shown<'_>) -> Result<(), TlsFailure> {
     let leaf = ParsedCertificate::try_from(shown.leaf).map_err(|error| fault(&error, shown))?;
+    // Who has no name to match, matches none.
     let Some(host) = shown.host else {
         return Err(TlsFailure::new(TlsFault::HostMismatch, "no name is expected"));
     };
@@ -242,13 +243,7 @@ fn by_look(shown: &Shown<'_>) -> Option<TlsFailure> {
         let why = format!("the certificate is signed by itself ({})", leaf.subject());
         return Some(TlsFailure::new(TlsFault::SelfSigned, why));
     }
-    chain(shown).find_map(|certificate| {
-        // Nobody relies on a root's signature of itself.
-        weak_key(&certificate).or_else(|| match certificate.names_as_issuer(&certificate) {
-            true => None,
-            false => weak_signature(&certificate),
-        })
-    })
+    chain(shown).find_map(|certificate| weak_key(&certificate).or_else(|| weak_signature(&certificate)))
 }
 
 fn weak_key(certificate: &Certificate<'_>) -> Option<TlsFailure> {
@@ -259,6 +254,10 @@ fn weak_key(certificate: &Certificate<'_>) -> Option<TlsFailure> {
 }
 
 fn weak_signature(certificate: &Certificate<'_>) -> Option<TlsFailure> {
+    // Nobody relies on a root's signature of itself.
+    if certificate.names_as_issuer(certificate) {
+        return None;
+    }
     let algorithm = certificate.weak_signature()?;
     let subject = certificate.subject();
     let why = format!("the certificate of {subject} is signed by {algorithm}, which can be forged");

@@ -1,6 +1,7 @@
 //! Pins, and distrust.
 
 use aws_lc_rs::digest;
+use postern_dns::tlsa::{Matching, Selector, Usage};
 use postern_pki::{PeerPolicy, Pin, PinError};
 use postern_smtp::tls::{Proof, TlsFault, TlsRequirement};
 
@@ -56,7 +57,6 @@ fn what_is_distrusted_proves_nothing_whatever_else_holds() {
     let root = Authority::root("root");
     let below = root.below("below");
     let host = below.host(&[HOST]).with(&[&below]);
-    use postern_dns::tlsa::{Matching, Selector, Usage};
     let tlsa = record(Usage::EndEntity, Selector::Spki, Matching::Sha256, (&host.chain[0], &host.spki()));
     let [certificate, key] = pins(&host);
     for distrusted in [certificate, key, Pin::Spki(sha256(&below.key()))] {

@@ -141,16 +141,12 @@ fn tlsa((anchor, key, matching, whose): &(bool, bool, u8, usize)) -> Tlsa {
     let usage = if *anchor { Usage::TrustAnchor } else { Usage::EndEntity };
     let selector = if *key { Selector::Spki } else { Selector::Cert };
     let matching = [Matching::Full, Matching::Sha256, Matching::Sha512][usize::from(*matching)];
-    match whose.checked_sub(HOSTS) {
-        Some(place) => {
-            let authority = &POOL.authorities[place];
-            record(usage, selector, matching, (&authority.certificate, &authority.key()))
-        }
-        None => {
-            let host = &POOL.hosts[*whose].0;
-            record(usage, selector, matching, (&host.chain[0], &host.spki()))
-        }
+    if let Some(place) = whose.checked_sub(HOSTS) {
+        let authority = &POOL.authorities[place];
+        return record(usage, selector, matching, (&authority.certificate, &authority.key()));
     }
+    let host = &POOL.hosts[*whose].0;
+    record(usage, selector, matching, (&host.chain[0], &host.spki()))
 }
 
 fn pin((host, key): &(usize, bool)) -> Pin {
