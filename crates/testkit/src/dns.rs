@@ -579,7 +579,7 @@ mod tests {
         assert_eq!(resolver.mx("nowhere.example.org").await, Err(missing));
         assert_eq!(
             resolver.mx("mx.example.org").await,
-            Err(LookupError::NoSuchDomain { dnssec: Dnssec::Insecure })
+            Err(LookupError::NoRecords { dnssec: Dnssec::Insecure })
         );
         assert_eq!(resolver.addresses("www.example.org").await.expect("an answer").dnssec, Dnssec::Secure);
     }
