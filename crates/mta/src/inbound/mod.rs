@@ -16,3 +16,5 @@ mod stream;
 
 #[cfg(test)]
 mod certificates;
+#[cfg(test)]
+mod tests;
