@@ -54,6 +54,14 @@ pub enum AnchorError {
     },
 }
 
+/// Whether a file holds trust anchors that can be used.
+///
+/// # Errors
+/// [`AnchorError`].
+pub fn check_anchors(path: &Path) -> Result<(), AnchorError> {
+    Anchors::load(Some(path)).map(drop)
+}
+
 impl Anchors {
     /// The anchors of a file, or those of the root that are built in.
     ///

@@ -37,7 +37,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-pub use anchors::AnchorError;
+pub use anchors::{AnchorError, check_anchors};
 pub use cached::{Cached, Limits};
 pub use mail_hosts::{MailHosts, MailRoute, mail_hosts};
 pub use open::{DnssecMode, OpenError, Opened, Options, open};

@@ -10,10 +10,12 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
-use postern_pki::{ClientTls, Error, Loaded, TlsIdentity, TrustAnchors, Warning};
+use postern_pki::{ClientCa, ClientTls, Error, Loaded, TlsIdentity, TrustAnchors, Warning};
 
 use super::{Checked, Problem};
 
+/// What to do about a file without authorities.
+const AUTHORITIES: &str = "put the authority's certificates there as PEM, or correct the path";
 /// The mode bits that let the world read.
 const READABLE_BY_OTHERS: u32 = 0o004;
 
@@ -26,6 +28,8 @@ pub(super) enum Named {
         key: Option<Place>,
     },
     Trust(Place),
+    /// The authorities of client certificates.
+    ClientCa(Place),
     /// Trust anchors of DNSSEC.
     Anchors(Place),
     /// A password, a token, a client's secret.
@@ -62,9 +66,16 @@ impl Named {
             Self::Identity { certificate, key } => {
                 look_at_identity(certificate.as_ref(), key.as_ref(), now, checked);
             }
-            Self::Trust(place) => look_at_trust(place, checked),
+            Self::Trust(place) => {
+                let read = |path: &Path| ClientTls::new(&TrustAnchors::File(path.to_owned())).map(drop);
+                look_at_content(place, read, AUTHORITIES, checked);
+            }
+            Self::ClientCa(place) => {
+                let read = |path: &Path| ClientCa::load(path).map(drop);
+                look_at_content(place, read, AUTHORITIES, checked);
+            }
             Self::Anchors(place) => {
-                look_at_file(place, Kind::Open, checked);
+                look_at_content(place, postern_dns::check_anchors, "correct the file, or the path", checked);
             }
             Self::Secret(place) => {
                 look_at_file(place, Kind::Secret, checked);
@@ -122,12 +133,17 @@ fn is_key_at_fault(error: &Error, key: &Path) -> bool {
     }
 }
 
-fn look_at_trust(place: &Place, checked: &mut Checked) {
+/// A file that is no secret, and what a reader of its content says.
+fn look_at_content<E: std::fmt::Display>(
+    place: &Place,
+    read: impl Fn(&Path) -> Result<(), E>,
+    remedy: &str,
+    checked: &mut Checked,
+) {
     if look_at_file(place, Kind::Open, checked) == Access::Unreadable {
         return;
     }
-    if let Err(error) = ClientTls::new(&TrustAnchors::File(place.path.clone())) {
-        let remedy = "put the authority's certificates there as PEM, or correct the path";
+    if let Err(error) = read(&place.path) {
         checked.problems.push(place.problem(error.to_string(), remedy));
     }
 }

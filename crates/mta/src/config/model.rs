@@ -252,12 +252,12 @@ pub struct Connector {
     pub rate: Option<Rate>,
     /// When to try again and when to give up.
     pub retry: Schedule,
-    /// `false`: out of service.
+    /// `false`: out of service, and the mail that takes it waits.
     pub enabled: bool,
 }
 
-/// What the peers of a connector or of an address space must prove.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What the peers of a connector or of an address space must prove. By default nothing.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PeerDemand {
     /// What must be true before MAIL is said.
     pub requirement: TlsRequirement,

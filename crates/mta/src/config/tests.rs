@@ -1,18 +1,22 @@
 //! The configuration as a whole: what is refused, with which words, at which line; and what the defaults are.
 
 use std::fmt::Write as _;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use postern_pki::{PrivateCa, Tickets};
+use postern_dns::DnssecMode;
+use postern_pki::{MinimumVersion, Pin, PrivateCa, Tickets};
+use postern_smtp::sasl::Mechanism;
 use postern_smtp::server::{AuthOffer, LineEndings, TlsMode};
 use postern_smtp::tls::TlsRequirement;
 
 use super::reference::{self, Preset};
 use super::{
-    AddressSpace, Checked, Config, File, FromCheck, LmtpAddress, Problem, Problems, SessionLimits, SmtpHost,
-    Surroundings, Way,
+    AddressSpace, Checked, ClientCertificates, Config, Connector, CredentialSource, File, FromCheck,
+    InboundTls, IpPreference, LmtpAddress, OAuth, Outbound, PeerDemand, Problem, Problems, Rate,
+    SessionLimits, SmtpHost, Surroundings, Way,
 };
 
 const SOUND: &str = r#"hostname = "mail.example.org"
@@ -21,6 +25,8 @@ name = "mx"
 role = "relay"
 bind = ["[::]:25"]
 "#;
+
+const EXAMPLES: [&str; 4] = ["one-office", "smarthost", "lmtp-dovecot", "partners"];
 
 fn judge(text: &str) -> Result<Config, Vec<Problem>> {
     let surroundings =
@@ -1015,6 +1021,189 @@ fn a_password_makes_verified_tls_the_default() {
     assert_eq!((&connector.to, connector.peer.requirement), (&expected, TlsRequirement::VERIFIED));
 }
 
+/// The connector that serves everybody, with these lines more.
+fn connector(lines: &str) -> Connector {
+    let text = format!("[[connector]]\nname = \"c\"\naddress_space = [\"*\"]\n{lines}");
+    sound(&with(&text)).connectors.remove(0)
+}
+
+fn smtp_host(host: &str, port: u16, implicit_tls: bool) -> SmtpHost {
+    SmtpHost { host: host.to_owned(), port, implicit_tls }
+}
+
+#[test]
+fn what_a_connector_does_not_say_is_what_holds_for_all() {
+    let mx = connector("to = \"mx\"");
+    assert!(mx.dane && mx.mta_sts && mx.post_quantum && mx.enabled);
+    assert_eq!((mx.ip, mx.source.len(), mx.rate), (IpPreference::Ipv6First, 0, None));
+    let text = "[outbound]\ndane = false\nmta_sts = false\n[queue]\nretry = [\"7m\"]\nexpire = \"3d\"\n\
+                [[connector]]\nname = \"c\"\nto = \"mx\"\naddress_space = [\"*\"]\nmta_sts = true\nexpire = \"1d\"";
+    let own = sound(&with(text)).connectors.remove(0);
+    assert_eq!((own.dane, own.mta_sts), (false, true));
+    assert_eq!(own.retry.intervals, [Duration::from_mins(7)]);
+    assert_eq!(
+        (own.retry.expire, own.retry.delay_warning),
+        (Duration::from_hours(24), Some(Duration::from_hours(4)))
+    );
+}
+
+#[test]
+fn dane_is_for_smtp_and_mta_sts_for_mx() {
+    let smtp = connector("to = \"smtp:h.example\"");
+    assert_eq!((smtp.dane, smtp.mta_sts), (true, false));
+    let lmtp = connector("to = \"lmtp:h.example:24\"");
+    assert_eq!((lmtp.dane, lmtp.mta_sts), (false, false));
+}
+
+#[test]
+fn several_hosts_keep_their_order_and_each_its_port() {
+    let to = "to = [\"smtp:b.example:465\", \"smtp:a.example\"]";
+    let each = Way::Smtp(vec![smtp_host("b.example", 465, true), smtp_host("a.example", 25, false)]);
+    assert_eq!(connector(to).to, each);
+    let all = Way::Smtp(vec![smtp_host("b.example", 465, true), smtp_host("a.example", 25, true)]);
+    assert_eq!(connector(&format!("{to}\nimplicit_tls = true")).to, all);
+}
+
+#[test]
+fn whoever_writes_pins_means_them() {
+    let pins =
+        format!("pins = [\"sha256:{}\", \"SPKI-SHA256:{}\"]", "00:".repeat(31) + "00", "ff".repeat(32));
+    let pinned = connector(&format!("to = \"smtp:h.example\"\n{pins}")).peer;
+    assert_eq!(pinned.requirement, TlsRequirement::PINNED);
+    assert_eq!(pinned.pins, [Pin::Certificate([0; 32]), Pin::Spki([0xff; 32])]);
+    let signing_in = format!("to = \"smtp:h.example\"\nuser = \"u\"\npassword_file = \"/p\"\n{pins}");
+    assert_eq!(connector(&signing_in).peer.requirement, TlsRequirement::PINNED);
+}
+
+#[test]
+fn a_password_may_go_to_any_peer_that_proves_who_it_is() {
+    for tls in ["verified", "dane"] {
+        let text = format!("to = \"smtp:h.example\"\nuser = \"u\"\npassword_file = \"/p\"\ntls = \"{tls}\"");
+        assert_eq!(connector(&text).peer.requirement.to_string(), tls);
+    }
+}
+
+#[test]
+fn a_demand_on_all_mail_gives_trust_anchors_their_effect() {
+    let text = "[outbound]\ntls = \"verified\"\n[[connector]]\nname = \"c\"\nto = \"mx\"\naddress_space = [\"*\"]\ntrust = \"/t\"";
+    assert_eq!(keys(&sound(&with(text)).warnings), ["outbound.tls"]);
+}
+
+#[test]
+fn a_token_is_written_or_fetched() {
+    let smtp = "to = \"smtp:h.example\"\nuser = \"u\"\n";
+    let written = connector(&format!("{smtp}token_file = \"/t\"\nmechanism = \"xoauth2\""));
+    let token = CredentialSource::Token { user: "u".to_owned(), token_file: "/t".into() };
+    assert_eq!((written.credential, written.mechanism), (Some(token), Some(Mechanism::Xoauth2)));
+    assert_eq!(written.peer.requirement, TlsRequirement::VERIFIED);
+    let endpoint = OAuth {
+        token_url: "https://l.example/t".to_owned(),
+        client_id: "c".to_owned(),
+        client_secret_file: Some("/s".into()),
+        refresh_token_file: None,
+        scope: None,
+    };
+    let keys = "token_url = \"https://l.example/t\"\nclient_id = \"c\"\nclient_secret_file = \"/s\"";
+    let expected = Some(CredentialSource::OAuth { user: "u".to_owned(), endpoint });
+    assert_eq!(connector(&format!("{smtp}[connector.oauth]\n{keys}")).credential, expected);
+    let inline = keys.replace('\n', ", ");
+    assert_eq!(connector(&format!("{smtp}oauth = {{ {inline} }}")).credential, expected);
+}
+
+#[test]
+fn a_client_certificate_signs_in_alone() {
+    let text = "[[connector]]\nname = \"c\"\naddress_space = [\"*\"]\nto = \"smtp:h.example\"\nidentity = \"i\"\n\
+                mechanism = \"external\"\n[[tls.identity]]\nname = \"i\"\ncertificate = \"/c\"\nkey = \"/k\"";
+    let connector = sound(&with(text)).connectors.remove(0);
+    assert_eq!(connector.credential, Some(CredentialSource::External));
+    assert_eq!((connector.identity.as_deref(), connector.mechanism), (Some("i"), Some(Mechanism::External)));
+    assert_eq!(connector.peer.requirement, TlsRequirement::VERIFIED);
+}
+
+#[test]
+fn connections_come_from_the_addresses_that_are_written() {
+    let connector = connector(
+        "to = \"mx\"\nsource = [\"192.0.2.7\", \"2001:db8::7\"]\nip = \"ipv4-first\"\nrate = \"30/1m\"\nenabled = false",
+    );
+    let expected: [IpAddr; 2] = ["192.0.2.7".parse().unwrap(), "2001:db8::7".parse().unwrap()];
+    assert_eq!((connector.source.as_slice(), connector.ip), (expected.as_slice(), IpPreference::Ipv4First));
+    assert_eq!(connector.rate, Some(Rate { messages: 30, per: Duration::from_mins(1) }));
+    assert!(!connector.enabled);
+}
+
+#[test]
+fn a_connector_out_of_service_keeps_its_place() {
+    let config = sound(&with(
+        "[[connector]]\nname = \"c\"\nto = \"smtp:h.example\"\naddress_space = [\"*\"]\nenabled = false",
+    ));
+    assert_eq!(config.connectors.len(), 1, "no way around it is added");
+}
+
+#[test]
+fn policies_add_to_what_connectors_demand() {
+    let text = "[outbound]\ntls = \"required\"\n[[outbound.policy]]\naddress_space = [\"b.example\", \"*.b.example\"]\n\
+                tls = \"verified\"\ntrust = \"/t\"\n[[outbound.policy]]\naddress_space = [\"c.example\"]\ndistrust = [\"sha256:"
+        .to_owned()
+        + &"00".repeat(32)
+        + "\"]";
+    let outbound = sound(&with(&text)).outbound;
+    assert_eq!(outbound.requirement, TlsRequirement::REQUIRED);
+    let [verified, distrusting] = outbound.policies.as_slice() else { panic!("two policies") };
+    assert_eq!((verified.peer.requirement, verified.spaces.len()), (TlsRequirement::VERIFIED, 2));
+    assert_eq!(verified.peer.trust.as_deref(), Some(Path::new("/t")));
+    let expected = PeerDemand { distrust: vec![Pin::Certificate([0; 32])], ..PeerDemand::default() };
+    assert_eq!(distrusting.peer, expected);
+    let nothing = Outbound { requirement: TlsRequirement::NONE, policies: Vec::new() };
+    assert_eq!(sound(SOUND).outbound, nothing);
+}
+
+#[test]
+fn dnssec_is_a_resolvers_word_unless_something_else_is_written() {
+    let of = |lines: &str| sound(&with(&format!("[dns]\n{lines}"))).dns.dnssec;
+    assert_eq!(of(""), DnssecMode::Resolver);
+    assert_eq!(of("dnssec = \"off\""), DnssecMode::Off);
+    assert_eq!(of("dnssec = \"own\""), DnssecMode::Own { anchors: None });
+    let anchors = Some(PathBuf::from("/a"));
+    assert_eq!(of("dnssec = \"own\"\ntrust_anchors = \"/a\""), DnssecMode::Own { anchors });
+}
+
+#[test]
+fn the_oldest_version_of_tls_is_that_of_all_unless_one_says_otherwise() {
+    let text = "tls_minimum = \"1.2\"\n[[listener]]\nname = \"s\"\nrole = \"submission\"\nbind = [\"[::]:587\"]\n[tls]\n\
+                minimum = \"1.3\"\n[[inbound.policy]]\nname = \"p\"\nnetworks = [\"192.0.2.0/28\"]";
+    let config = sound(&with(text));
+    let minimums: Vec<_> = config.listeners.iter().map(|listener| listener.minimum).collect();
+    assert_eq!(minimums, [MinimumVersion::Tls12, MinimumVersion::Tls13]);
+    assert_eq!(config.inbound_policies[0].minimum, MinimumVersion::Tls13);
+}
+
+#[test]
+fn client_certificates_are_asked_for_with_their_authorities() {
+    let text = "client_certificates = \"asked\"\nclient_ca = \"/ca\"\n[[relay.certificates]]\nname = \"b\"\n\
+                names = [\"Mail.bücher.example\", \"anna@example.org\"]\n[[inbound.policy]]\nname = \"p\"\n\
+                senders = [\"*.b.example\"]\nnetworks = [\"::ffff:192.0.2.1\"]\ntls = \"verified\"";
+    let config = sound(&with(text));
+    assert_eq!(config.listeners[0].client_certificates, ClientCertificates::Asked("/ca".into()));
+    assert_eq!(sound(SOUND).listeners[0].client_certificates, ClientCertificates::Ignored);
+    assert_eq!(config.relay_certificates[0].names, ["mail.xn--bcher-kva.example", "anna@example.org"]);
+    let policy = &config.inbound_policies[0];
+    assert_eq!(policy.tls, InboundTls::Verified);
+    assert_eq!(policy.networks, ["192.0.2.1/32".parse().unwrap()]);
+}
+
+#[test]
+fn tls_reports_come_from_where_other_reports_do() {
+    let reports = sound(&with("[report]\nfrom = \"anna@example.org\"")).tls_reports;
+    assert_eq!((reports.send, reports.organization.as_str()), (false, "mail.example.org"));
+    assert_eq!(
+        (reports.contact.to_string(), &reports.contact),
+        ("anna@example.org".to_owned(), &reports.from)
+    );
+    let text = "[[domain]]\nname = \"bücher.example\"\ndeliver = \"l\"\n[[connector]]\nname = \"l\"\nto = \"lmtp:unix:/run/l\"\n\
+                [tls_reports]\nreceive = \"r@xn--bcher-kva.example\"";
+    assert!(sound(&with(text)).tls_reports.receive.is_some());
+}
+
 #[test]
 fn lmtp_goes_over_a_socket_or_tcp() {
     let to = |to: &str| {
@@ -1101,11 +1290,6 @@ fn what_is_allowed_but_odd_is_a_warning() {
         (
             "[[connector]]\nname = \"a\"\nto = \"mx\"\naddress_space = [\"*\"]\ntls = \"verified\"\npins = [\"spki-sha256:5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e\"]",
             "connector.a.pins",
-            "no effect",
-        ),
-        (
-            "[[outbound.policy]]\naddress_space = [\"b.example\"]\ntls = \"required\"\ntrust = \"/t\"",
-            "outbound.policy[1].trust",
             "no effect",
         ),
         (
@@ -1245,6 +1429,34 @@ fn trust_anchors_must_be_certificates() {
 }
 
 #[test]
+fn every_file_of_encrypted_delivery_is_looked_at() {
+    let folder = tempfile::tempdir().unwrap();
+    let nonsense = folder.path().join("nonsense");
+    std::fs::write(&nonsense, "nonsense").unwrap();
+    let absent = folder.path().join("absent");
+    let text = format!(
+        "client_certificates = \"asked\"\nclient_ca = {nonsense:?}\n[dns]\ndnssec = \"own\"\ntrust_anchors = {nonsense:?}\n\
+         [[outbound.policy]]\naddress_space = [\"b.example\"]\ntls = \"verified\"\ntrust = {nonsense:?}\n\
+         [[connector]]\nname = \"t\"\nto = \"smtp:m.example\"\nuser = \"u\"\ntoken_file = {absent:?}\n\
+         [[connector]]\nname = \"o\"\nto = \"smtp:m.example\"\nuser = \"u\"\n[connector.oauth]\nclient_id = \"c\"\n\
+         token_url = \"https://l.example/\"\nclient_secret_file = {absent:?}\nrefresh_token_file = \"/\"\n"
+    );
+    let problems = check(&text, Timestamp::UNIX_EPOCH).problems;
+    let expected = [
+        "listener.mx.client_ca",
+        "dns.trust_anchors",
+        "outbound.policy[1].trust",
+        "connector.t.token_file",
+        "connector.o.oauth.client_secret_file",
+        "connector.o.oauth.refresh_token_file",
+    ];
+    assert_eq!(keys(&problems), expected, "{problems:#?}");
+    for problem in &problems {
+        assert!(problem.line.is_some() && !problem.remedy.is_empty(), "{problem}");
+    }
+}
+
+#[test]
 fn a_data_folder_that_cannot_be_made_is_a_warning() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("file");
@@ -1355,7 +1567,7 @@ fn writing_the_defaults_changes_nothing() {
 
 #[test]
 fn what_is_shown_resolves_to_the_same() {
-    let examples = ["one-office", "smarthost", "lmtp-dovecot"].map(example);
+    let examples = EXAMPLES.map(example);
     let everything = Variant::ALL.map(everything);
     for text in [SOUND.to_owned()].into_iter().chain(everything).chain(examples) {
         let config = sound(&text);
@@ -1380,7 +1592,7 @@ fn what_is_shown_says_where_it_came_from() {
 
 #[test]
 fn the_examples_are_sound_and_raise_no_warning() {
-    for name in ["one-office", "smarthost", "lmtp-dovecot"] {
+    for name in EXAMPLES {
         let config = sound(&example(name));
         assert!(config.warnings.is_empty(), "{name}: {}", Problems(config.warnings));
     }

@@ -483,7 +483,7 @@ const CONNECTOR: &[Key] = &[
         name: "enabled",
         kind: Switch,
         default: Value("true"),
-        reason: "Whether it is in service; while it is not, mail for its address spaces takes the next connector that serves them, and waits where there is none, as does mail for domains that name it.",
+        reason: "Whether it is in service; while it is not, the mail that takes it waits, and takes no weaker way instead.",
         example: "false",
     },
     Key {

@@ -12,7 +12,7 @@ use postern_queue::retry::Schedule;
 use postern_smtp::address::Domain;
 use postern_smtp::tls::TlsRequirement;
 
-use super::peer::{DaneUse, peer};
+use super::peer::{DaneUse, peer, warn_of_no_effect};
 use super::{Unique, outbound, refuse_unknown_identity, schedule};
 use crate::config::model::{
     AddressSpace, Connector, ConnectorName, Dns, IpPreference, PeerDemand, Rate, Way,
@@ -75,7 +75,7 @@ fn connector<'a>(
     let (spaces, sound_spaces) = reader.list_and_items(at, "address_space", address_space);
     let cost = reader.count(at, "cost");
     let enabled = reader.switch(at, "enabled", None);
-    if let (Some(name), Some(cost), Some(true)) = (&name, cost, enabled) {
+    if let (Some(name), Some(cost)) = (&name, cost) {
         refuse_ambiguity(reader, at, Claim { name, spaces: &sound_spaces, cost }, served);
     }
     let way = target.clone().and_then(|target| way::way(reader, at, target));
@@ -135,8 +135,7 @@ fn protection<'a>(
 ) -> Option<Protection> {
     if target.is_some_and(|target| !target.has_wire()) {
         // No wire, no TLS; that its keys are out of place has been said.
-        let none = TlsRequirement::NONE;
-        let peer = PeerDemand { requirement: none, trust: None, pins: Vec::new(), distrust: Vec::new() };
+        let peer = PeerDemand::default();
         return Some(Protection { peer, dane: false, mta_sts: false, post_quantum: false, identity: None });
     }
     let default = if sign_in::is_written(at) { "verified" } else { "opportunistic" };
@@ -149,6 +148,8 @@ fn protection<'a>(
     let identity = identity(reader, at, common.identities);
     if let Some(peer) = &peer {
         judge_requirement(reader, at, peer.requirement);
+        let general = common.outbound.requirement.filter(|_| exchanges).unwrap_or_default();
+        warn_of_no_effect(reader, at, peer, general);
         judge_dane(
             reader,
             at,

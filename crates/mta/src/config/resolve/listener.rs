@@ -263,7 +263,7 @@ fn client_certificates<'a>(reader: &mut Reader<'a>, at: &Section<'a>) -> Option<
     let ask = reader.choice(at, "client_certificates", None, &words);
     let authorities = reader.path(at, "client_ca");
     let place = reader.place(at, "client_ca", authorities.as_ref());
-    reader.named.extend(place.map(Named::Trust));
+    reader.named.extend(place.map(Named::ClientCa));
     match (ask?, authorities) {
         (Ask::Never, authorities) => {
             if authorities.is_some() {

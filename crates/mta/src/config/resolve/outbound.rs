@@ -73,8 +73,13 @@ fn policy<'a>(reader: &mut Reader<'a>, at: &Section<'a>, dane: &DaneUse<'_>) -> 
     if let Some(peer) = &peer {
         dane.judge(reader, at, "tls", peer.requirement);
     }
-    if !["tls", "pins", "distrust"].iter().any(|key| at.writes(key)) {
-        reader.complain(at, "tls", "the policy demands nothing", "write tls, pins or distrust, or remove it");
+    if !["tls", "trust", "pins", "distrust"].iter().any(|key| at.writes(key)) {
+        reader.complain(
+            at,
+            "tls",
+            "the policy demands nothing",
+            "write tls, trust, pins or distrust, or remove it",
+        );
     }
     Some(SpacePolicy { spaces: spaces?, peer: peer? })
 }

@@ -37,13 +37,27 @@ pub(super) fn peer<'a>(reader: &mut Reader<'a>, at: &Section<'a>, default: &str)
         refuse_contradiction(reader, at, pins, distrust);
     }
     if let (Some(requirement), Some(pins)) = (requirement, &pins) {
-        judge_pins(reader, at, requirement, pins);
+        refuse_nothing_pinned(reader, at, requirement, pins);
     }
-    if trust.is_some() && requirement.is_some_and(|requirement| requirement != TlsRequirement::VERIFIED) {
+    Some(PeerDemand { requirement: requirement?, trust, pins: pins?, distrust: distrust? })
+}
+
+/// What is judged by trust anchors or pins, and nothing asks for it: neither the section nor what `general` demands of all.
+pub(super) fn warn_of_no_effect(
+    reader: &mut Reader<'_>,
+    at: &Section<'_>,
+    peer: &PeerDemand,
+    general: TlsRequirement,
+) {
+    let demanded = peer.requirement.join(general).proofs();
+    if peer.trust.is_some() && !demanded.contains(Proof::Verified) {
         let what = "it has no effect: certificates are verified only with tls = \"verified\"";
         reader.warn(at, "trust", what, "write tls = \"verified\", or remove the key");
     }
-    Some(PeerDemand { requirement: requirement?, trust, pins: pins?, distrust: distrust? })
+    if !peer.pins.is_empty() && !demanded.contains(Proof::Pinned) {
+        let what = format!("they have no effect: tls = \"{}\" does not ask for them", peer.requirement);
+        reader.warn(at, "pins", what, "write tls = \"pinned\", or remove the key");
+    }
 }
 
 /// A digest of a certificate or of its key.
@@ -106,15 +120,16 @@ fn refuse_contradiction(reader: &mut Reader<'_>, at: &Section<'_>, pins: &[Pin],
     }
 }
 
-fn judge_pins(reader: &mut Reader<'_>, at: &Section<'_>, requirement: TlsRequirement, pins: &[Pin]) {
+fn refuse_nothing_pinned(
+    reader: &mut Reader<'_>,
+    at: &Section<'_>,
+    requirement: TlsRequirement,
+    pins: &[Pin],
+) {
     if requirement == TlsRequirement::PINNED && pins.is_empty() {
         let key = if at.writes("pins") { "pins" } else { "tls" };
         let what = "no certificate and no key is pinned, so none would ever do";
         let remedy = "write pins = [\"spki-sha256:…\"] with the digest of the peer's key, which `postern probe HOST` shows";
         reader.complain(at, key, what, remedy);
-    }
-    if requirement != TlsRequirement::PINNED && !pins.is_empty() {
-        let what = format!("they have no effect: tls = \"{requirement}\" does not ask for them");
-        reader.warn(at, "pins", what, "write tls = \"pinned\", or remove the key");
     }
 }
