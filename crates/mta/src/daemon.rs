@@ -10,8 +10,10 @@
 //! What it deliberately does not do: read files or signals. Whoever runs it does, and hands it a resolved configuration.
 
 mod bind;
+pub(crate) mod network;
 mod site;
 mod tasks;
+mod upkeep;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -21,7 +23,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
-use postern_dns::{OpenError, Resolver};
+use postern_dns::OpenError;
 use postern_queue::{MemoryStore, SqliteStore, Store};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
@@ -31,14 +33,19 @@ pub use site::Site;
 pub(crate) use tasks::Tasks;
 
 use crate::admin;
-use crate::config::{Config, Dns, StoreKind};
+use crate::config::{Config, StoreKind};
 use crate::directory::{self, Users};
 use crate::event::Event;
 use crate::inbound::listener::Sessions;
 use crate::observe::Observer;
+use crate::outbound::ladder::Ladder;
 use crate::outbound::own_addresses;
+use crate::outbound::token::Tokens;
+use crate::policy::ledger::{Ledger, LedgerError};
+use crate::policy::tls_results::TlsResults;
 use crate::scheduler;
 use bind::Bound;
+use network::Network;
 
 /// Whoever had the queue before may still be stopping, or the system clearing it away: it is waited for so long.
 const LOCK_PATIENCE: Duration = Duration::from_secs(3);
@@ -76,6 +83,12 @@ pub enum Error {
     /// The resolver cannot be set up.
     #[error("DNS cannot be asked: {0}; name servers in [dns] servers, or mend /etc/resolv.conf")]
     Dns(#[from] OpenError),
+    /// What is learnt about destinations cannot be kept, not even in memory.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// TLS cannot be set up.
+    #[error("TLS cannot be set up: {0}")]
+    Tls(#[from] postern_pki::Error),
     /// An address cannot be bound.
     #[error("listener {listener}: {address} cannot be bound: {source}; {remedy}")]
     Bind {
@@ -125,6 +138,12 @@ pub(crate) struct Shared {
     /// Rung when something became due.
     pub(crate) wake: Notify,
     pub(crate) tasks: Tasks,
+    /// What opportunistic TLS came to with each host.
+    pub(crate) ladder: Ladder,
+    /// Access tokens of connectors.
+    pub(crate) tokens: Tokens,
+    /// What is counted for TLS reports.
+    pub(crate) tls_results: TlsResults,
     session_count: AtomicU64,
     started: Timestamp,
 }
@@ -136,9 +155,9 @@ impl Shared {
         format!("s{:x}-{count:x}", self.started.as_millisecond() / ID_TICK % ID_TICKS)
     }
 
-    /// Whom to ask for names at the moment.
-    pub(crate) fn resolver(&self) -> Arc<dyn Resolver> {
-        Arc::clone(&self.site.load().resolver)
+    /// Whom to ask for names and policies at the moment.
+    pub(crate) fn network(&self) -> Network {
+        self.site.load().network.clone()
     }
 }
 
@@ -148,6 +167,7 @@ pub struct Daemon {
     phase: watch::Sender<Phase>,
     bound: Bound,
     scheduler: JoinHandle<()>,
+    upkeep: JoinHandle<()>,
     control: JoinHandle<()>,
 }
 
@@ -159,11 +179,15 @@ impl Daemon {
     pub async fn start(config: Config, observer: Observer, reload: admin::Reload) -> Result<Self, Error> {
         prepare_data_dir(&config)?;
         let now = Timestamp::now();
-        let resolver = make_resolver(&config.dns)?;
+        let ledger = open_ledger(&config.data_dir, &observer)?;
+        let network = Network::open(&config.dns, &ledger, &observer)?;
         let shared = Arc::new(Shared {
             store: open_store(&config).await?,
             users: Users::open(&config.data_dir)?,
-            site: ArcSwap::from_pointee(Site::new(config, resolver, &observer, now)),
+            ladder: Ladder::default(),
+            tokens: Tokens::new(&config.data_dir),
+            tls_results: TlsResults::new(ledger),
+            site: ArcSwap::from_pointee(Site::new(config, network, &observer, now)),
             own_addresses: ArcSwap::from_pointee(Vec::new()),
             sessions: Arc::default(),
             wake: Notify::new(),
@@ -180,8 +204,10 @@ impl Daemon {
         let mut bound = Bound::default();
         bound.adopt(&shared, &running).await?;
         let control = admin::socket::serve(Arc::clone(&shared), reload)?;
+        let upkeep = tokio::spawn(upkeep::run(Arc::clone(&shared), running.clone()));
+        tokio::spawn(shared.network().announce(shared.observer.clone()));
         let scheduler = tokio::spawn(scheduler::run(Arc::clone(&shared), running));
-        let mut daemon = Self { shared, phase, bound, scheduler, control };
+        let mut daemon = Self { shared, phase, bound, scheduler, upkeep, control };
         daemon.announce().await;
         Ok(daemon)
     }
@@ -197,13 +223,13 @@ impl Daemon {
     /// What of the new configuration could not be put into force, which is an alarm as well. The rest of it is.
     pub async fn reload(&mut self, mut config: Config) -> Result<(), Vec<Error>> {
         let mut errors = self.keep_what_must_stay(&mut config);
-        let resolver = self.resolver_for(&config).unwrap_or_else(|error| {
+        let network = self.network_for(&config).unwrap_or_else(|error| {
             errors.push(error);
             // The next reload is to try again, so that the site must not claim to have it.
             config.dns.clone_from(&self.shared.site.load().config.dns);
-            self.shared.resolver()
+            self.shared.network()
         });
-        let site = Site::new(config, resolver, &self.shared.observer, Timestamp::now());
+        let site = Site::new(config, network, &self.shared.observer, Timestamp::now());
         site.announce(&self.shared.observer);
         self.shared.site.store(Arc::new(site));
         errors.extend(self.bound.adopt(&self.shared, &self.phase.subscribe()).await.err());
@@ -236,16 +262,21 @@ impl Daemon {
         vec![Error::NeedsRestart]
     }
 
-    /// The resolver that there is, with its connections and its cache, unless `[dns]` has changed.
-    fn resolver_for(&self, config: &Config) -> Result<Arc<dyn Resolver>, Error> {
+    /// The network that there is, with its connections and its caches, unless `[dns]` has changed.
+    fn network_for(&self, config: &Config) -> Result<Network, Error> {
         let old = self.shared.site.load();
-        if old.config.dns == config.dns { Ok(Arc::clone(&old.resolver)) } else { make_resolver(&config.dns) }
+        if old.config.dns == config.dns {
+            return Ok(old.network.clone());
+        }
+        let network = Network::open(&config.dns, self.shared.tls_results.ledger(), &self.shared.observer)?;
+        tokio::spawn(network.clone().announce(self.shared.observer.clone()));
+        Ok(network)
     }
 
     /// Loads certificates anew, so that a renewed one is served: from files, or from the private CA before its end.
     pub async fn refresh(&mut self) {
         let config = Config::clone(&self.shared.site.load().config);
-        let site = Site::new(config, self.shared.resolver(), &self.shared.observer, Timestamp::now());
+        let site = Site::new(config, self.shared.network(), &self.shared.observer, Timestamp::now());
         self.shared.site.store(Arc::new(site));
         // Every address is bound already, so that nothing can fail here.
         let _ = self.bound.adopt(&self.shared, &self.phase.subscribe()).await;
@@ -267,6 +298,7 @@ impl Daemon {
                     .into(),
             });
         }
+        let _ = self.upkeep.await;
         admin::socket::remove(&self.shared.site.load().config.data_dir);
         self.shared.observer.daemon(Event::Stopped);
     }
@@ -323,13 +355,16 @@ async fn open_store_within(
     }
 }
 
-fn make_resolver(dns: &Dns) -> Result<Arc<dyn Resolver>, Error> {
-    let options = postern_dns::Options {
-        servers: dns.servers.clone(),
-        timeout: Some(dns.timeout),
-        ..postern_dns::Options::default()
-    };
-    Ok(postern_dns::open(&options)?.resolver)
+/// Opens the ledger. What kept it from being the one on disk is an alarm and never stops the mail.
+fn open_ledger(data_dir: &Path, observer: &Observer) -> Result<Ledger, Error> {
+    let opened = Ledger::open(data_dir)?;
+    if let Some(trouble) = opened.trouble {
+        observer.daemon(Event::Alarm {
+            what: trouble.to_string(),
+            remedy: "nothing to do unless it comes again; then look at the disk that holds the data directory".into(),
+        });
+    }
+    Ok(opened.ledger)
 }
 
 #[cfg(test)]

@@ -74,6 +74,11 @@ pub enum Event {
         /// The bound address.
         address: SocketAddr,
     },
+    /// Who validates DNSSEC, as was seen when the resolver was set up.
+    Dnssec {
+        /// In words.
+        status: String,
+    },
     /// The configuration was read again.
     Reloaded,
     /// Drain has begun: no new sessions, no new attempts.
@@ -198,10 +203,12 @@ pub enum Event {
         /// Messages accepted in it.
         messages: u32,
     },
-    /// TLS to a next hop failed and the one retry in clear follows.
-    FellBackToClear {
+    /// TLS to a next hop failed and the next step of the fallback ladder follows.
+    FellBack {
         /// The host.
         host: String,
+        /// What is tried now: `with a small TLS hello` or `in clear`.
+        to: String,
         /// Why TLS failed.
         reason: String,
     },
@@ -307,7 +314,7 @@ impl Event {
             | Self::TlsFailed { .. }
             | Self::SignInFailed { .. }
             | Self::Refused { .. }
-            | Self::FellBackToClear { .. }
+            | Self::FellBack { .. }
             | Self::StsTrouble { .. }
             | Self::Deferred { .. }
             | Self::Failed { .. }
@@ -370,6 +377,7 @@ impl Event {
                 f,
                 "no certificate is configured, so a private CA was made; import its root into mail programs: {root}"
             ),
+            Self::Dnssec { status } => f.write_str(status),
             Self::Reloaded => f.write_str("configuration reloaded; no session was dropped"),
             Self::Draining => f.write_str("shutting down: finishing what is under way"),
             Self::Stopped => f.write_str("stopped"),
@@ -407,8 +415,8 @@ impl Event {
             Self::SessionClosed { reason, messages } => {
                 write!(f, "session closed: {reason}, {messages} messages accepted")
             }
-            Self::FellBackToClear { host, reason } => {
-                write!(f, "TLS to {host} failed, trying once in clear: {reason}")
+            Self::FellBack { host, to, reason } => {
+                write!(f, "TLS to {host} failed, trying once {to}: {reason}")
             }
             Self::StsTrouble { domain, trouble, meanwhile } => write!(f, "{domain}: {trouble}; {meanwhile}"),
             Self::Delivered { to, connector, host, tls, reply, age_ms } => {

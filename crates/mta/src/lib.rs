@@ -14,12 +14,14 @@
 pub mod admin;
 pub mod config;
 pub mod daemon;
+pub mod diagnosis;
 pub mod directory;
 pub mod event;
 pub mod https;
 mod inbound;
 pub mod observe;
 mod outbound;
+mod pace;
 pub mod policy;
 mod report;
 pub mod routing;

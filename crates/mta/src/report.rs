@@ -20,6 +20,7 @@ use postern_smtp::outcome::{Outcome, Reason, Step, Trouble};
 use postern_smtp::reply::{Enhanced, Reply};
 
 use crate::daemon::{Shared, Site};
+use crate::diagnosis::diagnose;
 use crate::event::{Event, Subject};
 use crate::outbound::{Attempted, Place, Reached, SuccessReport};
 use crate::routing::{self, destination_of};
@@ -40,7 +41,7 @@ pub(crate) async fn settle(shared: &Shared, site: &Site, batch: Batch, attempted
         delay_reported: batch.delay_reported,
         random: fastrand::f64(),
     };
-    let decision = decide(&site.schedule, attempt);
+    let decision = decide(site.schedule_for(&batch.destination), attempt);
     let settlement = Settlement { shared, site, batch: &batch, reached: &attempted.recipients, now };
     let events = settlement.events(&attempted.connector, &decision);
     settlement.record(decision, events).await;
@@ -328,6 +329,7 @@ impl Settlement<'_> {
             } else {
                 failed.trouble.clone()
             };
+            entry.explanation = self.explanation(&failed.trouble);
             entry.status = trouble.enhanced(5);
             entry.trouble = Some(trouble);
             Some(entry)
@@ -340,12 +342,19 @@ impl Settlement<'_> {
         let entry = |(id, trouble): &(RecipientId, Trouble)| {
             let recipient = self.recipient(*id).filter(|recipient| wanted(recipient))?;
             let mut entry = self.entry(*id, recipient, Kind::Delayed);
+            entry.explanation = self.explanation(trouble);
             entry.status = trouble.enhanced(4);
             entry.trouble = Some(trouble.clone());
             entry.will_retry_until = self.expiry();
             Some(entry)
         };
         decision.delayed.iter().filter_map(entry).collect()
+    }
+
+    /// The diagnosis that `postern queue why` gives, where TLS is in the way: a sender can pass it on to his postmaster.
+    fn explanation(&self, trouble: &Trouble) -> Option<String> {
+        trouble.fault()?;
+        Some(diagnose(trouble, &self.batch.destination).paragraph())
     }
 
     /// Success is reported only when asked for, and only when no later host does it.
@@ -382,7 +391,7 @@ impl Settlement<'_> {
     }
 
     fn expiry(&self) -> Option<Timestamp> {
-        self.batch.message.accepted.checked_add(self.site.schedule.expire).ok()
+        self.batch.message.accepted.checked_add(self.site.schedule_for(&self.batch.destination).expire).ok()
     }
 }
 

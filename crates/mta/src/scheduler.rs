@@ -14,10 +14,11 @@ use jiff::{SignedDuration, Timestamp};
 use postern_queue::{Batch, Destination, LeaseId, LeaseRequest};
 use tokio::sync::{Notify, Semaphore, watch};
 
-use crate::config::{Connector, Way};
+use crate::config::{Connector, Rate, Way};
 use crate::daemon::{Phase, Shared};
 use crate::event::Event;
 use crate::outbound::{Live, Progress, attempt};
+use crate::pace::Pace;
 use crate::report;
 
 /// Batches leased ahead for each worker that could run.
@@ -53,6 +54,7 @@ async fn schedule(shared: Arc<Shared>, mut phase: watch::Receiver<Phase>) {
         permits: Arc::new(Semaphore::new(deliveries)),
         deliveries,
         lanes: HashMap::new(),
+        paces: HashMap::new(),
         phase: phase.clone(),
         renewed: Instant::now(),
         shared,
@@ -76,6 +78,8 @@ struct Scheduler {
     /// How many permits there are, given out or not.
     deliveries: usize,
     lanes: HashMap<LaneKey, Arc<Lane>>,
+    /// Those of the connectors that have a rate, by name.
+    paces: HashMap<String, Arc<Pace>>,
     phase: watch::Receiver<Phase>,
     renewed: Instant,
 }
@@ -195,10 +199,16 @@ impl Scheduler {
     fn hand_out(&mut self, batch: Batch) {
         self.runway.add(&batch);
         let site = self.shared.site.load();
-        let (key, speed) = match site.routing.connector(&batch.destination) {
+        let connector = site.routing.connector(&batch.destination);
+        let (key, speed) = match connector {
             Some(connector) => (LaneKey::new(connector, &batch.destination), Speed::of(connector)),
             None => (LaneKey { connector: String::new(), destination: None }, Speed::Steady(1)),
         };
+        let pacing = connector.and_then(|connector| {
+            let rate = connector.rate?;
+            let pace = Arc::clone(self.paces.entry(connector.name.0.clone()).or_default());
+            Some(Pacing { rate, pace })
+        });
         let lane = Arc::clone(self.lanes.entry(key).or_default());
         if lane.push(batch, speed) {
             let worker = Worker {
@@ -206,6 +216,7 @@ impl Scheduler {
                 runway: Arc::clone(&self.runway),
                 permits: Arc::clone(&self.permits),
                 phase: self.phase.clone(),
+                pacing,
                 lane,
             };
             worker.start();
@@ -382,7 +393,15 @@ struct Worker {
     runway: Arc<Runway>,
     permits: Arc<Semaphore>,
     phase: watch::Receiver<Phase>,
+    pacing: Option<Pacing>,
     lane: Arc<Lane>,
+}
+
+/// The rate of a worker's connector, and what keeps it for all workers together.
+#[derive(Clone)]
+struct Pacing {
+    rate: Rate,
+    pace: Arc<Pace>,
 }
 
 impl Worker {
@@ -395,9 +414,16 @@ impl Worker {
         let permits = Arc::clone(&self.permits);
         // Mailboxes wait for nobody. The semaphore is never closed.
         let steady = matches!(self.lane.lock().speed, Speed::Steady(_));
-        let _permit = if steady { None } else { permits.acquire().await.ok() };
+        let mut permit = if steady { None } else { permits.acquire().await.ok() };
         let mut kept = None;
         while let Some(batch) = self.next(&mut kept).await {
+            let pause = self.pause();
+            if !pause.is_zero() {
+                // Others may use the permit meanwhile; the lease is renewed by the scheduler.
+                drop(permit.take());
+                self.wait(pause).await;
+                permit = if steady { None } else { permits.acquire().await.ok() };
+            }
             let (lease, destination) = (batch.lease, batch.destination.clone());
             // A bug in one delivery must not stop the others: its lease lapses, and it is tried again.
             let delivery = AssertUnwindSafe(Box::pin(self.deliver(batch, &mut kept)));
@@ -417,6 +443,20 @@ impl Worker {
         }
         if let Some(live) = kept {
             live.quit().await;
+        }
+    }
+
+    /// How long the next message has to wait for its moment.
+    fn pause(&self) -> Duration {
+        let take = |pacing: &Pacing| pacing.pace.take(&pacing.rate, Instant::now());
+        self.pacing.as_ref().map(take).unwrap_or_default()
+    }
+
+    /// Waits, but not for long once the daemon drains.
+    async fn wait(&mut self, pause: Duration) {
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            _ = self.phase.wait_for(|phase| *phase != Phase::Running) => {}
         }
     }
 

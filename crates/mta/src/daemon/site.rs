@@ -12,15 +12,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use postern_dns::Resolver;
 use postern_pki::{
     ClientCa, ClientCertificates, ClientTls, Loaded, PrivateCa, ServerOptions, TlsIdentity, TrustAnchors,
 };
+use postern_queue::Destination;
 use postern_queue::retry::Schedule;
 use postern_smtp::server::Settings;
-use postern_smtp::tls::TlsRequirement;
+use postern_smtp::tls::Proof;
 
-use crate::config::{self, Config, Connector};
+use super::network::Network;
+use crate::config::{self, Config, Connector, SpacePolicy};
 use crate::event::Event;
 use crate::inbound::listener::{Listener, ServerTls};
 use crate::observe::Observer;
@@ -32,15 +33,14 @@ pub struct Site {
     pub(crate) config: Arc<Config>,
     /// Who may send where, and by which way.
     pub(crate) routing: Routing,
-    /// When to try again.
-    pub(crate) schedule: Schedule,
-    /// Whom to ask for names.
-    pub(crate) resolver: Arc<dyn Resolver>,
+    /// Whom to ask for names and policies.
+    pub(crate) network: Network,
     /// The listeners, in the order of the file.
     pub(crate) listeners: Vec<Arc<Listener>>,
     trust: HashMap<Option<PathBuf>, Result<ClientTls, String>>,
     /// For a connector that is none of this configuration's.
     no_trust: Result<ClientTls, String>,
+    identities: Vec<Arc<TlsIdentity>>,
 }
 
 impl Site {
@@ -48,7 +48,7 @@ impl Site {
     /// announced and is answered 454, and connectors without their trusted roots wait.
     pub(crate) fn new(
         config: Config,
-        resolver: Arc<dyn Resolver>,
+        network: Network,
         observer: &Observer,
         now: Timestamp,
     ) -> Self {
@@ -58,13 +58,23 @@ impl Site {
             |listener: &config::Listener| Arc::new(make_listener(&config, listener, &identities, observer));
         Self {
             routing: Routing::new(Arc::clone(&config)),
-            schedule: config.queue.retry.clone(),
-            resolver,
+            network,
             listeners: config.listeners.iter().map(listener).collect(),
             trust: load_trust(&config, observer),
             no_trust: Err("its trusted roots were not loaded".into()),
+            identities: identities.0,
             config,
         }
+    }
+
+    /// When mail for a destination is tried again, and when it is given up.
+    pub(crate) fn schedule_for(&self, destination: &Destination) -> &Schedule {
+        self.routing.connector(destination).map_or(&self.config.queue.retry, |connector| &connector.retry)
+    }
+
+    /// The identity of this name, to be shown to servers that ask for a client certificate.
+    pub(crate) fn identity(&self, name: &str) -> Option<Arc<TlsIdentity>> {
+        self.identities.iter().find(|identity| identity.name == name).cloned()
     }
 
     /// Says what is allowed but probably not meant: once for each configuration, at its start.
@@ -90,16 +100,16 @@ impl Site {
     /// Those that verify by the system's roots, where it has none.
     fn connectors_without_roots(&self) -> impl Iterator<Item = &str> {
         let verifies = |connector: &&Connector| {
-            connector.peer.requirement == TlsRequirement::VERIFIED
+            connector.peer.requirement.proofs().contains(Proof::Verified)
                 && connector.peer.trust.is_none()
-                && self.client_tls(connector).as_ref().is_ok_and(|tls| tls.trusted_roots() == 0)
+                && self.client_tls(None).as_ref().is_ok_and(|tls| tls.trusted_roots() == 0)
         };
         self.config.connectors.iter().filter(verifies).map(|connector| connector.name.0.as_str())
     }
 
-    /// The sending side of TLS for a connector, or why it could not be set up.
-    pub(crate) fn client_tls(&self, connector: &Connector) -> &Result<ClientTls, String> {
-        self.trust.get(&connector.peer.trust).unwrap_or(&self.no_trust)
+    /// The sending side of TLS that trusts the roots in this file, or the system's, or why it could not be set up.
+    pub(crate) fn client_tls(&self, trust: Option<&PathBuf>) -> &Result<ClientTls, String> {
+        self.trust.get(&trust.cloned()).unwrap_or(&self.no_trust)
     }
 }
 
@@ -245,24 +255,36 @@ fn client_certificates(listener: &config::Listener, observer: &Observer) -> Opti
     }
 }
 
+/// The trusted roots of all connectors and policies, each file once.
 fn load_trust(config: &Config, observer: &Observer) -> HashMap<Option<PathBuf>, Result<ClientTls, String>> {
+    let of_connector = |connector: &Connector| {
+        (connector.peer.trust.clone(), format!("connector {}: its trusted roots", connector.name))
+    };
+    let of_policy = |policy: &SpacePolicy| {
+        let spaces: Vec<String> = policy.spaces.iter().map(ToString::to_string).collect();
+        (policy.peer.trust.clone(), format!("outbound.policy for {}: its trusted roots", spaces.join(", ")))
+    };
+    let connectors = config.connectors.iter().map(of_connector);
     let mut trust = HashMap::new();
-    for connector in &config.connectors {
-        if trust.contains_key(&connector.peer.trust) {
-            continue;
+    for (file, whose) in connectors.chain(config.outbound.policies.iter().map(of_policy)) {
+        if !trust.contains_key(&file) {
+            let loaded = load_roots(file.as_ref(), &whose, observer);
+            trust.insert(file, loaded);
         }
-        let anchors = connector.peer.trust.clone().map_or(TrustAnchors::System, TrustAnchors::File);
-        let loaded = ClientTls::new(&anchors).map_err(|error| error.to_string());
-        if let Err(error) = &loaded {
-            let what = format!("connector {}: its trusted roots cannot be loaded: {error}", connector.name);
-            observer.daemon(Event::Alarm {
-                what,
-                remedy: "mend connector.trust, then reload; until then its mail waits".into(),
-            });
-        }
-        trust.insert(connector.peer.trust.clone(), loaded);
     }
     trust
+}
+
+fn load_roots(file: Option<&PathBuf>, whose: &str, observer: &Observer) -> Result<ClientTls, String> {
+    let anchors = file.cloned().map_or(TrustAnchors::System, TrustAnchors::File);
+    let loaded = ClientTls::new(&anchors).map_err(|error| error.to_string());
+    if let Err(error) = &loaded {
+        observer.daemon(Event::Alarm {
+            what: format!("{whose} cannot be loaded: {error}"),
+            remedy: "mend trust there, then reload; until then its mail waits".into(),
+        });
+    }
+    loaded
 }
 
 #[cfg(test)]

@@ -5,16 +5,21 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use postern_queue::{Batch, Body, Recipient, RecipientId};
+use jiff::Timestamp;
+use postern_queue::{Batch, Body, Recipient, RecipientId, SenderTls};
 use postern_smtp::client::Job;
 use postern_smtp::envelope::{MailParams, RcptParams};
 use postern_smtp::outcome::{Outcome, Reason, Step, Trouble};
-use postern_smtp::tls::TlsRequirement;
+use postern_smtp::sasl::Credential;
+use postern_smtp::tls::{TlsFailure, TlsFault, TlsRequirement};
 
-use super::live::{Live, Terms, TlsUse};
-use super::maildir;
-use super::route::{NextHop, next_hops};
-use crate::config::{Connector, Way};
+use super::ladder::Rung;
+use super::live::{Live, Opening};
+use super::plan::{HostTerms, Plan, PlannedHost, Planner};
+use super::route::{NextHop, Router};
+use super::seen::{self, SessionEnd, Whereabouts};
+use super::{credential, maildir};
+use crate::config::{Connector, CredentialSource, Way};
 use crate::daemon::{Shared, Site};
 use crate::event::{Event, Subject};
 
@@ -95,6 +100,10 @@ pub(crate) async fn attempt(
             return Attempted::same_for_all(batch, &connector.name.0, &Outcome::Deferred(trouble));
         }
     };
+    if !connector.enabled {
+        let trouble = Trouble::new(Step::Route, Reason::SwitchedOff);
+        return Attempted::same_for_all(batch, &connector.name.0, &Outcome::Deferred(trouble));
+    }
     if let Way::Maildir(template) = &connector.to {
         let plus =
             batch.recipients.first().and_then(|(_, recipient)| site.routing.plus_of(&recipient.address));
@@ -164,8 +173,8 @@ struct Hosts<'a> {
     batch: &'a Batch,
     open: Vec<(RecipientId, Recipient)>,
     settled: Vec<Reached>,
-    /// What the hosts that did not settle everything said, in order.
-    said: Vec<(Outcome, NextHop)>,
+    /// What the hosts that did not settle everything said, in order; with the socket, when it came to one.
+    said: Vec<(Outcome, Option<NextHop>)>,
 }
 
 impl Hosts<'_> {
@@ -176,56 +185,161 @@ impl Hosts<'_> {
         if self.open.is_empty() {
             return;
         }
-        match next_hops(self.shared, self.connector, &self.batch.destination).await {
-            Ok(next_hops) => self.try_each(next_hops, kept, body).await,
+        let own_addresses = self.shared.own_addresses.load();
+        let planner = Planner { router: Router { site: self.site, own_addresses: &own_addresses } };
+        match planner.plan(self.connector, &self.batch.destination, Timestamp::now()).await {
+            Ok(plan) => self.try_each(&plan, kept, body).await,
             Err(outcome) => self.settle_open(&outcome, None),
         }
     }
 
+    /// A connection that was opened for what this message's sender wishes too.
     fn can_reuse(&self, live: &Live) -> bool {
-        live.is_ready() && Arc::ptr_eq(&live.connector, self.connector)
+        live.is_ready()
+            && Arc::ptr_eq(&live.connector, self.connector)
+            && live.wish == self.batch.message.tls
     }
 
-    async fn try_each(&mut self, next_hops: Vec<NextHop>, kept: &mut Option<Live>, body: &mut Body) {
+    async fn try_each(&mut self, plan: &Plan, kept: &mut Option<Live>, body: &mut Body) {
         let began = Instant::now();
-        for next_hop in next_hops {
-            if began.elapsed() > ENOUGH && !self.said.is_empty() {
-                break;
-            }
-            match self.open(&next_hop).await {
-                Ok(live) => *kept = self.deliver_over(live, body).await,
-                Err(outcome) => self.said.push((outcome, next_hop)),
-            }
-            if self.open.is_empty() {
-                return;
+        let unresolved = plan.unresolved.iter().map(|(_, trouble)| (Outcome::Deferred(trouble.clone()), None));
+        self.said.extend(unresolved);
+        let credential = match credential::find(self.shared, self.site, self.connector).await {
+            Ok(credential) => credential,
+            Err(trouble) => return self.settle_open(&Outcome::Deferred(trouble), None),
+        };
+        for host in &plan.hosts {
+            let terms = match host.terms(self.batch.message.tls) {
+                Ok(terms) => terms,
+                Err(trouble) => {
+                    self.ruled_out(plan, host, &trouble);
+                    self.said.push((Outcome::Deferred(*trouble), None));
+                    continue;
+                }
+            };
+            for next_hop in host.sockets() {
+                if began.elapsed() > ENOUGH && !self.said.is_empty() {
+                    break;
+                }
+                let opening = self.opening(host, next_hop, &terms, credential.clone());
+                match self.open(plan, host, opening).await {
+                    Ok(live) => *kept = self.deliver_over(live, body).await,
+                    Err(outcome) => {
+                        self.mind_token(&outcome).await;
+                        self.said.push((outcome, Some(next_hop.clone())));
+                    }
+                }
+                if self.open.is_empty() {
+                    return;
+                }
             }
         }
         let (outcome, next_hop) = conclude(std::mem::take(&mut self.said));
         self.settle_open(&outcome, next_hop);
     }
 
-    /// Opens a session; under an opportunistic requirement a failed handshake after STARTTLS is followed by one try in
-    /// clear, which is recorded with its reason (RFC 7435 §3).
-    async fn open(&self, next_hop: &NextHop) -> Result<Live, Outcome> {
-        let tls = self.site.client_tls(self.connector);
-        let terms = Terms { connector: self.connector, tls, tls_use: TlsUse::AsPlanned };
-        match Live::open(terms.clone(), next_hop).await {
-            Err(Outcome::Deferred(Trouble { reason: Reason::TlsFailed(why), .. }))
-                if self.may_go_in_clear() =>
-            {
-                let event = Event::FellBackToClear { host: next_hop.to_string(), reason: why };
-                self.shared.observer.emit(Subject::Message(self.batch.id), event);
-                Live::open(Terms { tls_use: TlsUse::LeftOut, ..terms }, next_hop).await
-            }
-            opened => opened,
+    /// A token that was refused is not used again.
+    async fn mind_token(&self, outcome: &Outcome) {
+        let signing_in = outcome.trouble().is_some_and(|trouble| trouble.step == Step::Authenticate);
+        if signing_in && matches!(self.connector.credential, Some(CredentialSource::OAuth { .. })) {
+            self.shared.tokens.refused(&self.connector.name.0).await;
         }
     }
 
-    /// A port that begins with TLS has nothing to say in clear.
-    fn may_go_in_clear(&self) -> bool {
-        let implicit =
-            matches!(&self.connector.to, Way::Smtp(hosts) if hosts.iter().any(|host| host.implicit_tls));
-        !implicit && self.connector.peer.requirement == TlsRequirement::OPPORTUNISTIC
+    fn opening<'o>(
+        &'o self,
+        host: &'o PlannedHost,
+        next_hop: &'o NextHop,
+        terms: &'o HostTerms,
+        credential: Option<Credential>,
+    ) -> Opening<'o> {
+        Opening {
+            connector: self.connector,
+            next_hop,
+            server_name: host.server_name(),
+            implicit_tls: host.host.implicit_tls,
+            terms,
+            tls: self.site.client_tls(terms.trust.as_ref()),
+            rung: Rung::Full,
+            credential,
+            wish: self.batch.message.tls,
+        }
+    }
+
+    /// Opens a session. Where nothing more than `opportunistic` is demanded a failed handshake is followed by the next
+    /// rung of the ladder, which is recorded with its reason and remembered (RFC 7435 §3).
+    async fn open(
+        &self,
+        plan: &Plan,
+        host: &PlannedHost,
+        mut opening: Opening<'_>,
+    ) -> Result<Live, Outcome> {
+        let next_hop = opening.next_hop;
+        if opening.terms.peer.requirement != TlsRequirement::OPPORTUNISTIC || opening.implicit_tls {
+            let opened = Live::open(opening).await;
+            self.seen((plan, host), next_hop, &opened, None);
+            return opened;
+        }
+        let (ladder, place) = (&self.shared.ladder, opening.next_hop.to_string());
+        let mut failed: Option<TlsFailure> = None;
+        if let Some(remembered) = ladder.remembered(&place, Instant::now()) {
+            opening.rung = remembered.rung;
+            failed = Some(TlsFailure::new(TlsFault::Handshake, remembered.why));
+        }
+        loop {
+            let opened = Live::open(opening.clone()).await;
+            let below = opening.rung.below();
+            if let (Err(Outcome::Deferred(trouble)), Some(below)) = (&opened, below)
+                && let Reason::TlsFailed(why) = &trouble.reason
+            {
+                let event = Event::FellBack { host: place.clone(), to: below.to_string(), reason: why.clone() };
+                self.shared.observer.emit(Subject::Message(self.batch.id), event);
+                failed.get_or_insert_with(|| {
+                    TlsFailure::new(trouble.fault().unwrap_or(TlsFault::Handshake), why.clone())
+                });
+                opening.rung = below;
+                continue;
+            }
+            if opened.is_ok() {
+                let why = failed.as_ref().map_or("", |failure| &failure.why);
+                ladder.remember(&place, opening.rung, why, Instant::now());
+            }
+            let failed = failed.filter(|_| opening.rung == Rung::Clear);
+            self.seen((plan, host), next_hop, &opened, failed);
+            return opened;
+        }
+    }
+
+    /// Counts a session for the TLS reports. `fallen` is why it is in clear although TLS was tried.
+    fn seen(
+        &self,
+        (plan, host): (&Plan, &PlannedHost),
+        next_hop: &NextHop,
+        opened: &Result<Live, Outcome>,
+        fallen: Option<TlsFailure>,
+    ) {
+        let Some(end) = SessionEnd::of(opened, fallen) else { return };
+        let local = opened.as_ref().ok().and_then(Live::local_address);
+        self.count(plan, &Whereabouts { domain: self.domain(), host, next_hop: Some(next_hop), local }, &end);
+    }
+
+    /// A host that was not even connected to counts as well.
+    fn ruled_out(&self, plan: &Plan, host: &PlannedHost, trouble: &Trouble) {
+        let Some(fault) = trouble.fault() else { return };
+        let end = SessionEnd::Failed(TlsFailure::new(fault, trouble.reason.to_string()));
+        self.count(plan, &Whereabouts { domain: self.domain(), host, next_hop: None, local: None }, &end);
+    }
+
+    /// Only destinations that were looked up are reported on, and never those whose sender waived the policies.
+    fn count(&self, plan: &Plan, at: &Whereabouts<'_>, end: &SessionEnd) {
+        let Some(sts) = &plan.sts else { return };
+        if self.batch.message.tls != SenderTls::NotRequired {
+            self.shared.tls_results.count(seen::session(at, sts, end), Timestamp::now());
+        }
+    }
+
+    fn domain(&self) -> &str {
+        &self.batch.destination.0
     }
 
     /// Delivers to all that are open; those who may do better at another host stay open. Gives the session back when
@@ -246,12 +360,12 @@ impl Hosts<'_> {
             let (place, protection) = (Some(Place::NextHop(live.next_hop.clone())), protection.clone());
             self.settled.push(Reached { id, outcome, place, protection, success });
         }
-        self.said.extend(said.map(|outcome| (outcome, live.next_hop.clone())));
+        self.said.extend(said.map(|outcome| (outcome, Some(live.next_hop.clone()))));
         live.is_ready().then_some(live)
     }
 
     fn success_report(&self, live: &Live) -> SuccessReport {
-        match &self.connector.to {
+        match self.connector.to {
             Way::Lmtp(_) | Way::Maildir(_) | Way::TlsReports => SuccessReport::Delivered,
             Way::Mx { .. } | Way::Smtp(_) if live.passes_on_dsn() => SuccessReport::NextHop,
             Way::Mx { .. } | Way::Smtp(_) => SuccessReport::Relayed,
@@ -271,7 +385,8 @@ impl Hosts<'_> {
                 ret: message.ret,
                 envid: message.envid.clone(),
                 auth: None,
-                requiretls: false,
+                // A mail store relays nothing: what the sender demands of relays is fulfilled there.
+                requiretls: message.tls == SenderTls::Required && !matches!(self.connector.to, Way::Lmtp(_)),
             },
             to: self
                 .open
@@ -294,11 +409,11 @@ impl Hosts<'_> {
 
 /// What it means that none of the hosts took the mail: it fails only when every one refused for good. As long as one
 /// may take it later it waits, for the reason that this one gave last.
-fn conclude(said: Vec<(Outcome, NextHop)>) -> (Outcome, Option<NextHop>) {
+fn conclude(said: Vec<(Outcome, Option<NextHop>)>) -> (Outcome, Option<NextHop>) {
     let waits = said.iter().rposition(|(outcome, _)| matches!(outcome, Outcome::Deferred(_)));
     let decisive = waits.or(said.len().checked_sub(1));
     match decisive.and_then(|index| said.into_iter().nth(index)) {
-        Some((outcome, next_hop)) => (outcome, Some(next_hop)),
+        Some(decisive) => decisive,
         None => (Outcome::Deferred(Trouble::new(Step::Lookup, Reason::NoSuchDomain)), None),
     }
 }
@@ -306,7 +421,12 @@ fn conclude(said: Vec<(Outcome, NextHop)>) -> (Outcome, Option<NextHop>) {
 /// Whether another host, or a fresh connection in place of a reused one, may do better: when the trouble came before
 /// the peer had judged the recipient.
 fn wants_another_host(outcome: &Outcome, reused: bool) -> bool {
-    let Outcome::Deferred(trouble) = outcome else { return false };
+    let trouble = match outcome {
+        Outcome::Deferred(trouble) => trouble,
+        // RFC 8689 §4.2.1: another host may offer what this one does not.
+        Outcome::Failed(trouble) => return trouble.reason == Reason::NeedsRequireTls,
+        Outcome::Delivered(_) => return false,
+    };
     let lost = matches!(trouble.reason, Reason::ConnectionLost | Reason::TimedOut)
         || trouble.reply.as_ref().is_some_and(|reply| reply.code == 421);
     trouble.step < Step::Rcpt || (reused && lost && trouble.step < Step::Content)
@@ -334,15 +454,14 @@ mod tests {
     #[test]
     fn a_backup_that_refuses_does_not_fail_what_the_primary_may_still_take() {
         let (outcome, next_hop) =
-            conclude(vec![(down(), hop("primary")), (refused(Step::Greeting, 554), hop("backup"))]);
+            conclude(vec![(down(), Some(hop("primary"))), (refused(Step::Greeting, 554), Some(hop("backup")))]);
         assert_eq!((outcome, next_hop), (down(), Some(hop("primary"))));
     }
 
     #[test]
     fn mail_fails_when_every_host_refuses_for_good() {
-        let last = (refused(Step::Hello, 550), hop("b"));
-        let (outcome, next_hop) = conclude(vec![(refused(Step::Greeting, 554), hop("a")), last.clone()]);
-        assert_eq!((outcome, next_hop), (last.0, Some(last.1)));
+        let last = (refused(Step::Hello, 550), Some(hop("b")));
+        assert_eq!(conclude(vec![(refused(Step::Greeting, 554), Some(hop("a"))), last.clone()]), last);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! knows.
 
 use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -11,22 +12,23 @@ use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use futures_util::FutureExt as _;
-use postern_pki::{ClientTls, Handshake, PeerPolicy};
-use postern_queue::Body;
+use postern_pki::{ClientHello, ClientTls, Handshake, PeerPolicy};
+use postern_queue::{Body, SenderTls};
 use postern_smtp::client::{ClientSession, Input, Job, Output, Plan, Protocol, Timeouts, TlsStart};
 use postern_smtp::outcome::{Outcome, Reason, Step, Trouble};
 use postern_smtp::sasl::{Credential, SignIn};
-use postern_smtp::secret::Secret;
 use postern_smtp::text::without_os_code;
-use postern_smtp::tls::{TlsFacts, TlsFailure, TlsFault, TlsRequirement};
+use postern_smtp::tls::{Demands, TlsFacts, TlsFailure, TlsFault};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::{TcpSocket, TcpStream, UnixStream};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use super::ladder::Rung;
+use super::plan::HostTerms;
 use super::route::{NextHop, Socket};
-use crate::config::{Connector, CredentialFile, CredentialSource, Way};
+use crate::config::{Connector, Way};
 
 /// RFC 5321 has no limit for connecting; operating systems try for minutes, which is longer than it is worth.
 const CONNECT: Duration = Duration::from_secs(30);
@@ -44,22 +46,25 @@ const SEND_BUFFER: usize = 64 * 1024;
 
 /// How a connection is to be made.
 #[derive(Clone)]
-pub(crate) struct Terms<'a> {
+pub(crate) struct Opening<'a> {
     /// The connector.
     pub(crate) connector: &'a Arc<Connector>,
-    /// The trusted roots for it.
+    /// Where to.
+    pub(crate) next_hop: &'a NextHop,
+    /// The name to ask for in the handshake, and that the certificate must bear.
+    pub(crate) server_name: &'a str,
+    /// Whether TLS starts with the first byte.
+    pub(crate) implicit_tls: bool,
+    /// What must hold.
+    pub(crate) terms: &'a HostTerms,
+    /// The trusted roots, or why there are none.
     pub(crate) tls: &'a Result<ClientTls, String>,
     /// How TLS is gone about.
-    pub(crate) tls_use: TlsUse,
-}
-
-/// How TLS is gone about on one connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum TlsUse {
-    /// As the connector says.
-    AsPlanned,
-    /// Left out: the one retry in clear after a failed handshake that nothing demanded.
-    LeftOut,
+    pub(crate) rung: Rung,
+    /// What to sign in with.
+    pub(crate) credential: Option<Credential>,
+    /// What the sender of the message wishes.
+    pub(crate) wish: SenderTls,
 }
 
 /// An open session with a next hop.
@@ -71,6 +76,10 @@ pub(crate) struct Live {
     handshake: Option<Handshake>,
     pub(crate) connector: Arc<Connector>,
     pub(crate) next_hop: NextHop,
+    server_name: String,
+    demands: Demands,
+    /// What the sender of the message that it was opened for wishes.
+    pub(crate) wish: SenderTls,
     /// Messages given to this session.
     pub(crate) messages: usize,
 }
@@ -93,41 +102,32 @@ impl Live {
     /// Connects and brings the session to where it takes messages.
     ///
     /// # Errors
-    /// What it means for every recipient that the session did not come about: deferred, or failed.
-    pub(crate) async fn open(terms: Terms<'_>, next_hop: &NextHop) -> Result<Self, Outcome> {
-        let mut live = Self::connect(terms, next_hop).await.map_err(Outcome::Deferred)?;
+    /// What it means for every recipient that the session did not come about: deferred, or failed, with what was seen.
+    pub(crate) async fn open(opening: Opening<'_>) -> Result<Self, Outcome> {
+        let (host, demands) = (opening.next_hop.to_string(), &opening.terms.demands);
+        let mut live = Self::connect(opening.clone()).await.map_err(|mut trouble| {
+            witness(&mut trouble, &host, None, demands);
+            Outcome::Deferred(trouble)
+        })?;
         match live.next().await {
             Want::Job => Ok(live),
-            Want::Nothing(end) => Err(end.unwrap_or_else(lost)),
+            Want::Nothing(end) => Err(live.witnessed(end.unwrap_or_else(lost))),
             Want::Content | Want::Rewind | Want::Taken(_) => {
                 Err(Outcome::Deferred(Trouble::new(Step::Hello, Reason::Protocol("out of turn".into()))))
             }
         }
     }
 
-    async fn connect(terms: Terms<'_>, next_hop: &NextHop) -> Result<Self, Trouble> {
-        let connector = terms.connector;
-        let sign_in = connector.credential.as_ref().map(sign_in).transpose()?;
-        let on_this_machine = matches!(next_hop.at, Socket::Unix(_));
-        // What crosses no wire needs no protection.
-        let requirement = if on_this_machine { TlsRequirement::NONE } else { connector.peer.requirement };
-        let mut stream = Stream::connect(&next_hop.at).await?;
-        let handshake = match terms.tls {
-            Ok(tls) => Some(tls.handshake(&PeerPolicy::of(requirement))),
-            Err(why) if !requirement.allows_clear() => {
-                return Err(Trouble::new(Step::Tls, Reason::SecurityUnmet(why.clone())));
-            }
-            Err(_) => None,
-        };
-        let mut tls = match &handshake {
-            Some(_) if terms.tls_use == TlsUse::AsPlanned => TlsStart::StartTls,
-            _ => TlsStart::Never,
-        };
-        let is_implicit =
-            matches!(&connector.to, Way::Smtp(hosts) if hosts.iter().any(|host| host.implicit_tls));
-        if let Some(handshake) = handshake.as_ref().filter(|_| is_implicit) {
+    async fn connect(opening: Opening<'_>) -> Result<Self, Trouble> {
+        let Opening { connector, next_hop, server_name, terms, .. } = opening;
+        let requirement = terms.peer.requirement;
+        let mut stream = Stream::connect(&next_hop.at, &connector.source).await?;
+        let handshake = handshake(&opening)?;
+        let mut tls = if handshake.is_some() { TlsStart::StartTls } else { TlsStart::Never };
+        if let (Some(handshake), true) = (&handshake, opening.implicit_tls) {
+            let secured = stream.secure(handshake, server_name).await;
             let facts;
-            (stream, facts) = stream.secure(handshake, &next_hop.host).await?;
+            (stream, facts) = secured.map_err(|failure| tls_failed(&failure))?;
             tls = TlsStart::Implicit(facts);
         }
         let now = Instant::now();
@@ -136,7 +136,7 @@ impl Live {
             hello: connector.hello.clone(),
             requirement,
             tls,
-            sign_in,
+            sign_in: opening.credential.map(|credential| sign_in(credential, connector)).transpose()?,
             timeouts: Timeouts::default(),
         };
         Ok(Self {
@@ -147,8 +147,29 @@ impl Live {
             handshake,
             connector: Arc::clone(connector),
             next_hop: next_hop.clone(),
+            server_name: server_name.to_owned(),
+            demands: terms.demands.clone(),
+            wish: opening.wish,
             messages: 0,
         })
+    }
+
+    /// An outcome with what was seen of the host.
+    fn witnessed(&self, mut outcome: Outcome) -> Outcome {
+        if let Outcome::Deferred(trouble) | Outcome::Failed(trouble) = &mut outcome {
+            witness(trouble, &self.next_hop.to_string(), self.session.tls(), &self.demands);
+        }
+        outcome
+    }
+
+    /// Our end of the connection.
+    pub(crate) fn local_address(&self) -> Option<IpAddr> {
+        self.stream.as_ref()?.local_address()
+    }
+
+    /// What is true of TLS on the connection.
+    pub(crate) fn facts(&self) -> Option<&TlsFacts> {
+        self.session.tls()
     }
 
     /// Delivers one message; one outcome per recipient of the job, in order.
@@ -160,9 +181,11 @@ impl Live {
             match self.next().await {
                 Want::Content => self.give_content(body).await,
                 Want::Rewind => body.rewind(),
-                Want::Taken(outcomes) => return outcomes,
+                Want::Taken(outcomes) => {
+                    return outcomes.into_iter().map(|outcome| self.witnessed(outcome)).collect();
+                }
                 Want::Job => {}
-                Want::Nothing(end) => return vec![end.unwrap_or_else(lost); recipients],
+                Want::Nothing(end) => return vec![self.witnessed(end.unwrap_or_else(lost)); recipients],
             }
         }
     }
@@ -264,14 +287,12 @@ impl Live {
         let (Some(stream), Some(handshake)) = (self.stream.take(), &self.handshake) else {
             return self.feed(Input::Closed);
         };
-        match stream.secure(handshake, &self.next_hop.host).await {
+        match stream.secure(handshake, &self.server_name).await {
             Ok((stream, facts)) => {
                 self.stream = Some(stream);
                 self.feed(Input::TlsStarted(facts));
             }
-            Err(trouble) => {
-                self.feed(Input::TlsFailed(TlsFailure::new(TlsFault::Handshake, words(&trouble))))
-            }
+            Err(failure) => self.feed(Input::TlsFailed(failure)),
         }
     }
 
@@ -307,10 +328,47 @@ impl Live {
     }
 }
 
-fn words(trouble: &Trouble) -> String {
-    match &trouble.reason {
-        Reason::TlsFailed(why) => why.clone(),
-        other => other.to_string(),
+/// The handshake to be made, if any. Without trusted roots there is none, and where more than opportunistic TLS is
+/// demanded no session either.
+fn handshake(opening: &Opening<'_>) -> Result<Option<Handshake>, Trouble> {
+    let requirement = opening.terms.peer.requirement;
+    match opening.tls {
+        _ if opening.rung == Rung::Clear || matches!(opening.next_hop.at, Socket::Unix(_)) => Ok(None),
+        Ok(tls) if opening.rung == Rung::SmallHello => {
+            let small = PeerPolicy { hello: ClientHello::Small, ..opening.terms.peer.clone() };
+            Ok(Some(tls.handshake(&small)))
+        }
+        Ok(tls) => Ok(Some(tls.handshake(&opening.terms.peer))),
+        Err(_) if requirement.allows_clear() && !opening.implicit_tls => Ok(None),
+        Err(why) => {
+            let failure = TlsFailure::new(TlsFault::OurTrust, why.clone());
+            Err(Trouble::of_tls(Reason::SecurityUnmet(why.clone()), &failure))
+        }
+    }
+}
+
+/// What to sign in with on one connection.
+fn sign_in(credential: Credential, connector: &Connector) -> Result<SignIn, Trouble> {
+    let mut nonce = [0; 18];
+    postern_pki::provider().secure_random.fill(&mut nonce).map_err(|_| {
+        let why = "this system gave no random numbers".to_owned();
+        Trouble::new(Step::Authenticate, Reason::CredentialsWithheld(why))
+    })?;
+    Ok(SignIn { credential, nonce, only: connector.mechanism })
+}
+
+fn tls_failed(failure: &TlsFailure) -> Trouble {
+    Trouble::of_tls(Reason::TlsFailed(failure.why.clone()), failure)
+}
+
+/// Adds what was seen. The certificate and the demands are worth keeping only where TLS is the trouble.
+fn witness(trouble: &mut Trouble, host: &str, tls: Option<&TlsFacts>, demands: &Demands) {
+    let about_tls = trouble.fault().is_some() || trouble.step == Step::Tls;
+    let evidence = trouble.evidence_mut();
+    evidence.host = Some(host.to_owned());
+    if about_tls {
+        evidence.protocol = tls.map(TlsFacts::protocol);
+        evidence.demands = demands.clone();
     }
 }
 
@@ -325,39 +383,6 @@ fn protocol(way: &Way) -> Protocol {
     }
 }
 
-/// What to sign in with on one connection.
-fn sign_in(source: &CredentialSource) -> Result<SignIn, Trouble> {
-    let credential = read_credential(source)?;
-    let mut nonce = [0; 18];
-    let random = postern_pki::provider().secure_random;
-    random.fill(&mut nonce).map_err(|_| {
-        let why = "this system gave no random numbers".to_owned();
-        Trouble::new(Step::Authenticate, Reason::CredentialsWithheld(why))
-    })?;
-    Ok(SignIn { credential, nonce, only: None })
-}
-
-/// Read at each connection, so that a changed password counts at once.
-fn read_credential(source: &CredentialSource) -> Result<Credential, Trouble> {
-    let withheld = |why: String| Trouble::new(Step::Authenticate, Reason::CredentialsWithheld(why));
-    let CredentialSource::Password(file) = source else {
-        return Err(withheld("only a password can be sent".to_owned()));
-    };
-    read_password(file)
-}
-
-fn read_password(file: &CredentialFile) -> Result<Credential, Trouble> {
-    let withheld = |why: String| Trouble::new(Step::Authenticate, Reason::CredentialsWithheld(why));
-    let text = std::fs::read(&file.password_file)
-        .map_err(|error| withheld(format!("{} cannot be read: {error}", file.password_file.display())))?;
-    let line = text.split(|octet| *octet == b'\n').next().unwrap_or_default();
-    let password = line.strip_suffix(b"\r").unwrap_or(line);
-    if password.is_empty() {
-        return Err(withheld(format!("{} is empty", file.password_file.display())));
-    }
-    Ok(Credential::Password { user: file.user.clone(), password: Secret::new(password), acting_as: None })
-}
-
 /// A connection in clear, under TLS, or on this machine.
 enum Stream {
     Tcp(TcpStream),
@@ -366,14 +391,10 @@ enum Stream {
 }
 
 impl Stream {
-    async fn connect(socket: &Socket) -> Result<Self, Trouble> {
+    async fn connect(socket: &Socket, source: &[IpAddr]) -> Result<Self, Trouble> {
         let connecting = async {
             match socket {
-                Socket::Tcp(address) => {
-                    let stream = TcpStream::connect(address).await?;
-                    let _ = stream.set_nodelay(true);
-                    Ok(Self::Tcp(stream))
-                }
+                Socket::Tcp(address) => Self::connect_tcp(*address, source).await,
                 Socket::Unix(path) => UnixStream::connect(path).await.map(Self::Unix),
             }
         };
@@ -384,19 +405,41 @@ impl Stream {
         })
     }
 
+    /// From our address of the same family, when the connector names one.
+    async fn connect_tcp(address: SocketAddr, source: &[IpAddr]) -> io::Result<Self> {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        if let Some(source) = source.iter().find(|source| source.is_ipv4() == address.is_ipv4()) {
+            socket.bind(SocketAddr::new(*source, 0)).map_err(|error| {
+                io::Error::new(error.kind(), format!("our address {source} cannot be used: {error}"))
+            })?;
+        }
+        let stream = socket.connect(address).await?;
+        let _ = stream.set_nodelay(true);
+        Ok(Self::Tcp(stream))
+    }
+
+    fn local_address(&self) -> Option<IpAddr> {
+        let stream = match self {
+            Self::Tcp(stream) => stream,
+            Self::Tls(stream) => stream.get_ref().0,
+            Self::Unix(_) => return None,
+        };
+        stream.local_addr().ok().map(|address| address.ip())
+    }
+
     /// Does the handshake.
-    async fn secure(self, handshake: &Handshake, host: &str) -> Result<(Self, TlsFacts), Trouble> {
-        let failed = |why: String| Trouble::new(Step::Tls, Reason::TlsFailed(why));
+    async fn secure(self, handshake: &Handshake, host: &str) -> Result<(Self, TlsFacts), TlsFailure> {
+        let failed = |why: String| TlsFailure::new(TlsFault::Handshake, why);
         let Self::Tcp(stream) = self else {
             return Err(failed("TLS is not spoken on a local socket".into()));
         };
-        let name = postern_pki::server_name(host.trim_matches(['[', ']']))
+        let name = postern_pki::server_name(host.trim_matches(['[', ']']).trim_start_matches("IPv6:"))
             .map_err(|error| failed(error.to_string()))?;
         let connecting = TlsConnector::from(handshake.config()).connect(name, stream);
         let stream = match timeout(HANDSHAKE, connecting).await {
             Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => return Err(failed(postern_pki::describe(&error))),
-            Err(_) => return Err(failed("the handshake stalled".into())),
+            Ok(Err(error)) => return Err(handshake.failure(&error)),
+            Err(_) => return Err(TlsFailure::new(TlsFault::Stalled, "the handshake stalled")),
         };
         let facts = handshake.facts(stream.get_ref().1);
         Ok((Self::Tls(Box::new(stream)), facts))

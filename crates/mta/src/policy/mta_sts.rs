@@ -26,8 +26,9 @@ use futures_util::StreamExt as _;
 use jiff::{SignedDuration, Timestamp};
 use postern_dns::Resolver;
 use postern_dns::mta_sts::{
-    Mode, POLICY_MOST, PolicyError, RecordError, RecordId, policy_domain, record_name,
+    Mode, POLICY_MOST, Policy, PolicyError, RecordError, RecordId, policy_domain, record_name,
 };
+use postern_smtp::tls::{TlsFailure, TlsFault};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinSet;
 
@@ -352,6 +353,24 @@ impl Shared {
         let remedy = "see that the disk has room and the file belongs to Postern's user, or move the file away and \
                       restart; until then MTA-STS policies are lost at a restart";
         self.observer.daemon(Event::Alarm { what: error.to_string(), remedy: remedy.to_owned() });
+    }
+}
+
+impl Found {
+    /// The policy that binds.
+    pub fn policy(&self) -> Option<&Policy> {
+        self.policy.as_ref().map(|binding| &binding.fetched.policy)
+    }
+
+    /// What went wrong when it was last looked for, as the TLS reports count it.
+    pub fn failure(&self) -> Option<TlsFailure> {
+        let trouble = self.trouble.as_ref()?;
+        let fault = match trouble.fault.result()? {
+            StsResult::PolicyFetchError => TlsFault::PolicyUnfetched,
+            StsResult::PolicyInvalid => TlsFault::PolicyInvalid,
+            StsResult::WebpkiInvalid => TlsFault::PolicyHostUntrusted,
+        };
+        Some(TlsFailure::new(fault, trouble.to_string()))
     }
 }
 
