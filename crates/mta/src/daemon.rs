@@ -361,7 +361,9 @@ fn open_ledger(data_dir: &Path, observer: &Observer) -> Result<Ledger, Error> {
     if let Some(trouble) = opened.trouble {
         observer.daemon(Event::Alarm {
             what: trouble.to_string(),
-            remedy: "nothing to do unless it comes again; then look at the disk that holds the data directory".into(),
+            remedy:
+                "nothing to do unless it comes again; then look at the disk that holds the data directory"
+                    .into(),
         });
     }
     Ok(opened.ledger)

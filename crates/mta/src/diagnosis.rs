@@ -205,13 +205,20 @@ impl Case<'_> {
             Reason::SignInRefused(_) => {
                 ("sign-in refused", "check user and token of this connector, and its rights at the provider")
             }
-            Reason::Refused => ("refused by the other server", "its reply says why; only its postmaster can do more"),
-            Reason::NullMx => ("takes no mail", "the domain says that it never takes mail: the address is wrong"),
-            Reason::NoSuchDomain => ("no such domain", "the address is wrong, or the domain has lapsed"),
-            Reason::LookupFailed(_) => {
-                ("DNS does not answer", "check our resolver ([dns] servers, /etc/resolv.conf); if others resolve, it is theirs")
+            Reason::Refused => {
+                ("refused by the other server", "its reply says why; only its postmaster can do more")
             }
-            Reason::NoRoute => ("no connector", "add a connector with this address space, then postern queue reroute"),
+            Reason::NullMx => {
+                ("takes no mail", "the domain says that it never takes mail: the address is wrong")
+            }
+            Reason::NoSuchDomain => ("no such domain", "the address is wrong, or the domain has lapsed"),
+            Reason::LookupFailed(_) => (
+                "DNS does not answer",
+                "check our resolver ([dns] servers, /etc/resolv.conf); if others resolve, it is theirs",
+            ),
+            Reason::NoRoute => {
+                ("no connector", "add a connector with this address space, then postern queue reroute")
+            }
             Reason::OwnHost(_) => {
                 ("leads back to us", "add a [[domain]] for it if it is ours, or mend its MX records")
             }
@@ -219,11 +226,14 @@ impl Case<'_> {
                 "no connection",
                 "if it is so for all destinations, port 25 is blocked for us: use a smarthost; else the other side is down",
             ),
-            Reason::TimedOut | Reason::ConnectionLost => {
-                ("connection breaks", "the other side is overloaded or a device on the way cuts connections: wait")
-            }
+            Reason::TimedOut | Reason::ConnectionLost => (
+                "connection breaks",
+                "the other side is overloaded or a device on the way cuts connections: wait",
+            ),
             Reason::Protocol(_) => ("protocol broken", "the other server is broken: tell its postmaster"),
-            Reason::TlsFailed(_) | Reason::SecurityUnmet(_) => ("TLS trouble", "run postern probe for the details"),
+            Reason::TlsFailed(_) | Reason::SecurityUnmet(_) => {
+                ("TLS trouble", "run postern probe for the details")
+            }
             Reason::CredentialsWithheld(_) => (
                 "not signed in",
                 "our credentials go only to a server that proves who it is: mend its certificate, set trust or pins, or mend \
@@ -232,14 +242,17 @@ impl Case<'_> {
             Reason::NeedsRequireTls => {
                 ("no REQUIRETLS", "the sender has to send it without REQUIRETLS, or by another way")
             }
-            Reason::SwitchedOff => {
-                ("connector is switched off", "set enabled = true for this connector and reload, or reroute the mail")
-            }
+            Reason::SwitchedOff => (
+                "connector is switched off",
+                "set enabled = true for this connector and reload, or reroute the mail",
+            ),
             Reason::NeedsEightBit | Reason::NeedsBinary | Reason::NeedsUtf8 => {
                 ("content not taken", "the other server is old: the sender has to send plain text")
             }
             Reason::TooLarge(_) => ("too large", "the sender has to send it in another way"),
-            Reason::Local(_) => ("trouble on this machine", "look at the disk and at the mailbox's permissions"),
+            Reason::Local(_) => {
+                ("trouble on this machine", "look at the disk and at the mailbox's permissions")
+            }
             Reason::Expired => ("too late", "nothing: the sender was told"),
             Reason::Withdrawn => ("ended by an administrator", "nothing: the sender was told"),
         };
@@ -274,7 +287,9 @@ impl Case<'_> {
         let demands = self.evidence.demands.iter().filter(|demand| !demand.requirement.allows_clear());
         let lowerable: Vec<String> = demands.filter_map(|demand| ours(&demand.source)).collect();
         if self.is_published() {
-            return format!("{first}; the destination itself demands this protection, so it is not ours to lower");
+            return format!(
+                "{first}; the destination itself demands this protection, so it is not ours to lower"
+            );
         }
         match lowerable.as_slice() {
             [] => first.to_owned(),

@@ -256,13 +256,8 @@ pub struct Connector {
     pub enabled: bool,
 }
 
-<<<<<<< HEAD
-/// What the peers of a connector or of an address space must prove.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-=======
 /// What the peers of a connector or of an address space must prove. By default nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
->>>>>>> main
 pub struct PeerDemand {
     /// What must be true before MAIL is said.
     pub requirement: TlsRequirement,

@@ -46,12 +46,7 @@ pub struct Site {
 impl Site {
     /// Loads what a configuration names. What cannot be loaded is an alarm and never a silent loss: STARTTLS stays
     /// announced and is answered 454, and connectors without their trusted roots wait.
-    pub(crate) fn new(
-        config: Config,
-        network: Network,
-        observer: &Observer,
-        now: Timestamp,
-    ) -> Self {
+    pub(crate) fn new(config: Config, network: Network, observer: &Observer, now: Timestamp) -> Self {
         let config = Arc::new(config);
         let identities = Identities::load(&config, observer, now);
         let listener =

@@ -43,7 +43,8 @@ async fn flush(shared: &Shared) {
     if let Err(error) = shared.tls_results.flush().await {
         shared.observer.daemon(Event::Alarm {
             what: format!("what was counted for TLS reports cannot be written: {error}"),
-            remedy: "look at the disk that holds the data directory; it is counted on, and tried again".into(),
+            remedy: "look at the disk that holds the data directory; it is counted on, and tried again"
+                .into(),
         });
     }
 }

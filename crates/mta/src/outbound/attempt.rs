@@ -195,14 +195,13 @@ impl Hosts<'_> {
 
     /// A connection that was opened for what this message's sender wishes too.
     fn can_reuse(&self, live: &Live) -> bool {
-        live.is_ready()
-            && Arc::ptr_eq(&live.connector, self.connector)
-            && live.wish == self.batch.message.tls
+        live.is_ready() && Arc::ptr_eq(&live.connector, self.connector) && live.wish == self.batch.message.tls
     }
 
     async fn try_each(&mut self, plan: &Plan, kept: &mut Option<Live>, body: &mut Body) {
         let began = Instant::now();
-        let unresolved = plan.unresolved.iter().map(|(_, trouble)| (Outcome::Deferred(trouble.clone()), None));
+        let unresolved =
+            plan.unresolved.iter().map(|(_, trouble)| (Outcome::Deferred(trouble.clone()), None));
         self.said.extend(unresolved);
         let credential = match credential::find(self.shared, self.site, self.connector).await {
             Ok(credential) => credential,
@@ -268,12 +267,7 @@ impl Hosts<'_> {
 
     /// Opens a session. Where nothing more than `opportunistic` is demanded a failed handshake is followed by the next
     /// rung of the ladder, which is recorded with its reason and remembered (RFC 7435 §3).
-    async fn open(
-        &self,
-        plan: &Plan,
-        host: &PlannedHost,
-        mut opening: Opening<'_>,
-    ) -> Result<Live, Outcome> {
+    async fn open(&self, plan: &Plan, host: &PlannedHost, mut opening: Opening<'_>) -> Result<Live, Outcome> {
         let next_hop = opening.next_hop;
         if opening.terms.peer.requirement != TlsRequirement::OPPORTUNISTIC || opening.implicit_tls {
             let opened = Live::open(opening).await;
@@ -292,7 +286,8 @@ impl Hosts<'_> {
             if let (Err(Outcome::Deferred(trouble)), Some(below)) = (&opened, below)
                 && let Reason::TlsFailed(why) = &trouble.reason
             {
-                let event = Event::FellBack { host: place.clone(), to: below.to_string(), reason: why.clone() };
+                let event =
+                    Event::FellBack { host: place.clone(), to: below.to_string(), reason: why.clone() };
                 self.shared.observer.emit(Subject::Message(self.batch.id), event);
                 failed.get_or_insert_with(|| {
                     TlsFailure::new(trouble.fault().unwrap_or(TlsFault::Handshake), why.clone())
@@ -453,8 +448,10 @@ mod tests {
 
     #[test]
     fn a_backup_that_refuses_does_not_fail_what_the_primary_may_still_take() {
-        let (outcome, next_hop) =
-            conclude(vec![(down(), Some(hop("primary"))), (refused(Step::Greeting, 554), Some(hop("backup")))]);
+        let (outcome, next_hop) = conclude(vec![
+            (down(), Some(hop("primary"))),
+            (refused(Step::Greeting, 554), Some(hop("backup"))),
+        ]);
         assert_eq!((outcome, next_hop), (down(), Some(hop("primary"))));
     }
 

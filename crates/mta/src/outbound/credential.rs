@@ -34,7 +34,11 @@ pub(crate) async fn find(
             Ok(Some(Credential::Token { user: user.clone(), token, endpoint: None }))
         }
         CredentialSource::OAuth { user, endpoint } => {
-            let token = shared.tokens.token(&site.network.https, &connector.name.0, endpoint).await.map_err(withheld)?;
+            let token = shared
+                .tokens
+                .token(&site.network.https, &connector.name.0, endpoint)
+                .await
+                .map_err(withheld)?;
             Ok(Some(Credential::Token { user: user.clone(), token, endpoint: None }))
         }
         CredentialSource::External => Ok(Some(Credential::External { acting_as: None })),
@@ -43,9 +47,8 @@ pub(crate) async fn find(
 
 /// The first line of a file that holds a secret.
 pub(crate) async fn first_line(path: &Path) -> Result<Secret, String> {
-    let text = tokio::fs::read(path)
-        .await
-        .map_err(|error| format!("{} cannot be read: {error}", path.display()))?;
+    let text =
+        tokio::fs::read(path).await.map_err(|error| format!("{} cannot be read: {error}", path.display()))?;
     let line = text.split(|octet| *octet == b'\n').next().unwrap_or_default();
     let secret = line.strip_suffix(b"\r").unwrap_or(line);
     if secret.is_empty() {

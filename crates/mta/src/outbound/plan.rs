@@ -116,7 +116,12 @@ impl Planner<'_> {
     }
 
     /// RFC 8461 is about mail routed by MX only.
-    async fn sts_for(&self, connector: &Connector, destination: &Destination, now: Timestamp) -> Option<Found> {
+    async fn sts_for(
+        &self,
+        connector: &Connector,
+        destination: &Destination,
+        now: Timestamp,
+    ) -> Option<Found> {
         let by_mx = matches!(connector.to, Way::Mx { .. }) && !destination.0.starts_with('[');
         if !by_mx || !connector.mta_sts {
             return None;
@@ -166,8 +171,7 @@ impl PlannedHost {
     ) -> Self {
         // What crosses no wire needs no protection.
         let own = if host.is_on_this_machine() { Demands::default() } else { own };
-        let mut planned =
-            Self { host, own, published: Demands::default(), barred: None, dane, judgement };
+        let mut planned = Self { host, own, published: Demands::default(), barred: None, dane, judgement };
         planned.heed_dane();
         if let Some((domain, found)) = sts {
             planned.heed_sts(domain, found);
@@ -298,7 +302,10 @@ impl PlannedHost {
 }
 
 /// The policy with the most specific address space for a destination, and that space.
-fn policy_for<'a>(policies: &'a [SpacePolicy], destination: &Destination) -> Option<(&'a SpacePolicy, String)> {
+fn policy_for<'a>(
+    policies: &'a [SpacePolicy],
+    destination: &Destination,
+) -> Option<(&'a SpacePolicy, String)> {
     let fit = |policy: &'a SpacePolicy| {
         let spaces = policy.spaces.iter().filter_map(|space| Some((space.matches(&destination.0)?, space)));
         spaces.max_by_key(|(fit, _)| *fit).map(|(fit, space)| (fit, policy, space))

@@ -92,7 +92,11 @@ impl Router<'_> {
     ///
     /// # Errors
     /// What becomes of every recipient when there is none: deferred when DNS did not answer, failed when it said no.
-    pub(crate) async fn route(&self, connector: &Connector, destination: &Destination) -> Result<Route, Outcome> {
+    pub(crate) async fn route(
+        &self,
+        connector: &Connector,
+        destination: &Destination,
+    ) -> Result<Route, Outcome> {
         match &connector.to {
             Way::Mx { port } => self.by_mx(connector, destination, *port).await,
             Way::Smtp(hosts) => self.named_hosts(connector, hosts).await,
@@ -136,11 +140,13 @@ impl Router<'_> {
             let place = Place { name: domain, port, implicit_tls: false };
             return Ok(Route::of(place.at(vec![ip], Dnssec::Insecure)));
         }
-        let mail_route = mail_hosts(domain, self.resolver().mx(domain).await, |below| fastrand::usize(..below))
-            .map_err(|error| match error {
-                error if error.is_temporary() => unanswered(domain, &error),
-                _ => failed(Reason::NoSuchDomain),
-            })?;
+        let mail_route =
+            mail_hosts(domain, self.resolver().mx(domain).await, |below| fastrand::usize(..below)).map_err(
+                |error| match error {
+                    error if error.is_temporary() => unanswered(domain, &error),
+                    _ => failed(Reason::NoSuchDomain),
+                },
+            )?;
         let MailRoute { hosts, dnssec, owner } = mail_route;
         let groups = match hosts {
             MailHosts::Hosts(groups) => groups,
@@ -209,10 +215,8 @@ struct Place<'a> {
 
 impl Place<'_> {
     fn at(self, addresses: Vec<IpAddr>, address_status: Dnssec) -> RoutedHost {
-        let socket = |ip| NextHop {
-            host: self.name.to_owned(),
-            at: Socket::Tcp(SocketAddr::new(ip, self.port)),
-        };
+        let socket =
+            |ip| NextHop { host: self.name.to_owned(), at: Socket::Tcp(SocketAddr::new(ip, self.port)) };
         RoutedHost {
             name: self.name.to_owned(),
             owner: self.name.to_owned(),

@@ -73,20 +73,28 @@ impl Tokens {
     ///
     /// # Errors
     /// Why there is none, in words for the administrator.
-    pub(crate) async fn token(&self, https: &Https, connector: &str, endpoint: &OAuth) -> Result<Secret, String> {
+    pub(crate) async fn token(
+        &self,
+        https: &Https,
+        connector: &str,
+        endpoint: &OAuth,
+    ) -> Result<Secret, String> {
         let slot = {
             let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
             Arc::clone(held.entry(connector.to_owned()).or_default())
         };
         let mut held = slot.lock().await;
-        if let Some(held) = held.as_ref().filter(|held| held.endpoint == *endpoint && Instant::now() < held.until) {
+        if let Some(held) =
+            held.as_ref().filter(|held| held.endpoint == *endpoint && Instant::now() < held.until)
+        {
             return held.token.clone();
         }
         let (token, lasts) = match self.fetch(https, connector, endpoint).await {
             Ok((token, lasts)) => (Ok(token), lasts),
             Err(why) => (Err(format!("{}: {why}", endpoint.token_url)), PAUSE),
         };
-        *held = Some(Held { endpoint: endpoint.clone(), token: token.clone(), until: Instant::now() + lasts });
+        *held =
+            Some(Held { endpoint: endpoint.clone(), token: token.clone(), until: Instant::now() + lasts });
         token
     }
 
@@ -100,7 +108,12 @@ impl Tokens {
         }
     }
 
-    async fn fetch(&self, https: &Https, connector: &str, endpoint: &OAuth) -> Result<(Secret, Duration), String> {
+    async fn fetch(
+        &self,
+        https: &Https,
+        connector: &str,
+        endpoint: &OAuth,
+    ) -> Result<(Secret, Duration), String> {
         let url: HttpsUrl = endpoint.token_url.parse().map_err(|error| format!("{error}"))?;
         let body = self.request(connector, endpoint).await?;
         let kind = "application/x-www-form-urlencoded";
@@ -113,7 +126,8 @@ impl Tokens {
             return Err(text::clean(&format!("no token: {error} {words}"), WORDS_MOST));
         };
         if let Some(renewed) = answer.refresh_token {
-            self.keep(connector, &renewed).map_err(|error| format!("the new refresh token cannot be kept: {error}"))?;
+            self.keep(connector, &renewed)
+                .map_err(|error| format!("the new refresh token cannot be kept: {error}"))?;
         }
         let lasts = answer.expires_in.map_or(USUAL, Duration::from_secs).min(LONGEST);
         Ok((Secret::new(token), lasts.saturating_sub(MARGIN).max(PAUSE)))
