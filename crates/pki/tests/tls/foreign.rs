@@ -23,6 +23,9 @@ use crate::dane::record;
 use crate::world::HOST;
 use crate::{now, office};
 
+/// No peer here takes longer, unless something is broken.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// A folder where the openssl program makes keys and certificates.
 struct Bench(TempDir);
 
@@ -109,7 +112,7 @@ impl Drop for Server {
 fn meet(client: &ClientTls, policy: &PeerPolicy, address: SocketAddr) -> Result<TlsFacts, TlsFailure> {
     let handshake = client.handshake(policy);
     let mut socket = TcpStream::connect(address).unwrap();
-    socket.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
     let mut connection = ClientConnection::new(handshake.config(), server_name(HOST).unwrap()).unwrap();
     while connection.is_handshaking() {
         if let Err(error) = connection.complete_io(&mut socket) {
@@ -229,8 +232,7 @@ fn asked_by_us(bench: &Bench, arguments: &str) -> (TlsFacts, Option<ClientIdenti
         .stderr(Stdio::null())
         .spawn()
         .expect("openssl runs (Debian: apt-get install openssl)");
-    let (mut socket, _) = listener.accept().unwrap();
-    socket.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    let mut socket = accept(listener);
     while connection.is_handshaking() {
         connection.complete_io(&mut socket).unwrap();
     }
@@ -240,6 +242,21 @@ fn asked_by_us(bench: &Bench, arguments: &str) -> (TlsFacts, Option<ClientIdenti
     let facts = facts_of_server(&connection, &certificates, now());
     let identity = client_identity(&connection, &facts);
     (facts, identity)
+}
+
+/// The first connection; a client that never comes must not hold up the tests.
+fn accept(listener: TcpListener) -> TcpStream {
+    listener.set_nonblocking(true).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let accepted = runtime.block_on(async {
+        let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+        tokio::time::timeout(PATIENCE, listener.accept()).await
+    });
+    let (socket, _) = accepted.expect("openssl s_client connects").unwrap();
+    let socket = socket.into_std().unwrap();
+    socket.set_nonblocking(false).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket
 }
 
 #[test]
