@@ -170,7 +170,7 @@ pub(crate) fn match_name(shown: &Shown<'_>) -> Result<(), TlsFailure> {
     };
     let Err(error) = verify_server_name(&leaf, host) else { return Ok(()) };
     for name in shown.names {
-        let Ok(name) = ServerName::try_from(name.as_str()) else { continue };
+        let Ok(name) = ServerName::try_from(name.trim_end_matches('.')) else { continue };
         if verify_server_name(&leaf, &name).is_ok() {
             return Ok(());
         }
@@ -296,3 +296,58 @@ pub(crate) fn as_error(failure: &TlsFailure) -> TlsError {
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct Refused(String);
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use rcgen::{CertificateParams, KeyPair};
+
+    use super::*;
+
+    fn self_signed() -> CertificateDer<'static> {
+        let params = CertificateParams::new(["mx.example.org".to_owned()]).unwrap();
+        params.self_signed(&KeyPair::generate().unwrap()).unwrap().der().clone()
+    }
+
+    fn judged(policy: &PeerPolicy, leaf: &CertificateDer<'_>) -> Judgement {
+        let host = ServerName::try_from("mx.example.org").unwrap();
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+        let now = UnixTime::since_unix_epoch(now);
+        let shown = Shown { leaf, others: &[], host: Some(&host), names: &[], now };
+        judge(policy, &RootCertStore::empty(), &shown)
+    }
+
+    #[test]
+    fn a_machine_without_roots_says_so_and_still_knows_its_pins() {
+        let leaf = self_signed();
+        let policy = PeerPolicy { pins: pins_of(&leaf), ..PeerPolicy::of(TlsRequirement::AUTHENTICATED) };
+        let judgement = judged(&policy, &leaf);
+        assert_eq!(judgement.given, Proof::Pinned.into());
+        let [missing] = &judgement.missing()[..] else { panic!("{judgement:?}") };
+        assert_eq!((missing.fault, missing.why.as_str()), (TlsFault::OurTrust, NO_ROOTS));
+        assert!(judgement.refusal(policy.requirement).is_none());
+        assert_eq!(judgement.refusal(TlsRequirement::VERIFIED), Some(missing));
+    }
+
+    #[test]
+    fn what_is_no_certificate_at_all_is_refused_and_breaks_nothing() {
+        for rubbish in [&b""[..], b"rubbish", &[0x30, 0x84, 0xff, 0xff, 0xff, 0xff]] {
+            let judgement = judged(
+                &PeerPolicy::of(TlsRequirement::VERIFIED.join(TlsRequirement::DANE)),
+                &CertificateDer::from(rubbish),
+            );
+            assert!(judgement.given.is_empty() && judgement.missing().len() == 2);
+        }
+    }
+
+    #[test]
+    fn where_any_proof_will_do_the_refusal_is_about_what_was_meant_for_this_peer() {
+        let policy = PeerPolicy { pins: vec![Pin::Spki([0; 32])], ..PeerPolicy::default() };
+        let judgement = judged(&policy, &self_signed());
+        let fault = |requirement| judgement.refusal(requirement).map(|failure| failure.fault);
+        assert_eq!(fault(TlsRequirement::AUTHENTICATED), Some(TlsFault::PinMismatch));
+        assert_eq!(fault(TlsRequirement::VERIFIED), Some(TlsFault::OurTrust));
+        assert_eq!(fault(TlsRequirement::REQUIRED), None);
+    }
+}

@@ -114,6 +114,7 @@ fn a_certificate_for_the_next_hop_domain_will_do_where_it_is_named() {
         meet(&root.trusted().handshake(&policy), &host)
     };
     assert!(with(&["example.net"]).is_ok());
+    assert!(with(&["Example.NET."]).is_ok());
     assert!(with(&["other.example", "mx.alias.example"]).is_ok());
     assert!(with(&["not a name", ""]).is_err());
     let refused = with(&["other.example"]).unwrap_err();
