@@ -263,24 +263,24 @@ impl Gate {
                 self.add(mailboxes, rcpt);
                 Verdict::Accept
             }
-            Err(reply) => self.refuse("RCPT", Some(address), reply),
+            Err((reply, why)) => self.refuse_because("RCPT", Some(address), reply, why),
         }
     }
 
-    /// Who receives what is sent to a forward-path, or the reply that refuses it.
-    fn recipients(&mut self, to: &ForwardPath) -> Result<Vec<Mailbox>, Reply> {
+    /// Who receives what is sent to a forward-path, or the reply that refuses it and what only the log says about it.
+    fn recipients(&mut self, to: &ForwardPath) -> Result<Vec<Mailbox>, (Reply, Option<String>)> {
         let site = self.site();
         match site.routing.recipient(to, &self.shared.users) {
             Ok(Recipient::Local(mailboxes)) => Ok(mailboxes),
-            Ok(Recipient::Unknown) => Err(catalogue::unknown_user(to)),
+            Ok(Recipient::Unknown) => Err((catalogue::unknown_user(to), None)),
             Ok(Recipient::Foreign(mailbox)) => match site.routing.may_relay(self.relaying()) {
                 Some(permit) => {
                     self.permitted(permit);
                     Ok(vec![mailbox])
                 }
-                None => Err(catalogue::relay_denied(to)),
+                None => Err((catalogue::relay_denied(to), self.certificate_doubt())),
             },
-            Err(denied) => Err(self.denied(&denied)),
+            Err(denied) => Err((self.denied(&denied), None)),
         }
     }
 
@@ -318,16 +318,25 @@ impl Gate {
         }
     }
 
-    /// Why a certificate that the client showed did not count: it may be what the client meant to be let in by.
+    /// Why a certificate that the client showed did not count: it may be what the client meant to relay by.
     fn certificate_doubt(&self) -> Option<String> {
         let doubt = self.tls.as_ref()?.peer.doubt()?;
         Some(format!("its certificate does not verify: {}", doubt.why))
     }
 
     fn refuse(&mut self, at: &'static str, address: Option<String>, reply: Reply) -> Verdict {
+        self.refuse_because(at, address, reply, None)
+    }
+
+    fn refuse_because(
+        &mut self,
+        at: &'static str,
+        address: Option<String>,
+        reply: Reply,
+        why: Option<String>,
+    ) -> Verdict {
         self.told = true;
         let client = self.client.address.ip();
-        let why = self.certificate_doubt();
         self.emit(Event::Refused { at, address, client, policy: None, why, reply: reply.one_line() });
         Verdict::Refuse(reply)
     }

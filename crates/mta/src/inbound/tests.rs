@@ -252,10 +252,16 @@ async fn where_a_certificate_is_asked_for_a_bad_one_or_none_makes_a_stranger() {
             let (mut caller, _) = house.call_with("mx", version, shown).await.unwrap();
             caller.expects("MAIL FROM:<x@branch.example>", &["250"]).await;
             caller.expects("RCPT TO:<x@elsewhere.example>", &["550", "(relay-denied)"]).await;
+            caller.expects("RCPT TO:<nobody@example.org>", &["550", "(unknown-user)"]).await;
             caller.expects("RCPT TO:<info@example.org>", &["250"]).await;
         }
     }
-    house.said.line(&["refused at RCPT", "its certificate does not verify", "expired"]).await;
+    house
+        .said
+        .line(&["refused at RCPT", "(relay-denied)", "its certificate does not verify", "expired"])
+        .await;
+    let unknown = house.said.line(&["(unknown-user)"]).await;
+    assert!(!unknown.contains("certificate"), "that has nothing to do with it: {unknown}");
     assert_eq!(house.said.count("may relay by"), 0);
 }
 
