@@ -938,6 +938,52 @@ tls = \"none\"
 }
 
 #[test]
+fn one_mistake_in_encrypted_delivery_does_not_hide_the_next() {
+    let text = "[outbound]
+tls = \"sometimes\"
+[[outbound.policy]]
+address_space = [\"a.example\", \"-\", \"A.example\"]
+pins = [\"sha256:00\"]
+[[connector]]
+name = \"one\"
+to = \"smtp:h.example\"
+tls = \"maybe\"
+source = [\"::\", \"192.0.2.1\", \"192.0.2.2\"]
+ip = \"ipv6-only\"
+identity = \"nobody\"
+rate = \"0/s\"
+user = \"u\"
+token_file = \"/t\"
+mechanism = \"plain\"
+[connector.oauth]
+token_url = \"http://l.example\"
+client_id = 5
+";
+    let problems = judge(&with(text)).unwrap_err();
+    let found: Vec<_> =
+        problems.iter().map(|problem| (problem.line.unwrap(), problem.key.as_str())).collect();
+    let expected = [
+        (7, "outbound.tls"),
+        (9, "outbound.policy[1].address_space"),
+        (9, "outbound.policy[1].address_space"),
+        (10, "outbound.policy[1].pins"),
+        (14, "connector.one.tls"),
+        (15, "connector.one.source"),
+        (15, "connector.one.source"),
+        (15, "connector.one.source"),
+        (15, "connector.one.source"),
+        (17, "connector.one.identity"),
+        (18, "connector.one.rate"),
+        (21, "connector.one.mechanism"),
+        (22, "connector.one.oauth"),
+        (22, "connector.one.oauth"),
+        (23, "connector.one.oauth.token_url"),
+        (24, "connector.one.oauth.client_id"),
+    ];
+    assert_eq!(found, expected, "{}", Problems(problems.clone()));
+}
+
+#[test]
 fn an_empty_file_lacks_a_host_name_and_a_listener() {
     let problems = judge("").unwrap_err();
     let keys: Vec<_> = problems.iter().map(|problem| problem.key.as_str()).collect();

@@ -215,7 +215,7 @@ struct Origin {
 }
 
 fn origin<'a>(reader: &mut Reader<'a>, at: &Section<'a>) -> Option<Origin> {
-    let source = reader.list(at, "source", source_address);
+    let (source, sound) = reader.list_and_items(at, "source", source_address);
     let families = [
         ("ipv6-first", IpPreference::Ipv6First),
         ("ipv4-first", IpPreference::Ipv4First),
@@ -223,11 +223,9 @@ fn origin<'a>(reader: &mut Reader<'a>, at: &Section<'a>) -> Option<Origin> {
         ("ipv6-only", IpPreference::Ipv6Only),
     ];
     let ip = reader.choice(at, "ip", None, &families);
-    if let Some(source) = &source {
-        refuse_second_source(reader, at, source);
-    }
-    if let (Some(source), Some(ip)) = (&source, ip) {
-        refuse_unused_source(reader, at, source, ip);
+    refuse_second_source(reader, at, &sound);
+    if let Some(ip) = ip {
+        refuse_unused_source(reader, at, &sound, ip);
     }
     Some(Origin { source: source?, ip: ip? })
 }

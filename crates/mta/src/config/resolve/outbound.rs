@@ -53,18 +53,22 @@ fn policies<'a>(
     let mut spoken_for = HashMap::new();
     let mut policies = Vec::new();
     for (at, number) in sections.iter().zip(1..) {
-        let policy = policy(reader, at, dane);
-        for space in policy.iter().flat_map(|policy| policy.spaces.clone()) {
+        let (spaces, sound) = reader.list_and_items(at, "address_space", address_space);
+        for space in sound {
             let before = spoken_for.insert(space.clone(), number);
-            refuse_second(reader, at, &space, before);
+            refuse_second(reader, at, &space, before.map(|before| (before, number)));
         }
-        policies.push(policy);
+        policies.push(policy(reader, at, spaces, dane));
     }
     policies.into_iter().collect()
 }
 
-fn policy<'a>(reader: &mut Reader<'a>, at: &Section<'a>, dane: &DaneUse<'_>) -> Option<SpacePolicy> {
-    let spaces = reader.list(at, "address_space", address_space);
+fn policy<'a>(
+    reader: &mut Reader<'a>,
+    at: &Section<'a>,
+    spaces: Option<Vec<AddressSpace>>,
+    dane: &DaneUse<'_>,
+) -> Option<SpacePolicy> {
     if spaces.as_ref().is_some_and(Vec::is_empty) {
         let remedy = "write the recipients' domains that it is for, or remove the section";
         reader.complain(at, "address_space", "the list is empty", remedy);
@@ -84,8 +88,19 @@ fn policy<'a>(reader: &mut Reader<'a>, at: &Section<'a>, dane: &DaneUse<'_>) -> 
     Some(SpacePolicy { spaces: spaces?, peer: peer? })
 }
 
-fn refuse_second(reader: &mut Reader<'_>, at: &Section<'_>, space: &AddressSpace, before: Option<usize>) {
-    let Some(before) = before else { return };
-    let what = format!("policy number {before} speaks for \"{space}\" already, so neither would win");
-    reader.complain(at, "address_space", what, "join the two, or name each domain in one of them only");
+/// `before` is the number of the policy that has the space already, and that of this one.
+fn refuse_second(
+    reader: &mut Reader<'_>,
+    at: &Section<'_>,
+    space: &AddressSpace,
+    before: Option<(usize, usize)>,
+) {
+    let what = match before {
+        None => return,
+        Some((before, this)) if before == this => format!("\"{space}\" is written twice"),
+        Some((before, _)) => {
+            format!("policy number {before} speaks for \"{space}\" already, so neither would win")
+        }
+    };
+    reader.complain(at, "address_space", what, "name each domain once, in one policy only");
 }

@@ -13,7 +13,7 @@ use crate::https::HttpsUrl;
 
 /// The keys that say what is sent, each excluding the others.
 const SECRETS: [&str; 3] = ["password_file", "token_file", "oauth"];
-const ONLY_SMTP: &str = "remove user and password_file";
+const ONLY_SMTP: &str = "remove the keys for signing in, or let to name an \"smtp:\" host";
 
 const MECHANISMS: [(&str, Mechanism); 7] = [
     ("scram-sha-256-plus", Mechanism::ScramSha256Plus),
