@@ -221,6 +221,41 @@ pub enum Event {
         /// What holds until it goes well.
         meanwhile: &'static str,
     },
+    /// A TLS report was sent.
+    TlsReportSent {
+        /// The domain that it is about.
+        domain: String,
+        /// The day.
+        day: String,
+        /// To which address.
+        to: String,
+        /// How it went.
+        how: String,
+    },
+    /// A TLS report could not be sent, or it is not known where to.
+    TlsReportTroubled {
+        /// The domain that it is about.
+        domain: String,
+        /// The day.
+        day: String,
+        /// To which address; empty when it is not known.
+        to: String,
+        /// Why.
+        trouble: String,
+        /// When it is tried again, if it is.
+        next: Option<Timestamp>,
+    },
+    /// Somebody reports on TLS sessions with us.
+    TlsReportReceived {
+        /// Who, by his own word.
+        organization: String,
+        /// About which domain.
+        domain: String,
+        /// Sessions that went well, by policy.
+        succeeded: u64,
+        /// Sessions that did not.
+        failed: u64,
+    },
     /// A recipient was delivered.
     Delivered {
         /// The recipient.
@@ -316,6 +351,7 @@ impl Event {
             | Self::Refused { .. }
             | Self::FellBack { .. }
             | Self::StsTrouble { .. }
+            | Self::TlsReportTroubled { .. }
             | Self::Deferred { .. }
             | Self::Failed { .. }
             | Self::ReportWithheld { .. }
@@ -419,6 +455,18 @@ impl Event {
                 write!(f, "TLS to {host} failed, trying once {to}: {reason}")
             }
             Self::StsTrouble { domain, trouble, meanwhile } => write!(f, "{domain}: {trouble}; {meanwhile}"),
+            Self::TlsReportSent { domain, day, to, how } => {
+                write!(f, "TLS report on {domain}, {day}, sent to {to}: {how}")
+            }
+            Self::TlsReportTroubled { domain, day, to, trouble, next } => {
+                let to = also(" to ", Some(to.as_str()).filter(|to| !to.is_empty()));
+                let next = next.map_or("given up".to_owned(), |next| format!("next try {next:.0}"));
+                write!(f, "TLS report on {domain}, {day}, not sent{to}: {trouble}; {next}")
+            }
+            Self::TlsReportReceived { organization, domain, succeeded, failed } => write!(
+                f,
+                "TLS report from {organization} (unproved) on {domain}: {succeeded} sessions well, {failed} failed"
+            ),
             Self::Delivered { to, connector, host, tls, reply, age_ms } => {
                 let reply = also(": ", reply.as_deref());
                 write!(f, "delivered: {to} via {connector} to {host} ({tls}) after {age_ms} ms{reply}")

@@ -23,7 +23,7 @@ use crate::daemon::{Shared, Site};
 use crate::diagnosis::diagnose;
 use crate::event::{Event, Subject};
 use crate::outbound::{Attempted, Place, Reached, SuccessReport};
-use crate::routing::{self, destination_of};
+use crate::routing;
 
 /// While the disk takes nothing, recording is tried again this often.
 const RECORD_AGAIN: Duration = Duration::from_secs(5);
@@ -293,7 +293,7 @@ impl Settlement<'_> {
 
     fn report_envelope(&self, to: Vec<Mailbox>, content: &[u8]) -> Envelope {
         let recipient = |address: Mailbox| Recipient {
-            destination: destination_of(&address),
+            destination: self.site.routing.destination_of(&address),
             address,
             notify: None,
             orcpt: None,

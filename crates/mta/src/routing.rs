@@ -11,12 +11,16 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use postern_pki::{ClientIdentity, Pin};
 use postern_queue::Destination;
 use postern_smtp::address::{Domain, ForwardPath, Host, LocalPart, Mailbox, split_detail};
+use postern_smtp::tls::TlsRequirement;
 
-use crate::config::{Config, Connector, LocalDomain, NamedCertificates, Role, Way};
+use crate::config::{
+    Config, Connector, ConnectorName, IpPreference, LocalDomain, NamedCertificates, PeerDemand, Role, Way,
+};
 use crate::directory::{Denied, Principal, Users};
 
 /// The relay policy and the connectors of one configuration.
@@ -24,7 +28,12 @@ pub struct Routing {
     config: Arc<Config>,
     domains: HashMap<Domain, LocalDomain>,
     connectors: Vec<Arc<Connector>>,
+    /// Leads into Postern itself.
+    tls_reports: Arc<Connector>,
 }
+
+/// Where mail to the address for TLS reports goes. No domain can have this name.
+const TLS_REPORTS: &str = "(tls-reports)";
 
 /// What a forward-path means here.
 #[derive(Debug, PartialEq, Eq)]
@@ -66,7 +75,8 @@ impl Routing {
     pub fn new(config: Arc<Config>) -> Self {
         let domains = config.domains.iter().map(|domain| (domain.name.clone(), domain.clone())).collect();
         let connectors = config.connectors.iter().cloned().map(Arc::new).collect();
-        Self { config, domains, connectors }
+        let tls_reports = Arc::new(tls_reports_connector(&config));
+        Self { config, domains, connectors, tls_reports }
     }
 
     /// Why this client may send to foreign domains: a signed-in principal may; on relay listeners a client in a network
@@ -100,6 +110,9 @@ impl Routing {
     /// The connector for a destination: for our own domains the one they name; otherwise the one with the most
     /// specific address space, then the lowest cost, then the first in the file.
     pub fn connector(&self, destination: &Destination) -> Option<&Arc<Connector>> {
+        if destination.0 == TLS_REPORTS {
+            return Some(&self.tls_reports);
+        }
         let domain: Option<Domain> = destination.0.parse().ok();
         if let Some(local) = domain.as_ref().and_then(|domain| self.domains.get(domain)) {
             return self.connectors.iter().find(|connector| connector.name == local.connector);
@@ -121,6 +134,28 @@ impl Routing {
             let way = self.connector(destination).map(|connector| &connector.to);
             matches!(way, Some(Way::Lmtp(_) | Way::Maildir(_)))
         })
+    }
+
+    /// What a mailbox's deliveries are grouped by: its domain, but for the address that takes TLS reports.
+    pub fn destination_of(&self, mailbox: &Mailbox) -> Destination {
+        if self.takes_reports(mailbox) {
+            Destination(TLS_REPORTS.to_owned())
+        } else {
+            destination_of(mailbox)
+        }
+    }
+
+    /// Whether a name is one of our domains', our own, or below one of them.
+    pub fn is_ours(&self, name: &str) -> bool {
+        let mut rest = Some(name);
+        while let Some(name) = rest {
+            let known = |domain: Domain| self.domains.contains_key(&domain) || domain == self.config.hostname;
+            if name.parse().is_ok_and(known) {
+                return true;
+            }
+            rest = name.split_once('.').map(|(_, rest)| rest);
+        }
+        false
     }
 
     /// The delimiter of plus-addressing where this mailbox lives; foreign mailboxes have none.
@@ -157,6 +192,9 @@ impl Routing {
     /// What one address means, without following it.
     fn meaning(&self, mailbox: &Mailbox, users: &Users) -> Result<Meaning, Denied> {
         let Some(domain) = self.local_domain(mailbox) else { return Ok(Meaning::Receives) };
+        if self.takes_reports(mailbox) {
+            return Ok(Meaning::Receives);
+        }
         let local = mailbox.local.value().to_lowercase();
         let base = split_detail(&local, domain.plus).0;
         for name in if base == local { vec![base] } else { vec![local.as_str(), base] } {
@@ -184,6 +222,11 @@ impl Routing {
         listed.map(|named| named.name.as_str())
     }
 
+    fn takes_reports(&self, mailbox: &Mailbox) -> bool {
+        let receive = self.config.tls_reports.receive.as_ref();
+        receive.is_some_and(|receive| is_same(receive, mailbox, None))
+    }
+
     fn local_domain(&self, mailbox: &Mailbox) -> Option<&LocalDomain> {
         self.domains.get(mailbox.domain()?)
     }
@@ -200,7 +243,38 @@ impl Routing {
     }
 }
 
-/// What a mailbox's deliveries are grouped by.
+/// Takes reports in one at a time. Of the rest of a connector it uses nothing.
+fn tls_reports_connector(config: &Config) -> Connector {
+    Connector {
+        name: ConnectorName("tls-reports".to_owned()),
+        to: Way::TlsReports,
+        spaces: Vec::new(),
+        cost: 0,
+        peer: PeerDemand {
+            requirement: TlsRequirement::NONE,
+            trust: None,
+            pins: Vec::new(),
+            distrust: Vec::new(),
+        },
+        dane: false,
+        mta_sts: false,
+        post_quantum: false,
+        source: Vec::new(),
+        ip: IpPreference::default(),
+        credential: None,
+        mechanism: None,
+        identity: None,
+        concurrency: 1,
+        messages_per_connection: 1,
+        idle: Duration::ZERO,
+        hello: config.hostname.to_string(),
+        rate: None,
+        retry: config.queue.retry.clone(),
+        enabled: true,
+    }
+}
+
+/// What a mailbox's deliveries are grouped by, whatever the configuration.
 pub fn destination_of(mailbox: &Mailbox) -> Destination {
     Destination(mailbox.host.key().into_owned())
 }
@@ -407,6 +481,37 @@ mod tests {
         assert_eq!(house.connector("mail.partner.example"), "partner");
         assert_eq!(house.connector("elsewhere.example"), "mx");
         assert_eq!(house.connector("[192.0.2.1]"), "mx");
+    }
+
+    #[test]
+    fn the_address_for_tls_reports_is_ours_alone_in_its_destination() {
+        let receive = "[tls_reports]\nreceive = \"Reports@example.org\"\n";
+        let config = File::parse(&format!("{CONFIG}\n{receive}"), "test");
+        let config = config.unwrap().resolve(&Surroundings::default()).unwrap();
+        let house = House { routing: Routing::new(Arc::new(config)), ..House::new() };
+        assert_eq!(house.recipient("reports@Example.org"), local(&["reports@Example.org"]));
+        let destination = house.routing.destination_of(&"REPORTS@example.org".parse().unwrap());
+        let connector = house.routing.connector(&destination).unwrap();
+        assert_eq!(connector.to, Way::TlsReports);
+        let other = house.routing.destination_of(&"anna@example.org".parse().unwrap());
+        assert_eq!(house.routing.connector(&other).unwrap().name.0, "store");
+        assert!(destination.0.parse::<Domain>().is_err(), "no domain can have that name");
+    }
+
+    #[test]
+    fn our_domains_our_own_name_and_what_is_below_them_are_ours() {
+        let house = House::new();
+        for (name, ours) in [
+            ("example.org", true),
+            ("mx.example.org", true),
+            ("all.example", true),
+            ("xample.org", false),
+            ("partner.example", false),
+            ("org", false),
+            ("", false),
+        ] {
+            assert_eq!(house.routing.is_ours(name), ours, "{name}");
+        }
     }
 
     #[test]

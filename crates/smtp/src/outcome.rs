@@ -129,6 +129,8 @@ pub enum Reason {
     TooLarge(u64),
     /// Something on this machine: the mailbox, the disk.
     Local(String),
+    /// The address takes TLS reports only, and this is none.
+    NoTlsReport(String),
     /// The message was not deliverable in its time (RFC 5321 §4.5.4.1).
     Expired,
     /// An administrator ended it.
@@ -208,6 +210,7 @@ impl Trouble {
             Reason::NeedsUtf8 => (6, 7),
             Reason::TooLarge(_) => (3, 4),
             Reason::Local(_) => (3, 0),
+            Reason::NoTlsReport(_) => (6, 1),
             Reason::Expired => (4, 7),
             Reason::Withdrawn => (7, 0),
         };
@@ -247,6 +250,7 @@ impl fmt::Display for Reason {
                 write!(f, "the message is larger than the other server takes ({limit} octets)")
             }
             Self::Local(why) => write!(f, "the mailbox could not be written: {why}"),
+            Self::NoTlsReport(why) => write!(f, "the address takes only TLS reports: {why}"),
             Self::Expired => f.write_str("the message could not be delivered in time"),
             Self::Withdrawn => f.write_str("an administrator ended the delivery"),
         }

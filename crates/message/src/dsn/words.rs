@@ -305,6 +305,12 @@ fn of_ours(reason: &Reason) -> Explanation {
             MAKE_SMALLER,
         ),
         Reason::Local(_) => Explanation::new("The recipient's mailbox could not be written.", OUR_POSTMASTER),
+        Reason::NoTlsReport(why) => Explanation::new(
+            format!(
+                "Nobody reads that address: it takes only reports on TLS, from one mail server to another ({why})."
+            ),
+            "Write to the postmaster of that domain, or to another address there.",
+        ),
         Reason::SwitchedOff => Explanation::new(
             "An administrator of this server has switched off the way there.",
             OUR_POSTMASTER,

@@ -15,7 +15,6 @@ use super::gate::{Content, Gate};
 use crate::config::FromCheck;
 use crate::daemon::Site;
 use crate::event::{Event, Subject};
-use crate::routing::destination_of;
 
 /// Checks, stamps and enqueues a complete transaction.
 ///
@@ -143,8 +142,9 @@ fn envelope(
     recipients: Vec<(Mailbox, RcptParams)>,
     inspection: &Inspection,
 ) -> Envelope {
+    let site = gate.site();
     let recipient = |(address, params): (Mailbox, RcptParams)| Recipient {
-        destination: destination_of(&address),
+        destination: site.routing.destination_of(&address),
         address,
         notify: params.notify,
         orcpt: params.orcpt,

@@ -10,6 +10,7 @@
 //! at all is replaced by memory, and both are said. A power cut may take the last seconds' work with it; the file stays
 //! sound. What it deliberately does not do: hold mail, or hold anything that cannot be learnt again.
 
+#[allow(dead_code)]
 pub(crate) mod reports;
 pub mod sts;
 #[allow(dead_code)]
@@ -50,6 +51,7 @@ const MIGRATIONS: &[&str] = &[
         id        INTEGER PRIMARY KEY,
         day       TEXT NOT NULL,     -- 2026-11-21, in UTC
         domain    TEXT NOT NULL,     -- A-labels in lower case; * for those that there was no room for
+        kind      TEXT NOT NULL,     -- tlsa, sts, no-policy-found
         policy    TEXT NOT NULL,     -- JSON
         succeeded INTEGER NOT NULL,  -- sessions
         UNIQUE (day, domain, policy)
@@ -71,7 +73,7 @@ const MIGRATIONS: &[&str] = &[
         address TEXT NOT NULL,       -- mailto:… or https:…; empty while it is not known who wants the report
         state   TEXT NOT NULL,       -- waiting, sent, unwanted, given-up
         tries   INTEGER NOT NULL,
-        due     INTEGER NOT NULL,    -- seconds since 1970
+        due     INTEGER NOT NULL,    -- when it is tried, or was; seconds since 1970
         note    TEXT NOT NULL,       -- what the last try came to
         PRIMARY KEY (day, domain, address)
     ) STRICT, WITHOUT ROWID;

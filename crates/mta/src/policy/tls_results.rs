@@ -16,6 +16,7 @@ use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
+use postern_message::tls_report::PolicyKind;
 use postern_smtp::tls::TlsFailure;
 use serde::{Deserialize, Serialize};
 
@@ -121,6 +122,15 @@ impl fmt::Debug for TlsResults {
 }
 
 impl PolicyApplied {
+    /// As reports name it.
+    pub(crate) fn kind(&self) -> PolicyKind {
+        match self {
+            Self::Tlsa(_) => PolicyKind::Tlsa,
+            Self::Sts { .. } => PolicyKind::Sts,
+            Self::NoPolicy => PolicyKind::NoPolicyFound,
+        }
+    }
+
     /// A policy of the same kind without its particulars: stands for all that there was no room for.
     pub(crate) fn any_of_its_kind(&self) -> Self {
         match self {

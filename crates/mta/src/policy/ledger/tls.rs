@@ -11,6 +11,7 @@ use rusqlite::{OptionalExtension as _, Row, Transaction, params};
 
 use super::{Ledger, LedgerError};
 use crate::policy::day::Day;
+use crate::policy::reports::{DomainSeen, FailureSeen, PolicySeen};
 use crate::policy::tls_results::{
     DomainCounts, Failure, FailureCount, OTHER_DOMAINS, PolicyApplied, PolicyCounts,
 };
@@ -61,6 +62,46 @@ impl Ledger {
         .await
     }
 
+    /// The domains that were counted on a day.
+    ///
+    /// # Errors
+    /// Local: the file could not be read.
+    pub(crate) async fn tls_domains(&self, day: Day) -> Result<Vec<String>, LedgerError> {
+        self.read(move |transaction| {
+            let sql =
+                "SELECT DISTINCT domain FROM tls_policy WHERE day = ?1 AND domain <> ?2 ORDER BY domain";
+            let mut statement = transaction.prepare_cached(sql)?;
+            statement.query_map(params![day.to_string(), OTHER_DOMAINS], |row| row.get(0))?.collect()
+        })
+        .await
+    }
+
+    /// What the sessions of some days came to, the domains with the most failures first: of one domain, or of at most
+    /// `most` domains, each with its most frequent failures.
+    ///
+    /// # Errors
+    /// Local: the file could not be read.
+    pub(crate) async fn tls_seen(
+        &self,
+        (first, last): (Day, Day),
+        domain: Option<&str>,
+        most: usize,
+        failures_most: usize,
+    ) -> Result<Vec<DomainSeen>, LedgerError> {
+        let domain = domain.map(str::to_owned);
+        self.read(move |transaction| {
+            let days = Days { transaction, first: first.to_string(), last: last.to_string() };
+            let mut seen = Vec::new();
+            for domain in days.worst(domain.as_deref(), most)? {
+                let policies = days.policies(&domain)?;
+                let failures = days.failures(&domain, failures_most)?;
+                seen.push(DomainSeen { domain, policies, failures });
+            }
+            Ok(seen)
+        })
+        .await
+    }
+
     /// Throws away the counters of all days before this one.
     ///
     /// # Errors
@@ -70,6 +111,52 @@ impl Ledger {
             transaction.execute("DELETE FROM tls_policy WHERE day < ?1", [before.to_string()])
         })
         .await
+    }
+}
+
+/// A span of days, being read.
+struct Days<'a> {
+    transaction: &'a Transaction<'a>,
+    first: String,
+    last: String,
+}
+
+impl Days<'_> {
+    fn worst(&self, domain: Option<&str>, most: usize) -> rusqlite::Result<Vec<String>> {
+        let sql = "SELECT domain FROM tls_policy
+                   LEFT JOIN (SELECT policy, sum(sessions) AS failed FROM tls_failure GROUP BY policy) AS bad
+                   ON bad.policy = tls_policy.id
+                   WHERE day BETWEEN ?1 AND ?2 AND (?3 IS NULL OR domain = ?3)
+                   GROUP BY domain ORDER BY sum(coalesce(failed, 0)) DESC, sum(succeeded) DESC, domain LIMIT ?4";
+        let mut statement = self.transaction.prepare_cached(sql)?;
+        let most = i64::try_from(most).unwrap_or(i64::MAX);
+        statement.query_map(params![self.first, self.last, domain, most], |row| row.get(0))?.collect()
+    }
+
+    fn policies(&self, domain: &str) -> rusqlite::Result<Vec<PolicySeen>> {
+        let sql = "SELECT kind, sum(succeeded), sum(coalesce(
+                       (SELECT sum(sessions) FROM tls_failure WHERE tls_failure.policy = tls_policy.id), 0))
+                   FROM tls_policy WHERE day BETWEEN ?1 AND ?2 AND domain = ?3 GROUP BY kind ORDER BY kind";
+        let row = |row: &Row<'_>| {
+            let (succeeded, failed) = (count(row.get(1)?), count(row.get(2)?));
+            Ok(PolicySeen { policy: row.get(0)?, succeeded, failed })
+        };
+        let mut statement = self.transaction.prepare_cached(sql)?;
+        statement.query_map(params![self.first, self.last, domain], row)?.collect()
+    }
+
+    fn failures(&self, domain: &str, most: usize) -> rusqlite::Result<Vec<FailureSeen>> {
+        let sql = "SELECT result, host, why, sum(sessions) AS failed
+                   FROM tls_failure JOIN tls_policy ON tls_failure.policy = tls_policy.id
+                   WHERE day BETWEEN ?1 AND ?2 AND domain = ?3
+                   GROUP BY result, host, why ORDER BY failed DESC, result, host, why LIMIT ?4";
+        let row = |row: &Row<'_>| {
+            let sessions = count(row.get(3)?);
+            Ok(FailureSeen { result: row.get(0)?, host: row.get(1)?, why: row.get(2)?, sessions })
+        };
+        let mut statement = self.transaction.prepare_cached(sql)?;
+        let most = i64::try_from(most).unwrap_or(i64::MAX);
+        statement.query_map(params![self.first, self.last, domain, most], row)?.collect()
     }
 }
 
@@ -111,8 +198,9 @@ fn policy_id(
     if let Some(id) = find(domain, policy)? {
         return Ok(id);
     }
-    let sql = "INSERT INTO tls_policy (day, domain, policy, succeeded) VALUES (?1, ?2, ?3, 0)";
-    transaction.prepare_cached(sql)?.execute(params![day, domain, written(policy)])?;
+    let sql = "INSERT INTO tls_policy (day, domain, kind, policy, succeeded) VALUES (?1, ?2, ?3, ?4, 0)";
+    let kind = policy.kind().as_str();
+    transaction.prepare_cached(sql)?.execute(params![day, domain, kind, written(policy)])?;
     Ok(transaction.last_insert_rowid())
 }
 
@@ -268,8 +356,8 @@ mod tests {
     #[tokio::test]
     async fn a_day_without_room_counts_new_domains_together() {
         let ledger = Ledger::in_memory().unwrap();
-        let far = "INSERT INTO tls_policy VALUES (1, '2026-11-21', 'old.example', '\"no-policy\"', 1),
-                   (200000, '2026-11-21', 'late.example', '\"no-policy\"', 1)";
+        let far = "INSERT INTO tls_policy VALUES (1, '2026-11-21', 'old.example', 'no-policy-found', '\"no-policy\"', 1),
+                   (200000, '2026-11-21', 'late.example', 'no-policy-found', '\"no-policy\"', 1)";
         ledger.write(move |transaction| transaction.execute_batch(far)).await.unwrap();
         ledger.add_tls_counts(vec![counts("new.example", "x", vec![])]).await.unwrap();
         let found = ledger.tls_counts(day(), None).await.unwrap();

@@ -125,17 +125,13 @@ impl Counts {
 
     fn add(&mut self, day: Day, domain: &str, tally: Tally<'_>) {
         let domains = self.days.entry(day).or_default();
-        let domain = match domains.contains_key(domain) || self.held + domain.len() < PARTICULARS_MOST {
-            true => domain,
-            false => OTHER_DOMAINS,
-        };
-        let policies = match domains.get_mut(domain) {
-            Some(policies) => policies,
-            None => {
-                self.held += COUNTER + domain.len();
-                domains.entry(domain.to_owned()).or_default()
-            }
-        };
+        let fits = domains.contains_key(domain) || self.held + domain.len() < PARTICULARS_MOST;
+        let domain = if fits { domain } else { OTHER_DOMAINS };
+        if !domains.contains_key(domain) {
+            self.held += COUNTER + domain.len();
+            domains.insert(domain.to_owned(), Vec::new());
+        }
+        let Some(policies) = domains.get_mut(domain) else { return };
         let counts = policy_counts(policies, tally.policy, &mut self.held);
         match tally.outcome {
             Ok(()) => counts.succeeded = counts.succeeded.saturating_add(tally.sessions),
@@ -291,7 +287,7 @@ mod tests {
         counts.count(both, day().earlier(1));
         let domains = counts.into_domains();
         assert_eq!(domains.len(), 2);
-        assert!(domains.iter().all(|domain| domain.policies.len() == 2 && sessions(&[domain.clone()]) == 2));
+        assert!(domains.iter().all(|domain| domain.policies.len() == 2 && sessions(std::slice::from_ref(domain)) == 2));
     }
 
     #[test]
