@@ -185,9 +185,7 @@ fn no_bad_certificate_gets_mail_where_tls_must_be_verified() {
 fn a_bad_certificate_still_encrypts_where_tls_is_opportunistic() {
     let (postern, peers) = send_to_each(&Kind::BAD, |_| "tls = \"opportunistic\"".to_owned());
     for (peer, kind) in peers.iter().zip(Kind::BAD) {
-        // The library verifies no signature by a key that short: that handshake fails, and the mail goes in clear.
-        let encrypts = kind != Kind::Rsa1024;
-        assert_eq!(peer.wait_for(1)[0].tls, encrypts, "{kind:?}");
+        assert!(peer.wait_for(1)[0].tls, "{kind:?}");
     }
     postern.wait_for_empty_queue();
 }

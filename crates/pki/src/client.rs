@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use postern_smtp::tls::{CertificateSeen, PeerProof, TlsFacts, TlsFailure};
+use postern_smtp::tls::{CertificateSeen, Level, PeerProof, TlsFacts, TlsFailure, TlsFault};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{ResolvesClientCert, Resumption};
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms};
@@ -215,6 +215,19 @@ struct Verifier {
     findings: Arc<Findings>,
 }
 
+impl Verifier {
+    /// A key that is too short to prove anything cannot be checked by the library either. Where nothing is to be proved
+    /// and nothing was, encryption with whoever is there still beats clear text (RFC 7435 §3).
+    fn needs_no_signature(&self) -> bool {
+        let nothing_demanded = self.policy.requirement.level() < Level::Authenticated;
+        let weak = |seen: &Seen| {
+            let is_weak = |failure: &TlsFailure| failure.fault == TlsFault::WeakKey;
+            seen.proof.given.is_empty() && seen.proof.missing.iter().any(is_weak)
+        };
+        nothing_demanded && self.findings.seen.get().is_some_and(weak)
+    }
+}
+
 impl ServerCertVerifier for Verifier {
     fn verify_server_cert(
         &self,
@@ -252,6 +265,9 @@ impl ServerCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, TlsError> {
+        if self.needs_no_signature() {
+            return Ok(HandshakeSignatureValid::assertion());
+        }
         signature::tls12(message, certificate, signature, &self.algorithms)
     }
 
@@ -261,6 +277,9 @@ impl ServerCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, TlsError> {
+        if self.needs_no_signature() {
+            return Ok(HandshakeSignatureValid::assertion());
+        }
         signature::tls13(message, certificate, signature, &self.algorithms)
     }
 

@@ -27,7 +27,7 @@ const LONGEST_CHAIN: usize = 16;
 const LONGEST_WHY: usize = 600;
 
 /// What a peer showed, and what it should have been.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Shown<'a> {
     /// Its own certificate.
     pub(crate) leaf: &'a CertificateDer<'a>,
@@ -35,7 +35,7 @@ pub(crate) struct Shown<'a> {
     pub(crate) others: &'a [CertificateDer<'a>],
     /// The host that was connected to; a client has no name to match.
     pub(crate) host: Option<&'a ServerName<'a>>,
-    /// Names that will do as well.
+    /// Names that will do as well under DANE.
     pub(crate) names: &'a [String],
     /// The time of the handshake.
     pub(crate) now: UnixTime,
@@ -144,7 +144,8 @@ fn verified(roots: &RootCertStore, shown: &Shown<'_>) -> Result<(), TlsFailure> 
     }
     long_enough(shown)?;
     lead_to(roots, shown).map_err(|error| fault(&error, shown))?;
-    match_name(shown)
+    // The other names count under DANE only (RFC 7672 §3.2.2); here it must be the host's own (RFC 8461 §4.1).
+    match_name(&Shown { names: &[], ..*shown })
 }
 
 const NO_ROOTS: &str = "this machine trusts no certificate authority at all; install the ca-certificates package or name a file of roots";

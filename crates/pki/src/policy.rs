@@ -13,9 +13,9 @@ use crate::{Pin, TlsIdentity};
 pub struct PeerPolicy {
     /// What must be proved. Anything less fails the handshake.
     pub requirement: TlsRequirement,
-    /// Names that the certificate may bear instead of the name of the host that is connected to: the next-hop domain,
-    /// and the name that the host is an alias of (RFC 7672 §3.2.2). A certificate for one of them proves as much as one
-    /// for the host, so an alias from an insecure lookup must never be among them.
+    /// Names that the certificate may bear instead of the name of the host that is connected to, under DANE alone: the
+    /// next-hop domain, and the name that the host is an alias of (RFC 7672 §3.2.2). A certificate for one of them proves
+    /// as much as one for the host, so an alias from an insecure lookup must never be among them.
     pub names: Vec<String>,
     /// The usable TLSA records of the host, after [`strongest`](postern_dns::tlsa::strongest); empty: DANE is not looked
     /// at. They must have come with DNSSEC (RFC 7672 §2.2).

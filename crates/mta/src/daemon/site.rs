@@ -262,10 +262,8 @@ fn load_trust(config: &Config, observer: &Observer) -> HashMap<Option<PathBuf>, 
     let connectors = config.connectors.iter().map(of_connector);
     let mut trust = HashMap::new();
     for (file, whose) in connectors.chain(config.outbound.policies.iter().map(of_policy)) {
-        if !trust.contains_key(&file) {
-            let loaded = load_roots(file.as_ref(), &whose, observer);
-            trust.insert(file, loaded);
-        }
+        let loaded = |file: &Option<PathBuf>| load_roots(file.as_ref(), &whose, observer);
+        trust.entry(file).or_insert_with_key(loaded);
     }
     trust
 }

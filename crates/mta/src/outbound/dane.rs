@@ -72,9 +72,8 @@ async fn at_base(resolver: &dyn Resolver, port: u16, base: &str) -> Dane {
     let name = tlsa_name(port, base);
     match resolver.tlsa(&name).await {
         Ok(answer) if answer.dnssec == Dnssec::Secure => judge(base, &name, &answer.records),
-        Ok(_) => Dane::Nothing,
         Err(error) if error.is_temporary() => Dane::Barred(barred(&name, &error)),
-        Err(_) => Dane::Nothing,
+        Ok(_) | Err(_) => Dane::Nothing,
     }
 }
 

@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use postern_dns::Dnssec;
 use postern_dns::mta_sts::Mode;
 use postern_dns::tlsa::Tlsa;
 use postern_pki::{ClientHello, PeerPolicy, Pin, TlsIdentity};
@@ -101,10 +102,8 @@ impl Planner<'_> {
         let resolver = &*self.router.site.network.resolver;
         let mut planned = Vec::with_capacity(hosts.len());
         for host in hosts {
-            let dane = match connector.dane && !host.is_on_this_machine() {
-                true => dane::look_up(resolver, &host).await,
-                false => Dane::Nothing,
-            };
+            let asks = connector.dane && !host.is_on_this_machine();
+            let dane = if asks { dane::look_up(resolver, &host).await } else { Dane::Nothing };
             let sts = sts.as_ref().map(|found| (destination.0.as_str(), found));
             planned.push(PlannedHost::new(host, own.clone(), Arc::clone(&judgement), dane, sts));
         }
@@ -273,8 +272,9 @@ impl PlannedHost {
     fn peer_policy(&self, requirement: TlsRequirement) -> PeerPolicy {
         let Judgement { pins, distrust, names, identity, post_quantum, .. } = &*self.judgement;
         let mut names = names.clone();
-        if self.host.owner != self.host.name {
-            names.push(self.host.owner.clone());
+        // RFC 7672 §3.2.2: of an alias that DNSSEC vouches for, both ends.
+        if self.host.owner != self.host.name && self.host.address_status == Dnssec::Secure {
+            names.extend([self.host.name.clone(), self.host.owner.clone()]);
         }
         PeerPolicy {
             requirement,
@@ -319,7 +319,7 @@ fn both(first: &[Pin], second: &[Pin]) -> Vec<Pin> {
     match (first.is_empty(), second.is_empty()) {
         (_, true) => first.to_vec(),
         (true, false) => second.to_vec(),
-        (false, false) => first.iter().filter(|pin| second.contains(pin)).cloned().collect(),
+        (false, false) => first.iter().filter(|pin| second.contains(pin)).copied().collect(),
     }
 }
 

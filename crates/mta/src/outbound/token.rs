@@ -123,7 +123,7 @@ impl Tokens {
         let Some(token) = answer.access_token.filter(|_| reply.status == 200) else {
             let error = answer.error.unwrap_or_else(|| format!("status {}", reply.status));
             let words = answer.error_description.unwrap_or_default();
-            return Err(text::clean(&format!("no token: {error} {words}"), WORDS_MOST));
+            return Err(text::clean(format!("no token: {error} {words}"), WORDS_MOST));
         };
         if let Some(renewed) = answer.refresh_token {
             self.keep(connector, &renewed)

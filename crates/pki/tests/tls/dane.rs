@@ -122,12 +122,15 @@ fn dates_count_below_an_anchor_and_for_the_anchor() {
 #[test]
 fn names_count_below_an_anchor() {
     let root = Authority::root("root");
-    let host = root.host(&["example.net"]).with(&[&root]);
+    let host = root.host(&["example.net", "*.alias.example"]).with(&[&root]);
+    let with = |names: &[&str]| check(&[anchor(&root)], names, &host);
     assert_eq!(fault(&[anchor(&root)], &host), TlsFault::HostMismatch);
-    assert!(
-        check(&[anchor(&root)], &["example.net"], &host).is_ok(),
-        "the next-hop domain (RFC 7672 §3.2.2)"
-    );
+    assert!(with(&["example.net"]).is_ok(), "the next-hop domain (RFC 7672 §3.2.2)");
+    assert!(with(&["Example.NET."]).is_ok());
+    assert!(with(&["other.example", "mx.alias.example"]).is_ok());
+    assert!(with(&["not a name", ""]).is_err());
+    let refused = with(&["other.example"]).unwrap_err();
+    assert!(refused.why.ends_with("not for mx.example.org nor for other.example"), "{refused}");
 }
 
 #[test]

@@ -130,16 +130,21 @@ fn refusal(bench: &Bench, requirement: TlsRequirement, address: SocketAddr) -> T
 const ANY: TlsRequirement = TlsRequirement::OPPORTUNISTIC;
 
 #[test]
-fn a_short_key_is_named_under_every_requirement() {
+fn a_short_key_proves_nothing_and_still_encrypts_where_nothing_is_to_be_proved() {
     let bench = Bench::new();
     bench.host("rsa:1024", "sha256");
     for version in ["-tls1_2", "-tls1_3"] {
         let server = bench.serve(&format!("{version} -cipher DEFAULT:@SECLEVEL=0"));
-        for requirement in [ANY, TlsRequirement::VERIFIED] {
+        for requirement in [TlsRequirement::AUTHENTICATED, TlsRequirement::VERIFIED] {
             let refused = refusal(&bench, requirement, server.address);
             assert_eq!(refused.fault, TlsFault::WeakKey, "{version} {requirement}: {refused}");
             assert!(refused.why.contains("1024 bits"), "{refused}");
             assert_eq!(refused.certificate.unwrap().key, "RSA 1024");
+        }
+        for requirement in [ANY, TlsRequirement::REQUIRED] {
+            let facts = meet(&bench.client(), &PeerPolicy::of(requirement), server.address).unwrap();
+            assert!(!facts.peer.is_authenticated(), "{version} {requirement}");
+            assert_eq!(facts.peer.doubt().map(|doubt| doubt.fault), Some(TlsFault::WeakKey));
         }
     }
 }
