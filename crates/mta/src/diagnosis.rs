@@ -253,6 +253,10 @@ impl Case<'_> {
             Reason::Local(_) => {
                 ("trouble on this machine", "look at the disk and at the mailbox's permissions")
             }
+            Reason::NoTlsReport(_) => (
+                "not a TLS report",
+                "the address in [tls_reports] receive is for reports alone: publish another one for people",
+            ),
             Reason::Expired => ("too late", "nothing: the sender was told"),
             Reason::Withdrawn => ("ended by an administrator", "nothing: the sender was told"),
         };
