@@ -43,3 +43,4 @@ mod queue_commands;
 mod refusals;
 mod reload;
 mod retries;
+mod tls_reports;

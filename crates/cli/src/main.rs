@@ -9,6 +9,7 @@ mod init;
 mod queue;
 mod reload;
 mod serve;
+mod tls;
 mod user;
 
 use std::io::Write as _;
@@ -55,6 +56,9 @@ enum Command {
     /// Messages that wait to be delivered
     #[command(subcommand)]
     Queue(queue::Command),
+    /// How encrypted delivery goes, to others and to us
+    #[command(subcommand)]
+    Tls(tls::Command),
 }
 
 fn main() -> ExitCode {
@@ -72,6 +76,7 @@ fn main() -> ExitCode {
         Command::Reload => reload::run(&path),
         Command::User(command) => user::run(command, &path),
         Command::Queue(command) => queue::run(command, &path),
+        Command::Tls(command) => tls::run(&command, &path),
     };
     done.unwrap_or_else(|error| {
         eprintln!("postern: {error}");

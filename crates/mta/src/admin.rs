@@ -19,6 +19,8 @@ use tokio::sync::{mpsc, oneshot};
 use crate::config::Config;
 use crate::daemon::{self, open_store, prepare_data_dir};
 use crate::directory::{self, Users};
+use crate::policy::ledger::{Ledger, LedgerError};
+use crate::policy::reports;
 
 /// Asks whoever runs the daemon to read its configuration again, and to answer what came of it.
 pub type Reload = mpsc::Sender<oneshot::Sender<Result<(), String>>>;
@@ -50,6 +52,8 @@ pub enum Request {
         /// At most so many.
         most: usize,
     },
+    /// What TLS reports say, or send one.
+    TlsReports(reports::Request),
     /// Read the configuration again.
     Reload,
 }
@@ -66,6 +70,8 @@ pub enum Response {
     Status(Status),
     /// A message's first octets.
     Content(Vec<u8>),
+    /// What came of an operation on TLS reports.
+    TlsReports(reports::Response),
     /// It is done.
     Done,
     /// It could not be done.
@@ -106,6 +112,9 @@ pub enum Error {
     /// The users could not be opened.
     #[error(transparent)]
     Users(#[from] directory::Error),
+    /// What is remembered of destinations cannot be read.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
     /// The data directory cannot be used.
     #[error(transparent)]
     DataDir(#[from] daemon::Error),
@@ -159,6 +168,9 @@ impl Admin {
             return Err(Error::NotRunning(self.config.data_dir.clone()));
         }
         prepare_data_dir(&self.config)?;
+        if let Request::TlsReports(request) = request {
+            return self.on_reports(request).await;
+        }
         match open_store(&self.config).await {
             Ok(store) => Ok(execute(&*store, request, Timestamp::now()).await?),
             // Whoever has the queue may be a daemon that was just starting.
@@ -168,6 +180,21 @@ impl Admin {
             Err(error) => Err(error.into()),
         }
     }
+
+    /// The ledger needs no daemon and no lock.
+    async fn on_reports(&self, request: reports::Request) -> Result<Response, Error> {
+        let opened = Ledger::open(&self.config.data_dir)?;
+        if let Some(trouble) = opened.trouble {
+            return Err(trouble.into());
+        }
+        let answer = reports::carry_out_alone(&opened.ledger, &self.config, request, Timestamp::now()).await;
+        Ok(told(answer))
+    }
+}
+
+/// Words in place of what was asked for.
+pub(crate) fn told(answer: Result<reports::Response, String>) -> Response {
+    answer.map_or_else(Response::Failed, Response::TlsReports)
 }
 
 /// Carries out what concerns the store.
@@ -185,6 +212,7 @@ pub(crate) async fn execute(
         }
         Request::Content { id, most } => Response::Content(read_content(store, id, most).await?),
         Request::Reload => Response::Done,
+        Request::TlsReports(_) => Response::Failed("the queue knows nothing of TLS reports".to_owned()),
     })
 }
 

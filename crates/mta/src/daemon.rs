@@ -42,6 +42,7 @@ use crate::outbound::ladder::Ladder;
 use crate::outbound::own_addresses;
 use crate::outbound::token::Tokens;
 use crate::policy::ledger::{Ledger, LedgerError};
+use crate::policy::reports;
 use crate::policy::tls_results::TlsResults;
 use crate::scheduler;
 use bind::Bound;
@@ -205,6 +206,8 @@ impl Daemon {
         bound.adopt(&shared, &running).await?;
         let control = admin::socket::serve(Arc::clone(&shared), reload)?;
         let upkeep = tokio::spawn(upkeep::run(Arc::clone(&shared), running.clone()));
+        let reports = reports::run(Arc::clone(&shared), running.clone());
+        tokio::spawn(shared.tasks.track_future(reports));
         tokio::spawn(shared.network().announce(shared.observer.clone()));
         let scheduler = tokio::spawn(scheduler::run(Arc::clone(&shared), running));
         let mut daemon = Self { shared, phase, bound, scheduler, upkeep, control };
@@ -299,6 +302,8 @@ impl Daemon {
             });
         }
         let _ = self.upkeep.await;
+        // What the last sessions came to counts as well.
+        upkeep::flush(&self.shared).await;
         admin::socket::remove(&self.shared.site.load().config.data_dir);
         self.shared.observer.daemon(Event::Stopped);
     }

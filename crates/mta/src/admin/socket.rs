@@ -19,9 +19,10 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use super::{Error, Reload, Request, Response, control_path, execute};
+use super::{Error, Reload, Request, Response, control_path, execute, told};
 use crate::daemon::{self, Shared};
 use crate::event::Event;
+use crate::policy::reports;
 
 /// A longer request is refused.
 const REQUEST_MOST: u64 = 1024 * 1024;
@@ -104,6 +105,9 @@ async fn converse(stream: UnixStream, shared: &Shared, reload: &Reload) -> io::R
 async fn carry_out(shared: &Shared, reload: &Reload, request: Request) -> Response {
     if let Request::Reload = request {
         return ask_to_reload(reload).await;
+    }
+    if let Request::TlsReports(request) = request {
+        return told(reports::carry_out(shared, request, Timestamp::now()).await);
     }
     let change = match &request {
         Request::Amend { change, .. } => Some(*change),

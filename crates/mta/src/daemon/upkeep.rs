@@ -39,7 +39,8 @@ pub(super) async fn run(shared: Arc<Shared>, mut phase: watch::Receiver<Phase>) 
     }
 }
 
-async fn flush(shared: &Shared) {
+/// Carries counters to disk.
+pub(super) async fn flush(shared: &Shared) {
     if let Err(error) = shared.tls_results.flush().await {
         shared.observer.daemon(Event::Alarm {
             what: format!("what was counted for TLS reports cannot be written: {error}"),

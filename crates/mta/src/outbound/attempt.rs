@@ -22,6 +22,7 @@ use super::{credential, maildir};
 use crate::config::{Connector, CredentialSource, Way};
 use crate::daemon::{Shared, Site};
 use crate::event::{Event, Subject};
+use crate::policy::reports;
 
 /// After this long no further host is begun with in an attempt: other destinations want their turn.
 const ENOUGH: Duration = Duration::from_mins(5);
@@ -109,6 +110,10 @@ pub(crate) async fn attempt(
             batch.recipients.first().and_then(|(_, recipient)| site.routing.plus_of(&recipient.address));
         let written = maildir::deliver(template, batch, plus, &mut body).await;
         return Attempted::local(written, connector);
+    }
+    if connector.to == Way::TlsReports {
+        let outcome = reports::receive(shared, site, &mut body).await;
+        return Attempted::same_for_all(batch, &connector.name.0, &outcome);
     }
     let mut hosts = Hosts {
         shared,

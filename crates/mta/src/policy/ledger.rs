@@ -10,10 +10,8 @@
 //! at all is replaced by memory, and both are said. A power cut may take the last seconds' work with it; the file stays
 //! sound. What it deliberately does not do: hold mail, or hold anything that cannot be learnt again.
 
-#[allow(dead_code)]
 pub(crate) mod reports;
 pub mod sts;
-#[allow(dead_code)]
 pub(crate) mod tls;
 
 use std::fs::{self, OpenOptions, Permissions};

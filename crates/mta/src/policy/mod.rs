@@ -11,7 +11,5 @@
 pub mod day;
 pub mod ledger;
 pub mod mta_sts;
-#[allow(dead_code)]
 pub mod reports;
-#[allow(dead_code)]
 pub(crate) mod tls_results;

@@ -2,6 +2,7 @@
 //!
 //! - `Reporter`: sends what is due. `plan` says when (pure), `compose` what (pure), `send` carries it out.
 //! - `Reception`: takes a message with a report about us in.
+//! - `running`: all of that in the daemon.
 //! - [`Request`] and [`Response`]: what an administrator can ask for; [`Overview`] is what he sees.
 //!
 //! A report by mail is a message of our own in the queue, that goes its way like any other. What it deliberately does not
@@ -11,6 +12,7 @@ mod compose;
 mod operations;
 mod plan;
 mod receive;
+mod running;
 mod send;
 mod show;
 #[cfg(test)]
@@ -20,7 +22,9 @@ use postern_dns::Resolver;
 use postern_queue::Store;
 use tokio::sync::Notify;
 
+pub(crate) use operations::carry_out_alone;
 pub use operations::{Request, Response, SentTo};
+pub(crate) use running::{carry_out, receive, run};
 pub use show::{DomainSeen, FailureSeen, Overview, PolicySeen, ReportedBy};
 
 use super::tls_results::TlsResults;

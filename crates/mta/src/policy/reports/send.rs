@@ -87,9 +87,13 @@ impl Reporter<'_> {
         if addresses.is_empty() {
             return Err(format!("{domain} wants no reports: there is no record at {}", record_name(domain)));
         }
-        let mut sent = Vec::new();
-        for address in addresses {
+        let send = async |address: String| {
             let done = self.deliver(&report, domain, &address, now).await;
+            (address, done)
+        };
+        let tried: Vec<_> = futures_util::stream::iter(addresses).map(send).buffered(AT_ONCE).collect().await;
+        let mut sent = Vec::new();
+        for (address, done) in tried {
             // A day that is not over gets its own report when it is.
             if done.is_ok() && day < Day::of(now) {
                 let waiting = Waiting { day, domain: domain.to_owned(), address: address.clone(), tries: 0 };

@@ -1,0 +1,152 @@
+//! TLS reports from house to house: what one Postern saw when it sent, it reports to another, which tells the same figures.
+
+use std::net::Ipv4Addr;
+
+use postern_testkit::dns::{Server, Zone, serve};
+use serde_json::Value;
+use tokio::runtime::Runtime;
+
+use crate::support::postern::ANNA;
+use crate::support::{Client, Do, Peer, Postern, Setup, content, wait_for};
+
+/// A sender, the host of `elsewhere.test` without STARTTLS, and the house that wants to hear of it.
+struct Houses {
+    sender: Postern,
+    receiver: Postern,
+    peer: Peer,
+    names: Option<Server>,
+    runtime: Runtime,
+}
+
+impl Houses {
+    /// `rua` is where `elsewhere.test` wants its reports.
+    fn new(rua: &str) -> Houses {
+        let receiver = Setup::new()
+            .only_domain("name = \"away.test\"\ndeliver = \"mailboxes\"\nmailboxes = [\"ben\"]")
+            .domain("name = \"elsewhere.test\"\ndeliver = \"mailboxes\"")
+            .tables("[tls_reports]\nreceive = \"tls@away.test\"")
+            .without_user()
+            .start();
+        let peer = Peer::scripted(|_| Do::Usual).start_at((Ipv4Addr::new(127, 0, 0, 76), 0).into());
+        let zone = Zone::new()
+            .mx("elsewhere.test", 10, "mx.elsewhere.test")
+            .address("mx.elsewhere.test", Ipv4Addr::new(127, 0, 0, 76))
+            .txt("_smtp._tls.elsewhere.test", &format!("v=TLSRPTv1; rua={rua}"));
+        let runtime = Runtime::new().unwrap();
+        let names = runtime.block_on(serve(zone)).unwrap();
+        let sender = sender(&peer, &receiver, &names);
+        Houses { sender, receiver, peer, names: Some(names), runtime }
+    }
+
+    /// Mail goes out in clear, because there is nothing better to be had.
+    fn send_in_clear(&self) {
+        let letter = content::plain(ANNA, "ben@elsewhere.test", "In clear");
+        self.sender.submit(&["ben@elsewhere.test"], &letter);
+        self.peer.wait_for(1);
+        self.sender.wait_for_empty_queue();
+    }
+}
+
+impl Drop for Houses {
+    /// Drops the name server within its runtime.
+    fn drop(&mut self) {
+        let _inside = self.runtime.enter();
+        drop(self.names.take());
+    }
+}
+
+fn sender(peer: &Peer, receiver: &Postern, names: &Server) -> Postern {
+    let by_mx = format!("name = \"out\"\nto = \"mx\"\naddress_space = [\"*\"]\nport = {}", peer.port());
+    let partner = format!(
+        "name = \"partner\"\nto = \"smtp:{}\"\naddress_space = [\"away.test\"]\ntls = \"none\"",
+        receiver.at("mx")
+    );
+    let tables = format!(
+        "[dns]\nservers = [\"{}\"]\ntimeout = \"2s\"\n[tls_reports]\norganization = \"House of Anna\"",
+        names.address()
+    );
+    Setup::new().connector(&by_mx).connector(&partner).tables(&tables).start()
+}
+
+fn overview(postern: &Postern, domain: &str) -> Value {
+    serde_json::from_str(&postern.cli(&["tls", "report", "show", domain, "--json"])).unwrap()
+}
+
+/// Well, failed, and the first failure, of the first line of one of the two lists.
+fn figures(line: &Value) -> (u64, u64, String) {
+    let policy = &line["policies"][0];
+    assert_eq!(policy["policy"], "no-policy-found", "{line}");
+    let failure = line["failures"][0]["result"].as_str().unwrap_or("none");
+    (policy["succeeded"].as_u64().unwrap(), policy["failed"].as_u64().unwrap(), failure.to_owned())
+}
+
+#[test]
+fn what_one_house_saw_the_other_house_is_told() {
+    let mut houses = Houses::new("mailto:tls@away.test");
+    houses.send_in_clear();
+    let seen = overview(&houses.sender, "elsewhere.test");
+    assert_eq!(figures(&seen["seen"][0]), (0, 1, "starttls-not-supported".to_owned()));
+    let day = seen["last"].as_str().unwrap();
+
+    let preview = houses.sender.cli(&["tls", "report", "send", "--day", day, "--dry-run"]);
+    let report: Value = serde_json::from_str(&preview).unwrap();
+    assert_eq!(report["organization-name"], "House of Anna");
+    assert_eq!(report["policies"][0]["summary"]["total-failure-session-count"], 1);
+
+    let sent = houses.sender.cli(&["tls", "report", "send", "--day", day]);
+    assert!(sent.starts_with("elsewhere.test: sent to mailto:tls@away.test: queued as "), "{sent}");
+    let reported = wait_for("the report to arrive", || {
+        let overview = overview(&houses.receiver, "elsewhere.test");
+        overview["reported"].get(0).cloned()
+    });
+    assert_eq!(figures(&reported), figures(&seen["seen"][0]));
+    assert_eq!(reported["organization"], "House of Anna");
+    houses.sender.wait_for_empty_queue();
+    houses.receiver.wait_for_empty_queue();
+
+    // Both houses remember it after a power cut, and tell it while they do not run.
+    houses.sender.kill();
+    houses.receiver.kill();
+    assert_eq!(overview(&houses.sender, "elsewhere.test")["seen"], seen["seen"]);
+    assert_eq!(overview(&houses.receiver, "elsewhere.test")["reported"][0], reported);
+    let table = houses.receiver.cli(&["tls", "report", "show"]);
+    assert!(table.contains("House of Anna") && table.contains("1 x starttls-not-supported"), "{table}");
+}
+
+#[test]
+fn nothing_is_sent_to_a_domain_that_names_no_usable_address() {
+    let houses = Houses::new("tel:12345");
+    houses.send_in_clear();
+    let seen = overview(&houses.sender, "elsewhere.test");
+    let day = seen["last"].as_str().unwrap();
+    let mut command = houses.sender.command(&["tls", "report", "send", "--day", day]);
+    let output = command.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(!output.status.success());
+    assert!(said.starts_with("elsewhere.test: not sent: ") && said.contains("names no address"), "{said}");
+    assert!(houses.sender.queue().is_empty());
+}
+
+#[test]
+fn a_report_to_a_domain_without_tls_goes_there_and_does_not_add_to_what_it_reports() {
+    let houses = Houses::new("mailto:tls@elsewhere.test");
+    houses.send_in_clear();
+    let before = overview(&houses.sender, "elsewhere.test");
+    let day = before["last"].as_str().unwrap();
+    houses.sender.cli(&["tls", "report", "send", "--day", day, "elsewhere.test"]);
+    houses.peer.wait_for(2);
+    houses.sender.wait_for_empty_queue();
+    assert_eq!(overview(&houses.sender, "elsewhere.test")["seen"], before["seen"]);
+}
+
+#[test]
+fn a_letter_to_the_address_for_reports_fails_with_the_reason() {
+    let houses = Houses::new("mailto:tls@away.test");
+    let mut client = Client::connect(houses.receiver.at("mx"));
+    let letter = content::plain(ANNA, "tls@away.test", "Is anybody there?");
+    client.say("EHLO client.test").expect(250);
+    client.deliver("", &["TLS@away.test"], &letter).expect(250);
+    houses.receiver.wait_for_log("the address takes only TLS reports: the message holds no TLS report");
+    houses.receiver.wait_for_empty_queue();
+    assert!(houses.receiver.mail_of("tls").is_empty());
+}
