@@ -6,7 +6,8 @@ use postern_testkit::dns::{Server, Zone, serve};
 use serde_json::Value;
 use tokio::runtime::Runtime;
 
-use crate::support::postern::ANNA;
+use crate::support::postern::{ANNA, QUIET};
+use crate::support::programs::{python, succeed};
 use crate::support::{Client, Do, Peer, Postern, Setup, content, wait_for};
 
 /// A sender, the host of `elsewhere.test` without STARTTLS, and the house that wants to hear of it.
@@ -62,7 +63,8 @@ fn sender(peer: &Peer, receiver: &Postern, names: &Server) -> Postern {
         receiver.at("mx")
     );
     let tables = format!(
-        "[dns]\nservers = [\"{}\"]\ntimeout = \"2s\"\n[tls_reports]\norganization = \"House of Anna\"",
+        "[dns]\nservers = [\"{}\"]\ntimeout = \"2s\"\n\
+         [tls_reports]\nsend = true\norganization = \"House of Anna\"",
         names.address()
     );
     Setup::new().connector(&by_mx).connector(&partner).tables(&tables).start()
@@ -111,6 +113,33 @@ fn what_one_house_saw_the_other_house_is_told() {
     assert_eq!(overview(&houses.receiver, "elsewhere.test")["reported"][0], reported);
     let table = houses.receiver.cli(&["tls", "report", "show"]);
     assert!(table.contains("House of Anna") && table.contains("1 x starttls-not-supported"), "{table}");
+}
+
+/// As if all that was counted had been counted two days ago.
+const AGE: &str = "
+import datetime, sqlite3, sys
+day = datetime.datetime.now(datetime.timezone.utc) - datetime.timedelta(days=2)
+ledger = sqlite3.connect(sys.argv[1])
+assert ledger.execute('UPDATE tls_policy SET day = ?', (day.strftime('%Y-%m-%d'),)).rowcount == 1
+ledger.commit()
+";
+
+#[test]
+fn a_day_that_is_over_is_reported_once_whatever_was_restarted_in_between() {
+    let mut houses = Houses::new("mailto:tls@away.test");
+    houses.send_in_clear();
+    houses.sender.terminate();
+    succeed(python(AGE).arg(houses.sender.folder().join("data/policy.db")));
+    houses.sender.start();
+    let reported = || overview(&houses.receiver, "elsewhere.test")["reported"].get(0).cloned();
+    let first = wait_for("the report to arrive", reported);
+    assert_eq!(figures(&first), (0, 1, "starttls-not-supported".to_owned()));
+    houses.sender.wait_for_empty_queue();
+    houses.sender.terminate();
+    houses.sender.start();
+    std::thread::sleep(QUIET);
+    houses.sender.wait_for_empty_queue();
+    assert_eq!(houses.sender.log().matches("TLS report on elsewhere.test").count(), 1);
 }
 
 #[test]

@@ -8,7 +8,8 @@
 //!
 //! Nothing here is worth stopping for: a file that is damaged is moved aside and begun anew, one that cannot be used
 //! at all is replaced by memory, and both are said. A power cut may take the last seconds' work with it; the file stays
-//! sound. What it deliberately does not do: hold mail, or hold anything that cannot be learnt again.
+//! sound. What it deliberately does not do: hold mail, or hold anything without which mail could not go on: what is lost
+//! with it is fetched again, or was statistics.
 
 pub(crate) mod reports;
 pub mod sts;
@@ -52,8 +53,9 @@ const MIGRATIONS: &[&str] = &[
         kind      TEXT NOT NULL,     -- tlsa, sts, no-policy-found
         policy    TEXT NOT NULL,     -- JSON
         succeeded INTEGER NOT NULL,  -- sessions
-        UNIQUE (day, domain, policy)
+        UNIQUE (domain, day, policy)
     ) STRICT;
+    CREATE INDEX tls_policy_day ON tls_policy (day, id);
     CREATE TABLE tls_failure (
         policy   INTEGER NOT NULL REFERENCES tls_policy (id) ON DELETE CASCADE,
         result   TEXT NOT NULL,      -- as RFC 8460 calls it
@@ -129,7 +131,7 @@ pub enum LedgerError {
     /// The file was damaged, or another program's; an empty one took its place.
     #[error(
         "{path}: was damaged or not Postern's ({reason}); it is now {aside}, and an empty one took its place: \
-         policies are fetched again"
+         policies are fetched again, TLS reports begin anew"
     )]
     MovedAside {
         /// The file.

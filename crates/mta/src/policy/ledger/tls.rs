@@ -207,8 +207,8 @@ fn policy_id(
 /// How many policies a day has, and how many of them the domain.
 fn policies_there(transaction: &Transaction<'_>, day: &str, domain: &str) -> rusqlite::Result<(i64, i64)> {
     // Row numbers only grow within a day, so that their span is what counting would find, at once.
-    let span = "SELECT coalesce(max(id) - (SELECT min(id) FROM tls_policy WHERE day = ?1) + 1, 0)
-                FROM tls_policy WHERE day = ?1";
+    let span = "SELECT coalesce((SELECT id FROM tls_policy WHERE day = ?1 ORDER BY id DESC LIMIT 1)
+                              - (SELECT id FROM tls_policy WHERE day = ?1 ORDER BY id LIMIT 1) + 1, 0)";
     let of_day = transaction.prepare_cached(span)?.query_row([day], |row| row.get(0))?;
     let count = "SELECT count(*) FROM tls_policy WHERE day = ?1 AND domain = ?2";
     let of_domain = transaction.prepare_cached(count)?.query_row([day, domain], |row| row.get(0))?;

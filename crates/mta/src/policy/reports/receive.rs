@@ -35,9 +35,11 @@ impl Reception<'_> {
             Ok(content) => content,
             Err(error) => return local(error.to_string()),
         };
-        let report = match extract(&content) {
-            Ok(report) => report,
-            Err(error) => return refused(error.to_string()),
+        // Unpacking some megabytes would keep this thread's other work waiting.
+        let report = match tokio::task::spawn_blocking(move || extract(&content)).await {
+            Ok(Ok(report)) => report,
+            Ok(Err(error)) => return refused(error.to_string()),
+            Err(error) => return local(error.to_string()),
         };
         let summaries = self.summaries(&report);
         if summaries.is_empty() {
