@@ -287,7 +287,11 @@ mod tests {
         counts.count(both, day().earlier(1));
         let domains = counts.into_domains();
         assert_eq!(domains.len(), 2);
-        assert!(domains.iter().all(|domain| domain.policies.len() == 2 && sessions(std::slice::from_ref(domain)) == 2));
+        assert!(
+            domains
+                .iter()
+                .all(|domain| domain.policies.len() == 2 && sessions(std::slice::from_ref(domain)) == 2)
+        );
     }
 
     #[test]
