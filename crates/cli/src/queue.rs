@@ -120,6 +120,7 @@ impl Which {
             accepted_before: self.older_than.map(before).transpose()?,
             reason: self.reason.clone(),
             held: self.held.then_some(true),
+            ..Filter::default()
         })
     }
 

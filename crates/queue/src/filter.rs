@@ -8,6 +8,7 @@ impl Filter {
     /// Whether a delivery is meant: all conditions given must hold.
     pub(crate) fn means(&self, delivery: &Delivery) -> bool {
         (self.ids.is_empty() || self.ids.contains(&delivery.message.id))
+            && self.from.is_none_or(|from| from <= delivery.message.id)
             && self.means_destination(&delivery.destination)
             && self.held.is_none_or(|held| held == delivery.held)
             && self.accepted_before.is_none_or(|time| delivery.message.accepted < time)

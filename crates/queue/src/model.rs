@@ -200,6 +200,9 @@ pub struct Settled {
 pub struct Filter {
     /// These messages.
     pub ids: Vec<QueueId>,
+    /// This message and those that came after it: whoever pages through a long queue goes on from here.
+    #[serde(default)]
+    pub from: Option<QueueId>,
     /// This destination, or `*.example.org` for everything below it.
     pub destination: Option<String>,
     /// This reverse-path (`<>` for reports), or `@example.org` for a whole domain.
@@ -257,6 +260,9 @@ pub struct RecipientState {
 pub enum Change {
     /// Due now.
     Retry,
+    /// Due now, with the attempts counted anew, so that the schedule begins from its start. What is held stays held. The
+    /// time at which the message is given up is that of its acceptance, and stays.
+    Reroute,
     /// Not tried until released.
     Hold,
     /// Tried again, from now.

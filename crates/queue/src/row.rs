@@ -76,6 +76,7 @@ impl Row {
     pub(crate) fn amend(&mut self, now: Timestamp, change: Change) {
         match change {
             Change::Retry => self.due = now,
+            Change::Reroute => (self.due, self.attempts) = (now, 0),
             Change::Hold => self.held = true,
             Change::Release if self.held => (self.held, self.due) = (false, now),
             Change::Bounce => (self.bounce, self.held, self.due) = (true, false, now),

@@ -71,6 +71,8 @@ conformance!(
     a_bounce_during_an_attempt_does_not_wait,
     what_is_removed_during_an_attempt_records_nothing,
     retry_makes_due_now,
+    reroute_makes_due_now_and_counts_anew,
+    what_is_held_is_rerouted_when_it_is_released,
     filters_mean_what_they_say,
     listings_come_in_pages_oldest_first,
     amend_says_how_many_there_were,
@@ -412,6 +414,31 @@ async fn retry_makes_due_now(store: Arc<dyn Store>) {
     assert_eq!(lease_one(&*store, 2).await.attempts, 1);
 }
 
+async fn reroute_makes_due_now_and_counts_anew(store: Arc<dyn Store>) {
+    let id = enqueue(&*store, 0, &["a@a.example"]).await;
+    for second in [0, 1] {
+        let batch = lease_one(&*store, second).await;
+        store.record(at(second), retry(&batch, 1)).await.unwrap();
+    }
+    assert_eq!(store.find(of(id), ALL).await.unwrap()[0].attempts, 2);
+    assert_eq!(store.amend(at(2), of(id), Change::Reroute).await.unwrap(), 1);
+    let listed = store.find(of(id), ALL).await.unwrap().remove(0);
+    assert_eq!((listed.attempts, listed.due), (0, Some(at(2))));
+    assert!(listed.recipients[0].trouble.is_some(), "what was recorded is forgotten");
+    assert_eq!(lease_one(&*store, 2).await.attempts, 0);
+}
+
+async fn what_is_held_is_rerouted_when_it_is_released(store: Arc<dyn Store>) {
+    let id = enqueue(&*store, 0, &["a@a.example"]).await;
+    let batch = lease_one(&*store, 0).await;
+    store.record(at(1), retry(&batch, 5000)).await.unwrap();
+    store.amend(at(1), of(id), Change::Hold).await.unwrap();
+    store.amend(at(2), of(id), Change::Reroute).await.unwrap();
+    assert_eq!(lease(&*store, 3, 10).await.len(), 0, "a held delivery was tried");
+    store.amend(at(4), of(id), Change::Release).await.unwrap();
+    assert_eq!(lease_one(&*store, 4).await.attempts, 0);
+}
+
 async fn filters_mean_what_they_say(store: Arc<dyn Store>) {
     let first = enqueue(&*store, 1, &["Anna@one.example"]).await;
     let batch = lease_one(&*store, 1).await;
@@ -424,6 +451,9 @@ async fn filters_mean_what_they_say(store: Arc<dyn Store>) {
     let cases = [
         (any(), vec![first, second]),
         (Filter { ids: vec![second, first, second], ..any() }, vec![first, second]),
+        (Filter { from: Some(first), ..any() }, vec![first, second]),
+        (Filter { from: Some(second), ..any() }, vec![second]),
+        (Filter { from: Some(second), ids: vec![first], ..any() }, vec![]),
         (Filter { destination: Some("ONE.example".into()), ..any() }, vec![first]),
         (Filter { destination: Some("*.two.example".into()), ..any() }, vec![second]),
         (Filter { destination: Some("two.example".into()), ..any() }, vec![]),
