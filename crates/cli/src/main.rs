@@ -8,9 +8,11 @@ mod demo;
 mod init;
 mod queue;
 mod reload;
+mod route;
 mod serve;
 mod tls;
 mod user;
+mod why;
 
 use std::io::Write as _;
 use std::os::unix::fs::MetadataExt as _;
@@ -53,6 +55,8 @@ enum Command {
     /// People who may sign in, and the addresses they may send as
     #[command(subcommand)]
     User(user::Command),
+    /// Say where mail to an address or a domain would go now, without sending anything
+    Route(route::Arguments),
     /// Messages that wait to be delivered
     #[command(subcommand)]
     Queue(queue::Command),
@@ -75,6 +79,7 @@ fn main() -> ExitCode {
         Command::Config(command) => config::run(&command, &path),
         Command::Reload => reload::run(&path),
         Command::User(command) => user::run(command, &path),
+        Command::Route(arguments) => route::run(&arguments, &path),
         Command::Queue(command) => queue::run(command, &path),
         Command::Tls(command) => tls::run(&command, &path),
     };

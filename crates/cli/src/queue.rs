@@ -6,12 +6,13 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 use jiff::{SignedDuration, Timestamp};
+use postern_mta::admin::reroute::WayOut;
 use postern_mta::admin::{Admin, Request, Response};
 use postern_mta::config::units;
 use postern_mta::event::clean;
 use postern_queue::{Change, Delivery, Filter, QueueId, RecipientState, Selection};
 
-use crate::{Done, admin, block_on, say};
+use crate::{Done, admin, block_on, say, why};
 
 /// As many deliveries are asked for at a time.
 const PAGE: usize = 500;
@@ -44,8 +45,16 @@ pub(crate) enum Command {
         #[arg(long)]
         content: bool,
     },
+    /// Say what mail waits for, grouped by cause, and what to do about it
+    Why(why::Arguments),
     /// Try now instead of later
     Retry(Which),
+    /// Try now, by the connectors of today, and begin the retry schedule anew
+    ///
+    /// Mail is routed at each attempt, so that a changed connector counts for waiting mail from its next attempt on; this
+    /// makes the next attempt now, after telling by which connectors it goes. When a message is given up is not changed,
+    /// and what is held stays held.
+    Reroute(Which),
     /// Do not try until released
     Hold(Which),
     /// Try held deliveries again
@@ -97,6 +106,8 @@ async fn carry_out(command: Command, admin: &Admin) -> Done {
             which.refuse_nothing()?;
             show(admin, which.filter()?, json, content).await
         }
+        Command::Why(arguments) => why::run(admin, &arguments).await,
+        Command::Reroute(which) => reroute(admin, &which).await,
         Command::Retry(which) => amend(admin, &which, Change::Retry, "due now").await,
         Command::Hold(which) => amend(admin, &which, Change::Hold, "held").await,
         Command::Release(which) => {
@@ -143,14 +154,47 @@ async fn amend(admin: &Admin, which: &Which, change: Change, done: &str) -> Done
     match admin.call(Request::Amend { filter: which.filter()?, change }).await? {
         Response::Changed(0) => Err("no delivery fits; postern queue list shows what there is".into()),
         Response::Changed(count) => {
-            println!(
-                "{count} {}",
-                if count == 1 { format!("delivery {done}") } else { format!("deliveries {done}") }
-            );
+            say(&format!("{} {done}\n", count_of(count, "delivery", "deliveries")))?;
             Ok(ExitCode::SUCCESS)
         }
         other => Err(unexpected(&other)),
     }
+}
+
+async fn reroute(admin: &Admin, which: &Which) -> Done {
+    which.refuse_nothing()?;
+    let rerouted = match admin.call(Request::Reroute { filter: which.filter()? }).await? {
+        Response::Rerouted(rerouted) => rerouted,
+        other => return Err(unexpected(&other)),
+    };
+    if rerouted.deliveries == 0 {
+        return Err("no delivery fits; postern queue list shows what there is".into());
+    }
+    let mut text: String = rerouted.ways.iter().map(way_out).collect();
+    text += &format!(
+        "{} due now, held ones when released\n",
+        count_of(rerouted.deliveries, "delivery", "deliveries")
+    );
+    say(&text)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn way_out(way: &WayOut) -> String {
+    let by = match &way.connector {
+        Some(name) if way.enabled => format!("by connector \"{name}\""),
+        Some(name) => format!("by connector \"{name}\", which is switched off"),
+        None => "by no connector: it waits".to_owned(),
+    };
+    format!(
+        "{} to {}: {by}\n",
+        count_of(way.deliveries, "delivery", "deliveries"),
+        clean(&way.destinations.to_string())
+    )
+}
+
+/// `1 delivery`, `2 deliveries`.
+pub(crate) fn count_of(count: u64, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
 }
 
 async fn list(admin: &Admin, which: &Which, json: bool) -> Done {
@@ -231,7 +275,7 @@ async fn read_content(admin: &Admin, id: QueueId) -> Result<String, Box<dyn std:
     }
 }
 
-fn unexpected(response: &Response) -> Box<dyn std::error::Error> {
+pub(crate) fn unexpected(response: &Response) -> Box<dyn std::error::Error> {
     format!("the daemon answered something else: {response:?}").into()
 }
 
@@ -243,7 +287,7 @@ fn row(delivery: &Delivery) -> String {
         _ => to.concat(),
     };
     let reason =
-        trouble(delivery.recipients.first()).map(|reason| format!("\n    {reason}")).unwrap_or_default();
+        trouble(delivery.recipients.first()).map(|reason| hint(&reason, delivery)).unwrap_or_default();
     format!(
         "{}  {:>6}  {:>9}  {} -> {to}  {}{reason}",
         delivery.message.id,
@@ -252,6 +296,10 @@ fn row(delivery: &Delivery) -> String {
         clean(&delivery.message.from.to_string()),
         state(delivery),
     )
+}
+
+fn hint(reason: &str, delivery: &Delivery) -> String {
+    format!("\n    {reason} (postern queue why {})", delivery.message.id)
 }
 
 fn details(delivery: &Delivery) -> String {
@@ -306,11 +354,11 @@ fn trouble(state: Option<&RecipientState>) -> Option<String> {
     Some(clean(&state?.trouble.as_ref()?.to_string()))
 }
 
-fn age(since: Timestamp) -> String {
+pub(crate) fn age(since: Timestamp) -> String {
     short(Timestamp::now().duration_since(since))
 }
 
-fn until(due: Timestamp) -> String {
+pub(crate) fn until(due: Timestamp) -> String {
     let left = due.duration_since(Timestamp::now());
     if left.is_positive() { format!("in {}", short(left)) } else { "now".into() }
 }

@@ -5,11 +5,17 @@
 //! each question.
 //!
 //! The types to know: [`Admin`], one installation; [`Request`] and [`Response`], which travel through the control
-//! socket as JSON. What it deliberately does not do: parse command lines, or render answers for people.
+//! socket as JSON; [`route::RouteView`], where mail would go; [`why::Waiting`], why it waits. What it deliberately does
+//! not do: parse command lines, or render answers for people.
 
+pub(crate) mod pages;
+pub mod reroute;
+pub mod route;
 pub(crate) mod socket;
+pub mod why;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use postern_queue::{Change, Delivery, Filter, QueueId, Selection, Store};
@@ -21,6 +27,11 @@ use crate::daemon::{self, open_store, prepare_data_dir};
 use crate::directory::{self, Users};
 use crate::policy::ledger::{Ledger, LedgerError};
 use crate::policy::reports;
+use crate::routing::Routing;
+pub use pages::FewOf;
+use reroute::Rerouted;
+use route::RouteView;
+use why::Waiting;
 
 /// Asks whoever runs the daemon to read its configuration again, and to answer what came of it.
 pub type Reload = mpsc::Sender<oneshot::Sender<Result<(), String>>>;
@@ -42,6 +53,21 @@ pub enum Request {
         filter: Filter,
         /// How.
         change: Change,
+    },
+    /// Make deliveries due now, by the ways that the configuration has for them now.
+    Reroute {
+        /// Which ones.
+        filter: Filter,
+    },
+    /// Why do deliveries wait?
+    Why {
+        /// Which ones.
+        filter: Filter,
+    },
+    /// Where would mail go?
+    Route {
+        /// An address or a domain.
+        to: String,
     },
     /// How much is in the queue?
     Status,
@@ -66,6 +92,12 @@ pub enum Response {
     Deliveries(Vec<Delivery>),
     /// So many were changed.
     Changed(u64),
+    /// What was rerouted.
+    Rerouted(Rerouted),
+    /// Why deliveries wait.
+    Why(Waiting),
+    /// Where mail would go.
+    Route(Box<RouteView>),
     /// The queue in figures.
     Status(Status),
     /// A message's first octets.
@@ -164,15 +196,21 @@ impl Admin {
     }
 
     async fn call_directly(&self, request: Request) -> Result<Response, Error> {
-        if matches!(request, Request::Reload) {
-            return Err(Error::NotRunning(self.config.data_dir.clone()));
+        match &request {
+            Request::Reload => return Err(Error::NotRunning(self.config.data_dir.clone())),
+            Request::Route { to } => {
+                let view = route::ask_directly(&self.config, to).await?;
+                return Ok(Response::Route(Box::new(view)));
+            }
+            _ => {}
         }
         prepare_data_dir(&self.config)?;
         if let Request::TlsReports(request) = request {
             return self.on_reports(request).await;
         }
+        let routing = Routing::new(Arc::new(self.config.clone()));
         match open_store(&self.config).await {
-            Ok(store) => Ok(execute(&*store, request, Timestamp::now()).await?),
+            Ok(store) => Ok(execute(&*store, &routing, request, Timestamp::now()).await?),
             // Whoever has the queue may be a daemon that was just starting.
             Err(error @ postern_queue::Error::InUse { .. }) => {
                 socket::call(&self.config.data_dir, &request).await?.ok_or(Error::Queue(error))
@@ -200,19 +238,25 @@ pub(crate) fn told(answer: Result<reports::Response, String>) -> Response {
 /// Carries out what concerns the store.
 pub(crate) async fn execute(
     store: &dyn Store,
+    routing: &Routing,
     request: Request,
     now: Timestamp,
 ) -> Result<Response, postern_queue::Error> {
     Ok(match request {
         Request::Find { filter, page } => Response::Deliveries(store.find(filter, page).await?),
         Request::Amend { filter, change } => Response::Changed(store.amend(now, filter, change).await?),
+        Request::Reroute { filter } => {
+            Response::Rerouted(reroute::reroute(store, routing, filter, now).await?)
+        }
+        Request::Why { filter } => Response::Why(why::why(store, filter).await?),
         Request::Status => {
             let (deliveries, held) = store.count().await?;
             Response::Status(Status { deliveries, held, quarantined: store.quarantined().await? })
         }
         Request::Content { id, most } => Response::Content(read_content(store, id, most).await?),
-        Request::Reload => Response::Done,
-        Request::TlsReports(_) => Response::Failed("the queue knows nothing of TLS reports".to_owned()),
+        Request::Reload | Request::Route { .. } | Request::TlsReports(_) => {
+            Response::Failed("that is no question to the queue".into())
+        }
     })
 }
 

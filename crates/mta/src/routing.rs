@@ -19,7 +19,8 @@ use postern_smtp::address::{Domain, ForwardPath, Host, LocalPart, Mailbox, split
 use postern_smtp::tls::TlsRequirement;
 
 use crate::config::{
-    Config, Connector, ConnectorName, IpPreference, LocalDomain, NamedCertificates, PeerDemand, Role, Way,
+    AddressSpace, Config, Connector, ConnectorName, IpPreference, LocalDomain, NamedCertificates, PeerDemand,
+    Role, Way,
 };
 use crate::directory::{Denied, Principal, Users};
 
@@ -117,14 +118,29 @@ impl Routing {
         if let Some(local) = domain.as_ref().and_then(|domain| self.domains.get(domain)) {
             return self.connectors.iter().find(|connector| connector.name == local.connector);
         }
-        let fit = |connector: &Connector| {
-            connector.spaces.iter().filter_map(|space| space.matches(&destination.0)).max()
-        };
-        self.connectors
-            .iter()
-            .filter_map(|connector| Some((fit(connector)?, connector)))
-            .min_by_key(|(fit, connector)| (Reverse(*fit), connector.cost))
-            .map(|(_, connector)| connector)
+        self.fitting(destination).min_by_key(Fitting::rank).map(|fitting| fitting.connector)
+    }
+
+    /// The connectors with an address space that holds a destination, the best first, each with that space. Mail for our
+    /// own domains does not ask them.
+    pub fn candidates(&self, destination: &Destination) -> Vec<(&Arc<Connector>, &AddressSpace)> {
+        let mut fitting: Vec<Fitting<'_>> = self.fitting(destination).collect();
+        fitting.sort_by_key(Fitting::rank);
+        fitting.into_iter().map(|fitting| (fitting.connector, fitting.space)).collect()
+    }
+
+    /// Whether a destination is one of our own domains.
+    pub fn is_own_domain(&self, destination: &Destination) -> bool {
+        destination.0.parse().is_ok_and(|domain: Domain| self.domains.contains_key(&domain))
+    }
+
+    fn fitting(&self, destination: &Destination) -> impl Iterator<Item = Fitting<'_>> {
+        self.connectors.iter().filter_map(|connector| {
+            let spaces = connector.spaces.iter();
+            let fits = spaces.filter_map(|space| Some((space.matches(&destination.0)?, space)));
+            let (fit, space) = fits.max_by_key(|(fit, _)| *fit)?;
+            Some(Fitting { fit, space, connector })
+        })
     }
 
     /// Our own domains whose mail goes into mailboxes and not to another server.
@@ -277,6 +293,21 @@ fn tls_reports_connector(config: &Config) -> Connector {
 /// What a mailbox's deliveries are grouped by, whatever the configuration.
 pub fn destination_of(mailbox: &Mailbox) -> Destination {
     Destination(mailbox.host.key().into_owned())
+}
+
+/// A connector that could take a destination's mail.
+struct Fitting<'a> {
+    /// How specific its best address space is.
+    fit: usize,
+    space: &'a AddressSpace,
+    connector: &'a Arc<Connector>,
+}
+
+impl Fitting<'_> {
+    /// The least is the best; among equals the first in the file.
+    fn rank(&self) -> (Reverse<usize>, u32) {
+        (Reverse(self.fit), self.connector.cost)
+    }
 }
 
 /// What an address of ours means.
@@ -480,6 +511,12 @@ mod tests {
         assert_eq!(house.connector("partner.example"), "cheap");
         assert_eq!(house.connector("mail.partner.example"), "partner");
         assert_eq!(house.connector("elsewhere.example"), "mx");
+        let candidates = |domain: &str| -> Vec<String> {
+            let candidates = house.routing.candidates(&Destination(domain.into()));
+            candidates.iter().map(|(connector, space)| format!("{} {space}", connector.name)).collect()
+        };
+        assert_eq!(candidates("partner.example"), ["cheap partner.example", "dear partner.example", "mx *"]);
+        assert_eq!(candidates("mail.partner.example"), ["partner *.partner.example", "mx *"]);
         assert_eq!(house.connector("[192.0.2.1]"), "mx");
     }
 

@@ -13,13 +13,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use postern_queue::Change;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use super::{Error, Reload, Request, Response, control_path, execute, told};
+use super::{Error, Reload, Request, Response, control_path, execute, route, told};
 use crate::daemon::{self, Shared};
 use crate::event::Event;
 use crate::policy::reports;
@@ -103,26 +104,44 @@ async fn converse(stream: UnixStream, shared: &Shared, reload: &Reload) -> io::R
 }
 
 async fn carry_out(shared: &Shared, reload: &Reload, request: Request) -> Response {
-    if let Request::Reload = request {
-        return ask_to_reload(reload).await;
-    }
-    if let Request::TlsReports(request) = request {
-        return told(reports::carry_out(shared, request, Timestamp::now()).await);
-    }
-    let change = match &request {
-        Request::Amend { change, .. } => Some(*change),
-        _ => None,
-    };
-    match execute(&*shared.store, request, Timestamp::now()).await {
-        Ok(response) => {
-            if let (Some(change), Response::Changed(deliveries)) = (change, &response) {
-                let change = format!("{change:?}").to_lowercase();
-                shared.observer.daemon(Event::Amended { change, deliveries: *deliveries });
-                shared.wake.notify_one();
-            }
-            response
+    match request {
+        Request::Reload => return ask_to_reload(reload).await,
+        Request::TlsReports(request) => {
+            return told(reports::carry_out(shared, request, Timestamp::now()).await);
         }
-        Err(error) => Response::Failed(error.to_string()),
+        Request::Route { to } => {
+            let view = route::ask(shared, &to).await;
+            return view.map_or_else(Response::Failed, |view| Response::Route(Box::new(view)));
+        }
+        _ => {}
+    }
+    let change = change_of(&request);
+    let site = shared.site.load_full();
+    let response = match execute(&*shared.store, &site.routing, request, Timestamp::now()).await {
+        Ok(response) => response,
+        Err(error) => return Response::Failed(error.to_string()),
+    };
+    if let (Some(change), Some(deliveries)) = (change, changed_by(&response)) {
+        let change = format!("{change:?}").to_lowercase();
+        shared.observer.daemon(Event::Amended { change, deliveries });
+        shared.wake.notify_one();
+    }
+    response
+}
+
+fn change_of(request: &Request) -> Option<Change> {
+    match request {
+        Request::Amend { change, .. } => Some(*change),
+        Request::Reroute { .. } => Some(Change::Reroute),
+        _ => None,
+    }
+}
+
+fn changed_by(response: &Response) -> Option<u64> {
+    match response {
+        Response::Changed(deliveries) => Some(*deliveries),
+        Response::Rerouted(rerouted) => Some(rerouted.deliveries),
+        _ => None,
     }
 }
 

@@ -62,6 +62,26 @@ impl Site {
         }
     }
 
+    /// What is needed to say where mail would go, and nothing besides: no listeners, no private CA, and no file is made.
+    /// What cannot be loaded stands in the plans that would have needed it.
+    pub(crate) fn for_planning(config: Config, network: Network, now: Timestamp) -> Self {
+        let config = Arc::new(config);
+        let nobody = Observer::new(Vec::new());
+        let load = |files: &config::IdentityFiles| {
+            let loaded = TlsIdentity::load(&files.name, &files.certificate, &files.key, now);
+            loaded.ok().map(|loaded| Arc::new(loaded.identity))
+        };
+        Self {
+            routing: Routing::new(Arc::clone(&config)),
+            network,
+            listeners: Vec::new(),
+            trust: load_trust(&config, &nobody),
+            no_trust: Err("its trusted roots were not loaded".into()),
+            identities: config.tls.identities.iter().filter_map(load).collect(),
+            config,
+        }
+    }
+
     /// When mail for a destination is tried again, and when it is given up.
     pub(crate) fn schedule_for(&self, destination: &Destination) -> &Schedule {
         self.routing.connector(destination).map_or(&self.config.queue.retry, |connector| &connector.retry)

@@ -73,6 +73,16 @@ impl Database {
         Ok(Self { path: path.to_owned(), connection: Mutex::new(connection), lookup: Mutex::new(lookup) })
     }
 
+    /// Nobody, in memory, in the place of a file that is not there.
+    pub(super) fn empty(path: &Path) -> Result<Self, Error> {
+        let open = || {
+            let mut connection = Connection::open_in_memory().map_err(|source| of_sqlite(path, source))?;
+            prepare(&mut connection, path)?;
+            Ok(Mutex::new(connection))
+        };
+        Ok(Self { path: path.to_owned(), connection: open()?, lookup: open()? })
+    }
+
     pub(super) fn path(&self) -> &Path {
         &self.path
     }

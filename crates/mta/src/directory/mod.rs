@@ -36,6 +36,8 @@ use database::{Account, Database};
 use passwords::Passwords;
 use recent::Recent;
 
+/// The file of the users in the data directory.
+const FILE: &str = "users.db";
 /// How long a password that was right counts as right without being worked out again.
 const REMEMBERED: Duration = Duration::from_mins(5);
 /// How many sign-ins are remembered at most.
@@ -92,12 +94,25 @@ impl Users {
     /// # Errors
     /// Local: the file cannot be opened, is damaged, is not Postern's, or belongs to a newer version.
     pub fn open(data_dir: &Path) -> Result<Self, Error> {
+        Self::of(Database::open(&data_dir.join(FILE))?)
+    }
+
+    fn of(database: Database) -> Result<Self, Error> {
         let key = ProcessKey::random().map_err(|error| Error::Crypto(error.to_string()))?;
         Ok(Self {
-            database: Arc::new(Database::open(&data_dir.join("users.db"))?),
+            database: Arc::new(database),
             passwords: Arc::new(Passwords::new()),
             recent: Arc::new(Mutex::new(Recent::new(key, REMEMBERED, MOST_REMEMBERED))),
         })
+    }
+
+    /// The users of this data directory, or nobody where there is no list: none is made.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub(crate) fn open_for_reading(data_dir: &Path) -> Result<Self, Error> {
+        let path = data_dir.join(FILE);
+        if path.exists() { Self::open(data_dir) } else { Self::of(Database::empty(&path)?) }
     }
 
     /// The file that holds the users.

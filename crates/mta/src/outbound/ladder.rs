@@ -46,6 +46,13 @@ pub(crate) struct Remembered {
     until: Instant,
 }
 
+impl Remembered {
+    /// How long it is still remembered.
+    pub(crate) fn left(&self, now: Instant) -> Duration {
+        self.until.saturating_duration_since(now)
+    }
+}
+
 impl Rung {
     /// The next one down.
     pub(crate) fn below(self) -> Option<Self> {

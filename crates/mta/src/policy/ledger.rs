@@ -201,6 +201,16 @@ impl Ledger {
         Ok(Opened { ledger: Self::in_memory()?, trouble: Some(trouble) })
     }
 
+    /// The ledger in the data directory as it is, or one in memory: for those who only look. No file is made or moved.
+    ///
+    /// # Errors
+    /// Only when not even a database in memory can be had.
+    pub fn open_for_reading(data_dir: &Path) -> Result<Self, LedgerError> {
+        let path = data_dir.join(FILE);
+        let opened = if path.exists() { Self::open_file(&path).ok() } else { None };
+        opened.map_or_else(Self::in_memory, Ok)
+    }
+
     /// A ledger that ends with the process.
     ///
     /// # Errors
@@ -426,6 +436,19 @@ mod tests {
         note(&memory.ledger);
         let there: i64 = later.query_row("SELECT count(*) FROM sts_policy", [], |row| row.get(0)).unwrap();
         assert_eq!(there, 1, "what memory was told did not reach the file");
+    }
+
+    #[test]
+    fn whoever_only_looks_makes_and_moves_no_file() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(rows(&Ledger::open_for_reading(folder.path()).unwrap()), 0);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+        note(&opened(folder.path()).ledger);
+        assert_eq!(rows(&Ledger::open_for_reading(folder.path()).unwrap()), 1);
+        let path = folder.path().join(FILE);
+        fs::write(&path, "this is no database at all, however you look at it").unwrap();
+        assert_eq!(rows(&Ledger::open_for_reading(folder.path()).unwrap()), 0);
+        assert!(fs::read_to_string(path).unwrap().starts_with("this"));
     }
 
     #[test]

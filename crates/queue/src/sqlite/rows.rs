@@ -187,8 +187,8 @@ pub(super) fn find(
 ) -> rusqlite::Result<Unreadable> {
     let mut search = Search { desk, filter, each, unreadable: Vec::new() };
     if filter.ids.is_empty() {
-        let mut select =
-            connection.prepare_cached(&format!("{LISTING} WHERE message >= ?1 ORDER BY message, destination"))?;
+        let mut select = connection
+            .prepare_cached(&format!("{LISTING} WHERE message >= ?1 ORDER BY message, destination"))?;
         let first = filter.from.map_or(0, QueueId::to_row);
         let _ = search.walk(&mut select.query([first])?)?;
         return Ok(search.unreadable);

@@ -1,0 +1,170 @@
+//! Walking through a queue of any length, a page at a time.
+//!
+//! [`Pages`] asks the store for one page after the other, each beginning where the one before ended, so that the walk costs
+//! the same for each delivery however many there are. What changes meanwhile may be seen or missed; nothing is seen twice
+//! unless it was begun anew. [`FewOf`] keeps the first few of many names, and how many there are.
+//!
+//! What it deliberately does not do: hold more than a page, or a snapshot of the queue.
+
+use std::collections::BTreeSet;
+
+use postern_queue::{Delivery, Error, Filter, QueueId, Selection, Store};
+use serde::{Deserialize, Serialize};
+
+/// As many deliveries are asked for at a time.
+const PAGE: usize = 1000;
+/// So many names are told,
+const NAMED_MOST: usize = 5;
+/// and so many are counted.
+const COUNTED_MOST: usize = 200;
+
+/// A walk through what a filter means, oldest message first.
+pub(crate) struct Pages<'a> {
+    store: &'a dyn Store,
+    filter: Filter,
+    offset: usize,
+    size: usize,
+    end: End,
+}
+
+/// Whether there is more to come.
+#[derive(PartialEq, Eq)]
+enum End {
+    NotYet,
+    Reached,
+}
+
+impl<'a> Pages<'a> {
+    /// Begins the walk.
+    pub(crate) fn new(store: &'a dyn Store, filter: Filter) -> Self {
+        Self { store, filter, offset: 0, size: PAGE, end: End::NotYet }
+    }
+
+    /// The next page; `None` at the end.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub(crate) async fn next(&mut self) -> Result<Option<Vec<Delivery>>, Error> {
+        if self.end == End::Reached {
+            return Ok(None);
+        }
+        let page = Selection { limit: self.size, offset: self.offset };
+        let found = self.store.find(self.filter.clone(), page).await?;
+        if found.len() < self.size {
+            self.end = End::Reached;
+        }
+        let Some(last) = found.last().map(|delivery| delivery.message.id) else { return Ok(None) };
+        self.go_on_behind(last, &found);
+        Ok(Some(found))
+    }
+
+    /// The next page begins with the last message, of which so many deliveries were seen.
+    fn go_on_behind(&mut self, last: QueueId, found: &[Delivery]) {
+        let of_last = found.iter().rev().take_while(|delivery| delivery.message.id == last).count();
+        let before = if self.filter.from == Some(last) { self.offset } else { 0 };
+        self.offset = before + of_last;
+        self.filter.from = Some(last);
+    }
+}
+
+/// The first few of many names, in the order of the alphabet.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct FewOf {
+    /// Those that are told.
+    pub names: Vec<String>,
+    /// How many there are in all; no more than 200 are counted.
+    pub count: usize,
+}
+
+/// Names being counted.
+#[derive(Debug, Default)]
+pub(super) struct Names(BTreeSet<String>);
+
+impl Names {
+    /// Counts a name in.
+    pub(super) fn add(&mut self, name: &str) {
+        if self.0.len() < COUNTED_MOST && !self.0.contains(name) {
+            self.0.insert(name.to_owned());
+        }
+    }
+
+    /// The first few.
+    pub(super) fn few(self) -> FewOf {
+        FewOf { count: self.0.len(), names: self.0.into_iter().take(NAMED_MOST).collect() }
+    }
+}
+
+/// `a.example, b.example and 3 more`.
+impl std::fmt::Display for FewOf {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.names.join(", "))?;
+        match self.count.saturating_sub(self.names.len()) {
+            0 => Ok(()),
+            _ if self.count >= COUNTED_MOST => write!(f, " and many more"),
+            more => write!(f, " and {more} more"),
+        }
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use bytes::Bytes;
+    use jiff::Timestamp;
+    use postern_queue::{Draft, Envelope, MemoryStore, NewMessage, Origin, Recipient, SenderTls};
+    use postern_smtp::address::{Mailbox, ReversePath};
+
+    use super::*;
+    use crate::routing::destination_of;
+
+    /// A message in the queue.
+    pub(crate) async fn enqueue(store: &dyn Store, now: Timestamp, recipients: &[&str]) -> QueueId {
+        let recipient = |address: &&str| {
+            let address: Mailbox = address.parse().unwrap();
+            Recipient { destination: destination_of(&address), address, notify: None, orcpt: None }
+        };
+        let envelope = Envelope {
+            from: ReversePath::Null,
+            ret: None,
+            envid: None,
+            body: None,
+            smtputf8: false,
+            eight_bit: false,
+            utf8_headers: false,
+            tls: SenderTls::AsPolicy,
+            origin: Origin::default(),
+            recipients: recipients.iter().map(recipient).collect(),
+        };
+        let id = store.begin(now).id();
+        let draft = Draft::from_bytes(id, Bytes::from_static(b"x\r\n"));
+        store.enqueue(now, NewMessage { envelope, head: Bytes::new(), draft }).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn every_delivery_is_seen_once_however_the_pages_fall() {
+        let store = MemoryStore::new();
+        for _ in 0..5 {
+            enqueue(&store, Timestamp::now(), &["a@a.example", "b@b.example", "c@c.example"]).await;
+        }
+        let wanted = store.find(Filter::default(), Selection { limit: 100, offset: 0 }).await.unwrap();
+        for size in 1..17 {
+            let mut pages = Pages { size, ..Pages::new(&store, Filter::default()) };
+            let mut seen = Vec::new();
+            while let Some(page) = pages.next().await.unwrap() {
+                seen.extend(page);
+            }
+            assert_eq!(seen, wanted, "pages of {size}");
+        }
+    }
+
+    #[test]
+    fn many_names_are_told_in_few() {
+        let mut names = Names::default();
+        (0..7).for_each(|name| names.add(&format!("{name}.example")));
+        names.add("0.example");
+        let told = names.few().to_string();
+        assert!(told.starts_with("0.example, 1.example") && told.ends_with("4.example and 2 more"), "{told}");
+        let mut names = Names::default();
+        (0..COUNTED_MOST + 7).for_each(|name| names.add(&format!("{name}.example")));
+        assert!(names.few().to_string().ends_with(" and many more"));
+    }
+}

@@ -1,0 +1,445 @@
+//! Where mail to an address would go now, and what would be demanded on the way, without sending anything.
+//!
+//! [`RouteView`] is the answer: what the address means here, and a [`Leg`] for each destination that it leads to. It is made
+//! by the planner of real deliveries, from the configuration, the directory and the caches of the moment, so that it
+//! cannot say anything else than what a delivery would do. [`ask`] is the question in a running daemon; [`ask_directly`] is
+//! for when none runs: it opens what there is for reading, and makes no file.
+//!
+//! What it deliberately does not do: connect to anybody but name servers and policy hosts, or sign in anywhere.
+
+mod view;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use jiff::{SignedDuration, Timestamp};
+use postern_dns::Dnssec;
+use postern_queue::retry::Schedule;
+use postern_queue::{Destination, SenderTls};
+use postern_smtp::address::{AddressError, ForwardPath, Host, Mailbox};
+use postern_smtp::outcome::{Outcome, Reason, Step, Trouble};
+use postern_smtp::tls::{TlsFailure, TlsFault, TlsRequirement};
+use tokio::time::timeout;
+
+pub use view::{
+    ConnectorView, DaneView, HostView, Leg, Meaning, Memory, NamedBy, Other, RouteView, SocketView, StsView,
+    Unresolved, Verdict,
+};
+
+use super::Error;
+use crate::config::{Config, Connector, LmtpAddress, Rate, SmtpHost, Way};
+use crate::daemon::network::Network;
+use crate::daemon::{self, Shared, Site};
+use crate::diagnosis::diagnose;
+use crate::directory::Users;
+use crate::observe::Observer;
+use crate::outbound::dane::Dane;
+use crate::outbound::ladder::Ladder;
+use crate::outbound::own_addresses;
+use crate::outbound::plan::{HostTerms, Plan, PlannedHost, Planner};
+use crate::outbound::route::{NextHop, Router, Socket};
+use crate::policy::ledger::Ledger;
+use crate::policy::mta_sts::{Found, Source};
+use crate::routing::Recipient;
+
+/// Name servers that say nothing are waited for so long in all.
+const PATIENCE: Duration = Duration::from_secs(50);
+/// An alias may stand for thousands of addresses; so many destinations are looked at.
+const LEGS_MOST: usize = 8;
+
+/// Asks in the running daemon.
+///
+/// # Errors
+/// Why there is no answer, in words.
+pub(super) async fn ask(shared: &Shared, to: &str) -> Result<RouteView, String> {
+    let (site, own_addresses) = (shared.site.load_full(), shared.own_addresses.load_full());
+    let planning = Planning {
+        site: &site,
+        users: &shared.users,
+        own_addresses: &own_addresses,
+        ladder: Some(&shared.ladder),
+        now: Timestamp::now(),
+    };
+    planning.answer(to).await
+}
+
+/// Asks the configuration, when no daemon runs.
+///
+/// # Errors
+/// What cannot be opened, or why there is no answer.
+pub(super) async fn ask_directly(config: &Config, to: &str) -> Result<RouteView, Error> {
+    let now = Timestamp::now();
+    let ledger = Ledger::open_for_reading(&config.data_dir).map_err(daemon::Error::from)?;
+    let network = Network::open(&config.dns, &ledger, &Observer::new(Vec::new()))?;
+    let users = Users::open_for_reading(&config.data_dir)?;
+    let binds: Vec<SocketAddr> =
+        config.listeners.iter().flat_map(|listener| listener.bind.iter().copied()).collect();
+    let site = Site::for_planning(config.clone(), network, now);
+    let own_addresses = own_addresses(&binds);
+    let planning = Planning { site: &site, users: &users, own_addresses: &own_addresses, ladder: None, now };
+    planning.answer(to).await.map_err(Error::Failed)
+}
+
+/// What a question is answered from.
+struct Planning<'a> {
+    site: &'a Site,
+    users: &'a Users,
+    own_addresses: &'a [SocketAddr],
+    /// Only a running daemon has one.
+    ladder: Option<&'a Ladder>,
+    now: Timestamp,
+}
+
+/// What was asked for.
+enum Asked {
+    Address(ForwardPath),
+    Domain(Destination),
+}
+
+impl Planning<'_> {
+    async fn answer(&self, to: &str) -> Result<RouteView, String> {
+        let asked = parse(to).map_err(|error| format!("{to} is neither an address nor a domain: {error}"))?;
+        let late =
+            |_| format!("name servers did not answer within {} s; check [dns] servers", PATIENCE.as_secs());
+        timeout(PATIENCE, self.view(to, asked)).await.map_err(late)
+    }
+
+    async fn view(&self, to: &str, asked: Asked) -> RouteView {
+        let (meaning, mut destinations) = self.meaning(asked);
+        let beyond = destinations.len().saturating_sub(LEGS_MOST);
+        destinations.truncate(LEGS_MOST);
+        let mut legs = Vec::with_capacity(destinations.len());
+        for (destination, recipients) in destinations {
+            legs.push(self.leg(&destination, recipients).await);
+        }
+        let validation = self.site.network.validation().await;
+        RouteView {
+            asked: to.to_owned(),
+            meaning,
+            legs,
+            beyond,
+            validates: validation.works(),
+            validation: validation.to_string(),
+            daemon: self.ladder.is_some(),
+        }
+    }
+
+    /// What was asked for means here, and where it leads.
+    fn meaning(&self, asked: Asked) -> (Meaning, Vec<(Destination, Vec<String>)>) {
+        let routing = &self.site.routing;
+        let path = match asked {
+            Asked::Domain(destination) => {
+                let ours = routing.is_own_domain(&destination);
+                let meaning = if ours { Meaning::OurDomain } else { Meaning::ForeignDomain };
+                return (meaning, vec![(destination, Vec::new())]);
+            }
+            Asked::Address(path) => path,
+        };
+        match routing.recipient(&path, self.users) {
+            Ok(Recipient::Local(mailboxes)) => (Meaning::Ours, self.by_destination(&mailboxes)),
+            Ok(Recipient::Foreign(mailbox)) => (Meaning::Foreign, self.by_destination(&[mailbox])),
+            Ok(Recipient::Unknown) => (Meaning::Nobody, Vec::new()),
+            Err(denied) => (Meaning::Undecided(denied.to_string()), Vec::new()),
+        }
+    }
+
+    fn by_destination(&self, mailboxes: &[Mailbox]) -> Vec<(Destination, Vec<String>)> {
+        let mut groups: Vec<(Destination, Vec<String>)> = Vec::new();
+        for mailbox in mailboxes {
+            let destination = self.site.routing.destination_of(mailbox);
+            match groups.iter_mut().find(|(known, _)| *known == destination) {
+                Some((_, addresses)) => addresses.push(mailbox.to_string()),
+                None => groups.push((destination, vec![mailbox.to_string()])),
+            }
+        }
+        groups
+    }
+
+    async fn leg(&self, destination: &Destination, recipients: Vec<String>) -> Leg {
+        let mut leg = Leg::new(destination.0.clone(), recipients);
+        let Some(connector) = self.site.routing.connector(destination) else {
+            leg.wait_for(&Trouble::new(Step::Route, Reason::NoRoute));
+            return leg;
+        };
+        leg.connector = Some(self.connector_view(connector, destination));
+        leg.others = self.others(connector, destination);
+        let router = Router { site: self.site, own_addresses: self.own_addresses };
+        match (Planner { router }).plan(connector, destination, self.now).await {
+            Ok(plan) => self.fill(&mut leg, connector, &plan),
+            Err(Outcome::Failed(trouble)) => leg.fail_by(&trouble),
+            Err(Outcome::Deferred(trouble)) => leg.wait_for(&trouble),
+            Err(Outcome::Delivered(_)) => {}
+        }
+        if !connector.enabled {
+            leg.wait_for(&Trouble::new(Step::Route, Reason::SwitchedOff));
+        }
+        leg
+    }
+
+    fn fill(&self, leg: &mut Leg, connector: &Connector, plan: &Plan) {
+        let destination = Destination(leg.destination.clone());
+        leg.sts = plan.sts.as_ref().map(sts_view);
+        leg.unresolved = plan
+            .unresolved
+            .iter()
+            .map(|(host, trouble)| Unresolved {
+                host: host.clone(),
+                diagnosis: diagnose(trouble, &destination),
+            })
+            .collect();
+        let mut barred = None;
+        for host in &plan.hosts {
+            let terms = host.terms(SenderTls::AsPolicy).and_then(|terms| self.with_trust(host, terms));
+            leg.hosts.push(self.host_view(connector, host, &terms, &destination));
+            barred = barred.or(terms.err());
+        }
+        let usable = leg.hosts.iter().any(|host| host.barred.is_none());
+        match barred {
+            Some(trouble) if !usable => leg.wait_for(&trouble),
+            _ => {}
+        }
+    }
+
+    /// Where more than opportunistic TLS is demanded, a missing file of trust anchors makes the host unusable.
+    fn with_trust(&self, host: &PlannedHost, terms: HostTerms) -> Result<HostTerms, Box<Trouble>> {
+        let clear = terms.peer.requirement.allows_clear() && !host.host.implicit_tls;
+        let Err(why) = self.site.client_tls(terms.trust.as_ref()) else { return Ok(terms) };
+        if clear || host.host.is_on_this_machine() {
+            return Ok(terms);
+        }
+        let failure = TlsFailure::new(TlsFault::OurTrust, why.clone());
+        let mut trouble = Trouble::of_tls(Reason::SecurityUnmet(why.clone()), &failure);
+        let evidence = trouble.evidence_mut();
+        evidence.host = Some(host.host.name.clone());
+        evidence.demands = terms.demands;
+        Err(Box::new(trouble))
+    }
+
+    fn connector_view(&self, connector: &Connector, destination: &Destination) -> ConnectorView {
+        let candidates = self.site.routing.candidates(destination);
+        let space = candidates.iter().find(|(candidate, _)| candidate.name == connector.name);
+        ConnectorView {
+            name: connector.name.0.clone(),
+            to: way_in_words(&connector.to),
+            space: space
+                .filter(|_| !self.site.routing.is_own_domain(destination))
+                .map(|(_, space)| space.to_string()),
+            cost: connector.cost,
+            enabled: connector.enabled,
+            dane: connector.dane,
+            mta_sts: connector.mta_sts,
+            signs_in: connector.credential.is_some(),
+            rate: connector.rate.as_ref().map(rate_in_words),
+            retry: (connector.retry != self.site.config.queue.retry)
+                .then(|| schedule_in_words(&connector.retry)),
+        }
+    }
+
+    /// The other connectors that could have taken it, best first.
+    fn others(&self, chosen: &Connector, destination: &Destination) -> Vec<Other> {
+        if self.site.routing.is_own_domain(destination) {
+            return Vec::new();
+        }
+        let candidates = self.site.routing.candidates(destination).into_iter();
+        let others = candidates.filter(|(connector, _)| connector.name != chosen.name);
+        let other = |(connector, space): (&Arc<Connector>, _)| Other {
+            name: connector.name.0.clone(),
+            space: ToString::to_string(space),
+            cost: connector.cost,
+            enabled: connector.enabled,
+        };
+        others.map(other).collect()
+    }
+
+    fn host_view(
+        &self,
+        connector: &Connector,
+        planned: &PlannedHost,
+        terms: &Result<HostTerms, Box<Trouble>>,
+        destination: &Destination,
+    ) -> HostView {
+        let host = &planned.host;
+        let demands = match terms {
+            Ok(terms) => terms.demands.clone(),
+            Err(trouble) => trouble.evidence.as_ref().map(|seen| seen.demands.clone()).unwrap_or_default(),
+        };
+        let ladder = self.ladder.filter(|_| demands.requirement() == TlsRequirement::OPPORTUNISTIC);
+        HostView {
+            name: host.name.clone(),
+            alias_of: Some(&host.owner).filter(|owner| **owner != host.name).cloned(),
+            port: host.port,
+            implicit_tls: host.implicit_tls,
+            named_by: named_by(connector, destination),
+            name_status: in_words(host.name_status),
+            address_status: in_words(host.address_status),
+            sockets: host.sockets.iter().map(|next_hop| self.socket_view(next_hop, ladder)).collect(),
+            dane: dane_view(connector, planned),
+            requirement: demands.requirement(),
+            demands,
+            barred: terms.as_ref().err().map(|trouble| diagnose(trouble, destination)),
+        }
+    }
+
+    fn socket_view(&self, next_hop: &NextHop, ladder: Option<&Ladder>) -> SocketView {
+        let now = Instant::now();
+        let address = match &next_hop.at {
+            Socket::Tcp(address) => address.ip().to_string(),
+            Socket::Unix(path) => path.display().to_string(),
+        };
+        let remembered = ladder.and_then(|ladder| ladder.remembered(&next_hop.to_string(), now));
+        let memory = remembered.map(|remembered| Memory {
+            reached: remembered.rung.to_string(),
+            until: self.later(remembered.left(now)),
+            why: remembered.why,
+        });
+        SocketView { address, memory }
+    }
+
+    fn later(&self, by: Duration) -> Timestamp {
+        let by = SignedDuration::try_from(by).unwrap_or(SignedDuration::MAX);
+        self.now.saturating_add(by).unwrap_or(Timestamp::MAX)
+    }
+}
+
+/// An address, `postmaster`, a domain, or an address literal.
+fn parse(to: &str) -> Result<Asked, AddressError> {
+    if to.eq_ignore_ascii_case("postmaster") {
+        return Ok(Asked::Address(ForwardPath::Postmaster));
+    }
+    if to.contains('@') {
+        let bare = to.strip_prefix('<').and_then(|inner| inner.strip_suffix('>')).unwrap_or(to);
+        return Ok(Asked::Address(ForwardPath::Mailbox(bare.parse()?)));
+    }
+    let host: Host = to.strip_suffix('.').unwrap_or(to).parse()?;
+    Ok(Asked::Domain(Destination(host.key().into_owned())))
+}
+
+/// Whether a text can be asked about.
+///
+/// # Errors
+/// What is wrong with it, in words.
+pub fn check_question(to: &str) -> Result<String, String> {
+    parse(to).map(|_| to.to_owned()).map_err(|error| format!("neither an address nor a domain: {error}"))
+}
+
+fn sts_view(found: &Found) -> StsView {
+    let binding = found.policy.as_ref();
+    let source = |source| match source {
+        Source::Fresh => "fetched just now",
+        Source::Cached => "fetched earlier, and still announced",
+        Source::Stale => "fetched earlier, and binding until it expires",
+    };
+    StsView {
+        mode: binding.map(|binding| binding.fetched.policy.mode.to_string()),
+        source: binding.map(|binding| source(binding.source).to_owned()),
+        expires: binding.map(|binding| binding.fetched.expires()),
+        hosts: found.policy().map(|policy| policy.mx.iter().map(ToString::to_string).collect()),
+        trouble: found.trouble.as_ref().map(ToString::to_string),
+    }
+}
+
+fn dane_view(connector: &Connector, planned: &PlannedHost) -> DaneView {
+    match &planned.dane {
+        Dane::Nothing if !connector.dane || planned.host.is_on_this_machine() => DaneView::NotAsked,
+        Dane::Nothing => DaneView::Nothing,
+        Dane::Records { base, records } => DaneView::Records {
+            base: base.clone(),
+            records: records.iter().map(ToString::to_string).collect(),
+        },
+        Dane::Unusable(why) => DaneView::Unusable(why.clone()),
+        Dane::Barred(failure) => DaneView::Barred(failure.why.clone()),
+    }
+}
+
+fn named_by(connector: &Connector, destination: &Destination) -> NamedBy {
+    match connector.to {
+        Way::Mx { .. } if destination.0.starts_with('[') => NamedBy::Address,
+        Way::Mx { .. } => NamedBy::Dns,
+        _ => NamedBy::Configuration,
+    }
+}
+
+fn in_words(status: Dnssec) -> String {
+    match status {
+        Dnssec::Secure => "secure",
+        Dnssec::Insecure => "insecure",
+        Dnssec::Bogus => "bogus",
+        Dnssec::Indeterminate => "not checked",
+    }
+    .to_owned()
+}
+
+/// As it stands in `to`.
+fn way_in_words(way: &Way) -> String {
+    let host = |host: &SmtpHost| format!("{}:{}", bracketed(&host.host), host.port);
+    match way {
+        Way::Mx { port: 25 } => "mx".to_owned(),
+        Way::Mx { port } => format!("mx, port {port}"),
+        Way::Smtp(hosts) => format!("smtp:{}", hosts.iter().map(host).collect::<Vec<_>>().join(", smtp:")),
+        Way::Lmtp(LmtpAddress::Unix(path)) => format!("lmtp:unix:{}", path.display()),
+        Way::Lmtp(LmtpAddress::Tcp(host, port)) => format!("lmtp:{}:{port}", bracketed(host)),
+        Way::Maildir(template) => format!("maildir:{template}"),
+        Way::TlsReports => "Postern itself".to_owned(),
+    }
+}
+
+/// An IPv6 address with its brackets.
+fn bracketed(host: &str) -> String {
+    if host.contains(':') { format!("[{host}]") } else { host.to_owned() }
+}
+
+fn rate_in_words(rate: &Rate) -> String {
+    format!("{} messages in {}", rate.messages, duration_in_words(rate.per))
+}
+
+fn schedule_in_words(schedule: &Schedule) -> String {
+    let waits: Vec<String> = schedule.intervals.iter().copied().map(duration_in_words).collect();
+    format!("after {}, given up after {}", waits.join(", "), duration_in_words(schedule.expire))
+}
+
+/// In the largest units that fit: `90s`, `5m`, `5d`.
+fn duration_in_words(duration: Duration) -> String {
+    let units = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1000, "s"), (1, "ms")];
+    let millis = duration.as_millis();
+    let unit = units.into_iter().find(|(size, _)| millis >= *size && millis.is_multiple_of(*size));
+    let (size, name) = unit.unwrap_or((1000, "s"));
+    format!("{}{name}", millis / size)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_domains_and_literals_can_be_asked_about() {
+        let domain = |to: &str| match parse(to) {
+            Ok(Asked::Domain(destination)) => destination.0,
+            Ok(Asked::Address(path)) => path.to_string(),
+            Err(error) => error.to_string(),
+        };
+        assert_eq!(domain("Bücher.Example."), "xn--bcher-kva.example");
+        assert_eq!(domain("[192.0.2.1]"), "[192.0.2.1]");
+        assert_eq!(domain("<ben@b.example>"), "<ben@b.example>");
+        assert_eq!(domain("Postmaster"), "<postmaster>");
+        for wrong in ["", "a b", "ben@", "@b.example", "[1.2.3]", "b..example"] {
+            assert!(check_question(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn ways_are_told_as_they_are_written() {
+        let host = |host: &str, port| SmtpHost { host: host.into(), port, implicit_tls: false };
+        let hosts = Way::Smtp(vec![host("a.example", 587), host("2001:db8::1", 25)]);
+        assert_eq!(way_in_words(&hosts), "smtp:a.example:587, smtp:[2001:db8::1]:25");
+        assert_eq!(way_in_words(&Way::Mx { port: 25 }), "mx");
+        assert_eq!(way_in_words(&Way::Lmtp(LmtpAddress::Tcp("b.example".into(), 24))), "lmtp:b.example:24");
+    }
+
+    #[test]
+    fn durations_are_told_in_the_largest_unit_that_fits() {
+        let told = |millis| duration_in_words(Duration::from_millis(millis));
+        assert_eq!([told(200), told(90_000), told(300_000), told(432_000_000)], ["200ms", "90s", "5m", "5d"]);
+        assert_eq!(told(0), "0s");
+    }
+}
