@@ -87,6 +87,13 @@ impl Setup {
         self
     }
 
+    /// These `[[connector]]` tables instead of those that were added.
+    pub fn only_connectors(mut self, keys: &[String]) -> Setup {
+        let tables: Vec<&str> = self.connectors.split("[[connector]]\n").take(2).collect();
+        self.connectors = tables.join("[[connector]]\n");
+        keys.iter().fold(self, |setup, keys| setup.connector(keys))
+    }
+
     /// One more `[[domain]]`.
     pub fn domain(mut self, keys: &str) -> Setup {
         self.domains += &format!("[[domain]]\n{keys}\n");

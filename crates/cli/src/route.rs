@@ -174,9 +174,10 @@ fn write_host(text: &mut String, number: usize, host: &HostView) {
         NamedBy::Address => {}
     }
     write_dane(text, &host.dane);
-    let demanded = match host.demands.is_empty() {
-        true => "nothing".to_owned(),
-        false => format!("{}: {}", host.requirement, host.demands),
+    let demanded = if host.demands.is_empty() {
+        "nothing".to_owned()
+    } else {
+        format!("{}: {}", host.requirement, host.demands)
     };
     detail(text, "demanded", &clean(&demanded));
     if let Some(diagnosis) = &host.barred {
@@ -190,7 +191,9 @@ fn write_dane(text: &mut String, dane: &DaneView) {
         DaneView::Nothing => detail(text, "DANE", "no TLSA records that count"),
         DaneView::Records { base, records } => {
             detail(text, "DANE", &clean(&format!("TLSA records of {base}")));
-            records.iter().for_each(|record| detail(text, "", record));
+            for record in records {
+                detail(text, "", record);
+            }
         }
         DaneView::Unusable(why) | DaneView::Barred(why) => detail(text, "DANE", &clean(why)),
     }

@@ -10,6 +10,7 @@
 //! What it deliberately does not do: read files or signals. Whoever runs it does, and hands it a resolved configuration.
 
 mod bind;
+mod cured;
 pub(crate) mod network;
 mod site;
 mod tasks;
@@ -234,12 +235,14 @@ impl Daemon {
         });
         let site = Site::new(config, network, &self.shared.observer, Timestamp::now());
         site.announce(&self.shared.observer);
-        self.shared.site.store(Arc::new(site));
+        let before = self.shared.site.swap(Arc::new(site));
         errors.extend(self.bound.adopt(&self.shared, &self.phase.subscribe()).await.err());
         self.complain_of(&errors);
         self.announce().await;
         self.shared.wake.notify_one();
         self.shared.observer.daemon(Event::Reloaded);
+        let cure = cured::wake(Arc::clone(&self.shared), before);
+        tokio::spawn(self.shared.tasks.track_future(cure));
         if errors.is_empty() { Ok(()) } else { Err(errors) }
     }
 

@@ -331,6 +331,11 @@ pub enum Event {
         /// How many deliveries.
         deliveries: u64,
     },
+    /// A reload changed the way of deliveries that waited for it: they are due at once.
+    WaysChanged {
+        /// How many deliveries.
+        deliveries: u64,
+    },
 }
 
 fn as_text<S: serde::Serializer>(trouble: &Trouble, serializer: S) -> Result<S::Ok, S::Error> {
@@ -486,11 +491,17 @@ impl Event {
             ),
             Self::Superseded { reason } => write!(f, "the attempt is not recorded: {reason}"),
             Self::Amended { change, deliveries } => {
-                let what = if *deliveries == 1 { "delivery" } else { "deliveries" };
-                write!(f, "{change} by an administrator: {deliveries} {what}")
+                write!(f, "{change} by an administrator: {}", counted(*deliveries))
+            }
+            Self::WaysChanged { deliveries } => {
+                write!(f, "retry by a reload, for the way has changed: {}", counted(*deliveries))
             }
         }
     }
+}
+
+fn counted(deliveries: u64) -> String {
+    format!("{deliveries} {}", if deliveries == 1 { "delivery" } else { "deliveries" })
 }
 
 /// What is known besides, behind a word that leads to it; nothing when it is not known.

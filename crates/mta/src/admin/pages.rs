@@ -107,7 +107,7 @@ impl std::fmt::Display for FewOf {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use bytes::Bytes;
     use jiff::Timestamp;
     use postern_queue::{Draft, Envelope, MemoryStore, NewMessage, Origin, Recipient, SenderTls};

@@ -74,7 +74,9 @@ pub(super) async fn why(store: &dyn Store, filter: Filter) -> Result<Waiting, Er
     let mut groups = Groups::default();
     let mut pages = Pages::new(store, filter);
     while let Some(page) = pages.next().await? {
-        page.iter().for_each(|delivery| groups.add(delivery));
+        for delivery in &page {
+            groups.add(delivery);
+        }
     }
     Ok(groups.finish())
 }
@@ -294,7 +296,9 @@ mod tests {
 
     fn grouped(deliveries: &[Delivery]) -> Vec<Group> {
         let mut groups = Groups::default();
-        deliveries.iter().for_each(|delivery| groups.add(delivery));
+        for delivery in deliveries {
+            groups.add(delivery);
+        }
         groups.finish().groups
     }
 

@@ -302,7 +302,7 @@ impl PlannedHost {
 }
 
 /// The policy with the most specific address space for a destination, and that space.
-fn policy_for<'a>(
+pub(crate) fn policy_for<'a>(
     policies: &'a [SpacePolicy],
     destination: &Destination,
 ) -> Option<(&'a SpacePolicy, String)> {

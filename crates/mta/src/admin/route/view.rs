@@ -85,6 +85,10 @@ pub enum Verdict {
 
 /// The connector that is chosen, and why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is one switch of the configuration, and none depends on another"
+)]
 pub struct ConnectorView {
     /// Its name.
     pub name: String,

@@ -1,0 +1,198 @@
+//! `postern route`: what it says of addresses and domains of every kind, and that it sends nothing.
+
+use std::net::Ipv4Addr;
+use std::process::Output;
+
+use postern_testkit::dns::{Server, Zone, serve};
+use serde_json::Value;
+use tokio::runtime::Runtime;
+
+use crate::support::certificates::Kind;
+use crate::support::postern::ANNA;
+use crate::support::programs::{both, run};
+use crate::support::{Do, Peer, Postern, Setup, content, files_below};
+
+/// A name server with its own threads.
+struct Names {
+    runtime: Runtime,
+    server: Server,
+}
+
+impl Names {
+    fn serve(zone: Zone) -> Names {
+        let runtime = Runtime::new().unwrap();
+        let server = runtime.block_on(serve(zone)).unwrap();
+        Names { runtime, server }
+    }
+
+    fn setup(&self) -> Setup {
+        let address = self.server.address();
+        Setup::new().tables(&format!("[dns]\nservers = [\"{address}\"]\ntimeout = \"2s\""))
+    }
+
+    /// Drops the server within its runtime.
+    fn end(self) {
+        let _inside = self.runtime.enter();
+        drop(self.server);
+    }
+}
+
+/// Runs `postern route`, which must end with this code.
+#[track_caller]
+fn route(postern: &Postern, to: &[&str], code: i32) -> String {
+    let Output { status, stdout, stderr } = run(&mut postern.command(&[&["route"], to].concat()));
+    let (said, errors) = (String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap());
+    assert_eq!(status.code(), Some(code), "{said}{errors}");
+    said + &errors
+}
+
+#[track_caller]
+fn assert_says(said: &str, words: &[&str]) {
+    for words in words {
+        assert!(said.contains(words), "no {words:?} in {said}");
+    }
+}
+
+fn by_mx(keys: &str) -> String {
+    format!("name = \"out\"\nto = \"mx\"\naddress_space = [\"*\"]\nport = 2525\n{keys}")
+}
+
+#[test]
+fn an_address_of_ours_leads_to_its_mailbox_and_an_alias_to_all_it_stands_for() {
+    let address = crate::support::unused_address();
+    let domain = "name = \"home.test\"\ndeliver = \"mailboxes\"\naliases = { team = [\"anna\", \"ben@partner.test\"] }";
+    let postern = Setup::new().only_domain(domain).next_hop(address).start();
+    let said = route(&postern, &[ANNA], 0);
+    assert_says(
+        &said,
+        &["an address of ours", "\"mailboxes\" (maildir:", "the domain names it", "mail would go"],
+    );
+    let said = route(&postern, &["team@home.test"], 0);
+    assert_says(&said, &[ANNA, "ben@partner.test", "\"mailboxes\"", "\"out\" (smtp:"]);
+    assert_says(&route(&postern, &["home.test"], 0), &["one of our domains"]);
+    assert_says(&route(&postern, &["nobody@home.test"], 1), &["nobody has that address"]);
+    assert_says(&route(&postern, &["postmaster"], 0), &["an address of ours"]);
+}
+
+#[test]
+fn a_smarthost_is_told_with_its_connector_its_rivals_and_its_demands() {
+    let partner = "name = \"partner\"\nto = \"smtp:127.0.0.1:26\"\naddress_space = [\"*.partner.test\"]\n\
+                   tls = \"verified\"\ncost = 7\nrate = \"100/1h\"\nretry = [\"5m\"]";
+    let rest = "name = \"rest\"\nto = \"smtp:127.0.0.2:25\"\naddress_space = [\"*\"]\ntls = \"none\"\nenabled = false";
+    let policy = "[[outbound.policy]]\naddress_space = [\"mail.partner.test\"]\ntls = \"required\"";
+    let setup = Setup::new().connector(partner).connector(rest).tables(policy);
+    let root = setup.authority().root();
+    let postern = setup.environment("SSL_CERT_FILE", &root).start();
+    let said = route(&postern, &["ben@mail.partner.test"], 0);
+    assert_says(
+        &said,
+        &[
+            "somebody else's address",
+            "\"partner\" (smtp:127.0.0.1:26): address space *.partner.test, cost 7",
+            "\"rest\": address space *, cost",
+            "switched off",
+            "100 messages in 1h",
+            "after 5m",
+            "1. 127.0.0.1:26",
+            "verified: verified by connector \"partner\", required by [[outbound.policy]] for mail.partner.test",
+            "mail would go",
+        ],
+    );
+    let said = route(&postern, &["elsewhere.test"], 1);
+    assert_says(&said, &["mail would wait: connector is switched off", "set enabled = true"]);
+}
+
+#[test]
+fn mail_hosts_are_told_in_order_and_null_mx_and_unknown_domains_are_no_way() {
+    let zone = Zone::new()
+        .mx("elsewhere.test", 20, "second.elsewhere.test")
+        .mx("elsewhere.test", 10, "first.elsewhere.test")
+        .address("first.elsewhere.test", Ipv4Addr::new(192, 0, 2, 1))
+        .address("second.elsewhere.test", Ipv4Addr::new(192, 0, 2, 2))
+        .null_mx("null.test")
+        .failing("failing.test");
+    let names = Names::serve(zone);
+    let postern = names.setup().connector(&by_mx("")).start();
+    let said = route(&postern, &["elsewhere.test"], 0);
+    assert_says(
+        &said,
+        &[
+            "1. first.elsewhere.test:2525",
+            "192.0.2.1",
+            "2. second.elsewhere.test:2525",
+            "MTA-STS    no policy",
+            "DNSSEC: ",
+        ],
+    );
+    assert_says(&route(&postern, &["ben@null.test"], 1), &["mail would come back: takes no mail"]);
+    assert_says(&route(&postern, &["unknown.test"], 1), &["mail would come back: no such domain"]);
+    assert_says(&route(&postern, &["failing.test"], 1), &["mail would wait: DNS does not answer"]);
+    assert_says(&route(&postern, &["[192.0.2.7]"], 0), &["1. [192.0.2.7]:2525", "192.0.2.7"]);
+    names.end();
+}
+
+#[test]
+fn what_opportunistic_tls_came_to_is_told_by_the_daemon_and_forgotten_without_it() {
+    let setup = Setup::new();
+    let identity = setup.authority().issue_as(Kind::SelfSigned, &["localhost"]);
+    let peer = Peer::scripted(|step| {
+        if step.is("STARTTLS") { Do::Tls(crate::support::tls_server::TlsTrick::Reset) } else { Do::Usual }
+    });
+    let peer = peer.tls(identity.server_config()).start();
+    let connector = format!(
+        "name = \"out\"\nto = \"smtp:{}\"\naddress_space = [\"*\"]\ntls = \"opportunistic\"",
+        peer.address()
+    );
+    let mut postern = setup.connector(&connector).start();
+    postern.submit(&["ben@elsewhere.test"], &content::plain(ANNA, "ben@elsewhere.test", "In clear"));
+    peer.wait_for(1);
+    postern.wait_for_empty_queue();
+    let sessions = peer.sessions();
+    assert_says(&route(&postern, &["elsewhere.test"], 0), &["reached in clear until"]);
+    postern.terminate();
+    let said = route(&postern, &["elsewhere.test"], 0);
+    assert_says(&said, &["Postern does not run"]);
+    assert!(!said.contains("reached in clear"), "{said}");
+    assert_eq!(peer.sessions(), sessions, "a question connected to the peer");
+}
+
+#[test]
+fn without_a_daemon_nothing_is_made_in_the_data_directory() {
+    let postern =
+        Setup::new().without_user().with_private_ca().next_hop(crate::support::unused_address()).prepare();
+    assert_says(&route(&postern, &["ben@elsewhere.test"], 0), &["mail would go"]);
+    assert_says(&route(&postern, &[ANNA], 1), &["nobody has that address"]);
+    assert_eq!(files_below(postern.data_dir()), Vec::<std::path::PathBuf>::new());
+}
+
+#[test]
+fn programs_get_json_and_a_wrong_question_is_a_wrong_usage() {
+    let postern = Setup::new().next_hop(crate::support::unused_address()).start();
+    let said: Value = serde_json::from_str(&route(&postern, &["ben@elsewhere.test", "--json"], 0)).unwrap();
+    assert_eq!(said["legs"][0]["connector"]["name"], "out", "{said:#}");
+    assert_eq!(said["legs"][0]["verdict"], "goes", "{said:#}");
+    assert_eq!(said["meaning"], "foreign", "{said:#}");
+    for wrong in ["ben@", "a b", ""] {
+        assert_says(&route(&postern, &[wrong], 2), &["neither an address nor a domain"]);
+    }
+    let help = both(&run(&mut postern.command(&["route", "--help"])));
+    assert_says(&help, &["Exit codes", "1: it would wait"]);
+}
+
+#[test]
+fn a_host_that_must_prove_itself_by_missing_records_is_barred_and_says_by_whom() {
+    let zone = Zone::new().address("elsewhere.test", Ipv4Addr::new(192, 0, 2, 1));
+    let names = Names::serve(zone);
+    let postern = names.setup().connector(&by_mx("tls = \"dane\"")).start();
+    let said = route(&postern, &["elsewhere.test"], 1);
+    assert_says(
+        &said,
+        &[
+            "no TLSA records that count",
+            "dane by connector \"out\"",
+            "barred",
+            "mail would wait: no TLSA records",
+        ],
+    );
+    names.end();
+}
