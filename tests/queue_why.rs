@@ -73,11 +73,39 @@ fn a_certificate_nobody_knows_is_named_pinned_as_suggested_and_the_mail_goes() {
     let pinned = format!("tls = \"pinned\"\npins = [\"{suggested}\"]\nip = \"ipv4-only\"");
     postern.configure(|setup| setup.only_connectors(&[partner(peer.port(), &pinned)]));
     postern.cli(&["reload"]);
-    let said = postern.cli(&["queue", "reroute", "--destination", "partner.test"]);
-    assert!(said.contains("to partner.test: by connector \"partner\""), "{said}");
+    // What may be cured by the reload does not wait for its retry time.
     assert!(peer.wait_for(2).iter().all(|taken| taken.tls));
     postern.wait_for_empty_queue();
     assert_eq!(postern.cli(&["queue", "why"]), "nothing waits\n");
+}
+
+#[test]
+fn rerouted_mail_goes_at_once_by_the_connector_of_today_with_its_attempts_counted_anew() {
+    let old =
+        Peer::scripted(|step| if step.is("RCPT") { Do::Say("451 4.7.1 Greylisted") } else { Do::Usual });
+    let (old, new) = (
+        old.start(),
+        Peer::scripted(|step| if step.is("RCPT TO:<ben") { Do::Say("450 4.2.1 Busy") } else { Do::Usual }),
+    );
+    let new = new.start();
+    let setup = Setup::new().queue("retry = [\"1h\"]\njitter = 0.0");
+    let mut postern = setup.connector(&partner(old.port(), "tls = \"none\"")).start();
+    for to in [BEN, "eve@partner.test"] {
+        submit(&postern, to);
+    }
+    wait_for_attempts(&postern);
+    postern.cli(&["queue", "retry", "--all"]);
+    wait_for("second attempts", || {
+        postern.queue().iter().all(|delivery| delivery["attempts"] == 2).then_some(())
+    });
+    postern.configure(|setup| setup.only_connectors(&[partner(new.port(), "tls = \"none\"")]));
+    postern.cli(&["reload"]);
+    assert_eq!(postern.queue().len(), 2, "mail that its receiver has judged was tried again by the reload");
+    let said = postern.cli(&["queue", "reroute", "--destination", "partner.test"]);
+    assert!(said.contains("2 deliveries to partner.test: by connector \"partner\""), "{said}");
+    postern.wait_for_log("reroute by an administrator: 2 deliveries");
+    assert_eq!(new.wait_for(1)[0].to, ["<eve@partner.test>"]);
+    wait_for("the other to be tried anew", || (postern.queue()[0]["attempts"] == 1).then_some(()));
 }
 
 #[test]

@@ -9,7 +9,7 @@
 
 mod view;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -38,7 +38,7 @@ use crate::outbound::dane::Dane;
 use crate::outbound::ladder::Ladder;
 use crate::outbound::own_addresses;
 use crate::outbound::plan::{HostTerms, Plan, PlannedHost, Planner};
-use crate::outbound::route::{NextHop, Router, Socket};
+use crate::outbound::route::{NextHop, RoutedHost, Router, Socket};
 use crate::policy::ledger::Ledger;
 use crate::policy::mta_sts::{Found, Source};
 use crate::routing::Recipient;
@@ -270,7 +270,7 @@ impl Planning<'_> {
             alias_of: Some(&host.owner).filter(|owner| **owner != host.name).cloned(),
             port: host.port,
             implicit_tls: host.implicit_tls,
-            named_by: named_by(connector, destination),
+            named_by: named_by(connector, host),
             name_status: in_words(host.name_status),
             address_status: in_words(host.address_status),
             sockets: host.sockets.iter().map(|next_hop| self.socket_view(next_hop, ladder)).collect(),
@@ -341,7 +341,7 @@ fn sts_view(found: &Found) -> StsView {
 
 fn dane_view(connector: &Connector, planned: &PlannedHost) -> DaneView {
     match &planned.dane {
-        Dane::Nothing if !connector.dane || planned.host.is_on_this_machine() => DaneView::NotAsked,
+        Dane::Nothing if !connector.dane || is_address(&planned.host) => DaneView::NotAsked,
         Dane::Nothing => DaneView::Nothing,
         Dane::Records { base, records } => DaneView::Records {
             base: base.clone(),
@@ -352,12 +352,17 @@ fn dane_view(connector: &Connector, planned: &PlannedHost) -> DaneView {
     }
 }
 
-fn named_by(connector: &Connector, destination: &Destination) -> NamedBy {
+fn named_by(connector: &Connector, host: &RoutedHost) -> NamedBy {
     match connector.to {
-        Way::Mx { .. } if destination.0.starts_with('[') => NamedBy::Address,
+        _ if is_address(host) => NamedBy::Address,
         Way::Mx { .. } => NamedBy::Dns,
         _ => NamedBy::Configuration,
     }
+}
+
+/// Where there is no name, DNS has nothing to say.
+fn is_address(host: &RoutedHost) -> bool {
+    host.name.starts_with('[') || host.name.parse::<IpAddr>().is_ok() || host.is_on_this_machine()
 }
 
 fn in_words(status: Dnssec) -> String {

@@ -177,7 +177,7 @@ pub enum NamedBy {
     Configuration,
     /// MX records.
     Dns,
-    /// The recipient's address.
+    /// Nobody: it is an address, written in the configuration or in the recipient's address.
     Address,
 }
 
@@ -205,7 +205,7 @@ pub struct Memory {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum DaneView {
-    /// The connector does not ask for them.
+    /// They are not asked for: the connector does not want them, or the host has no name.
     NotAsked,
     /// There are none that count.
     Nothing,
