@@ -2,38 +2,17 @@
 
 use std::net::Ipv4Addr;
 
-use postern_testkit::dns::{Server, Zone, serve};
-use tokio::runtime::Runtime;
+use postern_testkit::dns::Zone;
 
+use crate::support::names::Names;
 use crate::support::postern::{ANNA, QUIET};
 use crate::support::{Do, Peer, Postern, Setup, content, wait_for};
-
-/// A name server with its own threads.
-struct Names {
-    runtime: Runtime,
-    server: Server,
-}
-
-impl Names {
-    fn serve(zone: Zone) -> Names {
-        let runtime = Runtime::new().unwrap();
-        let server = runtime.block_on(serve(zone)).unwrap();
-        Names { runtime, server }
-    }
-
-    /// Drops the server within its runtime.
-    fn end(self) {
-        let _inside = self.runtime.enter();
-        drop(self.server);
-    }
-}
 
 /// Postern with one MX connector on the port of the peers.
 fn with_mx(names: &Names, port: u16, tls: &str) -> Postern {
     let connector =
         format!("name = \"out\"\nto = \"mx\"\naddress_space = [\"*\"]\nport = {port}\ntls = \"{tls}\"");
-    let dns = format!("[dns]\nservers = [\"{}\"]\ntimeout = \"2s\"", names.server.address());
-    Setup::new().connector(&connector).tables(&dns).start()
+    Setup::new().connector(&connector).tables(&names.table()).start()
 }
 
 #[track_caller]
@@ -61,7 +40,6 @@ fn the_host_with_the_lowest_preference_is_taken() {
     best.wait_for(1);
     postern.wait_for_empty_queue();
     assert_eq!(worse.sessions(), 0);
-    names.end();
 }
 
 #[test]
@@ -72,14 +50,12 @@ fn a_reload_asks_the_name_servers_it_brings() {
         .address("mx.elsewhere.test", Ipv4Addr::new(127, 0, 0, 70));
     let (silent, names) = (Names::serve(Zone::new()), Names::serve(zone));
     let mut postern = with_mx(&silent, peer.port(), "none");
-    let other = format!("127.0.0.1:{}", names.server.address().port());
-    let before = format!("{}", silent.server.address());
+    let other = format!("127.0.0.1:{}", names.address().port());
+    let before = format!("{}", silent.address());
     postern.reload(|setup| setup.replace(&before, &other));
     postern.wait_for_log("configuration reloaded");
     submit(&postern);
     peer.wait_for(1);
-    silent.end();
-    names.end();
 }
 
 #[test]
@@ -95,7 +71,6 @@ fn the_next_host_is_taken_when_the_best_is_dead() {
     submit(&postern);
     second.wait_for(1);
     postern.wait_for_empty_queue();
-    names.end();
 }
 
 #[test]
@@ -105,7 +80,6 @@ fn without_an_mx_record_the_domain_s_own_address_is_taken() {
     let postern = with_mx(&names, peer.port(), "none");
     submit(&postern);
     peer.wait_for(1);
-    names.end();
 }
 
 #[test]
@@ -118,7 +92,6 @@ fn a_null_mx_is_reported_at_once() {
     let report = String::from_utf8(postern.wait_for_mail("anna", 1).remove(0)).unwrap();
     assert!(report.contains("5.1.10"), "{report}");
     assert_eq!(peer.sessions(), 0);
-    names.end();
 }
 
 #[test]
@@ -128,7 +101,6 @@ fn a_domain_that_does_not_exist_is_reported_at_once() {
     submit(&postern);
     let report = String::from_utf8(postern.wait_for_mail("anna", 1).remove(0)).unwrap();
     assert!(report.contains("5.1.2"), "{report}");
-    names.end();
 }
 
 #[test]
@@ -139,12 +111,11 @@ fn a_name_server_that_fails_makes_it_wait() {
     submit(&postern);
     wait_for("an attempt", || (postern.queue()[0]["attempts"].as_u64() >= Some(1)).then_some(()));
     assert!(postern.mail_of("anna").is_empty());
-    names.server.change(|mut zone| {
+    names.change(|mut zone| {
         zone.remove("elsewhere.test");
         zone.address("elsewhere.test", Ipv4Addr::new(127, 0, 0, 77))
     });
     peer.wait_for(1);
-    names.end();
 }
 
 #[test]
@@ -157,7 +128,6 @@ fn tls_is_used_when_offered_even_with_a_certificate_nobody_knows() {
     let postern = with_mx(&names, peer.port(), "opportunistic");
     submit(&postern);
     assert!(peer.wait_for(1)[0].tls);
-    names.end();
 }
 
 #[test]
@@ -173,7 +143,6 @@ fn failed_handshakes_are_followed_by_a_try_in_clear_and_logged() {
     for step in ["trying once with a small TLS hello", "trying once in clear"] {
         postern.wait_for_log(step);
     }
-    names.end();
 }
 
 #[test]
@@ -192,6 +161,5 @@ fn nothing_is_said_in_clear_where_tls_is_required() {
         assert!(!peer.heard("MAIL") && !peer.heard("AUTH"), "{:?}", peer.said());
         assert_eq!(postern.queue().len(), 1);
         assert!(postern.mail_of("anna").is_empty());
-        names.end();
     }
 }

@@ -5,6 +5,8 @@ pub mod client;
 pub mod content;
 pub mod dovecot;
 pub mod exim;
+pub mod https_host;
+pub mod names;
 pub mod opensmtpd;
 pub mod peer;
 pub mod postern;

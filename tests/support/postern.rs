@@ -156,6 +156,12 @@ impl Setup {
         self
     }
 
+    /// With the test's authority as the only one that the system trusts.
+    pub fn trusting_its_authority(self) -> Setup {
+        let root = self.authority.root();
+        self.environment("SSL_CERT_FILE", &root)
+    }
+
     pub fn data_dir(mut self, path: &Path) -> Setup {
         path.clone_into(&mut self.data_dir);
         self
@@ -339,6 +345,17 @@ impl Postern {
     #[track_caller]
     pub fn wait_for_empty_queue(&self) {
         wait_for("the queue to be empty", || self.queue().is_empty().then_some(()));
+    }
+
+    /// Waits until so many attempts at the one message that waits have failed, and hands back what `queue show` says of it.
+    #[track_caller]
+    pub fn wait_for_attempts(&self, count: u64) -> String {
+        let id = wait_for(&format!("{count} failed attempts"), || {
+            let queue = self.queue();
+            let tried = |delivery: &&Value| delivery["attempts"].as_u64() >= Some(count);
+            queue.iter().find(tried).map(|delivery| id_of(delivery).to_owned())
+        });
+        self.cli(&["queue", "show", &id])
     }
 
     /// What the daemon has logged.

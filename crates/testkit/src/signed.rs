@@ -5,7 +5,8 @@
 //! system's choice, in a folder that goes when the world does; no root rights needed. [`Signed`] says what is wrong with
 //! a zone's signatures.
 //!
-//! What it deliberately does not do: answer from a script (that is [`crate::dns`]), or change while it runs.
+//! What it deliberately does not do: answer from a script (that is [`crate::dns`]), or change its zones while it runs. The
+//! validating resolver can be ended and started again, for outages.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -23,6 +24,9 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// How often the programs are started anew because somebody else took one of the ports.
 const ATTEMPTS: usize = 5;
+
+/// Where the validating resolver stands among the programs.
+const UNBOUND: usize = 1;
 
 /// How a zone is signed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,7 +51,7 @@ pub struct SignedWorld {
     /// The root's key, as DS records.
     pub anchor_file: PathBuf,
     programs: Vec<Program>,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl SignedWorld {
@@ -62,10 +66,25 @@ impl SignedWorld {
         for _ in 0..ATTEMPTS {
             if let Some((programs, [_, unbound, careless])) = zones.serve(folder.path()) {
                 let anchor_file = folder.path().join("root.anchor");
-                return Self { unbound, careless, anchor_file, programs, _folder: folder };
+                return Self { unbound, careless, anchor_file, programs, folder };
             }
         }
         panic!("knotd and unbound do not start: {}", logs(folder.path()));
+    }
+
+    /// Ends the resolver that validates. Those who ask it get no answer.
+    pub fn stop_unbound(&mut self) {
+        self.programs[UNBOUND].end();
+    }
+
+    /// Starts it again at the address it had, with nothing in its memory.
+    ///
+    /// # Panics
+    /// It does not answer; somebody else may have taken its port.
+    pub fn start_unbound(&mut self) {
+        let mut unbound = Program::start("unbound", &["-d", "-c", "unbound.conf"], self.folder.path());
+        assert!(unbound.answers_at(self.unbound), "unbound does not start again: {}", logs(self.folder.path()));
+        self.programs[UNBOUND] = unbound;
     }
 
     /// Whether all programs still run.
@@ -185,8 +204,9 @@ impl Zones {
             let _ = writeln!(text, "  trust-anchor-file: \"{folder}/root.anchor\"");
         }
         for zone in &self.0 {
-            // Names such as test. are answered by unbound itself unless told otherwise.
-            let _ = writeln!(text, "  local-zone: \"{}\" nodefault", zone.name);
+            // Names such as test. are answered by unbound itself unless told otherwise, and so are all below them.
+            let top = zone.name.trim_end_matches('.').rsplit('.').next().unwrap_or_default();
+            let _ = writeln!(text, "  local-zone: \"{}\" nodefault\n  local-zone: \"{top}.\" nodefault", zone.name);
         }
         text.push_str("remote-control:\n  control-enable: no\n");
         for zone in &self.0 {
@@ -271,6 +291,12 @@ impl Program {
         matches!(self.0.try_wait(), Ok(None))
     }
 
+    fn end(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+
     /// Waits until it answers a question for the root's SOA record.
     fn answers_at(&mut self, address: SocketAddr) -> bool {
         const QUESTION: &[u8] = &[7, 7, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 6, 0, 1];
@@ -295,9 +321,7 @@ impl Program {
 
 impl Drop for Program {
     fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        self.end();
     }
 }
 
