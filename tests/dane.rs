@@ -13,10 +13,11 @@ use crate::support::certificates::{Authority, Identity, Kind};
 use crate::support::exim::Exim;
 use crate::support::names::{SignedNames, Street, ip};
 use crate::support::opensmtpd::OpenSmtpd;
-use crate::support::peer::Setup as PeerSetup;
+use crate::support::peer::{Setup as PeerSetup, Step};
 use crate::support::postern::{ANNA, QUIET};
 use crate::support::postfix::Postfix;
 use crate::support::programs::{program, succeed, text};
+use crate::support::tls_server::TlsTrick;
 use crate::support::{Do, Peer, Postern, Setup, content, maildir_messages, wait_for_maildir};
 
 /// A Postern to be started, and the zone of the hosts that it will find.
@@ -124,10 +125,12 @@ fn with_root(authority: &Authority, identity: Identity) -> Identity {
 /// Three domains whose hosts have the right key in a certificate that is bad in another way.
 fn bad_but_right(town: &mut Town) -> Vec<Peer> {
     let kinds = [("selfsigned", Kind::SelfSigned), ("expired", Kind::Expired), ("misnamed", Kind::WrongName)];
-    kinds.map(|(domain, kind)| {
-        let identity = town.certificate(kind, domain);
-        town.domain(domain, server(&identity), &[end_entity(&identity)])
-    }).into()
+    kinds
+        .map(|(domain, kind)| {
+            let identity = town.certificate(kind, domain);
+            town.domain(domain, server(&identity), &[end_entity(&identity)])
+        })
+        .into()
 }
 
 #[track_caller]
@@ -378,6 +381,26 @@ fn a_peer_whose_starttls_was_stripped_gets_nothing_and_the_queue_says_so() {
     let postern = town.start(&names.table(), "opportunistic");
     submit(&postern, "ben@stripped.away.test");
     assert_held_back(&postern, &peer, &["STARTTLS", "required here: dane"]);
+}
+
+#[test]
+fn a_broken_handshake_is_followed_by_no_small_hello_and_no_clear_session() {
+    let mut town = Town::new();
+    let identity = town.certificate(Kind::Good, "broken");
+    let script = |step: &Step<'_>| {
+        if step.is("STARTTLS") { Do::Tls(TlsTrick::SmallHello(1400)) } else { Do::Usual }
+    };
+    let peer = Peer::scripted(script).tls(identity.server_config());
+    let peer = town.domain("broken", peer, &[end_entity(&identity)]);
+    let names = town.serve(&[]);
+    town.setup = town.setup.queue("retry = [\"1h\"]");
+    let postern = town.start(&names.table(), "opportunistic");
+    submit(&postern, "ben@broken.away.test");
+    let shown = postern.wait_for_attempts(1);
+    assert!(shown.contains("reset the connection during the TLS handshake"), "{shown}");
+    std::thread::sleep(QUIET);
+    assert_eq!(peer.sessions(), 1);
+    assert!(!peer.heard("MAIL"), "{:?}", peer.said());
 }
 
 #[test]

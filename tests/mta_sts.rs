@@ -164,7 +164,11 @@ fn a_host_that_is_not_in_the_policy_is_not_even_connected_to_under_enforce() {
     let _host = town.policy_host(&["away.test"], |_| Answer::text(policy("enforce", "*.test")));
     let (_names, postern) = town.start();
     submit(&postern, "away.test");
-    assert_held_back(&postern, &peer, "mx.away.test is not among the hosts of the MTA-STS policy of away.test");
+    assert_held_back(
+        &postern,
+        &peer,
+        "mx.away.test is not among the hosts of the MTA-STS policy of away.test",
+    );
     assert_eq!(peer.sessions(), 0);
 }
 
@@ -256,10 +260,11 @@ fn a_policy_host_that_is_not_to_be_trusted_or_reached_binds_nothing_at_first_con
     ];
     let peers = rows.map(|(domain, _)| town.domain_with(domain, Kind::SelfSigned));
     let authority = town.setup.authority();
-    let hosts = [("selfsigned.test", Kind::SelfSigned), ("misnamed.test", Kind::WrongName)].map(|(domain, kind)| {
-        let identity = authority.issue_as(kind, &[&format!("mta-sts.{domain}")]);
-        (domain, HttpsHost::start(&identity, move |_| right("enforce")(domain)))
-    });
+    let hosts =
+        [("selfsigned.test", Kind::SelfSigned), ("misnamed.test", Kind::WrongName)].map(|(domain, kind)| {
+            let identity = authority.issue_as(kind, &[&format!("mta-sts.{domain}")]);
+            (domain, HttpsHost::start(&identity, move |_| right("enforce")(domain)))
+        });
     for (domain, host) in &hosts {
         town.policies_at(&[domain], host.ip());
     }
@@ -270,7 +275,8 @@ fn a_policy_host_that_is_not_to_be_trusted_or_reached_binds_nothing_at_first_con
         submit(&postern, domain);
         assert!(peer.wait_for(1)[0].tls, "{domain}");
         let log = postern.log();
-        let told = log.lines().any(|line| line.contains("MTA-STS") && line.contains(domain) && line.contains(words));
+        let told =
+            log.lines().any(|line| line.contains("MTA-STS") && line.contains(domain) && line.contains(words));
         assert!(told, "no {words:?} of {domain} in {log}");
     }
     assert!(hosts.iter().all(|(_, host)| host.requests().is_empty()));

@@ -56,11 +56,6 @@ impl Answer {
     pub fn text(body: impl Into<String>) -> Answer {
         Answer { status: "200 OK", head: "Content-Type: text/plain\r\n".to_owned(), body: body.into() }
     }
-
-    /// A JSON object, as token endpoints answer.
-    pub fn json(status: &'static str, body: impl Into<String>) -> Answer {
-        Answer { status, head: "Content-Type: application/json\r\n".to_owned(), body: body.into() }
-    }
 }
 
 impl HttpsHost {
@@ -125,7 +120,10 @@ impl Shared {
         self.requests.lock().unwrap().push(request.clone());
         let Answer { status, head, body } = (self.script)(&request);
         let length = body.len();
-        write!(stream, "HTTP/1.1 {status}\r\n{head}Content-Length: {length}\r\nConnection: close\r\n\r\n{body}")?;
+        write!(
+            stream,
+            "HTTP/1.1 {status}\r\n{head}Content-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+        )?;
         stream.conn.send_close_notify();
         stream.flush()
     }

@@ -83,7 +83,11 @@ impl SignedWorld {
     /// It does not answer; somebody else may have taken its port.
     pub fn start_unbound(&mut self) {
         let mut unbound = Program::start("unbound", &["-d", "-c", "unbound.conf"], self.folder.path());
-        assert!(unbound.answers_at(self.unbound), "unbound does not start again: {}", logs(self.folder.path()));
+        assert!(
+            unbound.answers_at(self.unbound),
+            "unbound does not start again: {}",
+            logs(self.folder.path())
+        );
         self.programs[UNBOUND] = unbound;
     }
 
@@ -206,7 +210,11 @@ impl Zones {
         for zone in &self.0 {
             // Names such as test. are answered by unbound itself unless told otherwise, and so are all below them.
             let top = zone.name.trim_end_matches('.').rsplit('.').next().unwrap_or_default();
-            let _ = writeln!(text, "  local-zone: \"{}\" nodefault\n  local-zone: \"{top}.\" nodefault", zone.name);
+            let _ = writeln!(
+                text,
+                "  local-zone: \"{}\" nodefault\n  local-zone: \"{top}.\" nodefault",
+                zone.name
+            );
         }
         text.push_str("remote-control:\n  control-enable: no\n");
         for zone in &self.0 {
