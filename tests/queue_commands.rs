@@ -91,7 +91,7 @@ fn a_filter_that_means_nothing_changes_nothing() {
 #[test]
 fn a_change_without_an_id_or_a_filter_is_refused() {
     let (postern, _) = waiting(&["ben@elsewhere.test"]);
-    for verb in ["retry", "hold", "release", "bounce", "remove"] {
+    for verb in ["retry", "reroute", "hold", "release", "bounce", "remove"] {
         fail(&mut postern.command(&["queue", verb]));
     }
     assert_eq!(postern.queue().len(), 1);

@@ -10,12 +10,12 @@ use postern_mta::admin::reroute::WayOut;
 use postern_mta::admin::{Admin, Request, Response};
 use postern_mta::config::units;
 use postern_mta::event::clean;
-use postern_queue::{Change, Delivery, Filter, QueueId, RecipientState, Selection};
+use postern_queue::{Change, Cursor, Delivery, Filter, QueueId, RecipientState};
 
 use crate::{Done, admin, block_on, say, why};
 
 /// As many deliveries are asked for at a time.
-const PAGE: usize = 500;
+const PAGE: usize = 1000;
 /// More rows than this are not printed to a terminal unasked, where they would only scroll by,
 const ROWS_MOST: usize = 200;
 /// but only so many, the oldest ones.
@@ -250,18 +250,15 @@ fn say_json(found: &[Delivery]) -> Done {
 
 async fn find(admin: &Admin, filter: &Filter) -> Result<Vec<Delivery>, Box<dyn std::error::Error>> {
     let mut all = Vec::new();
-    loop {
-        let page = Selection { limit: PAGE, offset: all.len() };
-        let Response::Deliveries(found) = admin.call(Request::Find { filter: filter.clone(), page }).await?
-        else {
+    let mut cursor = Cursor::new(filter.clone(), PAGE);
+    while let Some((filter, page)) = cursor.request() {
+        let Response::Deliveries(found) = admin.call(Request::Find { filter, page }).await? else {
             return Err("no list".into());
         };
-        let last = found.len() < PAGE;
+        cursor.pass(&found);
         all.extend(found);
-        if last {
-            return Ok(all);
-        }
     }
+    Ok(all)
 }
 
 /// Content comes from outside: control characters other than line ends are shown as `?`.

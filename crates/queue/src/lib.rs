@@ -6,11 +6,13 @@
 //! - [`Draft`]: content on its way in. Small ones stay in memory, large ones go to a file.
 //! - [`Batch`]: one message × one destination × its recipients, leased for an attempt.
 //! - [`Disposition`]: what is to happen next to a recipient, worked out by [`retry`], which is pure.
+//! - [`Cursor`]: goes through a long listing page by page.
 //!
 //! What it deliberately does not do: know sessions, routes or configuration; read a clock (`now` is an argument).
 
 mod agenda;
 mod body;
+mod cursor;
 mod draft;
 mod error;
 mod filter;
@@ -23,6 +25,7 @@ mod sqlite;
 mod store;
 
 pub use body::Body;
+pub use cursor::Cursor;
 pub use draft::Draft;
 pub use error::Error;
 pub use id::{QueueId, QueueIdError};

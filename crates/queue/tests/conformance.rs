@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use common::*;
 use postern_queue::{
-    Change, Draft, Error, Filter, LeaseRequest, NewMessage, QueueId, RecipientId, Selection, SenderTls,
-    Settled, Store,
+    Change, Cursor, Draft, Error, Filter, LeaseRequest, NewMessage, QueueId, RecipientId, Selection,
+    SenderTls, Settled, Store,
 };
 use postern_smtp::address::ReversePath;
 
@@ -75,6 +75,7 @@ conformance!(
     what_is_held_is_rerouted_when_it_is_released,
     filters_mean_what_they_say,
     listings_come_in_pages_oldest_first,
+    a_cursor_passes_each_delivery_once_however_the_pages_fall,
     amend_says_how_many_there_were,
     counts_follow,
     many_tasks_share_the_queue,
@@ -484,6 +485,23 @@ async fn listings_come_in_pages_oldest_first(store: Arc<dyn Store>) {
     }
     assert_eq!(listed, all);
     assert_eq!(store.find(Filter::default(), Selection { limit: 0, offset: 0 }).await.unwrap(), []);
+}
+
+async fn a_cursor_passes_each_delivery_once_however_the_pages_fall(store: Arc<dyn Store>) {
+    for second in 0..5 {
+        enqueue(&*store, second, &["a@a.example", "b@b.example", "c@c.example"]).await;
+    }
+    let wanted = store.find(Filter::default(), ALL).await.unwrap();
+    for size in 1..17 {
+        let mut cursor = Cursor::new(Filter::default(), size);
+        let mut seen = Vec::new();
+        while let Some((filter, page)) = cursor.request() {
+            let found = store.find(filter, page).await.unwrap();
+            cursor.pass(&found);
+            seen.extend(found);
+        }
+        assert_eq!(seen, wanted, "pages of {size}");
+    }
 }
 
 async fn amend_says_how_many_there_were(store: Arc<dyn Store>) {

@@ -1,14 +1,12 @@
-//! Walking through a queue of any length, a page at a time.
+//! Walking through a queue of any length, a page at a time, and what is told of it in few words.
 //!
-//! [`Pages`] asks the store for one page after the other, each beginning where the one before ended, so that the walk costs
-//! the same for each delivery however many there are. What changes meanwhile may be seen or missed; nothing is seen twice
-//! unless it was begun anew. [`FewOf`] keeps the first few of many names, and how many there are.
+//! [`Pages`] asks the store for one page after the other. [`FewOf`] is the first few of many names, and how many there are.
 //!
 //! What it deliberately does not do: hold more than a page, or a snapshot of the queue.
 
 use std::collections::BTreeSet;
 
-use postern_queue::{Delivery, Error, Filter, QueueId, Selection, Store};
+use postern_queue::{Cursor, Delivery, Error, Filter, Store};
 use serde::{Deserialize, Serialize};
 
 /// As many deliveries are asked for at a time.
@@ -21,23 +19,13 @@ const COUNTED_MOST: usize = 200;
 /// A walk through what a filter means, oldest message first.
 pub(crate) struct Pages<'a> {
     store: &'a dyn Store,
-    filter: Filter,
-    offset: usize,
-    size: usize,
-    end: End,
-}
-
-/// Whether there is more to come.
-#[derive(PartialEq, Eq)]
-enum End {
-    NotYet,
-    Reached,
+    cursor: Cursor,
 }
 
 impl<'a> Pages<'a> {
     /// Begins the walk.
     pub(crate) fn new(store: &'a dyn Store, filter: Filter) -> Self {
-        Self { store, filter, offset: 0, size: PAGE, end: End::NotYet }
+        Self { store, cursor: Cursor::new(filter, PAGE) }
     }
 
     /// The next page; `None` at the end.
@@ -45,25 +33,10 @@ impl<'a> Pages<'a> {
     /// # Errors
     /// The store cannot be read.
     pub(crate) async fn next(&mut self) -> Result<Option<Vec<Delivery>>, Error> {
-        if self.end == End::Reached {
-            return Ok(None);
-        }
-        let page = Selection { limit: self.size, offset: self.offset };
-        let found = self.store.find(self.filter.clone(), page).await?;
-        if found.len() < self.size {
-            self.end = End::Reached;
-        }
-        let Some(last) = found.last().map(|delivery| delivery.message.id) else { return Ok(None) };
-        self.go_on_behind(last, &found);
+        let Some((filter, page)) = self.cursor.request() else { return Ok(None) };
+        let found = self.store.find(filter, page).await?;
+        self.cursor.pass(&found);
         Ok(Some(found))
-    }
-
-    /// The next page begins with the last message, of which so many deliveries were seen.
-    fn go_on_behind(&mut self, last: QueueId, found: &[Delivery]) {
-        let of_last = found.iter().rev().take_while(|delivery| delivery.message.id == last).count();
-        let before = if self.filter.from == Some(last) { self.offset } else { 0 };
-        self.offset = before + of_last;
-        self.filter.from = Some(last);
     }
 }
 
@@ -110,7 +83,7 @@ impl std::fmt::Display for FewOf {
 pub(crate) mod tests {
     use bytes::Bytes;
     use jiff::Timestamp;
-    use postern_queue::{Draft, Envelope, MemoryStore, NewMessage, Origin, Recipient, SenderTls};
+    use postern_queue::{Draft, Envelope, NewMessage, Origin, QueueId, Recipient, SenderTls};
     use postern_smtp::address::{Mailbox, ReversePath};
 
     use super::*;
@@ -137,23 +110,6 @@ pub(crate) mod tests {
         let id = store.begin(now).id();
         let draft = Draft::from_bytes(id, Bytes::from_static(b"x\r\n"));
         store.enqueue(now, NewMessage { envelope, head: Bytes::new(), draft }).await.unwrap()
-    }
-
-    #[tokio::test]
-    async fn every_delivery_is_seen_once_however_the_pages_fall() {
-        let store = MemoryStore::new();
-        for _ in 0..5 {
-            enqueue(&store, Timestamp::now(), &["a@a.example", "b@b.example", "c@c.example"]).await;
-        }
-        let wanted = store.find(Filter::default(), Selection { limit: 100, offset: 0 }).await.unwrap();
-        for size in 1..17 {
-            let mut pages = Pages { size, ..Pages::new(&store, Filter::default()) };
-            let mut seen = Vec::new();
-            while let Some(page) = pages.next().await.unwrap() {
-                seen.extend(page);
-            }
-            assert_eq!(seen, wanted, "pages of {size}");
-        }
     }
 
     #[test]
