@@ -3,39 +3,15 @@
 use std::net::Ipv4Addr;
 use std::process::Output;
 
-use postern_testkit::dns::{Server, Zone, serve};
+use postern_testkit::dns::Zone;
 use serde_json::Value;
-use tokio::runtime::Runtime;
 
 use crate::support::certificates::Kind;
+use crate::support::https_host::{Answer, HttpsHost};
+use crate::support::names::Names;
 use crate::support::postern::ANNA;
 use crate::support::programs::{both, run};
 use crate::support::{Do, Peer, Postern, Setup, content, files_below};
-
-/// A name server with its own threads.
-struct Names {
-    runtime: Runtime,
-    server: Server,
-}
-
-impl Names {
-    fn serve(zone: Zone) -> Names {
-        let runtime = Runtime::new().unwrap();
-        let server = runtime.block_on(serve(zone)).unwrap();
-        Names { runtime, server }
-    }
-
-    fn setup(&self) -> Setup {
-        let address = self.server.address();
-        Setup::new().tables(&format!("[dns]\nservers = [\"{address}\"]\ntimeout = \"2s\""))
-    }
-
-    /// Drops the server within its runtime.
-    fn end(self) {
-        let _inside = self.runtime.enter();
-        drop(self.server);
-    }
-}
 
 /// Runs `postern route`, which must end with this code.
 #[track_caller]
@@ -112,7 +88,7 @@ fn mail_hosts_are_told_in_order_and_null_mx_and_unknown_domains_are_no_way() {
         .null_mx("null.test")
         .failing("failing.test");
     let names = Names::serve(zone);
-    let postern = names.setup().connector(&by_mx("")).start();
+    let postern = Setup::new().tables(&names.table()).connector(&by_mx("")).start();
     let said = route(&postern, &["elsewhere.test"], 0);
     assert_says(
         &said,
@@ -128,7 +104,6 @@ fn mail_hosts_are_told_in_order_and_null_mx_and_unknown_domains_are_no_way() {
     assert_says(&route(&postern, &["unknown.test"], 1), &["mail would come back: no such domain"]);
     assert_says(&route(&postern, &["failing.test"], 1), &["mail would wait: DNS does not answer"]);
     assert_says(&route(&postern, &["[192.0.2.7]"], 0), &["1. [192.0.2.7]:2525", "192.0.2.7"]);
-    names.end();
 }
 
 #[test]
@@ -183,7 +158,7 @@ fn programs_get_json_and_a_wrong_question_is_a_wrong_usage() {
 fn a_host_that_must_prove_itself_by_missing_records_is_barred_and_says_by_whom() {
     let zone = Zone::new().address("elsewhere.test", Ipv4Addr::new(192, 0, 2, 1));
     let names = Names::serve(zone);
-    let postern = names.setup().connector(&by_mx("tls = \"dane\"")).start();
+    let postern = Setup::new().tables(&names.table()).connector(&by_mx("tls = \"dane\"")).start();
     let said = route(&postern, &["elsewhere.test"], 1);
     assert_says(
         &said,
@@ -194,5 +169,63 @@ fn a_host_that_must_prove_itself_by_missing_records_is_barred_and_says_by_whom()
             "mail would wait: no TLSA records",
         ],
     );
-    names.end();
+}
+
+#[test]
+fn records_under_dnssec_are_told_with_the_name_they_stand_under_and_forged_ones_bar_the_host() {
+    let zone = Zone::new()
+        .mx("elsewhere.test", 10, "mx.elsewhere.test")
+        .address("mx.elsewhere.test", Ipv4Addr::new(192, 0, 2, 1))
+        .tlsa("_2525._tcp.mx.elsewhere.test", 3, 1, 1, &[0xab; 32])
+        .mx("forged.test", 10, "mx.forged.test")
+        .address("mx.forged.test", Ipv4Addr::new(192, 0, 2, 2))
+        .all_secure()
+        .bogus("_2525._tcp.mx.forged.test");
+    let names = Names::serve(zone);
+    let postern = Setup::new().tables(&names.table()).connector(&by_mx("tls = \"opportunistic\"")).start();
+    let said = route(&postern, &["elsewhere.test"], 0);
+    assert_says(
+        &said,
+        &[
+            "its name is secure, its addresses are secure",
+            "TLSA records of mx.elsewhere.test",
+            "3 1 1 abab",
+            "dane: opportunistic by connector \"out\", dane by DANE: the TLSA records of mx.elsewhere.test",
+            "DNSSEC: the local resolver validates DNSSEC",
+        ],
+    );
+    let said = route(&postern, &["forged.test"], 1);
+    assert_says(&said, &["barred", "mail would wait: DNSSEC says bogus"]);
+}
+
+#[test]
+fn the_policy_of_a_domain_is_told_and_a_host_outside_it_is_barred() {
+    let setup = Setup::new().trusting_its_authority();
+    let identity = setup.authority().issue(&["mta-sts.elsewhere.test"]);
+    let host = HttpsHost::start(&identity, |_| {
+        Answer::text("version: STSv1\nmode: enforce\nmx: mx1.elsewhere.test\nmax_age: 86400\n")
+    });
+    let zone = Zone::new()
+        .mx("elsewhere.test", 10, "mx1.elsewhere.test")
+        .mx("elsewhere.test", 20, "mx2.elsewhere.test")
+        .address("mx1.elsewhere.test", Ipv4Addr::new(192, 0, 2, 1))
+        .address("mx2.elsewhere.test", Ipv4Addr::new(192, 0, 2, 2))
+        .txt("_mta-sts.elsewhere.test", "v=STSv1; id=1;")
+        .address("mta-sts.elsewhere.test", host.ip());
+    let names = Names::serve(zone);
+    let postern = setup.tables(&names.table()).connector(&by_mx("tls = \"opportunistic\"")).start();
+    let said = route(&postern, &["elsewhere.test"], 0);
+    assert_says(
+        &said,
+        &[
+            "enforce until ",
+            "(fetched just now); hosts mx1.elsewhere.test",
+            "verified by the MTA-STS policy of elsewhere.test",
+            "barred     mx2.elsewhere.test, at TLS",
+            "is not among the hosts of the MTA-STS policy",
+            "mail would go",
+        ],
+    );
+    assert_says(&route(&postern, &["elsewhere.test"], 0), &["(fetched earlier, and still announced)"]);
+    assert_eq!(host.requests().len(), 1, "a policy that is known was fetched again");
 }

@@ -16,7 +16,7 @@ use postern_smtp::outcome::Step;
 
 use super::{Shared, Site};
 use crate::admin::pages::Pages;
-use crate::config::Connector;
+use crate::config::{Config, Connector};
 use crate::event::Event;
 use crate::outbound::plan::policy_for;
 
@@ -29,7 +29,7 @@ const WAYS_MOST: usize = 10_000;
 /// Makes due what waits for a way that has changed since the site before.
 pub(super) async fn wake(shared: Arc<Shared>, before: Arc<Site>) {
     let now = shared.site.load_full();
-    if before.config.settings == now.config.settings {
+    if says_the_same(&before.config, &now.config) {
         return;
     }
     let mut cure = Cure { shared: &shared, before: &before, now: &now, ways: HashMap::new(), woken: 0 };
@@ -43,6 +43,15 @@ pub(super) async fn wake(shared: Arc<Shared>, before: Arc<Site>) {
         shared.observer.daemon(Event::WaysChanged { deliveries: cure.woken });
         shared.wake.notify_one();
     }
+}
+
+/// Whether no setting has another value. Which line it stands in does not matter.
+fn says_the_same(before: &Config, now: &Config) -> bool {
+    let values = |config: &Config| -> Vec<_> {
+        let settings = config.settings.iter();
+        settings.map(|set| (set.header.clone(), set.section, set.key.clone(), set.value.clone())).collect()
+    };
+    values(before) == values(now)
 }
 
 struct Cure<'a> {
@@ -148,12 +157,16 @@ mod tests {
     use crate::admin::pages::tests::enqueue;
     use crate::config::{File, Surroundings};
 
-    fn connector(keys: &str) -> Connector {
+    fn config(keys: &str) -> Config {
         let text = format!(
             "hostname = 'mail.example.org'\n[[listener]]\nname = 'mx'\nrole = 'relay'\nbind = ['127.0.0.1:0']\n\
              [[connector]]\nname = 'out'\naddress_space = ['*']\nto = 'smtp:relay.example.org'\n{keys}"
         );
-        let config = File::parse(&text, "test").unwrap().resolve(&Surroundings::default()).unwrap();
+        File::parse(&text, "test").unwrap().resolve(&Surroundings::default()).unwrap()
+    }
+
+    fn connector(keys: &str) -> Connector {
+        let config = config(keys);
         let found = config.connectors.iter().find(|connector| connector.name.0 == "out");
         found.unwrap().clone()
     }
@@ -173,6 +186,13 @@ mod tests {
         for keys in ["", "cost = 5", "concurrency = 3", "rate = '5/1m'", "retry = ['3m']"] {
             assert!(leads_the_same_way(&plain, &connector(keys)), "{keys}");
         }
+    }
+
+    #[test]
+    fn a_comment_changes_nothing_and_a_value_does() {
+        let plain = config("cost = 5");
+        assert!(says_the_same(&plain, &config("# cheap\n\ncost = 5")));
+        assert!(!says_the_same(&plain, &config("cost = 6")));
     }
 
     #[tokio::test]
