@@ -13,7 +13,9 @@ fn queue_database(postern: &Postern) -> PathBuf {
     let is_database =
         |path: &PathBuf| fs::read(path).is_ok_and(|octets| octets.starts_with(b"SQLite format 3\0"));
     let mut files = files_below(postern.data_dir()).into_iter().filter(is_database);
-    files.find(|path| path.file_name().is_some_and(|name| name != "users.db" && name != "policy.db")).expect("a queue database")
+    files
+        .find(|path| path.file_name().is_some_and(|name| name != "users.db" && name != "policy.db"))
+        .expect("a queue database")
 }
 
 #[test]

@@ -41,6 +41,7 @@ mod mx;
 mod next_hops;
 mod postern_to_postern;
 mod private_ca;
+mod probe;
 mod proxy_protocol;
 mod queue_commands;
 mod queue_why;

@@ -6,6 +6,7 @@
 mod config;
 mod demo;
 mod init;
+mod probe;
 mod queue;
 mod reload;
 mod route;
@@ -57,6 +58,8 @@ enum Command {
     User(user::Command),
     /// Say where mail to an address or a domain would go now, without sending anything
     Route(route::Arguments),
+    /// Try a destination for real, up to and not including MAIL: what is there, and what mail would come to
+    Probe(probe::Arguments),
     /// Messages that wait to be delivered
     #[command(subcommand)]
     Queue(queue::Command),
@@ -71,6 +74,8 @@ fn main() -> ExitCode {
         eprintln!("postern: the demo makes its own configuration: leave --config out");
         return ExitCode::FAILURE;
     }
+    let given =
+        arguments.config.is_some() || std::env::var_os("POSTERN_CONFIG").is_some_and(|path| !path.is_empty());
     let path = arguments.config.unwrap_or_else(default_path);
     let done = match arguments.command {
         Command::Serve(arguments) => serve::run(&arguments, &path),
@@ -80,6 +85,7 @@ fn main() -> ExitCode {
         Command::Reload => reload::run(&path),
         Command::User(command) => user::run(command, &path),
         Command::Route(arguments) => route::run(&arguments, &path),
+        Command::Probe(arguments) => probe::run(&arguments, &path, given),
         Command::Queue(command) => queue::run(command, &path),
         Command::Tls(command) => tls::run(&command, &path),
     };

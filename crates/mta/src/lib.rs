@@ -23,6 +23,7 @@ pub mod observe;
 mod outbound;
 mod pace;
 pub mod policy;
+pub mod probe;
 mod report;
 pub mod routing;
 mod scheduler;

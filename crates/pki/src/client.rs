@@ -25,6 +25,7 @@ use rustls::{
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
 use crate::certificate::Certificate;
+use crate::checks::{self, Check};
 use crate::judge::{Shown, as_error, judge};
 use crate::{
     ClientHello, Error, PeerPolicy, describe, describe_certificate, facts, failure, files, signature,
@@ -56,6 +57,7 @@ pub struct ClientTls {
 #[derive(Debug)]
 pub struct Handshake {
     config: Arc<ClientConfig>,
+    verifier: Arc<Verifier>,
     findings: Arc<Findings>,
 }
 
@@ -100,13 +102,14 @@ impl ClientTls {
             key: policy.identity.as_ref().map(|identity| identity.certified_key.clone()),
             findings: findings.clone(),
         });
-        config.dangerous().set_certificate_verifier(Arc::new(Verifier {
+        let verifier = Arc::new(Verifier {
             policy: policy.clone(),
             roots: self.roots.clone(),
             algorithms: self.algorithms,
             findings: findings.clone(),
-        }));
-        Handshake { config: Arc::new(config), findings }
+        });
+        config.dangerous().set_certificate_verifier(verifier.clone());
+        Handshake { config: Arc::new(config), verifier, findings }
     }
 }
 
@@ -119,7 +122,7 @@ impl Handshake {
     /// What is true of the connection that was made with [`Handshake::config`].
     pub fn facts(&self, connection: &ClientConnection) -> TlsFacts {
         let (server_name, proof) = match self.findings.seen.get() {
-            Some(seen) => (seen.server_name.clone(), seen.proof.clone()),
+            Some(seen) => (asked(&seen.host), seen.proof.clone()),
             None => (None, PeerProof::anonymous()),
         };
         facts::facts(connection, server_name, proof)
@@ -146,6 +149,16 @@ impl Handshake {
     pub fn chain(&self) -> Vec<CertificateSeen> {
         let chain = self.findings.seen.get().map_or(&[][..], |seen| &seen.chain);
         chain.iter().take(LONGEST_CHAIN).map(|der| describe_certificate(der, chain.len())).collect()
+    }
+
+    /// Everything that the peer's certificate is checked for, each by itself, whatever is demanded; nothing when it came
+    /// to no certificate. For those who want to know all that is wrong and not only what comes first.
+    pub fn checks(&self) -> Vec<Check> {
+        let Some(seen) = self.findings.seen.get() else { return Vec::new() };
+        let Some((leaf, others)) = seen.chain.split_first() else { return Vec::new() };
+        let Verifier { policy, roots, .. } = &*self.verifier;
+        let (host, names) = (Some(&seen.host), policy.names.as_slice());
+        checks::all(policy, roots, &Shown { leaf, others, host, names, now: seen.now })
     }
 }
 
@@ -198,7 +211,10 @@ struct Findings {
 /// What was found out about a peer.
 #[derive(Debug)]
 struct Seen {
-    server_name: Option<String>,
+    /// The name that was connected to.
+    host: ServerName<'static>,
+    /// When.
+    now: UnixTime,
     /// The peer's own comes first.
     chain: Vec<CertificateDer<'static>>,
     proof: PeerProof,
@@ -255,7 +271,7 @@ impl ServerCertVerifier for Verifier {
         };
         let chain = std::iter::once(leaf).chain(others).map(|der| der.clone().into_owned()).collect();
         // A second handshake on the same verifier would be a bug of ours; the first verdict stands then.
-        let _ = self.findings.seen.set(Seen { server_name: asked(host), chain, proof, refused });
+        let _ = self.findings.seen.set(Seen { host: host.to_owned(), now, chain, proof, refused });
         result
     }
 

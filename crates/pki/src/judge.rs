@@ -107,7 +107,7 @@ impl Judgement {
 }
 
 /// Whether any certificate that was shown is one that the administrator will not have.
-fn distrusted(distrust: &[Pin], shown: &Shown<'_>) -> Option<TlsFailure> {
+pub(crate) fn distrusted(distrust: &[Pin], shown: &Shown<'_>) -> Option<TlsFailure> {
     if distrust.is_empty() {
         return None;
     }
@@ -116,7 +116,7 @@ fn distrusted(distrust: &[Pin], shown: &Shown<'_>) -> Option<TlsFailure> {
     Some(TlsFailure::new(TlsFault::Revoked, format!("the certificate is distrusted here ({hit})")))
 }
 
-fn pinned(pins: &[Pin], shown: &Shown<'_>) -> Result<(), TlsFailure> {
+pub(crate) fn pinned(pins: &[Pin], shown: &Shown<'_>) -> Result<(), TlsFailure> {
     if pins.is_empty() {
         return Err(TlsFailure::new(
             TlsFault::PinMismatch,
@@ -148,7 +148,7 @@ fn verified(roots: &RootCertStore, shown: &Shown<'_>) -> Result<(), TlsFailure> 
     match_name(&Shown { names: &[], ..*shown })
 }
 
-const NO_ROOTS: &str = "this machine trusts no certificate authority at all; install the ca-certificates package or name a file of roots";
+pub(crate) const NO_ROOTS: &str = "this machine trusts no certificate authority at all; install the ca-certificates package or name a file of roots";
 
 /// The library checks the keys that sign certificates, but not the one that is certified.
 pub(crate) fn long_enough(shown: &Shown<'_>) -> Result<(), TlsFailure> {
@@ -254,7 +254,7 @@ fn weak_key(certificate: &Certificate<'_>) -> Option<TlsFailure> {
     Some(TlsFailure::new(TlsFault::WeakKey, why))
 }
 
-fn weak_signature(certificate: &Certificate<'_>) -> Option<TlsFailure> {
+pub(crate) fn weak_signature(certificate: &Certificate<'_>) -> Option<TlsFailure> {
     // Nobody relies on a root's signature of itself.
     if certificate.names_as_issuer(certificate) {
         return None;

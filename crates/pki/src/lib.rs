@@ -15,6 +15,7 @@
 
 mod ca;
 mod certificate;
+mod checks;
 mod client;
 mod clients;
 mod dane;
@@ -33,6 +34,7 @@ mod signature;
 
 pub use ca::{Issue, PrivateCa, ServerIdentity};
 pub use certificate::describe_certificate;
+pub use checks::{Aspect, Check};
 pub use client::{ClientTls, Handshake, TrustAnchors, server_name};
 pub use clients::{ClientCa, ClientCertificates, ClientIdentity, client_identity};
 pub use describe::describe;

@@ -3,11 +3,8 @@
 //! Like its counterpart in `inbound`, this is only I/O: what may be said when, and what a reply means, the session
 //! knows.
 
-use std::io;
-use std::net::{IpAddr, SocketAddr};
-use std::pin::Pin;
+use std::net::IpAddr;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
@@ -17,23 +14,16 @@ use postern_queue::{Body, SenderTls};
 use postern_smtp::client::{ClientSession, Input, Job, Output, Plan, Protocol, Timeouts, TlsStart};
 use postern_smtp::outcome::{Outcome, Reason, Step, Trouble};
 use postern_smtp::sasl::{Credential, SignIn};
-use postern_smtp::text::without_os_code;
 use postern_smtp::tls::{Demands, TlsFacts, TlsFailure, TlsFault};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
-use tokio::net::{TcpSocket, TcpStream, UnixStream};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
-use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
 
 use super::ladder::Rung;
 use super::plan::HostTerms;
 use super::route::{NextHop, Socket};
+use super::stream::Stream;
 use crate::config::{Connector, Way};
 
-/// RFC 5321 has no limit for connecting; operating systems try for minutes, which is longer than it is worth.
-const CONNECT: Duration = Duration::from_secs(30);
-/// A stalled handshake counts as failed after this.
-const HANDSHAKE: Duration = Duration::from_secs(30);
 /// How long a peer may take none of our bytes (RFC 5321 §4.5.3.2.5).
 const WRITE: Duration = Duration::from_mins(3);
 /// After a deadline has fired there is none until the session names another.
@@ -380,104 +370,5 @@ fn protocol(way: &Way) -> Protocol {
     match way {
         Way::Lmtp(_) => Protocol::Lmtp,
         Way::Mx { .. } | Way::Smtp(_) | Way::Maildir(_) | Way::TlsReports => Protocol::Smtp,
-    }
-}
-
-/// A connection in clear, under TLS, or on this machine.
-enum Stream {
-    Tcp(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
-    Unix(UnixStream),
-}
-
-impl Stream {
-    async fn connect(socket: &Socket, source: &[IpAddr]) -> Result<Self, Trouble> {
-        let connecting = async {
-            match socket {
-                Socket::Tcp(address) => Self::connect_tcp(*address, source).await,
-                Socket::Unix(path) => UnixStream::connect(path).await.map(Self::Unix),
-            }
-        };
-        let connected =
-            timeout(CONNECT, connecting).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
-        connected.map_err(|error: io::Error| {
-            Trouble::new(Step::Connect, Reason::ConnectFailed(without_os_code(error)))
-        })
-    }
-
-    /// From our address of the same family, when the connector names one.
-    async fn connect_tcp(address: SocketAddr, source: &[IpAddr]) -> io::Result<Self> {
-        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-        if let Some(source) = source.iter().find(|source| source.is_ipv4() == address.is_ipv4()) {
-            socket.bind(SocketAddr::new(*source, 0)).map_err(|error| {
-                io::Error::new(error.kind(), format!("our address {source} cannot be used: {error}"))
-            })?;
-        }
-        let stream = socket.connect(address).await?;
-        let _ = stream.set_nodelay(true);
-        Ok(Self::Tcp(stream))
-    }
-
-    fn local_address(&self) -> Option<IpAddr> {
-        let stream = match self {
-            Self::Tcp(stream) => stream,
-            Self::Tls(stream) => stream.get_ref().0,
-            Self::Unix(_) => return None,
-        };
-        stream.local_addr().ok().map(|address| address.ip())
-    }
-
-    /// Does the handshake.
-    async fn secure(self, handshake: &Handshake, host: &str) -> Result<(Self, TlsFacts), TlsFailure> {
-        let failed = |why: String| TlsFailure::new(TlsFault::Handshake, why);
-        let Self::Tcp(stream) = self else {
-            return Err(failed("TLS is not spoken on a local socket".into()));
-        };
-        let name = postern_pki::server_name(host.trim_matches(['[', ']']).trim_start_matches("IPv6:"))
-            .map_err(|error| failed(error.to_string()))?;
-        let connecting = TlsConnector::from(handshake.config()).connect(name, stream);
-        let stream = match timeout(HANDSHAKE, connecting).await {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => return Err(handshake.failure(&error)),
-            Err(_) => return Err(TlsFailure::new(TlsFault::Stalled, "the handshake stalled")),
-        };
-        let facts = handshake.facts(stream.get_ref().1);
-        Ok((Self::Tls(Box::new(stream)), facts))
-    }
-}
-
-impl AsyncRead for Stream {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
-            Self::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
-            Self::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
-        }
-    }
-}
-
-impl AsyncWrite for Stream {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Tcp(stream) => Pin::new(stream).poll_write(cx, buf),
-            Self::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
-            Self::Unix(stream) => Pin::new(stream).poll_write(cx, buf),
-        }
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Tcp(stream) => Pin::new(stream).poll_flush(cx),
-            Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
-            Self::Unix(stream) => Pin::new(stream).poll_flush(cx),
-        }
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
-            Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
-            Self::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
-        }
     }
 }

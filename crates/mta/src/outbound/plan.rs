@@ -269,7 +269,8 @@ impl PlannedHost {
         }
     }
 
-    fn peer_policy(&self, requirement: TlsRequirement) -> PeerPolicy {
+    /// How its certificate is judged under this requirement.
+    pub(crate) fn peer_policy(&self, requirement: TlsRequirement) -> PeerPolicy {
         let Judgement { pins, distrust, names, identity, post_quantum, .. } = &*self.judgement;
         let mut names = names.clone();
         // RFC 7672 §3.2.2: of an alias that DNSSEC vouches for, both ends.
