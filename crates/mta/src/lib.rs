@@ -12,6 +12,8 @@
 //! `outbound::attempt` → `report` → `Store::record`.
 
 pub mod admin;
+#[doc(hidden)]
+pub mod bench;
 pub mod config;
 pub mod daemon;
 pub mod diagnosis;

@@ -1,0 +1,39 @@
+//! What `bench/run` measures from the inside: planning a destination. Not for any other use.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use postern_queue::{Destination, SenderTls};
+
+use crate::config::Config;
+use crate::daemon::Site;
+use crate::daemon::network::Network;
+use crate::observe::Observer;
+use crate::outbound::plan::Planner;
+use crate::outbound::route::Router;
+use crate::policy::ledger::Ledger;
+
+/// Plans destinations as the daemon does, with caches that fill as it goes.
+pub struct Planning(Site);
+
+impl Planning {
+    /// For a configuration.
+    ///
+    /// # Errors
+    /// What keeps a daemon with it from starting.
+    pub fn new(config: Config) -> Result<Self, crate::daemon::Error> {
+        let observer = Observer::new(Vec::new());
+        let network = Network::open(&config.dns, &Ledger::in_memory()?, &observer)?;
+        Ok(Self(Site::new(config, network, &observer, Timestamp::now())))
+    }
+
+    /// Plans one destination and joins the demands of its hosts; how many demands there are in all.
+    pub async fn plan(&self, destination: &str) -> usize {
+        let destination = Destination(destination.to_owned());
+        let Some(connector) = self.0.routing.connector(&destination).map(Arc::clone) else { return 0 };
+        let planner = Planner { router: Router { site: &self.0, own_addresses: &[] } };
+        let Ok(plan) = planner.plan(&connector, &destination, Timestamp::now()).await else { return 0 };
+        let terms = plan.hosts.iter().filter_map(|host| host.terms(SenderTls::AsPolicy).ok());
+        terms.map(|terms| terms.demands.iter().count()).sum()
+    }
+}
