@@ -49,5 +49,6 @@ mod refusals;
 mod reload;
 mod requiretls;
 mod retries;
+mod reuse;
 mod route;
 mod tls_reports;

@@ -20,7 +20,10 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let names: Vec<String> = (0..DESTINATIONS).map(|number| format!("d{number}.test")).collect();
     for name in &names {
         let demands = planning.plan(name).await;
-        assert_eq!(demands, 4, "two hosts, each with the connector's demand and that of its TLSA records: {name}");
+        assert_eq!(
+            demands, 4,
+            "two hosts, each with the connector's demand and that of its TLSA records: {name}"
+        );
     }
     let mut rounds: Vec<Duration> = Vec::new();
     for _ in 0..ROUNDS {

@@ -9,9 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use jiff::Timestamp;
-use postern_pki::{
-    ClientCertificates, MinimumVersion, PrivateCa, ServerOptions, Tickets, server_config,
-};
+use postern_pki::{ClientCertificates, MinimumVersion, PrivateCa, ServerOptions, Tickets, server_config};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
@@ -80,7 +78,11 @@ impl Sink {
         Ok(())
     }
 
-    async fn converse(&self, stream: &mut (impl AsyncRead + AsyncWrite + Unpin), extra: &str) -> io::Result<End> {
+    async fn converse(
+        &self,
+        stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
+        extra: &str,
+    ) -> io::Result<End> {
         let mut buffer = Vec::with_capacity(BUFFER);
         let mut replies = Vec::new();
         loop {

@@ -187,7 +187,7 @@ impl Daemon {
             store: open_store(&config).await?,
             users: Users::open(&config.data_dir)?,
             ladder: Ladder::default(),
-            tokens: Tokens::new(&config.data_dir),
+            tokens: Tokens::new(&config.data_dir, observer.clone()),
             tls_results: TlsResults::new(ledger),
             site: ArcSwap::from_pointee(Site::new(config, network, &observer, now)),
             own_addresses: ArcSwap::from_pointee(Vec::new()),

@@ -69,7 +69,9 @@ pub(crate) fn judge(policy: &PeerPolicy, roots: &RootCertStore, shown: &Shown<'_
         return judgement;
     }
     let demanded = policy.requirement.proofs();
-    judgement.note(Proof::Verified, verified(roots, shown));
+    let named = policy.verify_as.as_deref().and_then(|name| ServerName::try_from(name).ok());
+    let own_name = Shown { host: named.as_ref().or(shown.host), ..*shown };
+    judgement.note(Proof::Verified, verified(roots, &own_name));
     if !policy.tlsa.is_empty() || demanded.contains(Proof::Dane) {
         judgement.note(Proof::Dane, dane::prove(&policy.tlsa, shown));
     }

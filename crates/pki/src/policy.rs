@@ -17,6 +17,8 @@ pub struct PeerPolicy {
     /// next-hop domain, and the name that the host is an alias of (RFC 7672 §3.2.2). A certificate for one of them proves
     /// as much as one for the host, so an alias from an insecure lookup must never be among them.
     pub names: Vec<String>,
+    /// The name that `verified` is about, where it is not the one that is asked for in the handshake.
+    pub verify_as: Option<String>,
     /// The usable TLSA records of the host, after [`strongest`](postern_dns::tlsa::strongest); empty: DANE is not looked
     /// at. They must have come with DNSSEC (RFC 7672 §2.2).
     pub tlsa: Vec<Tlsa>,
@@ -52,6 +54,7 @@ impl Default for PeerPolicy {
         Self {
             requirement: TlsRequirement::OPPORTUNISTIC,
             names: Vec::new(),
+            verify_as: None,
             tlsa: Vec::new(),
             pins: Vec::new(),
             distrust: Vec::new(),

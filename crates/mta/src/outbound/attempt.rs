@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
+use postern_pki::ClientTls;
 use postern_queue::{Batch, Body, Recipient, RecipientId, SenderTls};
 use postern_smtp::client::Job;
 use postern_smtp::envelope::{MailParams, RcptParams};
 use postern_smtp::outcome::{Outcome, Reason, Step, Trouble};
 use postern_smtp::sasl::Credential;
-use postern_smtp::tls::{TlsFailure, TlsFault, TlsRequirement};
+use postern_smtp::tls::{Level, TlsFailure, TlsFault, TlsRequirement};
 
 use super::ladder::Rung;
 use super::live::{Live, Opening};
@@ -184,23 +185,30 @@ struct Hosts<'a> {
 
 impl Hosts<'_> {
     async fn run(&mut self, kept: &mut Option<Live>, body: &mut Body) {
-        if let Some(live) = kept.take().filter(|live| self.can_reuse(live)) {
-            *kept = self.deliver_over(live, body).await;
-        }
-        if self.open.is_empty() {
-            return;
-        }
         let own_addresses = self.shared.own_addresses.load();
         let planner = Planner { router: Router { site: self.site, own_addresses: &own_addresses } };
-        match planner.plan(self.connector, &self.batch.destination, Timestamp::now()).await {
-            Ok(plan) => self.try_each(&plan, kept, body).await,
-            Err(outcome) => self.settle_open(&outcome, None),
+        let plan = match planner.plan(self.connector, &self.batch.destination, Timestamp::now()).await {
+            Ok(plan) => plan,
+            Err(outcome) => return self.settle_open(&outcome, None),
+        };
+        if let Some(live) = kept.take().filter(|live| self.can_reuse(live, &plan)) {
+            *kept = self.deliver_over(live, body).await;
+        }
+        if !self.open.is_empty() {
+            self.try_each(&plan, kept, body).await;
         }
     }
 
-    /// A connection that was opened for what this message's sender wishes too.
-    fn can_reuse(&self, live: &Live) -> bool {
-        live.is_ready() && Arc::ptr_eq(&live.connector, self.connector) && live.wish == self.batch.message.tls
+    /// Only a connection to one of the hosts of now, that was opened on the very terms that hold for this message: its
+    /// destination, its sender's wish, or what is published may demand something else than those of the message before.
+    fn can_reuse(&self, live: &Live, plan: &Plan) -> bool {
+        let on_the_same_terms = |host: &PlannedHost| {
+            host.sockets().contains(&live.next_hop)
+                && host.terms(self.batch.message.tls).is_ok_and(|terms| terms.same_as(&live.terms))
+        };
+        live.is_ready()
+            && Arc::ptr_eq(&live.connector, self.connector)
+            && plan.hosts.iter().any(on_the_same_terms)
     }
 
     async fn try_each(&mut self, plan: &Plan, kept: &mut Option<Live>, body: &mut Body) {
@@ -263,11 +271,17 @@ impl Hosts<'_> {
             server_name: host.server_name(),
             implicit_tls: host.host.implicit_tls,
             terms,
-            tls: self.site.client_tls(terms.trust.as_ref()),
+            tls: self.roots(terms),
             rung: Rung::Full,
             credential,
-            wish: self.batch.message.tls,
         }
+    }
+
+    /// The trusted roots. Where none of them is to vouch for anybody, encryption does not depend on the file being sound.
+    fn roots(&self, terms: &HostTerms) -> &Result<ClientTls, String> {
+        let roots = self.site.client_tls(terms.trust.as_ref());
+        let nothing_to_prove = terms.peer.requirement.level() < Level::Authenticated;
+        if roots.is_err() && nothing_to_prove { self.site.client_tls(None) } else { roots }
     }
 
     /// Opens a session. Where nothing more than `opportunistic` is demanded a failed handshake is followed by the next

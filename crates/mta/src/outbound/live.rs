@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 use futures_util::FutureExt as _;
 use postern_pki::{ClientHello, ClientTls, Handshake, PeerPolicy};
-use postern_queue::{Body, SenderTls};
+use postern_queue::Body;
 use postern_smtp::client::{ClientSession, Input, Job, Output, Plan, Protocol, Timeouts, TlsStart};
 use postern_smtp::outcome::{Outcome, Reason, Step, Trouble};
 use postern_smtp::sasl::{Credential, SignIn};
@@ -53,8 +53,6 @@ pub(crate) struct Opening<'a> {
     pub(crate) rung: Rung,
     /// What to sign in with.
     pub(crate) credential: Option<Credential>,
-    /// What the sender of the message wishes.
-    pub(crate) wish: SenderTls,
 }
 
 /// An open session with a next hop.
@@ -67,9 +65,8 @@ pub(crate) struct Live {
     pub(crate) connector: Arc<Connector>,
     pub(crate) next_hop: NextHop,
     server_name: String,
-    demands: Demands,
-    /// What the sender of the message that it was opened for wishes.
-    pub(crate) wish: SenderTls,
+    /// What had to hold when it was opened.
+    pub(crate) terms: HostTerms,
     /// Messages given to this session.
     pub(crate) messages: usize,
 }
@@ -138,8 +135,7 @@ impl Live {
             connector: Arc::clone(connector),
             next_hop: next_hop.clone(),
             server_name: server_name.to_owned(),
-            demands: terms.demands.clone(),
-            wish: opening.wish,
+            terms: terms.clone(),
             messages: 0,
         })
     }
@@ -147,7 +143,7 @@ impl Live {
     /// An outcome with what was seen of the host.
     fn witnessed(&self, mut outcome: Outcome) -> Outcome {
         if let Outcome::Deferred(trouble) | Outcome::Failed(trouble) = &mut outcome {
-            witness(trouble, &self.next_hop.to_string(), self.session.tls(), &self.demands);
+            witness(trouble, &self.next_hop.to_string(), self.session.tls(), &self.terms.demands);
         }
         outcome
     }

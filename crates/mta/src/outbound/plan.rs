@@ -59,6 +59,8 @@ pub(crate) struct PlannedHost {
 pub(crate) struct Judgement {
     /// A file with trust anchors in place of the system's.
     pub(crate) trust: Option<PathBuf>,
+    /// The connector and the address space name different files, and nobody can satisfy both.
+    two_trusts: bool,
     pins: Vec<Pin>,
     distrust: Vec<Pin>,
     /// The names besides the host's own under DANE.
@@ -76,6 +78,17 @@ pub(crate) struct HostTerms {
     pub(crate) peer: PeerPolicy,
     /// The file with trust anchors, when it is not the system's.
     pub(crate) trust: Option<PathBuf>,
+}
+
+impl HostTerms {
+    /// Whether a connection that was opened on the other terms is as good as one opened on these.
+    pub(crate) fn same_as(&self, other: &Self) -> bool {
+        let (own, others) = (&self.peer, &other.peer);
+        self.demands == other.demands
+            && self.trust == other.trust
+            && (&own.pins, &own.distrust, &own.tlsa) == (&others.pins, &others.distrust, &others.tlsa)
+            && (&own.names, &own.verify_as) == (&others.names, &others.verify_as)
+    }
 }
 
 /// Makes plans.
@@ -138,10 +151,10 @@ impl Planner<'_> {
         let outbound = &self.router.site.config.outbound;
         let mut demands =
             Demands::one(connector.peer.requirement, Source::Connector(connector.name.0.clone()));
-        if outbound.requirement != TlsRequirement::NONE && !is_mailbox(&connector.to) {
+        if outbound.requirement != TlsRequirement::NONE {
             demands.add(outbound.requirement, Source::AllMail);
         }
-        let policy = policy_for(&outbound.policies, destination).filter(|_| !is_mailbox(&connector.to));
+        let policy = policy_for(&outbound.policies, destination);
         if let Some((policy, space)) = &policy {
             demands.add(policy.peer.requirement, Source::AddressSpace(space.clone()));
         }
@@ -149,6 +162,9 @@ impl Planner<'_> {
         let of_space = policy.as_ref().map_or(&nothing, |(policy, _)| &policy.peer);
         let identity = connector.identity.as_ref().and_then(|name| self.router.site.identity(name));
         let judgement = Judgement {
+            two_trusts: of_space.trust.is_some()
+                && connector.peer.trust.is_some()
+                && of_space.trust != connector.peer.trust,
             trust: of_space.trust.clone().or_else(|| connector.peer.trust.clone()),
             pins: both(&connector.peer.pins, &of_space.pins),
             distrust: [connector.peer.distrust.as_slice(), &of_space.distrust].concat(),
@@ -229,6 +245,10 @@ impl PlannedHost {
         if wish != SenderTls::NotRequired && self.barred.is_some() {
             return self.barred.clone();
         }
+        if self.judgement.two_trusts && demands.requirement().proofs().contains(Proof::Verified) {
+            let why = "the connector and the [[outbound.policy]] name different trust files; let only one of them name one";
+            return Some(TlsFailure::new(TlsFault::OurTrust, why));
+        }
         // Whoever demands DANE must not get less because nothing was published, or because it was not looked for.
         if demands.requirement().proofs().contains(Proof::Dane) && self.tlsa().is_empty() {
             let why = format!("{} publishes no usable TLSA records under DNSSEC", self.host.name);
@@ -283,6 +303,8 @@ impl PlannedHost {
             tlsa: self.tlsa().to_vec(),
             pins: pins.clone(),
             distrust: distrust.clone(),
+            // RFC 8461 §4.1: `verified` is about the host's own name, wherever its TLSA records stand.
+            verify_as: (self.server_name() != self.host.name).then(|| self.host.name.clone()),
             hello: if *post_quantum { ClientHello::Full } else { ClientHello::Small },
             identity: identity.clone(),
         }
@@ -322,9 +344,4 @@ fn both(first: &[Pin], second: &[Pin]) -> Vec<Pin> {
         (true, false) => second.to_vec(),
         (false, false) => first.iter().filter(|pin| second.contains(pin)).copied().collect(),
     }
-}
-
-/// Mailboxes are not other people's servers.
-fn is_mailbox(way: &Way) -> bool {
-    matches!(way, Way::Lmtp(_) | Way::Maildir(_) | Way::TlsReports)
 }

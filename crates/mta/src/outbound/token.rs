@@ -13,7 +13,7 @@ use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use postern_smtp::secret::Secret;
@@ -22,7 +22,9 @@ use serde::Deserialize;
 
 use super::credential::first_line;
 use crate::config::OAuth;
+use crate::event::Event;
 use crate::https::{Https, HttpsUrl, Limits};
+use crate::observe::Observer;
 
 /// A token endpoint's answer is some hundred octets; tokens themselves may have a few thousand.
 const LIMITS: Limits = Limits { body_most: 64 * 1024, time: Duration::from_secs(30) };
@@ -40,6 +42,7 @@ const WORDS_MOST: usize = 300;
 /// The tokens of all connectors.
 pub(crate) struct Tokens {
     folder: PathBuf,
+    observer: Observer,
     held: Mutex<HashMap<String, Slot>>,
 }
 
@@ -49,7 +52,16 @@ type Slot = Arc<tokio::sync::Mutex<Option<Held>>>;
 struct Held {
     endpoint: OAuth,
     token: Result<Secret, String>,
+    /// The newest refresh token, where it could not be kept on disk.
+    refresh: Option<Secret>,
     until: Instant,
+}
+
+/// What a token endpoint gave.
+struct Fetched {
+    token: Secret,
+    lasts: Duration,
+    refresh: Option<Secret>,
 }
 
 /// What a token endpoint answers (RFC 6749 §5.1 and §5.2). Unknown members are passed over.
@@ -64,8 +76,8 @@ struct Answer {
 
 impl Tokens {
     /// None yet; refresh tokens that providers renew are kept in this folder.
-    pub(crate) fn new(data_dir: &Path) -> Self {
-        Self { folder: data_dir.join("oauth"), held: Mutex::default() }
+    pub(crate) fn new(data_dir: &Path, observer: Observer) -> Self {
+        Self { folder: data_dir.join("oauth"), observer, held: Mutex::default() }
     }
 
     /// The access token for a connector: the one that there is while it holds, else a new one. Connections that ask at
@@ -89,12 +101,13 @@ impl Tokens {
         {
             return held.token.clone();
         }
-        let (token, lasts) = match self.fetch(https, connector, endpoint).await {
-            Ok((token, lasts)) => (Ok(token), lasts),
-            Err(why) => (Err(format!("{}: {why}", endpoint.token_url)), PAUSE),
+        let unkept = held.take().filter(|held| held.endpoint == *endpoint).and_then(|held| held.refresh);
+        let (token, lasts, refresh) = match self.fetch(https, connector, endpoint, unkept.clone()).await {
+            Ok(Fetched { token, lasts, refresh }) => (Ok(token), lasts, refresh),
+            Err(why) => (Err(format!("{}: {why}", endpoint.token_url)), PAUSE, unkept),
         };
-        *held =
-            Some(Held { endpoint: endpoint.clone(), token: token.clone(), until: Instant::now() + lasts });
+        let until = Instant::now() + lasts;
+        *held = Some(Held { endpoint: endpoint.clone(), token: token.clone(), refresh, until });
         token
     }
 
@@ -113,65 +126,69 @@ impl Tokens {
         https: &Https,
         connector: &str,
         endpoint: &OAuth,
-    ) -> Result<(Secret, Duration), String> {
+        unkept: Option<Secret>,
+    ) -> Result<Fetched, String> {
         let url: HttpsUrl = endpoint.token_url.parse().map_err(|error| format!("{error}"))?;
-        let body = self.request(connector, endpoint).await?;
+        let refresh = match (&endpoint.refresh_token_file, unkept) {
+            (Some(file), None) => Some(self.refresh_token(connector, endpoint, file).await?),
+            (_, unkept) => unkept,
+        };
+        let secret = match &endpoint.client_secret_file {
+            Some(file) => Some(first_line(file).await?),
+            None => None,
+        };
+        let body = request(endpoint, refresh.as_ref(), secret.as_ref());
         let kind = "application/x-www-form-urlencoded";
         let reply = https.post(&url, kind, body, LIMITS).await.map_err(|error| error.to_string())?;
         let answer: Answer = serde_json::from_slice(&reply.body)
             .map_err(|_| format!("the answer (status {}) is no JSON object", reply.status))?;
-        let Some(token) = answer.access_token.filter(|_| reply.status == 200) else {
-            let error = answer.error.unwrap_or_else(|| format!("status {}", reply.status));
-            let words = answer.error_description.unwrap_or_default();
-            return Err(text::clean(format!("no token: {error} {words}"), WORDS_MOST));
-        };
-        if let Some(renewed) = answer.refresh_token {
-            self.keep(connector, &renewed)
-                .map_err(|error| format!("the new refresh token cannot be kept: {error}"))?;
+        if reply.status != 200 || answer.access_token.is_none() {
+            return Err(answer.complaint(reply.status, &[refresh, secret]));
         }
         let lasts = answer.expires_in.map_or(USUAL, Duration::from_secs).min(LONGEST);
-        Ok((Secret::new(token), lasts.saturating_sub(MARGIN).max(PAUSE)))
+        Ok(Fetched {
+            token: Secret::new(answer.access_token.unwrap_or_default()),
+            lasts: lasts.saturating_sub(MARGIN).max(PAUSE),
+            refresh: self.renewed(connector, endpoint, answer.refresh_token).await,
+        })
     }
 
-    /// RFC 6749 §4.4.2 and §6, with the client's own secret in the body (§2.3.1).
-    async fn request(&self, connector: &str, endpoint: &OAuth) -> Result<Bytes, String> {
-        let mut form = Form::default();
-        match &endpoint.refresh_token_file {
-            Some(file) => {
-                form.add("grant_type", b"refresh_token");
-                form.add("refresh_token", self.refresh_token(connector, file).await?.expose());
-            }
-            None => form.add("grant_type", b"client_credentials"),
-        }
-        form.add("client_id", endpoint.client_id.as_bytes());
-        if let Some(file) = &endpoint.client_secret_file {
-            form.add("client_secret", first_line(file).await?.expose());
-        }
-        if let Some(scope) = &endpoint.scope {
-            form.add("scope", scope.as_bytes());
-        }
-        Ok(form.0.into())
+    /// Keeps a refresh token that the provider renewed; gives it back when that fails, for the old one may not hold any more.
+    async fn renewed(&self, connector: &str, endpoint: &OAuth, token: Option<String>) -> Option<Secret> {
+        let token = token?;
+        let (folder, path) = (self.folder.clone(), self.path(connector));
+        let text = format!("{token}\n{}\n", origin(endpoint));
+        let keeping = tokio::task::spawn_blocking(move || keep(&folder, &path, &text)).await;
+        let error = match keeping {
+            Ok(Ok(())) => return None,
+            Ok(Err(error)) => error.to_string(),
+            Err(error) => error.to_string(),
+        };
+        self.observer.daemon(Event::Alarm {
+            what: format!(
+                "connector {connector}: the refresh token that its provider renewed cannot be kept: {error}"
+            ),
+            remedy: "mend the data directory before Postern is restarted, or obtain a new refresh token then"
+                .into(),
+        });
+        Some(Secret::new(token))
     }
 
-    /// The newest refresh token: the provider's own, unless the administrator has written another since.
-    async fn refresh_token(&self, connector: &str, file: &Path) -> Result<Secret, String> {
+    /// The newest refresh token: the provider's own, unless the administrator has written another since, or has gone to
+    /// another provider.
+    async fn refresh_token(&self, connector: &str, endpoint: &OAuth, file: &Path) -> Result<Secret, String> {
         let kept = self.path(connector);
-        let changed = |path: &Path| std::fs::metadata(path).and_then(|metadata| metadata.modified()).ok();
-        match (changed(&kept), changed(file)) {
-            (Some(ours), theirs) if theirs.is_none_or(|theirs| theirs <= ours) => first_line(&kept).await,
-            _ => first_line(file).await,
+        let is_newer = match (changed(&kept).await, changed(file).await) {
+            (Some(ours), theirs) => theirs.is_none_or(|theirs| theirs <= ours),
+            (None, _) => false,
+        };
+        if is_newer {
+            let text = tokio::fs::read_to_string(&kept).await.unwrap_or_default();
+            if text.lines().nth(1) == Some(&origin(endpoint)) {
+                return first_line(&kept).await;
+            }
         }
-    }
-
-    fn keep(&self, connector: &str, token: &str) -> io::Result<()> {
-        use std::io::Write as _;
-        std::fs::create_dir_all(&self.folder)?;
-        let (path, new) = (self.path(connector), self.path(connector).with_extension("new"));
-        let mut file =
-            std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
-        writeln!(file, "{token}")?;
-        file.sync_all()?;
-        std::fs::rename(new, path)
+        first_line(file).await
     }
 
     /// Connectors' names are the administrator's own words: made harmless for a file name.
@@ -182,6 +199,59 @@ impl Tokens {
         };
         self.folder.join(connector.bytes().map(harmless).collect::<String>() + ".refresh")
     }
+}
+
+impl Answer {
+    /// Why there is no token, in the provider's words; without them where they repeat a secret of ours.
+    fn complaint(self, status: u16, secrets: &[Option<Secret>]) -> String {
+        let error = self.error.unwrap_or_else(|| format!("status {status}"));
+        let said = format!("{error} {}", self.error_description.unwrap_or_default());
+        let repeats = |secret: &Secret| memchr::memmem::find(said.as_bytes(), secret.expose()).is_some();
+        let said =
+            if secrets.iter().flatten().any(repeats) { "its words repeat a secret" } else { said.trim() };
+        text::clean(format!("no token: {said}"), WORDS_MOST)
+    }
+}
+
+/// RFC 6749 §4.4.2 and §6, with the client's own secret in the body (§2.3.1).
+fn request(endpoint: &OAuth, refresh: Option<&Secret>, secret: Option<&Secret>) -> Bytes {
+    let mut form = Form::default();
+    match refresh {
+        Some(refresh) => {
+            form.add("grant_type", b"refresh_token");
+            form.add("refresh_token", refresh.expose());
+        }
+        None => form.add("grant_type", b"client_credentials"),
+    }
+    form.add("client_id", endpoint.client_id.as_bytes());
+    if let Some(secret) = secret {
+        form.add("client_secret", secret.expose());
+    }
+    if let Some(scope) = &endpoint.scope {
+        form.add("scope", scope.as_bytes());
+    }
+    form.0.into()
+}
+
+/// Whom a refresh token is for: it must never go to anybody else.
+fn origin(endpoint: &OAuth) -> String {
+    format!("{} {}", endpoint.token_url, endpoint.client_id)
+}
+
+async fn changed(path: &Path) -> Option<SystemTime> {
+    tokio::fs::metadata(path).await.and_then(|metadata| metadata.modified()).ok()
+}
+
+/// Written whole or not at all, for its owner alone.
+fn keep(folder: &Path, path: &Path, text: &str) -> io::Result<()> {
+    use std::io::Write as _;
+    std::fs::create_dir_all(folder)?;
+    let new = path.with_extension("new");
+    let mut file =
+        std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    std::fs::rename(new, path)
 }
 
 /// A form as it goes over the wire.
@@ -216,19 +286,56 @@ mod tests {
         assert_eq!(form.0, b"grant_type=refresh_token&scope=https%3A%2F%2Fmail.example%2F%20a%26b%3Dc");
     }
 
+    fn endpoint(url: &str, file: &Path) -> OAuth {
+        OAuth {
+            token_url: url.into(),
+            client_id: "postern".into(),
+            client_secret_file: None,
+            refresh_token_file: Some(file.to_owned()),
+            scope: None,
+        }
+    }
+
     #[tokio::test]
-    async fn a_renewed_refresh_token_is_used_until_the_administrator_writes_another() {
+    async fn a_renewed_refresh_token_is_used_until_the_administrator_writes_another_or_goes_elsewhere() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("token");
         std::fs::write(&file, "first\n").unwrap();
-        let tokens = Tokens::new(folder.path());
-        let newest = async || tokens.refresh_token("office/../x", &file).await.unwrap();
-        assert_eq!(newest().await, Secret::new("first"));
-        tokens.keep("office/../x", "second").unwrap();
-        assert_eq!(newest().await, Secret::new("second"));
-        let later = std::time::SystemTime::now() + Duration::from_secs(5);
+        let tokens = Tokens::new(folder.path(), Observer::new(Vec::new()));
+        let (here, elsewhere) =
+            (endpoint("https://a.example/", &file), endpoint("https://b.example/", &file));
+        let newest = async |endpoint| tokens.refresh_token("office/../x", endpoint, &file).await.unwrap();
+        assert_eq!(newest(&here).await, Secret::new("first"));
+        assert!(tokens.renewed("office/../x", &here, Some("second".into())).await.is_none());
+        assert_eq!(newest(&here).await, Secret::new("second"));
+        assert_eq!(newest(&elsewhere).await, Secret::new("first"), "another provider never sees it");
+        let later = SystemTime::now() + Duration::from_secs(5);
         std::fs::write(&file, "third\n").unwrap();
         std::fs::File::options().write(true).open(&file).unwrap().set_modified(later).unwrap();
-        assert_eq!(newest().await, Secret::new("third"));
+        assert_eq!(newest(&here).await, Secret::new("third"));
+    }
+
+    #[tokio::test]
+    async fn a_renewed_refresh_token_that_cannot_be_kept_is_held_in_memory() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("oauth"), "in the way").unwrap();
+        let tokens = Tokens::new(folder.path(), Observer::new(Vec::new()));
+        let here = endpoint("https://a.example/", &folder.path().join("token"));
+        let held = tokens.renewed("office", &here, Some("second".into())).await;
+        assert_eq!(held, Some(Secret::new("second")));
+    }
+
+    #[test]
+    fn a_providers_words_are_told_unless_they_repeat_a_secret() {
+        let answer = |description: &str| Answer {
+            access_token: None,
+            expires_in: None,
+            refresh_token: None,
+            error: Some("invalid_grant".into()),
+            error_description: Some(description.into()),
+        };
+        let secrets = [Some(Secret::new("s3cret"))];
+        assert_eq!(answer("it lapsed").complaint(400, &secrets), "no token: invalid_grant it lapsed");
+        assert!(!answer("unknown token s3cret").complaint(400, &secrets).contains("s3cret"));
     }
 }

@@ -134,6 +134,20 @@ fn names_count_below_an_anchor() {
 }
 
 #[test]
+fn verified_is_about_the_hosts_own_name_wherever_its_records_stand() {
+    let root = Authority::root("root");
+    let host = root.host(&["mx.alias.example"]);
+    let policy = |verify_as: Option<&str>| PeerPolicy {
+        tlsa: vec![end_entity(&host)],
+        verify_as: verify_as.map(str::to_owned),
+        ..PeerPolicy::of(TlsRequirement::DANE.join(TlsRequirement::VERIFIED))
+    };
+    let with = |name| meet(&root.trusted().handshake(&policy(name)), &host.config());
+    assert_eq!(with(None).unwrap_err().fault, TlsFault::HostMismatch);
+    assert!(with(Some("mx.alias.example")).is_ok());
+}
+
+#[test]
 fn a_self_signed_certificate_can_be_its_own_anchor() {
     let mut ca = leaf(&[HOST], GOOD);
     ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);

@@ -88,7 +88,7 @@ pub enum Broken {
     #[error("its nonce does not go with ours")]
     Nonce,
     /// The iteration count is too low to be safe or too high to be honest.
-    #[error("its iteration count is not between 4096 and 1000000")]
+    #[error("its iteration count is not between 4096 and 200000")]
     Iterations,
     /// It demands an extension that nobody here knows (`m=`).
     #[error("it demands an extension of SCRAM that is not known here")]
