@@ -43,7 +43,7 @@ impl Diagnosis {
     pub fn paragraph(&self) -> String {
         let mut text = format!("{}.", self.explanation);
         for fact in &self.evidence {
-            let _ = write!(text, " {fact}.");
+            let _ = write!(text, " {}.", capitalised(fact));
         }
         let _ = write!(text, " What the administrator can do: {}.", self.remedy);
         text
@@ -308,6 +308,11 @@ impl Case<'_> {
             theirs && demand.requirement != TlsRequirement::NONE
         })
     }
+}
+
+fn capitalised(fact: &str) -> String {
+    let mut rest = fact.chars();
+    rest.next().map(|first| first.to_uppercase().chain(rest).collect()).unwrap_or_default()
 }
 
 fn certificate_in_words(certificate: &CertificateSeen) -> String {

@@ -10,6 +10,7 @@
 //! - [`reply`]: replies and enhanced codes, and the [`reply::catalogue`] of every reply Postern ever sends.
 //! - [`server::ServerSession`] and [`client::ClientSession`]: the two session state machines.
 //! - [`outcome::Outcome`]: what one delivery attempt meant for one recipient.
+//! - [`middlebox::sign`]: the marks of devices that rewrite SMTP on the way and so hide STARTTLS.
 //! - [`text::clean`]: the one way in which words of others are made fit to be repeated, here and everywhere above.
 //!
 //! What it deliberately does not do: decide who may send what to whom (the daemon answers the server's six
@@ -22,6 +23,7 @@ pub mod content;
 pub mod envelope;
 pub mod extension;
 pub mod line;
+pub mod middlebox;
 pub mod outcome;
 pub mod reply;
 pub mod sasl;

@@ -422,10 +422,13 @@ impl Hosts<'_> {
 }
 
 /// What it means that none of the hosts took the mail: it fails only when every one refused for good. As long as one
-/// may take it later it waits, for the reason that this one gave last.
+/// may take it later it waits: for a trouble with TLS if there is one, since that will not pass by itself, or else for the
+/// reason that was given last.
 fn conclude(said: Vec<(Outcome, Option<NextHop>)>) -> (Outcome, Option<NextHop>) {
-    let waits = said.iter().rposition(|(outcome, _)| matches!(outcome, Outcome::Deferred(_)));
-    let decisive = waits.or(said.len().checked_sub(1));
+    let waits = |(outcome, _): &(Outcome, _)| matches!(outcome, Outcome::Deferred(_));
+    let insecure = |(outcome, _): &(Outcome, _)| matches!(outcome, Outcome::Deferred(trouble) if trouble.fault().is_some());
+    let decisive = said.iter().position(insecure).or(said.iter().rposition(waits));
+    let decisive = decisive.or(said.len().checked_sub(1));
     match decisive.and_then(|index| said.into_iter().nth(index)) {
         Some(decisive) => decisive,
         None => (Outcome::Deferred(Trouble::new(Step::Lookup, Reason::NoSuchDomain)), None),
@@ -478,6 +481,15 @@ mod tests {
     fn mail_fails_when_every_host_refuses_for_good() {
         let last = (refused(Step::Hello, 550), Some(hop("b")));
         assert_eq!(conclude(vec![(refused(Step::Greeting, 554), Some(hop("a"))), last.clone()]), last);
+    }
+
+    #[test]
+    fn a_trouble_with_tls_is_told_before_a_host_that_is_down() {
+        let failure = TlsFailure::new(TlsFault::SelfSigned, "it is signed by itself");
+        let unproved =
+            Outcome::Deferred(Trouble::of_tls(Reason::SecurityUnmet(failure.why.clone()), &failure));
+        let said = vec![(unproved.clone(), Some(hop("primary"))), (down(), Some(hop("backup")))];
+        assert_eq!(conclude(said), (unproved, Some(hop("primary"))));
     }
 
     #[test]

@@ -13,7 +13,6 @@
 
 mod dialogue;
 mod host;
-mod middlebox;
 mod ports;
 mod session;
 mod target;

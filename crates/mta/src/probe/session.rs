@@ -19,8 +19,8 @@ use postern_smtp::text::without_os_code;
 use postern_smtp::tls::{CertificateSeen, TlsFacts, TlsFailure, TlsFault};
 
 use super::dialogue::{Clock, Dialogue};
-use super::middlebox;
 use crate::outbound::route::NextHop;
+use postern_smtp::middlebox;
 
 /// One socket and how it is gone about.
 #[derive(Clone, Copy)]

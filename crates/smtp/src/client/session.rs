@@ -7,9 +7,11 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use crate::extension::Capabilities;
+use crate::middlebox;
 use crate::outcome::{Outcome, Reason, Step, Trouble};
 use crate::reply::{Reply, ReplyParser};
 use crate::sasl::{Broken, ClientExchange, Context};
+use crate::text::clean;
 use crate::tls::{TlsFacts, TlsFailure, TlsFault, TlsRequirement};
 
 use super::delivery::{Delivery, Peer, Progress};
@@ -17,6 +19,8 @@ use super::{Input, Job, Output, Plan, Protocol, TlsStart};
 
 /// How long QUIT's reply is waited for at most: the mail is safe by then.
 const QUIT_PATIENCE: Duration = Duration::from_secs(5);
+/// Octets of what a device on the way left of the peer's words.
+const MAX_SIGN: usize = 200;
 
 /// A session with a server that takes our mail.
 ///
@@ -26,6 +30,8 @@ pub struct ClientSession {
     plan: Plan,
     now: Instant,
     tls: Option<TlsFacts>,
+    /// The mark of a device on the way that rewrites SMTP, from what was said before TLS.
+    masked: Option<String>,
     replies: ReplyParser,
     state: State,
     jobs: VecDeque<Job>,
@@ -88,6 +94,7 @@ impl ClientSession {
             plan,
             now,
             tls,
+            masked: None,
             replies: ReplyParser::new(),
             state: State::Greeting,
             jobs: VecDeque::new(),
@@ -303,6 +310,7 @@ impl ClientSession {
 
     /// RFC 5321 §3.1: 220 welcomes; 554 and the rest do not, and are told QUIT.
     fn greeted(&mut self, reply: Reply) {
+        self.masked = middlebox::sign(Some(&reply), None, None);
         match reply.code {
             _ if self.has_nothing_to_do() => self.quit(None),
             220 if self.tls.is_some() && !self.is_secure() => self.security_unmet(None),
@@ -317,7 +325,12 @@ impl ClientSession {
             return self.quit(None);
         }
         match reply.code {
-            250 if hello == Hello::Extended => self.introduced(Capabilities::parse(&reply)),
+            250 if hello == Hello::Extended => {
+                if self.masked.is_none() {
+                    self.masked = middlebox::sign(None, None, Some(&reply));
+                }
+                self.introduced(Capabilities::parse(&reply));
+            }
             250 => self.introduced(Capabilities::default()),
             // RFC 5321 §3.2: a server that does not know EHLO. Without EHLO there is neither STARTTLS nor AUTH.
             500 | 501 | 502 | 504 if hello == Hello::Extended && self.may_do_without_extensions() => {
@@ -607,7 +620,13 @@ impl ClientSession {
         let Some(facts) = &self.tls else {
             return match &self.plan.tls {
                 _ if refused => plain(TlsFault::Refused, "it refused STARTTLS"),
-                TlsStart::StartTls => plain(TlsFault::NotOffered, "it does not offer STARTTLS"),
+                TlsStart::StartTls => match &self.masked {
+                    Some(sign) => {
+                        let why = format!("a device on the way hides STARTTLS: {sign}");
+                        TlsFailure::new(TlsFault::Stripped, clean(why, MAX_SIGN))
+                    }
+                    None => plain(TlsFault::NotOffered, "it does not offer STARTTLS"),
+                },
                 _ => plain(TlsFault::NotOffered, "TLS was not to be tried"),
             };
         };

@@ -247,6 +247,22 @@ fn a_stripped_starttls_defers_where_tls_is_required() {
 }
 
 #[test]
+fn a_device_that_hides_starttls_is_named() {
+    let trouble = "the connection was not secure enough: a device on the way hides STARTTLS: a keyword is masked: \"XXXXXXXA\" (required here: required) at TLS";
+    Scene::requiring(TlsRequirement::REQUIRED).play(&format!(
+        "! deliver
+        S: 220 hi
+        C: EHLO mail.example.org
+        S: 250-hi
+        S: 250 XXXXXXXA
+        = deferred: {trouble}
+        C: QUIT
+        S: 221 bye
+        = close: {trouble}"
+    ));
+}
+
+#[test]
 fn an_unverified_certificate_defers_where_a_verified_one_is_required() {
     let trouble =
         "the connection was not secure enough: its certificate: self-signed (required here: verified) at TLS";

@@ -5,18 +5,14 @@
 //!
 //! What it deliberately does not do: compare servers with each other, or decide what follows.
 
-use postern_smtp::reply::Reply;
+use crate::reply::Reply;
 
 /// A run of so many is nobody's own choice of words.
 const RUN: usize = 4;
 
 /// The mark that a device on the way has left, in words. `greeting` is the banner; `refused` the reply to an EHLO that was not
 /// understood; `hello` the reply that lists the extensions.
-pub(super) fn sign(
-    greeting: Option<&Reply>,
-    refused: Option<&Reply>,
-    hello: Option<&Reply>,
-) -> Option<String> {
+pub fn sign(greeting: Option<&Reply>, refused: Option<&Reply>, hello: Option<&Reply>) -> Option<String> {
     let banner = greeting.and_then(|reply| reply.lines.iter().find(|line| has_run(line, '*')));
     if let Some(line) = banner {
         return Some(format!("the banner is masked: {line:?}"));
