@@ -3,17 +3,24 @@
 //! Most scenarios need no daemon: a configuration, a peer, and the command. Every peer must never hear MAIL or AUTH.
 
 use std::collections::BTreeSet;
-use std::io::Write as _;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::os::fd::AsRawFd as _;
+use std::os::unix::net::UnixListener;
+use std::time::Duration;
 
-use postern_testkit::dns::{Server, Zone, serve};
-use postern_testkit::signed::{Signed, SignedWorld};
+use nix::sys::socket::{
+    AddressFamily, Backlog, SockFlag, SockType, SockaddrIn, bind, getsockname, listen, socket,
+};
+use postern_testkit::dns::Zone;
+use postern_testkit::signed::Signed;
 use serde_json::Value;
-use tokio::runtime::Runtime;
 
 use crate::support::certificates::{Identity, Kind};
+use crate::support::https_host::{Answer, HttpsHost};
+use crate::support::names::{self, Names, SignedNames, Street, ip};
 use crate::support::peer::Step;
-use crate::support::programs::{both, run};
+use crate::support::programs::{both, run, text};
 use crate::support::tls_server::{OpenSsl, TlsTrick, Version};
 use crate::support::{Do, Peer, Postern, Setup, peer, postern, unused_address};
 
@@ -95,35 +102,6 @@ fn trusted(setup: &Setup, tls: &str) -> String {
     format!("tls = \"{tls}\"\ntrust = {:?}", setup.authority().root())
 }
 
-/// A name server with its own threads.
-struct Names {
-    runtime: Runtime,
-    server: Option<Server>,
-}
-
-impl Names {
-    fn serve(zone: Zone) -> Names {
-        let runtime = Runtime::new().unwrap();
-        let server = runtime.block_on(serve(zone)).unwrap();
-        Names { runtime, server: Some(server) }
-    }
-
-    fn table(&self) -> String {
-        table(self.server.as_ref().unwrap().address())
-    }
-}
-
-impl Drop for Names {
-    fn drop(&mut self) {
-        let _inside = self.runtime.enter();
-        drop(self.server.take());
-    }
-}
-
-fn table(server: SocketAddr) -> String {
-    format!("[dns]\nservers = [\"{server}\"]\ntimeout = \"1s\"\n")
-}
-
 fn by_mx(setup: Setup, dns: &str, port: u16, tls: &str) -> Postern {
     let keys = trusted(&setup, tls);
     house(setup.tables(dns), &format!("to = \"mx\"\nport = {port}\nmta_sts = false\n{keys}"))
@@ -170,9 +148,7 @@ fn without_a_configuration_the_defaults_are_used() {
     let output = run(&mut command);
     let said = both(&output);
     assert_eq!(output.status.code(), Some(10), "{said}");
-    for words in
-        ["unverified", "Postern's defaults were used", "check name", "spki-sha256:", "X25519MLKEM768"]
-    {
+    for words in ["unverified", "Postern's defaults were used", "name NO", "spki-sha256:", "X25519MLKEM768"] {
         assert!(said.contains(words), "no {words:?} in {said}");
     }
     assert!(said.lines().all(|line| line.chars().count() <= 100), "{said}");
@@ -432,14 +408,15 @@ fn what_dns_says_no_to_fails_and_what_it_does_not_answer_waits() {
 
 #[test]
 fn the_hosts_of_a_domain_are_tried_in_order_and_mail_goes_over_the_first_that_answers() {
-    let peer = Peer::scripted(|_| Do::Usual).start_at((Ipv4Addr::new(127, 0, 0, 86), 0).into());
+    let street = Street::new();
+    let peer = street.house(Peer::scripted(|_| Do::Usual));
     let zone = Zone::new()
         .mx("away.test", 20, "second.away.test")
         .mx("away.test", 10, "dead.away.test")
-        .address("dead.away.test", Ipv4Addr::new(127, 0, 0, 87))
-        .address("second.away.test", Ipv4Addr::new(127, 0, 0, 86));
+        .address("dead.away.test", names::address())
+        .address("second.away.test", ip(&peer));
     let names = Names::serve(zone);
-    let postern = by_mx(Setup::new(), &names.table(), peer.port(), "opportunistic");
+    let postern = by_mx(Setup::new(), &names.table(), street.port(), "opportunistic");
     let probed = Probed::of(&postern, &["away.test"]).expect(11, "would go in clear");
     let hosts = probed.report["hosts"].as_array().unwrap();
     assert_eq!(
@@ -452,38 +429,161 @@ fn the_hosts_of_a_domain_are_tried_in_order_and_mail_goes_over_the_first_that_an
     assert_nothing_sent(&peer);
 }
 
+#[test]
+fn that_another_host_of_the_domain_offers_starttls_is_noted_and_accuses_nobody() {
+    let (setup, street) = (Setup::new(), Street::new());
+    let with = street.house(server(&setup.authority().issue(&["with.away.test"])));
+    let without = street.house(Peer::scripted(|_| Do::Usual));
+    let zone = Zone::new()
+        .mx("away.test", 10, "without.away.test")
+        .mx("away.test", 20, "with.away.test")
+        .address("without.away.test", ip(&without))
+        .address("with.away.test", ip(&with));
+    let names = Names::serve(zone);
+    let postern = by_mx(setup, &names.table(), street.port(), "required");
+    let probed = Probed::of(&postern, &["away.test"]).expect(0, "verified");
+    let note = probed.report["notes"][0].as_str().unwrap();
+    assert!(note.starts_with("without.away.test") && note.contains("with.away.test"), "{note}");
+    assert_eq!(probed.report["hosts"][0]["verdict"]["diagnosis"]["cause"], "no STARTTLS");
+}
+
 /// A signed domain whose host has this certificate and this TLSA record.
-fn under_dane(setup: Setup, identity: &Identity, last: u8, tlsa: &str) -> (Postern, SignedWorld, Peer) {
-    let peer = server(identity).start_at((Ipv4Addr::new(127, 0, 0, last), 0).into());
-    let records = format!("@ MX 10 mx\nmx A 127.0.0.{last}\n_{}._tcp.mx TLSA {tlsa}\n", peer.port());
-    let world = SignedWorld::start(&[("away.house", &records, Signed::Yes)]);
-    let postern = by_mx(setup, &table(world.unbound), peer.port(), "opportunistic");
-    (postern, world, peer)
+fn under_dane(setup: Setup, identity: &Identity, tlsa: &str) -> (Postern, SignedNames, Peer) {
+    let street = Street::new();
+    let (peer, port) = (street.house(server(identity)), street.port());
+    let records = format!("@ MX 10 mx\nmx A {}\n_{port}._tcp.mx TLSA {tlsa}\n", ip(&peer));
+    let names = SignedNames::serve(&[("away.test", &records, Signed::Yes)]);
+    let postern = by_mx(setup, &names.table(), port, "opportunistic");
+    (postern, names, peer)
 }
 
 #[test]
 fn a_certificate_that_matches_its_tlsa_record_is_authenticated_and_another_waits() {
     let setup = Setup::new();
-    let identity = setup.authority().issue_as(Kind::SelfSigned, &["mx.away.house"]);
+    let identity = setup.authority().issue_as(Kind::SelfSigned, &["mx.away.test"]);
     let right = format!("3 1 1 {}", identity.leaf().spki_sha256());
-    let (postern, _world, peer) = under_dane(setup, &identity, 88, &right);
-    let probed = Probed::of(&postern, &["away.house"]).expect(0, "would go, TLS 1.3, DANE");
+    let (postern, _names, peer) = under_dane(setup, &identity, &right);
+    let probed = Probed::of(&postern, &["away.test"]).expect(0, "would go, TLS 1.3, DANE");
     let host = &probed.report["hosts"][0];
-    assert_eq!(
-        (&host["dane"]["status"], &host["dane"]["records"][0]),
-        (&"usable".into(), &right.clone().into())
-    );
+    assert_eq!((&host["dane"]["status"], &host["dane"]["records"][0]), (&"usable".into(), &right.into()));
     assert_eq!((&host["name_status"], &host["address_status"]), (&"secure".into(), &"secure".into()));
     assert_eq!(host["requirement"], "dane");
     assert_eq!(probed.failed_checks(), ["chain"]);
     assert_nothing_sent(&peer);
 
     let wrong = format!("3 1 1 {}", "5e".repeat(32));
-    let (postern, _world, peer) = under_dane(Setup::new(), &identity, 89, &wrong);
-    let probed = Probed::of(&postern, &["away.house"]).expect(20, "would wait");
+    let (postern, _names, peer) = under_dane(Setup::new(), &identity, &wrong);
+    let probed = Probed::of(&postern, &["away.test"]).expect(20, "would wait");
     assert_eq!(probed.cause(), "certificate does not match its TLSA records");
     assert!(probed.failed_checks().contains(&"dane"), "{:#}", probed.report);
     assert_nothing_sent(&peer);
+}
+
+#[test]
+fn a_host_whose_security_records_do_not_come_is_looked_at_and_gets_nothing() {
+    let street = Street::new();
+    let setup = Setup::new();
+    let peer = street.house(server(&setup.authority().issue(&["mx.away.test"])));
+    let zone = Zone::new()
+        .mx("away.test", 10, "mx.away.test")
+        .address("mx.away.test", ip(&peer))
+        .failing(&format!("_{}._tcp.mx.away.test", street.port()))
+        .all_secure();
+    let names = Names::serve(zone);
+    let postern = by_mx(setup, &names.table(), street.port(), "opportunistic");
+    let probed = Probed::of(&postern, &["away.test"]).expect(20, "DNS does not answer");
+    assert_eq!(probed.report["hosts"][0]["dane"]["status"], "barred");
+    assert_eq!(probed.session()["handshakes"][0]["ok"], true);
+    assert_nothing_sent(&peer);
+}
+
+#[test]
+fn the_policy_of_a_domain_is_shown_and_heeded_as_a_delivery_would() {
+    let (setup, street) = (Setup::new(), Street::new());
+    let domains = ["good.test", "other.test", "testing.test"];
+    let policy_names = domains.map(|domain| format!("mta-sts.{domain}"));
+    let policy_names: Vec<&str> = policy_names.iter().map(String::as_str).collect();
+    let host = HttpsHost::start(&setup.authority().issue(&policy_names), |request| {
+        let (mode, mx) = match request.host.trim_start_matches("mta-sts.") {
+            "good.test" => ("enforce", "mx.away.test"),
+            "other.test" => ("enforce", "mx.elsewhere.test"),
+            _ => ("testing", "mx.elsewhere.test"),
+        };
+        Answer::text(format!("version: STSv1\r\nmode: {mode}\r\nmx: {mx}\r\nmax_age: 86400\r\n"))
+    });
+    let peer = street.house(server(&setup.authority().issue(&["mx.away.test"])));
+    let mut zone = Zone::new().address("mx.away.test", ip(&peer));
+    for domain in domains {
+        zone = zone
+            .mx(domain, 10, "mx.away.test")
+            .txt(&format!("_mta-sts.{domain}"), "v=STSv1; id=7;")
+            .address(&format!("mta-sts.{domain}"), host.ip());
+    }
+    let names = Names::serve(zone);
+    let keys = format!("to = \"mx\"\nport = {}\n{}", street.port(), trusted(&setup, "opportunistic"));
+    let root = setup.authority().root();
+    let postern = house(setup.tables(&names.table()), &keys);
+    for (domain, code, mode, listed, words) in [
+        ("good.test", 0, "enforce", true, "verified"),
+        ("other.test", 20, "enforce", false, "not among the hosts of the MTA-STS policy"),
+        ("testing.test", 0, "testing", false, "verified"),
+    ] {
+        let mut command = postern.command(&["probe", "--json", domain]);
+        let output = run(command.env("SSL_CERT_FILE", &root));
+        let report = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", both(&output)));
+        let probed = Probed { report, code: output.status.code().unwrap() }.expect(code, words);
+        let policy = &probed.report["domain"]["mta_sts"];
+        assert_eq!((&policy["mode"], &policy["record"]), (&mode.into(), &"7".into()), "{policy:#}");
+        assert_eq!(probed.report["hosts"][0]["in_policy"], listed);
+        assert_eq!(probed.session()["handshakes"][0]["ok"], true);
+    }
+    assert_nothing_sent(&peer);
+}
+
+#[test]
+fn an_lmtp_server_on_this_machine_is_spoken_to_in_its_own_tongue() {
+    let setup = Setup::new();
+    let path = setup.folder().join("lmtp");
+    let listener = UnixListener::bind(&path).unwrap();
+    let said = std::thread::spawn(move || {
+        let (stream, _) = listener.accept().unwrap();
+        let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
+        (&stream).write_all(b"220 store LMTP\r\n").unwrap();
+        let hello = lines.next().unwrap().unwrap();
+        (&stream).write_all(b"250-store\r\n250 PIPELINING\r\n").unwrap();
+        let quit = lines.next().unwrap().unwrap();
+        (&stream).write_all(b"221 Bye\r\n").unwrap();
+        (hello, quit)
+    });
+    let keys = format!("to = \"lmtp:unix:{}\"", text(&path));
+    let postern = house(setup, &keys);
+    let probed = Probed::of(&postern, &["elsewhere.test"]).expect(0, "would go to a socket on this machine");
+    assert_eq!(probed.session()["keywords_before"][0], "PIPELINING");
+    assert_eq!(said.join().unwrap(), ("LHLO localhost.test".to_owned(), "QUIT".to_owned()));
+}
+
+/// A port that drops what comes, as a firewall does: its queue of connections is full, and nobody takes any.
+fn dropping() -> (u16, Vec<Box<dyn std::any::Any>>) {
+    let listener = socket(AddressFamily::Inet, SockType::Stream, SockFlag::empty(), None).unwrap();
+    bind(listener.as_raw_fd(), &SockaddrIn::new(127, 0, 0, 1, 0)).unwrap();
+    listen(&listener, Backlog::new(0).unwrap()).unwrap();
+    let port = getsockname::<SockaddrIn>(listener.as_raw_fd()).unwrap().port();
+    let address = (Ipv4Addr::LOCALHOST, port).into();
+    let mut held: Vec<Box<dyn std::any::Any>> = vec![Box::new(listener)];
+    while let Ok(stream) = TcpStream::connect_timeout(&address, Duration::from_millis(300)) {
+        held.push(Box::new(stream));
+    }
+    (port, held)
+}
+
+#[test]
+fn a_port_where_nobody_answers_is_filtered_and_mail_waits_for_it() {
+    let (port, _held) = dropping();
+    let postern = towards(Setup::new(), port, "");
+    let probed = Probed::of(&postern, &["elsewhere.test", "--step-timeout", "1s"]);
+    let probed = probed.expect(20, "nobody answers there");
+    assert_eq!(probed.session()["reach"], "filtered");
+    assert_eq!(probed.cause(), "no connection");
 }
 
 #[test]

@@ -22,7 +22,7 @@ use crate::{Done, become_owner_of, block_on, say};
 /// The width of the text.
 const COLUMNS: usize = 100;
 /// Where the facts begin.
-const MARGIN: usize = 21;
+const MARGIN: usize = 18;
 
 /// Arguments of `postern probe`.
 #[derive(Args)]
@@ -251,7 +251,7 @@ impl Page {
         };
         self.fact("  handshake", &verdict);
         handshake.chain.iter().for_each(|certificate| self.certificate(certificate));
-        handshake.checks.iter().for_each(|check| self.check(check));
+        self.checks(&handshake.checks);
     }
 
     fn certificate(&mut self, certificate: &CertificateSeen) {
@@ -267,9 +267,16 @@ impl Page {
         self.fact("", &format!("spki-sha256:{}", certificate.spki_sha256));
     }
 
-    fn check(&mut self, check: &CheckView) {
-        let verdict = check.why.as_ref().map_or_else(|| "ok".to_owned(), |why| format!("no: {why}"));
-        self.fact(&format!("  check {}", check.check), &verdict);
+    /// All of them in one line, then what is wrong.
+    fn checks(&mut self, checks: &[CheckView]) {
+        if checks.is_empty() {
+            return;
+        }
+        let verdict = |check: &CheckView| format!("{} {}", check.check, if check.ok { "ok" } else { "NO" });
+        self.fact("  checks", &checks.iter().map(verdict).collect::<Vec<_>>().join(", "));
+        for check in checks {
+            check.why.iter().for_each(|why| self.fact("", &format!("{}: {why}", check.check)));
+        }
     }
 
     fn ports(&mut self, ports: &[PortView]) {
