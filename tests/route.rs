@@ -1,6 +1,6 @@
 //! `postern route`: what it says of addresses and domains of every kind, and that it sends nothing.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::process::Output;
 
 use postern_testkit::dns::Zone;
@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::support::certificates::Kind;
 use crate::support::https_host::{Answer, HttpsHost};
-use crate::support::names::Names;
+use crate::support::names::{self, Names};
 use crate::support::postern::ANNA;
 use crate::support::programs::{both, run};
 use crate::support::{Do, Peer, Postern, Setup, content, files_below};
@@ -20,6 +20,11 @@ fn route(postern: &Postern, to: &[&str], code: i32) -> String {
     let (said, errors) = (String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap());
     assert_eq!(status.code(), Some(code), "{said}{errors}");
     said + &errors
+}
+
+/// An address where nobody listens.
+fn nobody() -> SocketAddr {
+    (names::address(), 9).into()
 }
 
 #[track_caller]
@@ -35,7 +40,7 @@ fn by_mx(keys: &str) -> String {
 
 #[test]
 fn an_address_of_ours_leads_to_its_mailbox_and_an_alias_to_all_it_stands_for() {
-    let address = crate::support::unused_address();
+    let address = nobody();
     let domain = "name = \"home.test\"\ndeliver = \"mailboxes\"\naliases = { team = [\"anna\", \"ben@partner.test\"] }";
     let postern = Setup::new().only_domain(domain).next_hop(address).start();
     let said = route(&postern, &[ANNA], 0);
@@ -133,8 +138,7 @@ fn what_opportunistic_tls_came_to_is_told_by_the_daemon_and_forgotten_without_it
 
 #[test]
 fn without_a_daemon_nothing_is_made_in_the_data_directory() {
-    let postern =
-        Setup::new().without_user().with_private_ca().next_hop(crate::support::unused_address()).prepare();
+    let postern = Setup::new().without_user().with_private_ca().next_hop(nobody()).prepare();
     assert_says(&route(&postern, &["ben@elsewhere.test"], 0), &["mail would go"]);
     assert_says(&route(&postern, &[ANNA], 1), &["nobody has that address"]);
     assert_eq!(files_below(postern.data_dir()), Vec::<std::path::PathBuf>::new());
@@ -142,7 +146,7 @@ fn without_a_daemon_nothing_is_made_in_the_data_directory() {
 
 #[test]
 fn programs_get_json_and_a_wrong_question_is_a_wrong_usage() {
-    let postern = Setup::new().next_hop(crate::support::unused_address()).start();
+    let postern = Setup::new().next_hop(nobody()).start();
     let said: Value = serde_json::from_str(&route(&postern, &["ben@elsewhere.test", "--json"], 0)).unwrap();
     assert_eq!(said["legs"][0]["connector"]["name"], "out", "{said:#}");
     assert_eq!(said["legs"][0]["verdict"], "goes", "{said:#}");
