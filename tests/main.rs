@@ -24,6 +24,7 @@ mod bounces;
 mod broken_store;
 mod clients;
 mod config_check;
+mod connectors;
 mod crashes;
 mod dane;
 mod delivery;

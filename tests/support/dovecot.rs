@@ -1,4 +1,5 @@
-//! A Dovecot that does nothing but LMTP, on a unix socket and on TCP, into Maildirs of its own.
+//! A Dovecot that does nothing but LMTP, on a unix socket and on TCP, into Maildirs of its own; and one that does nothing but check
+//! passwords, for a Postfix to ask.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -9,6 +10,12 @@ use tempfile::TempDir;
 
 use super::programs::{Background, program, text};
 use super::{is_root, unused_address, wait_for, wait_until_open};
+
+/// A Dovecot that knows one user, and proves him by PLAIN, LOGIN and SCRAM-SHA-256.
+pub struct DovecotAuth {
+    _running: Background,
+    folder: TempDir,
+}
 
 pub struct Dovecot {
     address: SocketAddr,
@@ -47,6 +54,55 @@ impl Dovecot {
     pub fn maildir(&self, user: &str) -> PathBuf {
         self.folder.path().join("mail").join(user)
     }
+}
+
+impl DovecotAuth {
+    pub fn start(user: &str, password: &str) -> DovecotAuth {
+        let folder = tempfile::Builder::new().prefix("dove").tempdir().unwrap();
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        fs::write(folder.path().join("users"), format!("{user}:{{PLAIN}}{password}\n")).unwrap();
+        let configuration = folder.path().join("dovecot.conf");
+        fs::write(&configuration, auth_settings(text(folder.path()))).unwrap();
+        let mut command = program("dovecot");
+        command.args(["-F", "-c", text(&configuration)]);
+        let running = Background::spawn(&mut command, &folder.path().join("output"));
+        let dovecot = DovecotAuth { folder, _running: running };
+        wait_for("Dovecot's socket", || dovecot.socket().exists().then_some(()));
+        dovecot
+    }
+
+    /// Where Postfix asks.
+    pub fn socket(&self) -> PathBuf {
+        self.folder.path().join("auth")
+    }
+}
+
+fn auth_settings(folder: &str) -> String {
+    let (user, group) = if is_root() { ("nobody".to_owned(), "nogroup".to_owned()) } else { who_we_are() };
+    format!(
+        "base_dir = {folder}/run
+state_dir = {folder}/state
+log_path = {folder}/log
+protocols =
+ssl = no
+default_login_user = {user}
+default_internal_user = {user}
+default_internal_group = {group}
+auth_mechanisms = plain login scram-sha-256
+passdb {{
+  driver = passwd-file
+  args = {folder}/users
+}}
+service auth {{
+  unix_listener {folder}/auth {{
+    mode = 0666
+  }}
+}}
+service anvil {{
+  chroot =
+}}
+"
+    )
 }
 
 fn settings(folder: &str, address: SocketAddr) -> String {

@@ -56,6 +56,11 @@ impl Answer {
     pub fn text(body: impl Into<String>) -> Answer {
         Answer { status: "200 OK", head: "Content-Type: text/plain\r\n".to_owned(), body: body.into() }
     }
+
+    /// A JSON object, as token endpoints answer.
+    pub fn json(status: &'static str, body: impl Into<String>) -> Answer {
+        Answer { status, head: "Content-Type: application/json\r\n".to_owned(), body: body.into() }
+    }
 }
 
 impl HttpsHost {

@@ -126,6 +126,13 @@ impl Setup {
         self
     }
 
+    /// With these keys of a connector exchanged for others.
+    pub fn replace_connector(mut self, old: &str, new: &str) -> Setup {
+        assert!(self.connectors.contains(old), "{old} is no connector");
+        self.connectors = self.connectors.replace(old, new);
+        self
+    }
+
     /// Top-level keys besides `hostname` and `data_dir`.
     pub fn top(mut self, keys: &str) -> Setup {
         self.top += keys;

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 use super::certificates::Identity;
+use super::dovecot::DovecotAuth;
 use super::programs::{program, run, succeed, text};
 use super::{is_root, unused_address, wait_until_open};
 
@@ -20,10 +21,30 @@ pub struct Postfix {
 impl Postfix {
     /// Takes mail for `domain` and files it in one Maildir. With an identity it offers STARTTLS.
     pub fn start(domain: &str, identity: Option<&Identity>) -> Postfix {
+        Postfix::start_with(domain, identity, "")
+    }
+
+    /// As [`start`](Postfix::start), but takes mail only from those who have signed in after STARTTLS.
+    pub fn start_with_sign_in(domain: &str, identity: &Identity, dovecot: &DovecotAuth) -> Postfix {
+        let socket = dovecot.socket();
+        let settings = format!(
+            "smtpd_sasl_auth_enable = yes
+smtpd_sasl_type = dovecot
+smtpd_sasl_path = {}
+smtpd_sasl_authenticated_header = yes
+smtpd_tls_auth_only = yes
+smtpd_recipient_restrictions = permit_sasl_authenticated, reject
+",
+            text(&socket)
+        );
+        Postfix::start_with(domain, Some(identity), &settings)
+    }
+
+    fn start_with(domain: &str, identity: Option<&Identity>, more: &str) -> Postfix {
         assert!(is_root(), "Postfix's master runs only as root: run this test as root, as CI does");
         let folder = tempfile::Builder::new().prefix("pfx").tempdir().unwrap();
         let postfix = Postfix { address: unused_address(), folder };
-        postfix.write_configuration(domain, identity);
+        postfix.write_configuration(domain, identity, more);
         succeed(postfix.command().arg("start"));
         wait_until_open("Postfix", postfix.address);
         postfix
@@ -38,13 +59,17 @@ impl Postfix {
         self.folder.path().join("mail/all")
     }
 
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+
     fn command(&self) -> std::process::Command {
         let mut command = program("postfix");
         command.args(["-c", text(&self.folder.path().join("etc"))]);
         command
     }
 
-    fn write_configuration(&self, domain: &str, identity: Option<&Identity>) {
+    fn write_configuration(&self, domain: &str, identity: Option<&Identity>, more: &str) {
         let root = self.folder.path();
         fs::set_permissions(root, fs::Permissions::from_mode(0o755)).unwrap();
         for name in ["etc", "queue", "data", "mail"] {
@@ -60,7 +85,7 @@ impl Postfix {
                 format!("smtpd_tls_security_level = may\nsmtpd_tls_chain_files = {key}, {certificate}\nsmtpd_tls_received_header = yes\n")
             },
         );
-        fs::write(root.join("etc/main.cf"), main_cf(text(root), domain) + &tls).unwrap();
+        fs::write(root.join("etc/main.cf"), main_cf(text(root), domain) + &tls + more).unwrap();
         fs::write(root.join("etc/master.cf"), master_cf(self.address)).unwrap();
     }
 }
@@ -68,10 +93,7 @@ impl Postfix {
 impl Drop for Postfix {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!(
-                "Postfix's log:\n{}",
-                fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
-            );
+            eprintln!("Postfix's log:\n{}", self.log());
         }
         drop(run(self.command().arg("stop")));
     }
