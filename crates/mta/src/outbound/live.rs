@@ -3,6 +3,7 @@
 //! Like its counterpart in `inbound`, this is only I/O: what may be said when, and what a reply means, the session
 //! knows.
 
+use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -67,6 +68,8 @@ pub(crate) struct Live {
     server_name: String,
     /// What had to hold when it was opened.
     pub(crate) terms: HostTerms,
+    /// Why the peer broke the connection off, when it was about our certificate.
+    refused: Option<TlsFailure>,
     /// Messages given to this session.
     pub(crate) messages: usize,
 }
@@ -98,7 +101,10 @@ impl Live {
         })?;
         match live.next().await {
             Want::Job => Ok(live),
-            Want::Nothing(end) => Err(live.witnessed(end.unwrap_or_else(lost))),
+            Want::Nothing(end) => {
+                let refused = live.refused.as_ref().map(|failure| Outcome::Deferred(tls_failed(failure)));
+                Err(live.witnessed(refused.or(end).unwrap_or_else(lost)))
+            }
             Want::Content | Want::Rewind | Want::Taken(_) => {
                 Err(Outcome::Deferred(Trouble::new(Step::Hello, Reason::Protocol("out of turn".into()))))
             }
@@ -136,6 +142,7 @@ impl Live {
             next_hop: next_hop.clone(),
             server_name: server_name.to_owned(),
             terms: terms.clone(),
+            refused: None,
             messages: 0,
         })
     }
@@ -238,10 +245,8 @@ impl Live {
         let mut buffer = [0; READ_BUFFER];
         let read = tokio::time::timeout_at(self.deadline.into(), stream.read(&mut buffer)).await;
         match read {
-            Ok(Ok(0) | Err(_)) => {
-                self.stream = None;
-                self.feed(Input::Closed);
-            }
+            Ok(Ok(0)) => self.ended(None),
+            Ok(Err(error)) => self.ended(Some(&error)),
             Ok(Ok(count)) => self.feed(Input::Bytes(&buffer[..count])),
             Err(_) => {
                 self.deadline = Instant::now() + NEVER;
@@ -287,13 +292,20 @@ impl Live {
         let Some(stream) = &mut self.stream else { return };
         let mut buffer = [0; READ_BUFFER];
         match stream.read(&mut buffer).now_or_never() {
-            Some(Ok(0) | Err(_)) => {
-                self.stream = None;
-                self.feed(Input::Closed);
-            }
+            Some(Ok(0)) => self.ended(None),
+            Some(Err(error)) => self.ended(Some(&error)),
             Some(Ok(count)) => self.feed(Input::Bytes(&buffer[..count])),
             None => {}
         }
+    }
+
+    /// The peer is gone. In TLS 1.3 it refuses our certificate, or that we have none, only after the handshake and with
+    /// an alert (RFC 8446 §4.4.2.4): that is worth more than the news that it is gone.
+    fn ended(&mut self, error: Option<&io::Error>) {
+        let failure = error.zip(self.handshake.as_ref()).map(|(error, handshake)| handshake.failure(error));
+        self.refused = failure.filter(|failure| failure.fault == TlsFault::ClientCertificate);
+        self.stream = None;
+        self.feed(Input::Closed);
     }
 
     /// Hands the session the next piece of content; once a buffer's worth is there, sends it.
