@@ -16,7 +16,7 @@ use super::session::{Door, Start};
 use super::verdict::{Judge, Prospect, of_session, overall};
 use super::view::{DaneView, HostView, PortView, SessionView, Verdict, status_word};
 use super::{Laboratory, Options};
-use crate::config::{Connector, LmtpAddress, Way};
+use crate::config::{Connector, Way};
 use crate::outbound::plan::{HostTerms, PlannedHost};
 use crate::outbound::route::{NextHop, Socket};
 
@@ -34,12 +34,11 @@ pub(super) struct Prepared<'a> {
 }
 
 impl<'a> Prepared<'a> {
-    pub(super) fn new(planned: &'a PlannedHost, options: &Options, connector: &Connector) -> Self {
-        let start = match &connector.to {
-            _ if planned.host.is_on_this_machine() => Start::Never,
-            Way::Lmtp(LmtpAddress::Unix(_)) => Start::Never,
-            _ if planned.host.implicit_tls => Start::Implicit,
-            _ => Start::Upgrade,
+    pub(super) fn new(planned: &'a PlannedHost, options: &Options) -> Self {
+        let start = match (planned.host.is_on_this_machine(), planned.host.implicit_tls) {
+            (true, _) => Start::Never,
+            (false, true) => Start::Implicit,
+            (false, false) => Start::Upgrade,
         };
         let others = planned.sockets().iter().flat_map(|next_hop| other_ports(next_hop, &options.ports));
         Self {

@@ -214,7 +214,7 @@ impl Laboratory {
         report: &mut Report,
     ) {
         let hosts: Vec<Prepared<'_>> =
-            plan.hosts.iter().map(|host| Prepared::new(host, &self.options, connector)).collect();
+            plan.hosts.iter().map(|host| Prepared::new(host, &self.options)).collect();
         let doors = hosts.iter().flat_map(|host| host.doors(self, connector));
         let visits = doors.map(Visited::by);
         let visits: Vec<_> = visits.collect();
