@@ -226,6 +226,17 @@ fn another_key_than_the_published_one_gets_nothing_and_the_queue_says_why() {
     let postern = town.start(&names.table(), "opportunistic");
     submit(&postern, "ben@other.away.test");
     assert_held_back(&postern, &peer, &["no TLSA record (3 1 1 5e5e", "matches the certificate"]);
+    let why = postern.why("other.away.test");
+    for words in [
+        "certificate does not match its TLSA records",
+        "signed by CN=Test authority",
+        "dane by DANE: the TLSA records of mx.other.away.test",
+        "only its postmaster can mend that",
+    ] {
+        assert!(why.contains(words), "no {words:?} in {why}");
+    }
+    // The best name that RFC 8460 §4.3.1 has for it.
+    assert_eq!(postern.wait_for_failures("other.away.test"), ["validation-failure"]);
 }
 
 #[test]
@@ -309,6 +320,9 @@ fn a_host_whose_records_were_tampered_with_is_passed_over() {
     assert_eq!(first.sessions(), 0);
     submit(&postern, "ben@alone.away.test");
     assert_held_back(&postern, &alone, &["DNSSEC does not vouch for", "._tcp.mx.alone.away.test"]);
+    let why = postern.why("alone.away.test");
+    assert!(why.contains("DNSSEC says bogus"), "{why}");
+    assert_eq!(postern.wait_for_failures("alone.away.test"), ["dnssec-invalid"]);
     assert_eq!(alone.sessions(), 0);
 }
 
@@ -385,6 +399,9 @@ fn a_peer_whose_starttls_was_stripped_gets_nothing_and_the_queue_says_so() {
     let postern = town.start(&names.table(), "opportunistic");
     submit(&postern, "ben@stripped.away.test");
     assert_held_back(&postern, &peer, &["STARTTLS", "required here: dane"]);
+    let why = postern.why("stripped.away.test");
+    assert!(why.contains("no STARTTLS") && why.contains("not ours to lower"), "{why}");
+    assert_eq!(postern.wait_for_failures("stripped.away.test"), ["starttls-not-supported"]);
 }
 
 #[test]
@@ -446,6 +463,30 @@ fn mail_waits_while_the_resolver_is_down_and_goes_when_it_is_back() {
     names.start_resolver();
     assert!(peer.wait_for(1)[0].tls);
     assert!(delivery(&postern, "ben@outage.away.test").contains(", dane)"));
+}
+
+/// A connector to the one host `mx.smart.away.test`, whose key is another than the published one, with these keys.
+fn with_smarthost(keys: &str) -> (SignedNames, Peer, Postern) {
+    let mut town = Town::new();
+    let identity = town.certificate(Kind::SelfSigned, "smart");
+    let peer = town.domain("smart", server(&identity), &[nobody()]);
+    let names = town.serve(&[]);
+    let connector = format!(
+        "name = \"out\"\naddress_space = [\"*\"]\nto = \"smtp:mx.smart.away.test:{}\"\n{keys}",
+        peer.port()
+    );
+    let postern = town.setup.connector(&connector).tables(&names.table()).start();
+    submit(&postern, "ben@elsewhere.test");
+    (names, peer, postern)
+}
+
+#[test]
+fn the_records_of_a_smarthost_count_unless_the_connector_says_otherwise() {
+    let (_names, peer, postern) = with_smarthost("tls = \"required\"");
+    assert_held_back(&postern, &peer, &["no TLSA record"]);
+    let (_names, peer, postern) = with_smarthost("tls = \"required\"\ndane = false");
+    assert!(peer.wait_for(1)[0].tls);
+    assert!(delivery(&postern, "ben@elsewhere.test").contains("unverified"));
 }
 
 /// Postern and the zone of a real mail program, which has a port of its own at 127.0.0.1.

@@ -169,6 +169,8 @@ fn a_host_that_is_not_in_the_policy_is_not_even_connected_to_under_enforce() {
         &peer,
         "mx.away.test is not among the hosts of the MTA-STS policy of away.test",
     );
+    let why = postern.why("away.test");
+    assert!(why.contains("host is not in the MTA-STS policy"), "{why}");
     assert_eq!(peer.sessions(), 0);
 }
 
@@ -204,6 +206,8 @@ fn testing_and_none_hold_nothing_back() {
     }
     postern.wait_for_empty_queue();
     assert_eq!(host.requests().len(), 3);
+    assert_eq!(postern.wait_for_failures("testing.test"), ["certificate-not-trusted"]);
+    assert_eq!(postern.wait_for_failures("outside.test"), ["validation-failure"]);
 }
 
 #[test]
@@ -246,6 +250,9 @@ fn a_broken_policy_binds_nothing_and_the_log_says_what_is_broken() {
         let line = log.lines().find(|line| line.contains("MTA-STS") && line.contains(domain));
         let line = line.unwrap_or_else(|| panic!("nothing of {domain} in {log}"));
         assert!(line.contains(words) && line.contains("mail goes as if there were none"), "{line}");
+        let unfetched = ["redirected.test", "missing.test"].contains(&domain);
+        let counted = if unfetched { "sts-policy-fetch-error" } else { "sts-policy-invalid" };
+        assert_eq!(postern.wait_for_failures(domain), [counted], "{domain}");
     }
 }
 
@@ -253,12 +260,12 @@ fn a_broken_policy_binds_nothing_and_the_log_says_what_is_broken() {
 fn a_policy_host_that_is_not_to_be_trusted_or_reached_binds_nothing_at_first_contact() {
     let mut town = Town::new();
     let rows = [
-        ("selfsigned.test", "does not prove who it is"),
-        ("misnamed.test", "does not prove who it is"),
-        ("down.test", "no connection to mta-sts.down.test"),
-        ("nowhere.test", "has no address"),
+        ("selfsigned.test", "does not prove who it is", "sts-webpki-invalid"),
+        ("misnamed.test", "does not prove who it is", "sts-webpki-invalid"),
+        ("down.test", "no connection to mta-sts.down.test", "sts-policy-fetch-error"),
+        ("nowhere.test", "has no address", "sts-policy-fetch-error"),
     ];
-    let peers = rows.map(|(domain, _)| town.domain_with(domain, Kind::SelfSigned));
+    let peers = rows.map(|(domain, ..)| town.domain_with(domain, Kind::SelfSigned));
     let authority = town.setup.authority();
     let hosts =
         [("selfsigned.test", Kind::SelfSigned), ("misnamed.test", Kind::WrongName)].map(|(domain, kind)| {
@@ -271,9 +278,10 @@ fn a_policy_host_that_is_not_to_be_trusted_or_reached_binds_nothing_at_first_con
     town.policies_at(&["down.test"], names::address());
     town.change(|zone| zone.txt("_mta-sts.nowhere.test", "v=STSv1; id=1;"));
     let (_names, postern) = town.start();
-    for ((domain, words), peer) in rows.into_iter().zip(&peers) {
+    for ((domain, words, counted), peer) in rows.into_iter().zip(&peers) {
         submit(&postern, domain);
         assert!(peer.wait_for(1)[0].tls, "{domain}");
+        assert_eq!(postern.wait_for_failures(domain), [counted], "{domain}");
         let log = postern.log();
         let told =
             log.lines().any(|line| line.contains("MTA-STS") && line.contains(domain) && line.contains(words));

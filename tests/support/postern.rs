@@ -365,6 +365,24 @@ impl Postern {
         self.cli(&["queue", "show", &id])
     }
 
+    /// What `queue why` says of a destination.
+    #[track_caller]
+    pub fn why(&self, destination: &str) -> String {
+        self.cli(&["queue", "why", destination])
+    }
+
+    /// What kinds of failures were counted for the TLS reports to a domain (RFC 8460 §4.3), once there is any.
+    #[track_caller]
+    pub fn wait_for_failures(&self, domain: &str) -> Vec<String> {
+        wait_for(&format!("counted failures of {domain}"), || {
+            let report = self.cli(&["tls", "report", "show", domain, "--json"]);
+            let report: Value = serde_json::from_str(&report).unwrap();
+            let failures = report["seen"][0]["failures"].as_array()?;
+            let results = failures.iter().filter_map(|failure| failure["result"].as_str());
+            Some(results.map(str::to_owned).collect::<Vec<_>>()).filter(|results| !results.is_empty())
+        })
+    }
+
     /// What the daemon has logged.
     pub fn log(&self) -> String {
         fs::read_to_string(self.log_file()).unwrap_or_default()
