@@ -5,7 +5,7 @@ use crate::support::certificates::Kind;
 use crate::support::peer::Step;
 use crate::support::postern::{ANNA, QUIET};
 use crate::support::tls_server::TlsTrick;
-use crate::support::{Do, Peer, Postern, Setup, content};
+use crate::support::{Do, Peer, Postern, Setup, content, wait_for};
 
 const BEN: &str = "ben@elsewhere.test";
 
@@ -96,22 +96,34 @@ fn a_connector_without_post_quantum_begins_with_a_small_hello() {
 
 #[test]
 fn where_more_is_demanded_there_is_no_second_hello_and_no_clear_session() {
+    let mut setup = Setup::new().trusting_its_authority().queue("retry = [\"1h\"]");
+    let mut peers = Vec::new();
     for trick in [TlsTrick::SmallHello(1400), TlsTrick::Reset, TlsTrick::Garbage] {
-        for (tls, needs_trust) in [("required", false), ("verified", true)] {
-            let setup = Setup::new();
-            let peer = tricky(&setup, trick);
-            let trust = setup.authority().root();
-            let trust = if needs_trust { format!("\ntrust = {trust:?}") } else { String::new() };
-            let postern = sender(setup.queue("retry = [\"1h\"]"), &peer, &format!("tls = \"{tls}\"{trust}"));
-            submit(&postern);
-            let shown = postern.wait_for_attempts(1);
-            assert!(shown.contains("TLS"), "{shown}");
-            std::thread::sleep(QUIET);
-            assert_eq!(peer.sessions(), 1, "{trick:?} under {tls}");
-            assert!(!peer.heard("MAIL"), "{trick:?} under {tls}: {:?}", peer.said());
-            assert!(!postern.log().contains("small TLS hello"), "{}", postern.log());
+        for tls in ["required", "verified"] {
+            let (peer, space) = (tricky(&setup, trick), format!("{tls}{}.test", peers.len()));
+            setup = setup.connector(&format!(
+                "name = {space:?}\naddress_space = [{space:?}]\nto = \"smtp:localhost:{}\"\ntls = \"{tls}\"",
+                peer.port()
+            ));
+            peers.push((space, peer));
         }
     }
+    let postern = setup.start();
+    for (space, _) in &peers {
+        let to = format!("ben@{space}");
+        postern.submit(&[&to], &content::plain(ANNA, &to, "Strictly"));
+    }
+    let tried = |delivery: &serde_json::Value| delivery["attempts"].as_u64() == Some(1);
+    wait_for("an attempt for each", || postern.queue().iter().all(tried).then_some(()));
+    std::thread::sleep(QUIET);
+    for (space, peer) in &peers {
+        assert_eq!(peer.sessions(), 1, "{space}");
+        assert!(peer.heard("STARTTLS") && !peer.heard("MAIL"), "{space}: {:?}", peer.said());
+        let why = postern.why(space);
+        assert!(why.contains("TLS handshake broken") && why.contains("tls of connector"), "{why}");
+    }
+    assert_eq!(postern.queue().len(), peers.len());
+    assert!(!postern.log().contains("small TLS hello"), "{}", postern.log());
 }
 
 #[test]
