@@ -5,14 +5,9 @@ use std::fs::{self, Permissions};
 use std::net::{Ipv6Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use postern_testkit::dns::Zone;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::WebPkiClientVerifier;
-use rustls::{RootCertStore, ServerConfig};
 
 use crate::support::certificates::{Identity, Kind};
 use crate::support::dovecot::DovecotAuth;
@@ -163,22 +158,12 @@ fn a_connection_carries_no_more_messages_than_allowed() {
     assert_eq!(sessions, [0, 0, 1, 1]);
 }
 
-/// TLS that goes on only with clients whose certificate the test's authority has signed.
-fn demanding(setup: &Setup, identity: &Identity) -> Arc<ServerConfig> {
-    let mut roots = RootCertStore::empty();
-    roots.add(setup.authority().certificate().der().to_vec().into()).unwrap();
-    let verifier = WebPkiClientVerifier::builder(Arc::new(roots)).build().unwrap();
-    let chain = CertificateDer::pem_file_iter(&identity.certificate).unwrap().map(Result::unwrap).collect();
-    let key = PrivateKeyDer::from_pem_file(&identity.key).unwrap();
-    let builder = ServerConfig::builder().with_client_cert_verifier(verifier);
-    Arc::new(builder.with_single_cert(chain, key).unwrap())
-}
-
 /// Postern with a connector to a peer that demands client certificates, which shows the one for `shown`.
 fn with_client_certificate(shown: Option<&str>) -> (Peer, Postern) {
     let setup = Setup::new();
     let identity = setup.authority().issue(&["localhost"]);
-    let peer = Peer::scripted(|_| Do::Usual).tls(demanding(&setup, &identity)).start();
+    let peer =
+        Peer::scripted(|_| Do::Usual).tls(identity.server_config_for_clients_of(setup.authority())).start();
     let client = setup.authority().issue_client(shown.unwrap_or("nobody.test"));
     let table = format!(
         "[[tls.identity]]\nname = \"client\"\ncertificate = {:?}\nkey = {:?}\n",

@@ -240,6 +240,34 @@ fn another_key_than_the_published_one_gets_nothing_and_the_queue_says_why() {
 }
 
 #[test]
+fn a_second_host_that_matches_its_record_gets_what_the_first_may_not() {
+    let mut town = Town::new();
+    let identity = town.certificate(Kind::Good, "both");
+    let first = town.domain("both", server(&identity), &[nobody()]);
+    let second = town.host("mx2.both", server(&identity), &[end_entity(&identity)]);
+    town.records += "both MX 20 mx2.both\n";
+    let names = town.serve(&[]);
+    let postern = town.start(&names.table(), "opportunistic");
+    submit(&postern, "ben@both.away.test");
+    assert!(second.wait_for(1)[0].tls);
+    assert!(delivery(&postern, "ben@both.away.test").contains(", dane)"));
+    assert!(first.heard("STARTTLS") && !first.heard("MAIL"), "{:?}", first.said());
+}
+
+#[test]
+fn mail_for_a_domain_with_forged_mx_records_waits_and_the_queue_says_so() {
+    let mut town = Town::new();
+    let identity = town.certificate(Kind::Good, "hosting");
+    let peer = town.domain("hosting", server(&identity), &[]);
+    let names = town.serve(&[("forged.test", "@ MX 10 mx.hosting.away.test.\n", Signed::Tampered)]);
+    let postern = town.start(&names.table(), "opportunistic");
+    submit(&postern, "ben@forged.test");
+    assert_held_back(&postern, &peer, &["forged.test"]);
+    assert!(postern.why("forged.test").contains("DNSSEC says bogus"), "{}", postern.why("forged.test"));
+    assert_eq!(peer.sessions(), 0);
+}
+
+#[test]
 fn of_an_old_and_a_new_record_one_is_enough() {
     let mut town = Town::new();
     let identity = town.certificate(Kind::SelfSigned, "rollover");

@@ -144,6 +144,19 @@ fn what_is_remembered_of_opportunistic_mail_does_not_weaken_other_mail() {
 }
 
 #[test]
+fn a_peer_that_demands_a_certificate_of_ours_gets_opportunistic_mail_in_clear() {
+    let setup = Setup::new();
+    let identity = setup.authority().issue(&["localhost"]);
+    let demanding = identity.server_config_for_clients_of(setup.authority());
+    let peer = Peer::scripted(|_| Do::Usual).tls(demanding).start();
+    let postern = sender(setup, &peer, "tls = \"opportunistic\"");
+    assert_eq!(send_three(&postern, &peer), [2, 3, 4]);
+    assert!(peer.taken().iter().all(|taken| !taken.tls));
+    // In TLS 1.3 it says so after the handshake only.
+    assert!(postern.log().contains("it demands a client certificate"), "{}", postern.log());
+}
+
+#[test]
 fn a_bad_certificate_is_no_reason_to_step_down() {
     let setup = Setup::new();
     let identity = setup.authority().issue_as(Kind::Expired, &["localhost"]);

@@ -221,6 +221,20 @@ fn a_sender_who_does_without_tls_gets_past_a_tlsa_record_that_does_not_match() {
 }
 
 #[test]
+fn a_sender_who_does_without_tls_gets_past_forged_tlsa_records() {
+    let mut town = Town::new(Kind::SelfSigned);
+    let name = format!("_{}._tcp.mx.away.test", town.street.port());
+    town.zone = town.zone.tlsa(&name, 3, 1, 1, &[0x5e; 32]).all_secure().bogus(&name);
+    let (_names, peer, postern) = town.start("opportunistic");
+    postern.submit(&[BEN], &letter());
+    let shown = postern.wait_for_attempts(1);
+    assert!(shown.contains("DNSSEC does not vouch"), "{shown}");
+    assert_eq!(peer.sessions(), 0);
+    postern.submit(&[BEN], &postcard());
+    assert!(peer.wait_for(1)[0].content.ends_with(&postcard()));
+}
+
+#[test]
 fn a_sender_who_does_without_tls_does_not_get_past_our_own_configuration() {
     let setup = Setup::new();
     let identity = setup.authority().issue_as(Kind::SelfSigned, &["localhost"]);

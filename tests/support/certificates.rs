@@ -19,7 +19,8 @@ use rcgen::{
 use rustls::crypto::aws_lc_rs::cipher_suite::TLS13_AES_128_GCM_SHA256;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::ParsedCertificate;
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{ParsedCertificate, WebPkiClientVerifier};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
 use super::programs::{program, succeed, text};
@@ -207,9 +208,21 @@ impl Identity {
 
     /// What a scripted peer needs to speak TLS with this identity. rustls has no use for a [`Kind::Rsa1024`].
     pub fn server_config(&self) -> Arc<ServerConfig> {
+        self.server_config_with(WebPkiClientVerifier::no_client_auth())
+    }
+
+    /// The same for a peer that goes on only with clients whose certificate this authority has signed.
+    pub fn server_config_for_clients_of(&self, authority: &Authority) -> Arc<ServerConfig> {
+        let mut roots = RootCertStore::empty();
+        roots.add(authority.certificate().0).unwrap();
+        self.server_config_with(WebPkiClientVerifier::builder(Arc::new(roots)).build().unwrap())
+    }
+
+    fn server_config_with(&self, clients: Arc<dyn ClientCertVerifier>) -> Arc<ServerConfig> {
         let chain = self.chain().into_iter().map(|certificate| certificate.0).collect();
         let key = PrivateKeyDer::from_pem_file(&self.key).unwrap();
-        Arc::new(ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key).unwrap())
+        let builder = ServerConfig::builder().with_client_cert_verifier(clients);
+        Arc::new(builder.with_single_cert(chain, key).unwrap())
     }
 
     fn write_self_signed(&self, params: &CertificateParams) {
