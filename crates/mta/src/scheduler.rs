@@ -29,6 +29,10 @@ const SHARES: usize = 8;
 const RESERVE: usize = 64;
 /// A next hop that is new, or in trouble, gets this many connections; each success allows one more.
 const FIRST_CONNECTIONS: usize = 2;
+/// A worker with an open connection leases so many more batches for its destination at a time.
+const MORE: usize = 8;
+/// While others wait for their turn, a connection gets no more batches after this.
+const TURN: Duration = Duration::from_secs(10);
 /// When the store cannot be asked, ask again after this.
 const STORE_RETRY: Duration = Duration::from_secs(1);
 
@@ -381,6 +385,10 @@ impl Lane {
         batch
     }
 
+    fn is_empty(&self) -> bool {
+        self.lock().batches.is_empty()
+    }
+
     fn stop_waiting(&self) {
         self.lock().waiting -= 1;
     }
@@ -416,7 +424,8 @@ impl Worker {
         let steady = matches!(self.lane.lock().speed, Speed::Steady(_));
         let mut permit = if steady { None } else { permits.acquire().await.ok() };
         let mut kept = None;
-        while let Some(batch) = self.next(&mut kept).await {
+        let mut turn = Turn::default();
+        while let Some(batch) = self.next(&mut turn, &mut kept).await {
             let pause = self.pause();
             if !pause.is_zero() {
                 // Others may use the permit meanwhile; the lease is renewed by the scheduler.
@@ -437,6 +446,7 @@ impl Worker {
                 Progress::None
             });
             self.runway.remove(lease, &destination);
+            turn.delivered(destination, kept.is_some());
             if self.lane.learn(progress) {
                 self.clone().start();
             }
@@ -473,9 +483,15 @@ impl Worker {
     }
 
     /// The next batch of the lane; with an open connection, waits a while for one.
-    async fn next(&mut self, kept: &mut Option<Live>) -> Option<Batch> {
+    async fn next(&mut self, turn: &mut Turn, kept: &mut Option<Live>) -> Option<Batch> {
         if *self.phase.borrow() != Phase::Running {
             return None;
+        }
+        if kept.as_ref().is_some_and(Live::is_ready) && self.lane.is_empty() {
+            self.lease_more(turn).await;
+        }
+        if let Some(batch) = turn.ahead.pop_front() {
+            return Some(batch);
         }
         let idle = kept.as_ref().filter(|live| live.is_ready()).map(|live| live.connector.idle);
         let (Some(idle), true) = (idle, self.permits.available_permits() > 0) else {
@@ -495,6 +511,55 @@ impl Worker {
             return None;
         }
         self.lane.take_or_leave()
+    }
+}
+
+impl Worker {
+    /// With many destinations due the runway holds few batches of each. A connection that is open takes the next of its
+    /// own destination over, instead of ending and being opened again; but no longer than its turn, if others wait.
+    async fn lease_more(&self, turn: &mut Turn) {
+        let others_wait = self.permits.available_permits() == 0;
+        if !turn.ahead.is_empty() || (others_wait && turn.began.elapsed() > TURN) {
+            return;
+        }
+        let Some(destination) = turn.destination.clone() else { return };
+        let now = Timestamp::now();
+        let request = LeaseRequest {
+            limit: MORE,
+            per_destination: 0,
+            room: HashMap::from([(destination, MORE)]),
+            until: Some(later(now, self.shared.site.load().config.queue.lease)),
+        };
+        // A store that fails is the scheduler's to tell of, at its own next turn.
+        for batch in self.shared.store.lease(now, request).await.unwrap_or_default() {
+            self.runway.add(&batch);
+            turn.ahead.push_back(batch);
+        }
+    }
+}
+
+/// What a worker does over one connection.
+struct Turn {
+    /// Leased for this worker alone.
+    ahead: VecDeque<Batch>,
+    /// Whose mail it carried last.
+    destination: Option<Destination>,
+    /// When the connection was opened.
+    began: Instant,
+}
+
+impl Default for Turn {
+    fn default() -> Self {
+        Self { ahead: VecDeque::new(), destination: None, began: Instant::now() }
+    }
+}
+
+impl Turn {
+    fn delivered(&mut self, destination: Destination, connected: bool) {
+        self.destination = Some(destination);
+        if !connected {
+            self.began = Instant::now();
+        }
     }
 }
 

@@ -231,7 +231,7 @@ impl Agenda {
     /// What to lease, by merging the lanes that have room.
     fn choose(&self, now: Timestamp, request: &LeaseRequest) -> Vec<(Timestamp, Key)> {
         let mut room: HashMap<&Destination, usize> = HashMap::new();
-        let mut fronts = self.fronts.iter().map(|(entry, lane)| (*entry, lane)).peekable();
+        let mut fronts = self.fronts_for(request).peekable();
         let mut followers = BinaryHeap::new();
         let mut chosen = Vec::new();
         while chosen.len() < request.limit {
@@ -264,6 +264,21 @@ impl Agenda {
             }
         }
         chosen
+    }
+
+    /// The first of each lane, soonest first. Where only some lanes have room the others are not even looked at.
+    fn fronts_for<'a>(
+        &'a self,
+        request: &LeaseRequest,
+    ) -> Box<dyn Iterator<Item = (Entry, &'a Destination)> + 'a> {
+        if request.per_destination > 0 {
+            return Box::new(self.fronts.iter().map(|(entry, lane)| (*entry, lane)));
+        }
+        let named = request.room.keys().filter_map(|destination| self.lanes.get_key_value(destination));
+        let mut fronts: Vec<_> =
+            named.filter_map(|(destination, lane)| Some((*lane.first()?, destination))).collect();
+        fronts.sort();
+        Box::new(fronts.into_iter())
     }
 
     /// What stands behind an entry in its lane.
@@ -484,7 +499,7 @@ mod tests {
                         model.waiting.push((at(due), key, false));
                     }
                     Step::Lease { limit, per_destination, full } => {
-                        let room = HashMap::from([(names[full].clone(), 0)]);
+                        let room = HashMap::from([(names[full].clone(), limit % 3)]);
                         let request = LeaseRequest { limit, per_destination, room, until: Some(at(now + 10)) };
                         model.lapse(at(now));
                         let wanted = model.choose(at(now), &request);
