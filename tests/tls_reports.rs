@@ -6,6 +6,7 @@ use postern_testkit::dns::{Server, Zone, serve};
 use serde_json::Value;
 use tokio::runtime::Runtime;
 
+use crate::support::client::stuffed;
 use crate::support::postern::{ANNA, QUIET};
 use crate::support::programs::{python, succeed};
 use crate::support::{Client, Do, Peer, Postern, Setup, content, wait_for};
@@ -169,13 +170,28 @@ fn a_report_to_a_domain_without_tls_goes_there_and_does_not_add_to_what_it_repor
 }
 
 #[test]
-fn a_letter_to_the_address_for_reports_fails_with_the_reason() {
+fn a_letter_to_the_address_for_reports_is_refused_with_the_reason() {
     let houses = Houses::new("mailto:tls@away.test");
     let mut client = Client::connect(houses.receiver.at("mx"));
     let letter = content::plain(ANNA, "tls@away.test", "Is anybody there?");
     client.say("EHLO client.test").expect(250);
-    client.deliver("", &["TLS@away.test"], &letter).expect(250);
+    let refusal = client.deliver("", &["TLS@away.test"], &letter).expect(550);
+    assert!(refusal.text().contains("The address takes only TLS reports: the message holds no TLS report"));
+    assert!(houses.receiver.mail_of("tls").is_empty());
+}
+
+#[test]
+fn a_letter_too_large_to_be_looked_at_is_dropped_and_its_alleged_sender_hears_nothing() {
+    let houses = Houses::new("mailto:tls@away.test");
+    let mut client = Client::connect(houses.receiver.at("mx"));
+    let letter = content::with_body("ben@away.test", "tls@away.test", "Large", &content::large_body(1));
+    client.say("EHLO client.test").expect(250);
+    client.say("MAIL FROM:<ben@away.test>").expect(250);
+    client.say("RCPT TO:<tls@away.test> NOTIFY=SUCCESS,FAILURE").expect(250);
+    client.say("DATA").expect(354);
+    client.send(&stuffed(&letter));
+    client.reply().expect(250);
     houses.receiver.wait_for_log("the address takes only TLS reports: the message holds no TLS report");
     houses.receiver.wait_for_empty_queue();
-    assert!(houses.receiver.mail_of("tls").is_empty());
+    assert!(houses.receiver.mail_of("ben").is_empty());
 }

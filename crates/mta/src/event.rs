@@ -249,12 +249,17 @@ pub enum Event {
     TlsReportReceived {
         /// Who, by his own word.
         organization: String,
-        /// About which domain.
-        domain: String,
+        /// About which of our domains.
+        domains: Vec<String>,
         /// Sessions that went well, by policy.
         succeeded: u64,
         /// Sessions that did not.
         failed: u64,
+    },
+    /// A message to the address for TLS reports holds none about us; it is gone.
+    TlsReportDropped {
+        /// What is wrong with it.
+        why: String,
     },
     /// A recipient was delivered.
     Delivered {
@@ -357,6 +362,7 @@ impl Event {
             | Self::FellBack { .. }
             | Self::StsTrouble { .. }
             | Self::TlsReportTroubled { .. }
+            | Self::TlsReportDropped { .. }
             | Self::Deferred { .. }
             | Self::Failed { .. }
             | Self::ReportWithheld { .. }
@@ -468,10 +474,14 @@ impl Event {
                 let next = next.map_or("given up".to_owned(), |next| format!("next try {next:.0}"));
                 write!(f, "TLS report on {domain}, {day}, not sent{to}: {trouble}; {next}")
             }
-            Self::TlsReportReceived { organization, domain, succeeded, failed } => write!(
+            Self::TlsReportReceived { organization, domains, succeeded, failed } => write!(
                 f,
-                "TLS report from {organization} (unproved) on {domain}: {succeeded} sessions well, {failed} failed"
+                "TLS report from {organization} (unproved) on {}: {succeeded} sessions well, {failed} failed",
+                domains.join(", ")
             ),
+            Self::TlsReportDropped { why } => {
+                write!(f, "dropped, the address takes only TLS reports: {why}")
+            }
             Self::Delivered { to, connector, host, tls, reply, age_ms } => {
                 let reply = also(": ", reply.as_deref());
                 write!(f, "delivered: {to} via {connector} to {host} ({tls}) after {age_ms} ms{reply}")

@@ -161,17 +161,12 @@ impl Routing {
         }
     }
 
-    /// Whether a name is one of our domains', our own, or below one of them.
-    pub fn is_ours(&self, name: &str) -> bool {
-        let mut rest = Some(name);
-        while let Some(name) = rest {
-            let known = |domain: Domain| self.domains.contains_key(&domain) || domain == self.config.hostname;
-            if name.parse().is_ok_and(known) {
-                return true;
-            }
-            rest = name.split_once('.').map(|(_, rest)| rest);
-        }
-        false
+    /// One of our domains, or our host's name, by any of its spellings: the one that destinations have. Names below them
+    /// are not meant.
+    pub fn own_name(&self, name: &str) -> Option<String> {
+        let domain: Domain = name.parse().ok()?;
+        let ours = self.domains.contains_key(&domain) || domain == self.config.hostname;
+        ours.then(|| domain.key().into_owned())
     }
 
     /// The delimiter of plus-addressing where this mailbox lives; foreign mailboxes have none.
@@ -238,7 +233,8 @@ impl Routing {
         listed.map(|named| named.name.as_str())
     }
 
-    fn takes_reports(&self, mailbox: &Mailbox) -> bool {
+    /// Whether this is the address for TLS reports.
+    pub fn takes_reports(&self, mailbox: &Mailbox) -> bool {
         let receive = self.config.tls_reports.receive.as_ref();
         receive.is_some_and(|receive| is_same(receive, mailbox, None))
     }
@@ -536,18 +532,22 @@ mod tests {
     }
 
     #[test]
-    fn our_domains_our_own_name_and_what_is_below_them_are_ours() {
+    fn our_domains_and_our_own_name_are_ours_and_no_name_below_them() {
         let house = House::new();
         for (name, ours) in [
             ("example.org", true),
-            ("mx.example.org", true),
+            ("Example.ORG", true),
+            ("mail.example.org", true),
+            ("a.example.org", false),
+            ("x.mail.example.org", false),
             ("all.example", true),
             ("xample.org", false),
             ("partner.example", false),
             ("org", false),
             ("", false),
         ] {
-            assert_eq!(house.routing.is_ours(name), ours, "{name}");
+            let own = ours.then(|| name.to_lowercase());
+            assert_eq!(house.routing.own_name(name), own, "{name}");
         }
     }
 
@@ -560,6 +560,8 @@ mod tests {
             assert_eq!(house.recipient(spelling), local(&["anna@example.org"]));
             let destination = destination_of(&spelling.parse().unwrap());
             assert_eq!(house.routing.connector(&destination).unwrap().name.0, "store");
+            let name = spelling.trim_start_matches("x@");
+            assert_eq!(house.routing.own_name(name).unwrap(), destination.0);
         }
     }
 

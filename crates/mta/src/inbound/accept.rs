@@ -15,6 +15,7 @@ use super::gate::{Content, Gate};
 use crate::config::FromCheck;
 use crate::daemon::Site;
 use crate::event::{Event, Subject};
+use crate::policy::reports::Preview;
 
 /// Checks, stamps and enqueues a complete transaction.
 ///
@@ -39,6 +40,7 @@ pub(crate) async fn take(
     }
     check_hops(gate, &inspection)?;
     check_author(gate, &inspection)?;
+    check_report(&site, content.preview).await?;
     let id = content.draft.id().to_string();
     let stamp = Stamp { id: &id, now };
     let mut head = received(gate, &site, &transaction, &stamp);
@@ -86,6 +88,15 @@ fn check_author(gate: &Gate, inspection: &Inspection) -> Result<(), Reply> {
         Some(foreign) => Err(catalogue::from_not_owned(foreign, &principal.name)),
         None => Ok(()),
     }
+}
+
+/// What holds no TLS report is refused at the address for those as long as the client is there to hear of it: later, all
+/// that could be told would go to a sender who may be forged.
+async fn check_report(site: &Site, preview: Option<Preview>) -> Result<(), Reply> {
+    let Some(preview) = preview else { return Ok(()) };
+    let Some(why) = preview.objection(&site.routing).await else { return Ok(()) };
+    // The words may repeat the message's own, and RFC 5321 §4.2 knows ASCII alone.
+    Err(catalogue::no_tls_report(&why.replace(|c: char| !c.is_ascii(), "?")))
 }
 
 /// What makes the fields that we add this message's own.

@@ -25,6 +25,7 @@ use super::{accept, demands};
 use crate::daemon::{Shared, Site};
 use crate::directory::{Denied, Principal};
 use crate::event::{Event, Proof, Subject};
+use crate::policy::reports::Preview;
 use crate::routing::{Permit, Recipient, Relaying};
 
 /// Who is at the other end.
@@ -69,6 +70,8 @@ pub(crate) struct Content {
     pub(crate) inspector: Inspector,
     /// For content that is declared binary: follows it for as long as it is text all the same.
     pub(crate) still_text: Option<ChunkChecker>,
+    /// When it goes to the address for TLS reports alone.
+    pub(crate) preview: Option<Preview>,
     /// The first trouble in storing it; what follows is dropped and the end is answered with it.
     pub(crate) trouble: Option<postern_queue::Error>,
 }
@@ -132,6 +135,9 @@ impl Gate {
         content.inspector.feed(&bytes);
         let is_text = |checker: &mut ChunkChecker| checker.check(&bytes, &mut BytesMut::new()).is_ok();
         content.still_text = content.still_text.take_if(is_text);
+        if let Some(preview) = &mut content.preview {
+            preview.feed(&bytes);
+        }
         if let Err(error) = content.draft.write(&bytes).await {
             content.trouble = Some(error);
         }
@@ -158,7 +164,11 @@ impl Gate {
     }
 
     fn begin(&self) -> Content {
+        let site = self.site();
+        let for_reports_alone =
+            matches!(self.pending.recipients.as_slice(), [(only, _)] if site.routing.takes_reports(only));
         Content {
+            preview: for_reports_alone.then(Preview::new),
             draft: self.shared.store.begin(Timestamp::now()),
             inspector: Inspector::new(MAX_HEADER_BYTES),
             still_text: (self.pending.body == Some(BodyType::BinaryMime))

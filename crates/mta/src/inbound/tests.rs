@@ -224,6 +224,29 @@ async fn a_listeners_minimum_version_is_refused_below_and_taken_from_there() {
 }
 
 #[tokio::test]
+async fn what_is_no_report_is_refused_at_the_end_of_data_unless_it_has_other_recipients() {
+    let house = House::new(ClientCertificates::Ignored, |config| {
+        config.tls_reports.receive = Some("tls@example.org".parse().unwrap());
+    })
+    .await;
+    let mut caller = house.call("mx").await;
+    let refusal = ["550 5.6.1", "only TLS reports: the message holds no TLS report", "(no-tls-report)"];
+    for (recipients, reply) in [
+        (&["TLS@example.org"][..], &refusal[..]),
+        (&["tls@example.org", "info@example.org"], &["250 2.0.0 Q"]),
+    ] {
+        caller.expects("MAIL FROM:<x@branch.example>", &["250"]).await;
+        for recipient in recipients {
+            caller.expects(&format!("RCPT TO:<{recipient}>"), &["250"]).await;
+        }
+        caller.expects("DATA", &["354"]).await;
+        caller.expects("Subject: x\r\n\r\nIs anybody there?\r\n.", reply).await;
+    }
+    house.said.line(&["refused at end of content", "(no-tls-report)"]).await;
+    house.said.line(&["dropped, the address takes only TLS reports"]).await;
+}
+
+#[tokio::test]
 async fn where_a_certificate_is_required_only_one_that_verifies_gets_through() {
     let (trusted, foreign) = (Authority::new(), Authority::new());
     let house = House::new(ClientCertificates::Required(trusted.root()), |_| ()).await;

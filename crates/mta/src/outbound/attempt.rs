@@ -23,7 +23,7 @@ use super::{credential, maildir};
 use crate::config::{Connector, CredentialSource, Way};
 use crate::daemon::{Shared, Site};
 use crate::event::{Event, Subject};
-use crate::policy::reports;
+use crate::policy::reports::{self, Taken};
 
 /// After this long no further host is begun with in an attempt: other destinations want their turn.
 const ENOUGH: Duration = Duration::from_mins(5);
@@ -79,6 +79,8 @@ pub(crate) enum SuccessReport {
     Relayed,
     /// We do: it is in its mailbox.
     Delivered,
+    /// Nobody: it was dropped, and its sender may be forged.
+    Nobody,
 }
 
 /// Attempts to deliver a batch, reusing `kept` when it leads there, and leaving in it what can be used again.
@@ -113,8 +115,8 @@ pub(crate) async fn attempt(
         return Attempted::local(written, connector);
     }
     if connector.to == Way::TlsReports {
-        let outcome = reports::receive(shared, site, &mut body).await;
-        return Attempted::same_for_all(batch, &connector.name.0, &outcome);
+        let taken = reports::receive(shared, site, batch.id, &mut body).await;
+        return Attempted::by_us(batch, connector, taken);
     }
     let mut hosts = Hosts {
         shared,
@@ -151,6 +153,23 @@ impl Attempted {
     fn same_for_all(batch: &Batch, connector: &str, outcome: &Outcome) -> Self {
         let reached = |(id, _): &(RecipientId, Recipient)| Reached::nowhere(*id, outcome.clone());
         Self { recipients: batch.recipients.iter().map(reached).collect(), connector: connector.to_owned() }
+    }
+
+    /// Of a message to the address for TLS reports.
+    fn by_us(batch: &Batch, connector: &Connector, taken: Taken) -> Self {
+        let (outcome, success) = match taken {
+            Taken::Kept => (Outcome::Delivered(None), SuccessReport::Delivered),
+            Taken::Dropped => (Outcome::Delivered(None), SuccessReport::Nobody),
+            Taken::Later(trouble) => (Outcome::Deferred(trouble), SuccessReport::Nobody),
+        };
+        let protection = "on this machine";
+        let reached = |(id, _): &(RecipientId, Recipient)| Reached {
+            success,
+            protection: protection.into(),
+            ..Reached::nowhere(*id, outcome.clone())
+        };
+        let recipients = batch.recipients.iter().map(reached).collect();
+        Self { recipients, connector: connector.name.0.clone() }
     }
 
     fn local(written: Vec<(RecipientId, Outcome, PathBuf)>, connector: &Connector) -> Self {

@@ -101,6 +101,24 @@ const MIGRATIONS: &[&str] = &[
         PRIMARY KEY (received, number)
     ) STRICT, WITHOUT ROWID;
 ",
+    "
+    -- What others' reports take of the disk, roughly; those of before are measured once.
+    ALTER TABLE tls_received ADD COLUMN octets INTEGER NOT NULL DEFAULT 0;
+    UPDATE tls_received SET octets = 400 + 2 * (octet_length(organization) + octet_length(report))
+        + octet_length(contact) + coalesce((SELECT sum(100 + octet_length(failures)) FROM tls_received_policy
+                                            WHERE tls_received_policy.received = tls_received.id), 0);
+    DROP INDEX tls_received_when;
+    CREATE INDEX tls_received_when ON tls_received (received DESC, id DESC, octets);
+    -- What the counters of a day take of the disk, roughly.
+    CREATE TABLE tls_room (
+        day    TEXT PRIMARY KEY,
+        octets INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    INSERT INTO tls_room SELECT day, sum(200 + 2 * (octet_length(domain) + octet_length(policy))
+        + coalesce((SELECT sum(100 + octet_length(host) + octet_length(why)) FROM tls_failure
+                    WHERE tls_failure.policy = tls_policy.id), 0))
+        FROM tls_policy GROUP BY day;
+",
 ];
 
 /// The open file. Clones share it.

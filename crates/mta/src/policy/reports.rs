@@ -1,7 +1,7 @@
 //! TLS reports (RFC 8460): ours to those who ask for them, and others' about us.
 //!
 //! - `Reporter`: sends what is due. `plan` says when (pure), `compose` what (pure), `send` carries it out.
-//! - `Reception`: takes a message with a report about us in.
+//! - `Reception`: takes a message with a report about us in. [`Preview`] finds those without one before they are taken.
 //! - `running`: all of that in the daemon.
 //! - [`Request`] and [`Response`]: what an administrator can ask for; [`Overview`] is what he sees.
 //!
@@ -24,6 +24,7 @@ use tokio::sync::Notify;
 
 pub(crate) use operations::carry_out_alone;
 pub use operations::{Request, Response, SentTo};
+pub(crate) use receive::{Preview, Taken};
 pub(crate) use running::{carry_out, receive, run};
 pub use show::{DomainSeen, FailureSeen, Overview, PolicySeen, ReportedBy};
 

@@ -222,6 +222,8 @@ catalogue! {
     relay_denied(recipient: &ForwardPath) = 550 [5 7 1] ("relay-denied") "{recipient}... Relaying denied. Proper authentication required.", "RFC 5321 §3.6.2";
     /// The address in the `From:` header does not belong to the user who has signed in.
     from_not_owned(author: &Mailbox, user: &str) = 550 [5 7 1] ("from-not-owned") "From header <{author}>: not owned by {user}", "RFC 6409 §6.1";
+    /// The recipient is the address that the DNS names for reports about TLS (RFC 8460), which only a program reads. People reach the postmaster.
+    no_tls_report(why: &str) = 550 [5 6 1] ("no-tls-report") "The address takes only TLS reports: {why}", "RFC 8460 §3";
     /// The message has no From header field, or one that cannot be understood.
     from_unreadable() = 550 [5 6 0] ("from-unreadable") "The message needs one well-formed From header field", "RFC 6409 §6.1";
     /// The client sent a CR or LF that is not half of a CRLF, or a NUL. Some programs do so by mistake, attackers to smuggle a second message.

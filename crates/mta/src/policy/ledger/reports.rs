@@ -3,7 +3,8 @@
 //! - [`Waiting`]: one of ours on its way to one address, or to be asked for. Rows stay until they are old, so that a
 //!   restart neither repeats nor forgets one. Written before it is sent, noted after: a kill in between sends it twice,
 //!   with the same id, which receivers count once.
-//! - [`Received`]: a summary of another's report on one of our domains. Each report counts once; of too many the oldest go.
+//! - [`Received`]: a summary of another's report on one of our domains. Each report counts once; of too many the oldest
+//!   go, be it by their number or by the room they take. Anybody can send them.
 //!
 //! What it deliberately does not do: decide what is due, or read reports.
 
@@ -11,13 +12,19 @@ use jiff::Timestamp;
 use rusqlite::params;
 use serde::{Deserialize, Serialize};
 
-use super::tls::{count, number};
+use super::tls::{count, number, size};
 use super::{Ledger, LedgerError};
 use crate::policy::day::Day;
 use crate::policy::tls_results::OTHER_DOMAINS;
 
 /// So many summaries are kept.
 const RECEIVED_MOST: u32 = 20_000;
+/// Together they take so many octets, roughly.
+const RECEIVED_OCTETS: usize = 64 * 1024 * 1024;
+/// A summary's own row and its place in two indexes without its texts, in octets, roughly.
+const ROW: usize = 400;
+/// The same of one policy's row.
+const POLICY_ROW: usize = 100;
 
 /// A report of ours that is to be sent, or tried again.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -187,32 +194,24 @@ impl Ledger {
         .await
     }
 
-    /// Keeps a summary. Says whether it is new: a report that comes again counts once.
+    /// Keeps the summaries of one report. Says how many are new: a report that comes again counts once.
     ///
     /// # Errors
     /// Local: the file could not be written.
     pub(crate) async fn keep_received(
         &self,
-        received: Received,
+        summaries: Vec<Received>,
         now: Timestamp,
-    ) -> Result<bool, LedgerError> {
+    ) -> Result<usize, LedgerError> {
         self.write(move |transaction| {
-            let sql = "INSERT INTO tls_received (organization, report, domain, contact, start, end, received)
-                       VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO NOTHING";
-            let Received { organization, report, domain, contact, start, end, policies } = received;
-            let (start, end) = (start.as_second(), end.as_second());
-            let row = params![organization, report, domain, contact, start, end, now.as_second()];
-            if transaction.prepare_cached(sql)?.execute(row)? == 0 {
-                return Ok(false);
+            let mut new = 0;
+            for summary in summaries {
+                new += usize::from(keep_summary(transaction, summary, now)?);
             }
-            let id = transaction.last_insert_rowid();
-            for (place, policy) in (0i64..).zip(policies) {
-                keep_policy(transaction, id, place, &policy)?;
+            if new > 0 {
+                make_room(transaction)?;
             }
-            let surplus = "DELETE FROM tls_received WHERE id IN
-                           (SELECT id FROM tls_received ORDER BY received DESC, id DESC LIMIT -1 OFFSET ?1)";
-            transaction.prepare_cached(surplus)?.execute([RECEIVED_MOST])?;
-            Ok(true)
+            Ok(new)
         })
         .await
     }
@@ -253,19 +252,50 @@ impl Ledger {
     }
 }
 
-fn keep_policy(
+fn keep_summary(
     transaction: &rusqlite::Transaction<'_>,
-    id: i64,
-    place: i64,
-    policy: &ReceivedPolicy,
-) -> rusqlite::Result<()> {
-    let sql = "INSERT INTO tls_received_policy (received, number, kind, succeeded, failed, failures)
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+    summary: Received,
+    now: Timestamp,
+) -> rusqlite::Result<bool> {
+    let sql = "INSERT INTO tls_received (organization, report, domain, contact, start, end, received, octets)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT DO NOTHING";
     // Texts and numbers: nothing that JSON could not hold.
-    let failures = serde_json::to_string(&policy.failures).unwrap_or_default();
-    let (succeeded, failed) = (number(policy.succeeded), number(policy.failed));
-    let row = params![id, place, policy.kind, succeeded, failed, failures];
-    transaction.prepare_cached(sql)?.execute(row).map(|_| ())
+    let written = |policy: &ReceivedPolicy| serde_json::to_string(&policy.failures).unwrap_or_default();
+    let failures: Vec<String> = summary.policies.iter().map(written).collect();
+    let octets = summary.octets() + failures.iter().map(|written| POLICY_ROW + written.len()).sum::<usize>();
+    let Received { organization, report, domain, contact, start, end, policies } = summary;
+    let (start, end) = (start.as_second(), end.as_second());
+    let row = params![organization, report, domain, contact, start, end, now.as_second(), size(octets)];
+    if transaction.prepare_cached(sql)?.execute(row)? == 0 {
+        return Ok(false);
+    }
+    let id = transaction.last_insert_rowid();
+    for ((place, policy), failures) in (0i64..).zip(policies).zip(failures) {
+        let sql = "INSERT INTO tls_received_policy (received, number, kind, succeeded, failed, failures)
+                   VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+        let (succeeded, failed) = (number(policy.succeeded), number(policy.failed));
+        let row = params![id, place, policy.kind, succeeded, failed, failures];
+        transaction.prepare_cached(sql)?.execute(row)?;
+    }
+    Ok(true)
+}
+
+/// The oldest summaries go until the rest keeps within the bounds.
+fn make_room(transaction: &rusqlite::Transaction<'_>) -> rusqlite::Result<()> {
+    let sql = "DELETE FROM tls_received WHERE id IN (SELECT id FROM
+                   (SELECT id, row_number() OVER newest AS place, sum(octets) OVER newest AS held FROM tls_received
+                    WINDOW newest AS (ORDER BY received DESC, id DESC ROWS UNBOUNDED PRECEDING))
+               WHERE place > ?1 OR held > ?2)";
+    let bounds = params![RECEIVED_MOST, size(RECEIVED_OCTETS)];
+    transaction.prepare_cached(sql)?.execute(bounds).map(|_| ())
+}
+
+impl Received {
+    /// What it takes of the disk without its policies; an index holds the first three texts again.
+    fn octets(&self) -> usize {
+        let twice = self.organization.len() + self.report.len() + self.domain.len();
+        ROW + 2 * twice + self.contact.len()
+    }
 }
 
 fn read_received(
@@ -394,11 +424,10 @@ mod tests {
     #[tokio::test]
     async fn a_report_that_comes_again_counts_once() {
         let ledger = Ledger::in_memory().unwrap();
-        let keep = async |received| ledger.keep_received(received, at(1000)).await.unwrap();
-        assert!(keep(received("One", "1")).await);
-        assert!(!keep(received("One", "1")).await);
-        assert!(keep(received("One", "2")).await);
-        assert!(keep(received("Other", "1")).await);
+        let keep = async |all| ledger.keep_received(all, at(1000)).await.unwrap();
+        assert_eq!(keep(vec![received("One", "1")]).await, 1);
+        assert_eq!(keep(vec![received("One", "1")]).await, 0);
+        assert_eq!(keep(vec![received("One", "1"), received("One", "2"), received("Other", "1")]).await, 2);
         let all = ledger.received_since(Day::of(at(90_000)), Some("ours.example")).await.unwrap();
         assert_eq!(all, [received("One", "1"), received("One", "2"), received("Other", "1")]);
         assert_eq!(ledger.received_since(Day::of(at(180_000)), None).await.unwrap(), []);
@@ -406,18 +435,61 @@ mod tests {
         assert_eq!(ledger.drop_received(at(1001)).await.unwrap(), 3);
     }
 
-    #[tokio::test]
-    async fn of_too_many_summaries_the_oldest_go() {
+    /// As many summaries as there may be, each of so many octets by its row's word.
+    async fn full_of(octets: usize) -> Ledger {
         let ledger = Ledger::in_memory().unwrap();
         let fill = format!(
             "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < {RECEIVED_MOST})
-             INSERT INTO tls_received SELECT n, 'Flood', n, 'ours.example', '', 0, 0, n FROM n"
+             INSERT INTO tls_received SELECT n, 'Flood', n, 'ours.example', '', 0, 0, n, {octets} FROM n"
         );
         ledger.write(move |transaction| transaction.execute_batch(&fill)).await.unwrap();
-        assert!(ledger.keep_received(received("New", "1"), at(i64::from(RECEIVED_MOST) + 1)).await.unwrap());
-        let oldest = "SELECT count(*), min(id) FROM tls_received";
-        let row = |row: &rusqlite::Row<'_>| Ok((row.get::<_, u32>(0)?, row.get::<_, u32>(1)?));
-        let left = ledger.read(move |transaction| transaction.query_row(oldest, [], row)).await.unwrap();
-        assert_eq!(left, (RECEIVED_MOST, 2));
+        ledger
+    }
+
+    /// How many there are, the oldest one, and all that they hold.
+    async fn left(ledger: &Ledger) -> (u32, u32, usize) {
+        let sql = "SELECT count(*), min(id), sum(octets) FROM tls_received";
+        let row = |row: &rusqlite::Row<'_>| {
+            let held = usize::try_from(row.get::<_, i64>(2)?).unwrap();
+            Ok((row.get(0)?, row.get(1)?, held))
+        };
+        ledger.read(move |transaction| transaction.query_row(sql, [], row)).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn of_too_many_summaries_the_oldest_go() {
+        let ledger = full_of(1).await;
+        let (later, new) =
+            (at(i64::from(RECEIVED_MOST) + 1), vec![received("New", "1"), received("New", "2")]);
+        assert_eq!(ledger.keep_received(new, later).await.unwrap(), 2);
+        let (count, oldest, _) = left(&ledger).await;
+        assert_eq!((count, oldest), (RECEIVED_MOST, 3));
+    }
+
+    #[tokio::test]
+    async fn of_summaries_that_take_too_much_room_the_oldest_go() {
+        let each = RECEIVED_OCTETS / 1000 + 1;
+        let ledger = full_of(each).await;
+        let (later, new) = (at(i64::from(RECEIVED_MOST) + 1), received("New", "1"));
+        ledger.keep_received(vec![new.clone()], later).await.unwrap();
+        let (count, oldest, held) = left(&ledger).await;
+        assert_eq!((count, oldest), (1000, RECEIVED_MOST + 2 - 1000));
+        assert!(held <= RECEIVED_OCTETS && held + each > RECEIVED_OCTETS, "{held}");
+        assert!(ledger.received_since(Day::of(at(90_000)), None).await.unwrap().contains(&new));
+    }
+
+    #[tokio::test]
+    async fn a_summarys_octets_are_what_it_holds() {
+        let ledger = Ledger::in_memory().unwrap();
+        let mut large = received("One", "1");
+        let failure = large.policies[0].failures[0].clone();
+        large.policies[0].failures = vec![ReceivedFailure { why: "x".repeat(100), ..failure }; 50];
+        ledger.keep_received(vec![large], at(1000)).await.unwrap();
+        let (_, _, held) = left(&ledger).await;
+        let sql = "SELECT max(length(failures)) FROM tls_received_policy";
+        let read =
+            ledger.read(move |transaction| transaction.query_row(sql, [], |row| row.get::<_, i64>(0))).await;
+        let failures = usize::try_from(read.unwrap()).unwrap();
+        assert!(failures > 5000 && held > failures && held < failures + 1000, "{held}: {failures}");
     }
 }

@@ -1,8 +1,8 @@
 //! What sessions came to, by UTC day, domain, policy and failure.
 //!
-//! Counters are added to, read by day, and thrown away after a while. Each table is bounded: what a day has no room for
-//! goes under [`OTHER_DOMAINS`], what a policy has no room for under [`Failure::various`]. A row that cannot be read is
-//! passed over. What it deliberately does not do: judge sessions, or know what a report looks like.
+//! Counters are added to, read by day, and thrown away after a while. Each table is bounded, in rows and in octets: what a
+//! day has no room for goes under [`OTHER_DOMAINS`], what a policy has no room for under [`Failure::various`]. A row that
+//! cannot be read is passed over. What it deliberately does not do: judge sessions, or know what a report looks like.
 
 use std::net::IpAddr;
 
@@ -18,6 +18,12 @@ use crate::policy::tls_results::{
 
 /// Policies of one day, over all domains: beyond it new domains share one counter.
 const POLICIES_A_DAY: i64 = 200_000;
+/// What the rows of one day take together, in octets, roughly.
+const OCTETS_A_DAY: usize = 64 * 1024 * 1024;
+/// A policy's row and its place in two indexes without its texts, in octets, roughly.
+const POLICY_ROW: usize = 200;
+/// A failure's row without host and words.
+const FAILURE_ROW: usize = 100;
 /// Different policies of one domain on one day.
 const POLICIES_A_DOMAIN: i64 = 64;
 /// Different failures under one policy.
@@ -108,7 +114,9 @@ impl Ledger {
     /// Local: the file could not be written.
     pub(crate) async fn drop_tls_counts(&self, before: Day) -> Result<usize, LedgerError> {
         self.write(move |transaction| {
-            transaction.execute("DELETE FROM tls_policy WHERE day < ?1", [before.to_string()])
+            let before = before.to_string();
+            transaction.execute("DELETE FROM tls_room WHERE day < ?1", [&before])?;
+            transaction.execute("DELETE FROM tls_policy WHERE day < ?1", [&before])
         })
         .await
     }
@@ -167,8 +175,27 @@ fn add_domain(transaction: &Transaction<'_>, counts: &DomainCounts) -> rusqlite:
         let add = "UPDATE tls_policy SET succeeded = succeeded + ?2 WHERE id = ?1";
         transaction.prepare_cached(add)?.execute(params![id, number(counted.succeeded)])?;
         for failure in &counted.failures {
-            add_failure(transaction, id, failure)?;
+            fail(transaction, (&day, id), &counted.policy, failure)?;
         }
+    }
+    Ok(())
+}
+
+/// Counts a failure as exactly as there is room for.
+fn fail(
+    transaction: &Transaction<'_>,
+    (day, id): (&str, i64),
+    policy: &PolicyApplied,
+    count: &FailureCount,
+) -> rusqlite::Result<()> {
+    let failure = Failure::various(count.failure.result.clone());
+    let various = FailureCount { failure, sessions: count.sessions };
+    if add_failure(transaction, day, id, count)? || add_failure(transaction, day, id, &various)? {
+        return Ok(());
+    }
+    let others = policy_id(transaction, day, OTHER_DOMAINS, &policy.any_of_its_kind())?;
+    if !update_failure(transaction, others, &various)? {
+        insert_failure(transaction, others, &various)?;
     }
     Ok(())
 }
@@ -190,18 +217,40 @@ fn policy_id(
     }
     let (of_day, of_domain) = policies_there(transaction, day, domain)?;
     let various = policy.any_of_its_kind();
-    let (domain, policy) = match (of_day < POLICIES_A_DAY, of_domain < POLICIES_A_DOMAIN) {
+    let (mut domain, mut policy) = match (of_day < POLICIES_A_DAY, of_domain < POLICIES_A_DOMAIN) {
         (true, true) => (domain, policy),
         (true, false) => (domain, &various),
         (false, _) => (OTHER_DOMAINS, &various),
     };
-    if let Some(id) = find(domain, policy)? {
-        return Ok(id);
+    let known = find(domain, policy)?;
+    if known.is_some() || (domain, policy) == (OTHER_DOMAINS, &various) {
+        return known.map_or_else(|| insert_policy(transaction, day, domain, policy), Ok);
     }
+    let octets = POLICY_ROW + 2 * (domain.len() + written(policy).len());
+    if !takes_room(transaction, day, octets)? {
+        (domain, policy) = (OTHER_DOMAINS, &various);
+    }
+    find(domain, policy)?.map_or_else(|| insert_policy(transaction, day, domain, policy), Ok)
+}
+
+fn insert_policy(
+    transaction: &Transaction<'_>,
+    day: &str,
+    domain: &str,
+    policy: &PolicyApplied,
+) -> rusqlite::Result<i64> {
     let sql = "INSERT INTO tls_policy (day, domain, kind, policy, succeeded) VALUES (?1, ?2, ?3, ?4, 0)";
     let kind = policy.kind().as_str();
     transaction.prepare_cached(sql)?.execute(params![day, domain, kind, written(policy)])?;
     Ok(transaction.last_insert_rowid())
+}
+
+/// Takes so many octets of a day's room; false when there are not so many left.
+fn takes_room(transaction: &Transaction<'_>, day: &str, octets: usize) -> rusqlite::Result<bool> {
+    let sql = "INSERT INTO tls_room (day, octets) VALUES (?1, ?2)
+               ON CONFLICT (day) DO UPDATE SET octets = octets + ?2 WHERE octets + ?2 <= ?3";
+    let row = params![day, size(octets), size(OCTETS_A_DAY)];
+    Ok(transaction.prepare_cached(sql)?.execute(row)? > 0)
 }
 
 /// How many policies a day has, and how many of them the domain.
@@ -215,31 +264,54 @@ fn policies_there(transaction: &Transaction<'_>, day: &str, domain: &str) -> rus
     Ok((of_day, of_domain))
 }
 
-fn add_failure(transaction: &Transaction<'_>, policy: i64, count: &FailureCount) -> rusqlite::Result<()> {
-    let sessions = number(count.sessions);
-    let add = |failure: &Failure<'_>| {
-        let sql = "UPDATE tls_failure SET sessions = sessions + ?7 WHERE policy = ?1 AND result = ?2
-                   AND host = ?3 AND peer = ?4 AND local = ?5 AND why = ?6";
-        let (result, host, why) = (failure.result.as_str(), &*failure.host, &*failure.why);
-        let (peer, local) = (address(failure.peer), address(failure.local));
-        let key = params![policy, result, host, peer, local, why, sessions];
-        if transaction.prepare_cached(sql)?.execute(key)? > 0 {
-            return Ok(true);
-        }
-        let sql = "SELECT count(*) FROM tls_failure WHERE policy = ?1";
-        let there: i64 = transaction.prepare_cached(sql)?.query_row([policy], |row| row.get(0))?;
-        // Those without particulars are few: one for each name that reports know.
-        if there >= FAILURES_A_POLICY && !host.is_empty() {
-            return Ok(false);
-        }
-        let sql = "INSERT INTO tls_failure (policy, result, host, peer, local, why, sessions)
-                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
-        transaction.prepare_cached(sql)?.execute(key).map(|_| true)
-    };
-    if !add(&count.failure)? {
-        add(&Failure::various(count.failure.result.clone()))?;
+/// Adds to a failure's counter; false when there is none, and no room for one.
+fn add_failure(
+    transaction: &Transaction<'_>,
+    day: &str,
+    policy: i64,
+    count: &FailureCount,
+) -> rusqlite::Result<bool> {
+    if update_failure(transaction, policy, count)? {
+        return Ok(true);
     }
-    Ok(())
+    let failure = &count.failure;
+    let sql = "SELECT count(*) FROM tls_failure WHERE policy = ?1";
+    let there: i64 = transaction.prepare_cached(sql)?.query_row([policy], |row| row.get(0))?;
+    // Those without particulars are few: one for each name that reports know.
+    let is_various = *failure == Failure::various(failure.result.clone());
+    let octets = FAILURE_ROW + failure.host.len() + failure.why.len();
+    if (there >= FAILURES_A_POLICY && !is_various) || !takes_room(transaction, day, octets)? {
+        return Ok(false);
+    }
+    insert_failure(transaction, policy, count).map(|()| true)
+}
+
+fn update_failure(
+    transaction: &Transaction<'_>,
+    policy: i64,
+    count: &FailureCount,
+) -> rusqlite::Result<bool> {
+    let sql = "UPDATE tls_failure SET sessions = sessions + ?7 WHERE policy = ?1 AND result = ?2
+               AND host = ?3 AND peer = ?4 AND local = ?5 AND why = ?6";
+    execute_failure(transaction, sql, policy, count).map(|changed| changed > 0)
+}
+
+fn insert_failure(transaction: &Transaction<'_>, policy: i64, count: &FailureCount) -> rusqlite::Result<()> {
+    let sql = "INSERT INTO tls_failure (policy, result, host, peer, local, why, sessions)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+    execute_failure(transaction, sql, policy, count).map(|_| ())
+}
+
+fn execute_failure(
+    transaction: &Transaction<'_>,
+    sql: &str,
+    policy: i64,
+    FailureCount { failure, sessions }: &FailureCount,
+) -> rusqlite::Result<usize> {
+    let (result, host, why) = (failure.result.as_str(), &*failure.host, &*failure.why);
+    let (peer, local) = (address(failure.peer), address(failure.local));
+    let row = params![policy, result, host, peer, local, why, number(*sessions)];
+    transaction.prepare_cached(sql)?.execute(row)
 }
 
 /// `…, id, policy, succeeded`.
@@ -276,6 +348,10 @@ fn address(address: Option<IpAddr>) -> String {
 
 pub(super) fn number(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+pub(super) fn size(octets: usize) -> i64 {
+    i64::try_from(octets).unwrap_or(i64::MAX)
 }
 
 pub(super) fn count(number: i64) -> u64 {
@@ -328,12 +404,9 @@ mod tests {
         assert_eq!(ledger.drop_tls_counts(day()).await.unwrap(), 0);
         let tomorrow = "2026-11-22".parse().unwrap();
         assert_eq!(ledger.drop_tls_counts(tomorrow).await.unwrap(), 1);
-        let left: i64 = ledger
-            .read(|transaction| {
-                transaction.query_row("SELECT count(*) FROM tls_failure", [], |row| row.get(0))
-            })
-            .await
-            .unwrap();
+        let sql = "SELECT (SELECT count(*) FROM tls_failure) + (SELECT count(*) FROM tls_room)";
+        let left: i64 =
+            ledger.read(move |transaction| transaction.query_row(sql, [], |row| row.get(0))).await.unwrap();
         assert_eq!(left, 0);
     }
 
@@ -363,5 +436,62 @@ mod tests {
         let found = ledger.tls_counts(day(), None).await.unwrap();
         let names: Vec<_> = found.iter().map(|domain| domain.domain.as_str()).collect();
         assert_eq!(names, [OTHER_DOMAINS, "late.example", "old.example"]);
+    }
+
+    /// Leaves so many octets of the day's room.
+    async fn leave(ledger: &Ledger, octets: usize) {
+        let sql = "INSERT OR REPLACE INTO tls_room VALUES (?1, ?2)";
+        let held = size(OCTETS_A_DAY - octets);
+        ledger
+            .write(move |transaction| transaction.execute(sql, params![day().to_string(), held]))
+            .await
+            .unwrap();
+    }
+
+    async fn held(ledger: &Ledger) -> usize {
+        let sql = "SELECT octets FROM tls_room";
+        let read = |transaction: &Transaction<'_>| transaction.query_row(sql, [], |row| row.get::<_, i64>(0));
+        usize::try_from(ledger.read(read).await.unwrap()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn what_a_days_octets_do_not_hold_is_counted_with_fewer_particulars() {
+        let ledger = Ledger::in_memory().unwrap();
+        let known = counts("known.example", "x", vec![failing("known")]);
+        ledger.add_tls_counts(vec![known.clone()]).await.unwrap();
+        leave(&ledger, FAILURE_ROW).await;
+        // The first new failure finds room without its particulars, the second not even that.
+        let mut more = counts("known.example", "x", vec![failing("known"), failing("new")]);
+        let mut other = failing("other");
+        other.failure.result = ResultType::DnssecInvalid;
+        more.policies[0].failures.push(other);
+        let large = counts("new.example", &"x".repeat(4000), vec![failing("new")]);
+        ledger.add_tls_counts(vec![more, large.clone(), large]).await.unwrap();
+        let figures = |found: &[DomainCounts]| {
+            let all = |domain: &DomainCounts| {
+                let policy = &domain.policies[0];
+                let failures =
+                    policy.failures.iter().map(|count| (count.failure.why.to_string(), count.sessions));
+                (domain.domain.clone(), policy.succeeded, failures.collect::<Vec<_>>())
+            };
+            found.iter().map(all).collect::<Vec<_>>()
+        };
+        let (various, known) = ((String::new(), 2), ("known".to_owned(), 4));
+        let others = vec![(String::new(), 4), various.clone()];
+        let expected =
+            [(OTHER_DOMAINS.to_owned(), 6, others), ("known.example".to_owned(), 6, vec![known, various])];
+        assert_eq!(figures(&ledger.tls_counts(day(), None).await.unwrap()), expected);
+        assert_eq!(held(&ledger).await, OCTETS_A_DAY);
+    }
+
+    #[tokio::test]
+    async fn a_days_octets_are_what_its_rows_hold() {
+        let ledger = Ledger::in_memory().unwrap();
+        let all = |domain: &str| counts(domain, &"x".repeat(1000), vec![failing(&"y".repeat(200))]);
+        for _ in 0..2 {
+            ledger.add_tls_counts(vec![all("a.example"), all("b.example")]).await.unwrap();
+        }
+        let held = held(&ledger).await;
+        assert!(held > 2 * (2 * 1000 + 200) && held < 2 * (2 * 1000 + 200 + 600), "{held}");
     }
 }

@@ -7,12 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use postern_queue::Body;
-use postern_smtp::outcome::Outcome;
+use postern_queue::{Body, QueueId};
 use tokio::sync::watch;
 
 use super::operations::{Request, Response, canonical, carry_out_alone};
-use super::receive::Reception;
+use super::receive::{Reception, Taken};
 use super::{DAYS_KEPT, Reporter};
 use crate::daemon::{Phase, Shared, Site};
 use crate::event::Event;
@@ -47,13 +46,13 @@ pub(crate) async fn run(shared: Arc<Shared>, mut phase: watch::Receiver<Phase>) 
     }
 }
 
-/// Takes a message in that came to the address for reports. One that holds no report is refused: nobody would read it.
+/// Takes a message in that came to the address for reports. One that holds no report is dropped: nobody would read it.
 ///
 /// # Cancel safety
 /// May be dropped at any time; the summary is kept whole or not at all.
-pub(crate) async fn receive(shared: &Shared, site: &Site, body: &mut Body) -> Outcome {
-    let reception =
-        Reception { ledger: shared.tls_results.ledger(), routing: &site.routing, observer: &shared.observer };
+pub(crate) async fn receive(shared: &Shared, site: &Site, id: QueueId, body: &mut Body) -> Taken {
+    let (ledger, routing, observer) = (shared.tls_results.ledger(), &site.routing, &shared.observer);
+    let reception = Reception { ledger, routing, observer, id };
     reception.take(body, Timestamp::now()).await
 }
 

@@ -6,7 +6,6 @@ use jiff::{SignedDuration, Timestamp};
 use postern_message::tls_report::{GZIP_TYPE, TlsReport, extract};
 use postern_queue::{Body, Draft, Filter, MemoryStore, Selection, SenderTls};
 use postern_smtp::address::ReversePath;
-use postern_smtp::outcome::{Outcome, Reason};
 use postern_smtp::tls::{TlsFailure, TlsFault};
 use postern_testkit::dns::{ScriptedResolver, Zone};
 
@@ -18,6 +17,7 @@ use crate::https::scripted::{Authority, Host, Script};
 use crate::observe::{Record, Sink};
 use crate::policy::day::Day;
 use crate::policy::ledger::Ledger;
+use crate::policy::ledger::reports::ReceivedPolicy;
 use crate::policy::tls_results::{PolicyApplied, PolicySeen, SessionSeen, TlsResults};
 
 const COLLECTOR: &str = "collector.example";
@@ -89,7 +89,9 @@ impl Lab {
         let zone = Zone::new().address(COLLECTOR, [127, 0, 0, 1]).txt("_smtp._tls.others.example", &record);
         let resolver = Arc::new(ScriptedResolver::new(zone));
         let said = Said::default();
-        let config = File::parse(CONFIG, "test").unwrap().resolve(&Surroundings::default()).unwrap();
+        let more = |n| format!("[[domain]]\nname = \"d{n:02}.example\"\ndeliver = \"store\"\n");
+        let config = CONFIG.to_owned() + &(0..20).map(more).collect::<String>();
+        let config = File::parse(&config, "test").unwrap().resolve(&Surroundings::default()).unwrap();
         let config = Arc::new(config);
         let folder = tempfile::tempdir().unwrap();
         Self {
@@ -153,7 +155,7 @@ impl Lab {
         self.said.0.lock().unwrap().clone()
     }
 
-    async fn receive(&self, content: Vec<u8>) -> Outcome {
+    async fn receive(&self, content: Vec<u8>) -> Taken {
         let id = self.store.begin(noon()).id();
         let envelope = self.reporter().envelope(vec!["incoming@us.example".parse().unwrap()], true);
         let draft = Draft::from_bytes(id, content);
@@ -161,7 +163,7 @@ impl Lab {
         let id = self.store.enqueue(noon(), message).await.unwrap();
         let mut body = self.store.body(id).await.unwrap();
         let (ledger, routing, observer) = (self.results.ledger(), &self.routing, &self.observer);
-        Reception { ledger, routing, observer }.take(&mut body, noon()).await
+        Reception { ledger, routing, observer, id }.take(&mut body, noon()).await
     }
 }
 
@@ -171,16 +173,6 @@ async fn whole(mut body: Body) -> Vec<u8> {
         content.extend_from_slice(&piece);
     }
     content
-}
-
-fn refused(outcome: &Outcome) -> &str {
-    match outcome {
-        Outcome::Failed(trouble) => match &trouble.reason {
-            Reason::NoTlsReport(why) => why,
-            other => panic!("{other:?}"),
-        },
-        other => panic!("{other:?}"),
-    }
 }
 
 const BY_HTTPS: &str = "v=TLSRPTv1; rua=https://collector.example:PORT/v1";
@@ -343,35 +335,53 @@ async fn what_cannot_be_sent_on_demand_is_told() {
     }
 }
 
-/// What we would report about ourselves, as if somebody else did.
-fn about_us(id: &str, domain: &str) -> Vec<u8> {
+/// One policy of a report: seven sessions went well, three did not.
+fn policy(domain: &str, kind: &str, failures: &[(&str, u64)]) -> String {
+    let detail = |(why, sessions): &(&str, u64)| {
+        format!(
+            r#"{{"result-type":"certificate-expired","receiving-mx-hostname":"mx.us.example",
+            "failure-reason-code":"{why}","failed-session-count":{sessions}}}"#
+        )
+    };
+    let failures: Vec<_> = failures.iter().map(detail).collect();
+    format!(
+        r#"{{"policy":{{"policy-type":"{kind}","policy-domain":"{domain}"}},
+        "summary":{{"total-successful-session-count":7,"total-failure-session-count":3}},
+        "failure-details":[{}]}}"#,
+        failures.join(",")
+    )
+}
+
+/// Somebody's report in a message.
+fn report(id: &str, policies: &[String]) -> Vec<u8> {
     let json = format!(
         r#"{{"organization-name":"Them","contact-info":"them@example.net","report-id":"{id}",
         "date-range":{{"start-datetime":"2026-11-20T00:00:00Z","end-datetime":"2026-11-20T23:59:59Z"}},
-        "policies":[{{"policy":{{"policy-type":"sts","policy-domain":"{domain}"}},
-          "summary":{{"total-successful-session-count":7,"total-failure-session-count":3}},
-          "failure-details":[
-            {{"result-type":"certificate-expired","receiving-mx-hostname":"mx.us.example","failed-session-count":1}},
-            {{"result-type":"certificate-expired","receiving-mx-hostname":"mx.us.example","failed-session-count":2}}
-          ]}}]}}"#
+        "policies":[{}]}}"#,
+        policies.join(",")
     );
     let report = TlsReport::parse(json.as_bytes()).unwrap();
     let address = "them@example.net".parse().unwrap();
     report.compose_mail(&postern_message::tls_report::Mail {
         from: &address,
         to: &"incoming@us.example".parse().unwrap(),
-        domain,
+        domain: "us.example",
         submitter: "example.net",
         now: noon(),
-        unique: id,
+        unique: "1",
     })
+}
+
+/// What we would report about ourselves, as if somebody else did.
+fn about_us(id: &str, domain: &str) -> Vec<u8> {
+    report(id, &[policy(domain, "sts", &[("", 1), ("", 2)])])
 }
 
 #[tokio::test]
 async fn received_reports_count_once_and_are_summed_up() {
     let lab = Lab::new(BY_MAIL).await;
     for (id, domain) in [("1", "us.example"), ("1", "US.example."), ("2", "us.example")] {
-        assert_eq!(lab.receive(about_us(id, domain)).await, Outcome::Delivered(None));
+        assert_eq!(lab.receive(about_us(id, domain)).await, Taken::Kept);
     }
     let days = (yesterday(), Day::of(noon()));
     let overview = overview(lab.results.ledger(), Some("us.example"), days).await.unwrap();
@@ -384,18 +394,91 @@ async fn received_reports_count_once_and_are_summed_up() {
 }
 
 #[tokio::test]
-async fn mail_that_holds_no_report_about_us_is_refused_in_clear_words() {
+async fn of_a_report_with_a_thousand_policies_little_is_kept_and_nothing_of_the_sums_is_lost() {
     let lab = Lab::new(BY_MAIL).await;
-    let letter = b"From: a@b.example\r\n\r\nHello, is anybody there?\r\n".to_vec();
-    let outcome = lab.receive(letter).await;
-    assert!(refused(&outcome).contains("holds no TLS report"), "{outcome:?}");
-    let words = outcome.trouble().unwrap().to_string();
-    assert!(words.starts_with("the address takes only TLS reports"), "{words}");
-    let outcome = lab.receive(about_us("3", "others.example")).await;
-    assert!(refused(&outcome).contains("none of our domains"), "{outcome:?}");
+    let reasons: Vec<_> = (0..10).map(|n| format!("{n}{}", "x".repeat(500))).collect();
+    let failures: Vec<_> = reasons.iter().map(|why| (why.as_str(), 1)).collect();
+    let kinds = ["sts", "tlsa", "no-policy-found"];
+    let policies: Vec<_> = (0..999).map(|n| policy("us.example", kinds[n % 3], &failures)).collect();
+    assert_eq!(lab.receive(report("1", &policies)).await, Taken::Kept);
+    let [kept] = lab.results.ledger().received_since(yesterday(), None).await.unwrap().try_into().unwrap();
+    let figures = |policy: &ReceivedPolicy| (policy.kind.clone(), policy.succeeded, policy.failed);
+    let figures: Vec<_> = kept.policies.iter().map(figures).collect();
+    let expected = ["no-policy-found", "sts", "tlsa"].map(|kind| (kind.to_owned(), 333 * 7, 333 * 3));
+    assert_eq!(figures, expected);
+    let failures = kept.policies.iter().flat_map(|policy| &policy.failures);
+    assert_eq!(failures.clone().map(|failure| failure.sessions).collect::<BTreeSet<_>>(), [333].into());
+    assert!(failures.clone().count() == 30 && failures.clone().all(|failure| failure.why.len() <= 100));
+}
+
+#[tokio::test]
+async fn of_a_reports_failures_the_most_frequent_are_kept_over_all_its_policies() {
+    let lab = Lab::new(BY_MAIL).await;
+    let reasons: Vec<_> = (0..60).map(|n| n.to_string()).collect();
+    // Twenty that are frequent, under one policy; sixty that are not, under another.
+    let often: Vec<_> = reasons[..20].iter().map(|why| (why.as_str(), 9)).collect();
+    let seldom: Vec<_> = reasons.iter().map(|why| (why.as_str(), 2)).collect();
+    let policies = [policy("us.example", "tlsa", &often), policy("us.example", "sts", &seldom)];
+    assert_eq!(lab.receive(report("1", &policies)).await, Taken::Kept);
+    let [kept] = lab.results.ledger().received_since(yesterday(), None).await.unwrap().try_into().unwrap();
+    let counts: Vec<_> =
+        kept.policies.iter().map(|policy| (policy.kind.as_str(), policy.failures.len())).collect();
+    assert_eq!(counts, [("sts", 30), ("tlsa", 20)]);
+}
+
+#[tokio::test]
+async fn a_report_on_names_below_our_domains_or_on_many_makes_few_rows_and_one_line() {
+    let lab = Lab::new(BY_MAIL).await;
+    let below: Vec<_> = (0..900).map(|n| policy(&format!("{n}.us.example"), "sts", &[])).collect();
+    assert_eq!(lab.receive(report("1", &below)).await, Taken::Dropped);
+    let own = ["us.example", "mail.us.example"].into_iter().map(str::to_owned);
+    let own = own.chain((0..20).map(|n| format!("d{n:02}.example")));
+    let all: Vec<_> = own.map(|domain| policy(&domain, "sts", &[])).chain(below).collect();
+    assert_eq!(lab.receive(report("2", &all[..900])).await, Taken::Kept);
+    let kept = lab.results.ledger().received_since(yesterday(), None).await.unwrap();
+    assert_eq!(kept.len(), 10);
+    let said = lab.said();
+    assert!(said.len() == 2 && said[1].contains("d07.example, mail.us.example, us.example"), "{said:?}");
+    assert!(said[1].ends_with("70 sessions well, 30 failed"), "{said:?}");
+}
+
+#[tokio::test]
+async fn mail_that_holds_no_report_about_us_is_dropped_and_said() {
+    let lab = Lab::new(BY_MAIL).await;
     let huge = vec![b'x'; postern_message::tls_report::MAX_MAIL + 1];
-    let outcome = lab.receive(huge).await;
-    assert!(refused(&outcome).contains("larger than"), "{outcome:?}");
+    for (content, why) in [
+        (letter(), "dropped, the address takes only TLS reports: the message holds no TLS report"),
+        (about_us("3", "others.example"), "none of our domains"),
+        (huge, "larger than"),
+    ] {
+        assert_eq!(lab.receive(content).await, Taken::Dropped);
+        let said = lab.said().pop().unwrap();
+        assert!(said.contains(why), "{said}");
+    }
+    assert_eq!(lab.said().len(), 3);
+}
+
+#[tokio::test]
+async fn a_preview_objects_to_what_holds_no_report_about_us_as_far_as_it_sees_the_whole() {
+    let lab = Lab::new(BY_MAIL).await;
+    let objection = async |content: &[u8]| {
+        let mut preview = Preview::new();
+        content.chunks(1000).for_each(|piece| preview.feed(piece));
+        preview.objection(&lab.routing).await
+    };
+    assert!(objection(&letter()).await.unwrap().contains("holds no TLS report"));
+    assert!(objection(b"").await.unwrap().contains("holds no TLS report"));
+    assert!(objection(&about_us("1", "others.example")).await.unwrap().contains("none of our domains"));
+    assert_eq!(objection(&about_us("1", "us.example")).await, None);
+    let mut long = letter();
+    long.resize(64 * 1024, b'x');
+    assert!(objection(&long).await.is_some());
+    long.push(b'x');
+    assert_eq!(objection(&long).await, None, "its end is not known");
+}
+
+fn letter() -> Vec<u8> {
+    b"From: a@b.example\r\n\r\nHello, is anybody there?\r\n".to_vec()
 }
 
 #[tokio::test]

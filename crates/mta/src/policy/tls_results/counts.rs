@@ -28,6 +28,8 @@ const FAILURES_MOST: usize = 100;
 /// Of a policy's lines and hosts, as many are kept, each of at most so many octets.
 const LINES_MOST: usize = 50;
 const LINE_MOST: usize = 1000;
+/// Lines and hosts together have at most so many octets.
+const POLICY_MOST: usize = 4 * 1024;
 /// Of a failure's words, so many octets.
 const WORDS_MOST: usize = 200;
 /// A host's or domain's name.
@@ -202,11 +204,14 @@ impl Failure<'_> {
 
 impl PolicyApplied {
     fn shorten(&mut self) {
-        for list in self.lists_mut() {
-            list.truncate(LINES_MOST);
-            for line in list {
-                line.truncate(line.floor_char_boundary(LINE_MOST));
+        match self {
+            Self::Tlsa(records) => shorten_lines(records, POLICY_MOST),
+            // The same hosts are in both.
+            Self::Sts { lines, mx } => {
+                shorten_lines(lines, POLICY_MOST / 2);
+                shorten_lines(mx, POLICY_MOST / 2);
             }
+            Self::NoPolicy => {}
         }
     }
 
@@ -218,15 +223,19 @@ impl PolicyApplied {
         };
         lists.into_iter().flatten().map(|line| line.len() + size_of::<String>()).sum()
     }
+}
 
-    fn lists_mut(&mut self) -> impl Iterator<Item = &mut Vec<String>> {
-        let lists = match self {
-            Self::Tlsa(records) => [Some(records), None],
-            Self::Sts { lines, mx } => [Some(lines), Some(mx)],
-            Self::NoPolicy => [None, None],
-        };
-        lists.into_iter().flatten()
+/// Keeps the first lines, up to so many octets in all.
+fn shorten_lines(lines: &mut Vec<String>, most: usize) {
+    lines.truncate(LINES_MOST);
+    let mut room = most;
+    let mut kept = 0;
+    for line in lines.iter_mut() {
+        line.truncate(line.floor_char_boundary(LINE_MOST));
+        let Some(left) = room.checked_sub(line.len()) else { break };
+        (room, kept) = (left, kept + 1);
     }
+    lines.truncate(kept);
 }
 
 fn shortened(text: &str, most: usize) -> &str {
@@ -321,6 +330,31 @@ mod tests {
         assert!(
             failures.clone().any(|count| count.failure == Failure::various(ResultType::CertificateExpired))
         );
+    }
+
+    #[test]
+    fn a_long_policy_keeps_its_first_lines_up_to_a_bound_and_its_counter() {
+        let mut counts = Counts::default();
+        let long = |tag: &str| (0..100).map(|n| format!("{tag}{n}{}", "é".repeat(450))).collect::<Vec<_>>();
+        for policy in [PolicyApplied::Tlsa(long("t")), PolicyApplied::Sts { lines: long("l"), mx: long("m") }]
+        {
+            for _ in 0..2 {
+                counts.count(session("example.org", policy.clone(), Ok(())), day());
+            }
+        }
+        let [domain] = counts.into_domains().try_into().unwrap();
+        for counted in &domain.policies {
+            assert_eq!(counted.succeeded, 2);
+            let lists = match &counted.policy {
+                PolicyApplied::Tlsa(records) => vec![(records, "t")],
+                PolicyApplied::Sts { lines, mx } => vec![(lines, "l"), (mx, "m")],
+                PolicyApplied::NoPolicy => panic!("{counted:?}"),
+            };
+            let octets: usize = lists.iter().flat_map(|(list, _)| *list).map(String::len).sum();
+            assert!(octets <= POLICY_MOST && octets > POLICY_MOST / 2, "{octets}");
+            assert!(lists.iter().all(|(list, tag)| list[0].starts_with(&format!("{tag}0é"))));
+        }
+        assert_eq!(domain.policies.len(), 2);
     }
 
     #[test]
