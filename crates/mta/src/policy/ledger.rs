@@ -457,6 +457,29 @@ mod tests {
     }
 
     #[test]
+    fn what_an_older_file_holds_of_reports_is_measured_when_it_is_opened() {
+        let folder = tempfile::tempdir().unwrap();
+        let older = Connection::open(folder.path().join(FILE)).unwrap();
+        MIGRATIONS[..2].iter().for_each(|migration| older.execute_batch(migration).unwrap());
+        older.pragma_update(None, "user_version", 2).unwrap();
+        older.pragma_update(None, "application_id", APPLICATION).unwrap();
+        let rows = "INSERT INTO tls_received VALUES (1, 'Them', '1', 'a.example', '', 0, 0, 0);
+                    INSERT INTO tls_received_policy VALUES (1, 0, 'sts', 1, 1, hex(zeroblob(4000)));
+                    INSERT INTO tls_policy VALUES (1, '2026-11-21', 'a.example', 'sts', hex(zeroblob(1000)), 1);
+                    INSERT INTO tls_failure VALUES (1, 'x', '', '', '', hex(zeroblob(500)), 1);";
+        older.execute_batch(rows).unwrap();
+        drop(older);
+        let opened = opened(folder.path());
+        assert!(opened.trouble.is_none(), "{:?}", opened.trouble);
+        let sql = "SELECT (SELECT octets FROM tls_received), (SELECT octets FROM tls_room WHERE day = '2026-11-21')";
+        let row = |row: &rusqlite::Row<'_>| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?));
+        let read = |transaction: &Transaction<'_>| transaction.query_row(sql, [], row);
+        let (received, counted) = opened.ledger.open.work(TransactionBehavior::Deferred, read).unwrap();
+        assert!((8000..9000).contains(&received), "{received}");
+        assert!((2 * 2000 + 1000..2 * 2000 + 2000).contains(&counted), "{counted}");
+    }
+
+    #[test]
     fn whoever_only_looks_makes_and_moves_no_file() {
         let folder = tempfile::tempdir().unwrap();
         assert_eq!(rows(&Ledger::open_for_reading(folder.path()).unwrap()), 0);

@@ -11,7 +11,7 @@ use std::fmt::Display;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use postern_message::tls_report::{ExtractError, FailureDetail, MAX_MAIL, TlsReport, extract};
+use postern_message::tls_report::{ExtractError, FailureDetail, MAX_MAIL, PolicyReport, TlsReport, extract};
 use postern_queue::{Body, QueueId};
 use postern_smtp::outcome::{Reason, Step, Trouble};
 use postern_smtp::text;
@@ -97,7 +97,10 @@ impl Preview {
             extract(&content)
         };
         match tokio::task::spawn_blocking(look).await.ok()? {
-            Ok(report) => summaries(routing, &report).is_empty().then(|| ABOUT_OTHERS.to_owned()),
+            Ok(report) => {
+                let about_us = report.policies.iter().any(|entry| own_domain(routing, entry).is_some());
+                (!about_us).then(|| ABOUT_OTHERS.to_owned())
+            }
             Err(error) => Some(error.to_string()),
         }
     }
@@ -155,7 +158,7 @@ async fn read(body: &mut Body) -> Result<Vec<u8>, postern_queue::Error> {
 fn summaries(routing: &Routing, report: &TlsReport) -> Vec<Received> {
     let mut by_domain: BTreeMap<String, BTreeMap<&'static str, Sum>> = BTreeMap::new();
     for entry in &report.policies {
-        let Some(domain) = routing.own_name(entry.policy.domain.trim_end_matches('.')) else { continue };
+        let Some(domain) = own_domain(routing, entry) else { continue };
         if by_domain.len() >= DOMAINS_MOST && !by_domain.contains_key(&domain) {
             continue;
         }
@@ -175,6 +178,10 @@ fn summaries(routing: &Routing, report: &TlsReport) -> Vec<Received> {
         policies: policies.into_iter().map(|(kind, sum)| sum.of_policy(kind)).collect(),
     };
     by_domain.into_iter().map(summary).collect()
+}
+
+fn own_domain(routing: &Routing, entry: &PolicyReport) -> Option<String> {
+    routing.own_name(entry.policy.domain.trim_end_matches('.'))
 }
 
 /// What a report says about all policies of one kind that a domain has.
