@@ -77,6 +77,16 @@ impl<R: Resolver> Cached<R> {
         }
     }
 
+    /// Forgets all answers. Those that are being asked for are given to who waits for them, and not kept.
+    pub fn forget(&self) {
+        self.mx.clear();
+        self.addresses.clear();
+        self.ptr.clear();
+        self.txt.clear();
+        self.tlsa.clear();
+        self.aliases.clear();
+    }
+
     /// The one that is asked.
     pub fn resolver(&self) -> &R {
         &self.resolver
@@ -152,11 +162,27 @@ impl<T: Clone + Weigh> Table<T> {
                 Kept { until: Instant::now() + self.lifetime(&outcome), outcome }
             })
             .await;
+        let left = kept.until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            self.drop_slot(name, &slot);
+        }
         let mut outcome = kept.outcome.clone();
         if let Ok(answer) = &mut outcome {
-            answer.ttl = answer.ttl.min(kept.until.saturating_duration_since(Instant::now()));
+            answer.ttl = answer.ttl.min(left);
         }
         outcome
+    }
+
+    /// What holds for no time takes no room, unless another slot has come in its place.
+    fn drop_slot(&self, name: &str, slot: &Slot<T>) {
+        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        if slots.get(name).is_some_and(|there| Arc::ptr_eq(there, slot)) {
+            slots.remove(name);
+        }
+    }
+
+    fn clear(&self) {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     /// The slot that holds for a name: with its answer, or for it.
@@ -233,5 +259,46 @@ impl Weigh for IpAddr {
 impl Weigh for TlsaRecord {
     fn weight(&self) -> usize {
         self.data.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Dnssec;
+
+    async fn asked(table: &Table<Vec<String>>, text: &str, ttl: u64) {
+        let answer = || async {
+            let (records, owner) = (vec![text.to_owned()], "example.org".to_owned());
+            Ok(Answer { records, owner, dnssec: Dnssec::Insecure, ttl: Duration::from_secs(ttl) })
+        };
+        table.answer("example.org", answer).await.expect("an answer");
+    }
+
+    fn kept(table: &Table<Vec<String>>) -> usize {
+        table.slots.lock().expect("no panic").len()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_not_kept_takes_no_room() {
+        let table = Table::new(Limits::default());
+        asked(&table, &"x".repeat(LARGEST + 1), 300).await;
+        assert_eq!(kept(&table), 0, "too large");
+        asked(&table, "x", 0).await;
+        assert_eq!(kept(&table), 0, "no time to live");
+        let bad = table.answer("bad", || async { Err(LookupError::BadName("bad".into())) }).await;
+        assert_eq!((bad.is_err(), kept(&table)), (true, 0));
+        asked(&table, "x", 300).await;
+        assert_eq!(kept(&table), 1);
+        table.clear();
+        assert_eq!(kept(&table), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slot_that_came_in_another_s_place_stays() {
+        let table = Table::new(Limits::default());
+        asked(&table, "x", 300).await;
+        table.drop_slot("example.org", &Slot::default());
+        assert_eq!(kept(&table), 1);
     }
 }

@@ -31,6 +31,7 @@ pub mod tls_rpt;
 pub mod tlsa;
 mod upstream;
 mod validation;
+mod witness;
 
 use std::net::IpAddr;
 use std::time::Duration;

@@ -23,6 +23,8 @@ use crate::tagged::{self, Unreadable};
 
 /// The largest policy file that is read, in octets (RFC 8461 §3.3 suggests 64 kilobytes).
 pub const POLICY_MOST: usize = 64 * 1024;
+/// The most hosts that a policy may name: so that what 64 KiB can hold does not fill the memory.
+pub const MX_MOST: usize = 1_000;
 /// The longest that a policy may ask to be kept: 31557600 seconds, about a year (RFC 8461 §3.2).
 pub const MAX_AGE_MOST: Duration = Duration::from_hours(8766);
 const LONGEST_PREFIX: usize = "_mta-sts.".len();
@@ -130,6 +132,9 @@ pub enum PolicyError {
     /// No host, where the mode demands one.
     #[error("the policy names no mx")]
     NoMx,
+    /// More than [`MX_MOST`].
+    #[error("the policy names {0} mx, and more than {MX_MOST} are not read")]
+    ManyMx(usize),
     /// A host that is none.
     #[error("the policy's mx {0:?} is neither a host name nor \"*.\" with a domain behind it")]
     BadMx(String),
@@ -210,6 +215,19 @@ impl Policy {
             return Err(PolicyError::TooLarge);
         }
         let text = std::str::from_utf8(file).map_err(|_| PolicyError::NotUtf8)?;
+        let written = Written::read(text)?;
+        if written.mx.len() > MX_MOST {
+            return Err(PolicyError::ManyMx(written.mx.len()));
+        }
+        written.judge()
+    }
+
+    /// Reads what [`Policy`] wrote (its `Display`). That may be longer than the file was, by the spaces that the file did
+    /// without, so that here nothing is too large.
+    ///
+    /// # Errors
+    /// Somebody else wrote it.
+    pub fn parse_written(text: &str) -> Result<Self, PolicyError> {
         Written::read(text)?.judge()
     }
 
@@ -230,7 +248,7 @@ impl Policy {
     }
 }
 
-/// A file that [`Policy::parse`] reads as the same policy.
+/// A text that [`Policy::parse_written`] reads as the same policy.
 impl fmt::Display for Policy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.lines().iter().try_for_each(|line| writeln!(f, "{line}"))
@@ -558,6 +576,23 @@ mod tests {
         let fits = format!("{start}{}", "y".repeat(POLICY_MOST - start.len()));
         assert!(policy(&fits).is_ok());
         assert_eq!(policy(&format!("{fits}y")), Err(PolicyError::TooLarge));
+    }
+
+    #[test]
+    fn a_policy_of_many_hosts_is_read_and_one_of_too_many_is_not() {
+        let hosts = |count: usize| "mx: a.example\n".repeat(count);
+        assert_eq!(with(&hosts(MX_MOST)).map(|policy| policy.mx.len()), Ok(MX_MOST));
+        assert_eq!(with(&hosts(MX_MOST + 1)), Err(PolicyError::ManyMx(MX_MOST + 1)));
+    }
+
+    #[test]
+    fn what_was_read_is_read_again_though_it_grew_by_being_written() {
+        let hosts: String = (0..930).map(|n| format!("mx:h{n:03}.{}.example\n", "x".repeat(53))).collect();
+        let file = format!("version:STSv1\nmode:enforce\nmax_age:9\n{hosts}");
+        let read = policy(&file).unwrap();
+        let written = read.to_string();
+        assert!(written.len() > POLICY_MOST);
+        assert_eq!(Policy::parse_written(&written), Ok(read));
     }
 
     #[test]

@@ -49,12 +49,24 @@ pub struct Opened {
 }
 
 impl Opened {
-    /// Looks whether answers are validated. To be called at the start, so that an operator learns it; lookups before
-    /// that find out by themselves. Takes as long as the servers do.
+    /// Looks whether answers are validated. To be called at the start, so that an operator learns it, and from time to
+    /// time, because resolvers change; lookups before that find out by themselves. When it no longer is as it was, what
+    /// is remembered is forgotten: it bears the wrong status. Takes as long as the servers do.
     pub async fn probe(&self) -> Validation {
+        let Some(signed) = &self.signed else { return Validation::Off };
+        let before = signed.resolver().seen();
+        let found = signed.resolver().probe().await;
+        if before.is_some_and(|before| before.works() != found.works()) {
+            signed.forget();
+        }
+        found
+    }
+
+    /// What is known of that without asking anybody; `None` before anybody looked.
+    pub fn seen(&self) -> Option<Validation> {
         match &self.signed {
-            Some(signed) => signed.resolver().probe().await,
-            None => Validation::Off,
+            Some(signed) => signed.resolver().seen(),
+            None => Some(Validation::Off),
         }
     }
 }

@@ -3,7 +3,8 @@
 //! - [`DnssecResolver`] asks recursive servers and says of each answer how far DNSSEC vouches for it.
 //! - [`Trust`] is whose word it takes: the AD bit of a resolver on loopback (RFC 7672 §2.1.1), or the validator of the
 //!   `domain` crate, which starts from [`Anchors`].
-//! - [`Validation`] is whether that was seen to work. Until it was, nothing is called secure.
+//! - [`Validation`] is whether that was seen to work. Until it was, nothing is called secure. Of several servers each must
+//!   be seen to validate: see [`Witnesses`].
 //!
 //! It fails safe: an answer is [`Dnssec::Secure`] only when every link to it is, wrong signatures are an error
 //! ([`LookupError::Bogus`]), and what cannot be told is an error as well. The validator runs in tasks of its own, so that
@@ -19,21 +20,19 @@ use domain::base::{Message, Rtype};
 use domain::dnssec::validator::context::{Config, ValidationContext, ValidationState};
 use futures_util::future;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
 use crate::anchors::Anchors;
 use crate::families::both_families;
 use crate::local::Local;
 use crate::message::{self, Checking, Kind, Request, WireName};
-use crate::upstream::Upstream;
+use crate::upstream::{Asked, Upstream};
 use crate::validation::{Validation, Validator};
+use crate::witness::Witnesses;
 use crate::{Answer, Dnssec, LookupError, Mx, Resolver, TlsaRecord};
 
 /// No lookup takes longer, however many servers and keys have to be asked.
 const LONGEST: Duration = Duration::from_secs(30);
-
-/// While it is not known whether the resolver validates, it is asked about that at most so often.
-const PROBE_PAUSE: Duration = Duration::from_secs(5);
 
 /// Zones, and signatures, that the validator remembers.
 const ZONES_KEPT: u64 = 2_000;
@@ -48,15 +47,12 @@ pub struct DnssecResolver {
     upstream: Upstream,
     local: Local,
     trust: Trust,
-    /// What the last probe saw, and when.
-    seen: Mutex<Option<(Validation, Instant)>>,
-    probing: tokio::sync::Mutex<()>,
 }
 
 /// Whose word is taken.
 enum Trust {
     /// The AD bit of these servers, all of them on loopback.
-    Resolver,
+    Resolver(Arc<Witnesses>),
     /// Nobody's: this server is not on loopback.
     Remote(SocketAddr),
     /// The validator's.
@@ -67,6 +63,8 @@ struct Own {
     context: ValidationContext<Upstream>,
     /// A zone that must be secure.
     zone: WireName,
+    /// What the last probe saw.
+    seen: Mutex<Option<Validation>>,
 }
 
 impl DnssecResolver {
@@ -74,8 +72,12 @@ impl DnssecResolver {
     /// secure, and [`Self::probe`] says so.
     pub(crate) fn of_resolver(servers: &[SocketAddr], timeout: Duration) -> Self {
         let remote = servers.iter().find(|server| !server.ip().to_canonical().is_loopback());
-        let trust = remote.map_or(Trust::Resolver, |&server| Trust::Remote(server));
-        Self::new(Upstream::new(servers, timeout), trust)
+        let upstream = Upstream::new(servers, timeout);
+        let trust = match remote {
+            Some(&server) => Trust::Remote(server),
+            None => Trust::Resolver(Witnesses::new(upstream.clone())),
+        };
+        Self::new(upstream, trust)
     }
 
     /// Validates by itself, from these anchors on.
@@ -87,43 +89,41 @@ impl DnssecResolver {
         config.set_max_usig_cache(SIGNATURES_KEPT);
         config.set_max_bogus_validity(BROKEN_FOR);
         let context = ValidationContext::with_config(anchors.trusted, upstream.clone(), config);
-        Self::new(upstream, Trust::Own(Arc::new(Own { context, zone: anchors.zone })))
+        Self::new(upstream, Trust::Own(Arc::new(Own { context, zone: anchors.zone, seen: Mutex::default() })))
     }
 
     fn new(upstream: Upstream, trust: Trust) -> Self {
-        let local = Local::from_system();
-        Self { upstream, local, trust, seen: Mutex::default(), probing: tokio::sync::Mutex::default() }
+        Self { upstream, local: Local::from_system(), trust }
     }
 
     /// Looks whether answers are validated, by asking for a zone that must be secure: the root, or the trust anchor's.
-    /// What it finds holds until it is called again, except that [`Validation::Unknown`] is looked into by later lookups.
+    /// All servers are asked whose word is taken. What it finds holds until it is called again, except that
+    /// [`Validation::Unknown`] is looked into by later lookups.
     pub async fn probe(&self) -> Validation {
-        let _alone = self.probing.lock().await;
-        self.probe_now().await
-    }
-
-    async fn probe_now(&self) -> Validation {
-        let found = match &self.trust {
+        match &self.trust {
             Trust::Remote(server) => Validation::Remote(*server),
-            Trust::Resolver => self.probe_resolver().await,
-            Trust::Own(own) => self.probe_own(own).await,
-        };
-        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some((found.clone(), Instant::now()));
-        found
+            Trust::Resolver(witnesses) => witnesses.probe().await,
+            Trust::Own(own) => {
+                let found = self.probe_own(own).await;
+                *own.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(found.clone());
+                found
+            }
+        }
     }
 
-    async fn probe_resolver(&self) -> Validation {
-        let root = WireName::root_vec();
-        match self.send(&root, Rtype::SOA, Checking::Wanted).await {
-            Ok(answer) if !message::is_conclusive(&answer) => Validation::Unknown(message::failure(&answer)),
-            Ok(answer) if answer.header().ad() => Validation::Works(Validator::Resolver),
-            Ok(_) => Validation::Missing("it did not call the root zone secure".to_owned()),
-            Err(error) => Validation::Unknown(error.to_string()),
+    /// What is known without asking; `None` before anybody looked.
+    pub fn seen(&self) -> Option<Validation> {
+        match &self.trust {
+            Trust::Remote(server) => Some(Validation::Remote(*server)),
+            Trust::Resolver(witnesses) => witnesses.seen(),
+            Trust::Own(own) => own.seen.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         }
     }
 
     async fn probe_own(&self, own: &Arc<Own>) -> Validation {
-        match self.validated(own, &own.zone, Rtype::SOA).await {
+        let late = || LookupError::Temporary("the name servers did not answer in time".to_owned());
+        let asking = timeout(LONGEST, self.validated(own, &own.zone, Rtype::SOA)).await;
+        match asking.unwrap_or_else(|_| Err(late())) {
             Ok((_, Dnssec::Secure)) => Validation::Works(Validator::Own),
             Ok((_, status)) => Validation::Broken(format!("{} came out as {status:?}", own.zone)),
             Err(LookupError::Bogus(said)) => Validation::Broken(said),
@@ -131,31 +131,12 @@ impl DnssecResolver {
         }
     }
 
-    /// What the last probe found; a new one when there was none, or it came to nothing a while ago.
-    async fn validation(&self) -> Validation {
-        if let Some(known) = self.known() {
-            return known;
-        }
-        let _alone = self.probing.lock().await;
-        match self.known() {
-            Some(known) => known,
-            None => self.probe_now().await,
-        }
-    }
-
-    fn known(&self) -> Option<Validation> {
-        match &*self.seen.lock().unwrap_or_else(PoisonError::into_inner) {
-            Some((Validation::Unknown(_), when)) if when.elapsed() >= PROBE_PAUSE => None,
-            Some((validation, _)) => Some(validation.clone()),
-            None => None,
-        }
-    }
-
     async fn lookup<T>(&self, name: WireName, kind: &Kind<T>) -> Result<Answer<Vec<T>>, LookupError> {
         let asking = async {
             let (answer, dnssec) = match &self.trust {
                 Trust::Own(own) => self.validated(own, &name, kind.rtype).await?,
-                Trust::Resolver | Trust::Remote(_) => self.vouched(&name, kind.rtype).await?,
+                Trust::Resolver(witnesses) => self.vouched(witnesses, &name, kind.rtype).await?,
+                Trust::Remote(_) => self.unvouched(&name, kind.rtype).await?,
             };
             message::read(&answer, &name, kind, dnssec)
         };
@@ -163,11 +144,16 @@ impl DnssecResolver {
         timeout(LONGEST, asking).await.unwrap_or_else(|_| Err(late()))
     }
 
-    /// An answer by the word of the resolver.
-    async fn vouched(&self, name: &WireName, rtype: Rtype) -> Result<(Message<Bytes>, Dnssec), LookupError> {
-        let answer = self.send(name, rtype, Checking::Wanted).await?;
+    /// An answer by the word of the server that gave it.
+    async fn vouched(
+        &self,
+        witnesses: &Witnesses,
+        name: &WireName,
+        rtype: Rtype,
+    ) -> Result<(Message<Bytes>, Dnssec), LookupError> {
+        let Asked { answer, server, .. } = self.ask(name, rtype, Checking::Wanted).await?;
         let conclusive = message::is_conclusive(&answer);
-        match self.validation().await {
+        match witnesses.of(server).await {
             Validation::Works(_) if !conclusive => Err(self.why_refused(name, rtype, &answer).await),
             _ if !conclusive => Err(failed(name, &answer)),
             // RFC 7672 §2.1.1: without the bit an answer is insecure or indeterminate, which mean the same for mail.
@@ -176,6 +162,17 @@ impl DnssecResolver {
             unknown @ Validation::Unknown(_) => Err(LookupError::Temporary(format!("{name}: {unknown}"))),
             _ => Ok((answer, Dnssec::Indeterminate)),
         }
+    }
+
+    /// An answer that nobody's word is taken for.
+    async fn unvouched(
+        &self,
+        name: &WireName,
+        rtype: Rtype,
+    ) -> Result<(Message<Bytes>, Dnssec), LookupError> {
+        let answer = self.send(name, rtype, Checking::Wanted).await?;
+        let conclusive = message::is_conclusive(&answer);
+        if conclusive { Ok((answer, Dnssec::Indeterminate)) } else { Err(failed(name, &answer)) }
     }
 
     /// A validating resolver that fails, and answers when it is told not to check, holds the answer for bogus.
@@ -231,6 +228,10 @@ impl DnssecResolver {
         rtype: Rtype,
         checking: Checking,
     ) -> Result<Message<Bytes>, LookupError> {
+        self.ask(name, rtype, checking).await.map(|asked| asked.answer)
+    }
+
+    async fn ask(&self, name: &WireName, rtype: Rtype, checking: Checking) -> Result<Asked, LookupError> {
         let question: Request = message::question(name, rtype, checking)?;
         self.upstream.ask(&question).await
     }

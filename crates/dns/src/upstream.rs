@@ -7,6 +7,7 @@ use std::fmt;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,6 +39,14 @@ struct Server {
     datagrams: dgram::Connection<UdpConnect>,
 }
 
+/// An answer, and who gave it.
+pub(crate) struct Asked {
+    pub(crate) answer: Message<Bytes>,
+    /// The server's place in the list.
+    pub(crate) server: usize,
+    pub(crate) from: SocketAddr,
+}
+
 impl Upstream {
     pub(crate) fn new(servers: &[SocketAddr], timeout: Duration) -> Self {
         let mut config = dgram::Config::new();
@@ -50,23 +59,41 @@ impl Upstream {
         Self { servers: servers.iter().map(server).collect(), timeout }
     }
 
+    /// How many there are.
+    pub(crate) fn servers(&self) -> usize {
+        self.servers.len()
+    }
+
     /// The first conclusive answer; where every server answers with a failure, the last such answer.
     ///
     /// # Errors
     /// [`LookupError::Temporary`] when no server answers.
-    pub(crate) async fn ask(&self, request: &Request) -> Result<Message<Bytes>, LookupError> {
+    pub(crate) async fn ask(&self, request: &Request) -> Result<Asked, LookupError> {
+        self.ask_some(0..self.servers.len(), request).await
+    }
+
+    /// The answer of this server, a failure included.
+    ///
+    /// # Errors
+    /// [`LookupError::Temporary`] when it does not answer.
+    pub(crate) async fn ask_server(&self, server: usize, request: &Request) -> Result<Asked, LookupError> {
+        self.ask_some(server..server + 1, request).await
+    }
+
+    async fn ask_some(&self, which: Range<usize>, request: &Request) -> Result<Asked, LookupError> {
         let mut trouble = LookupError::Temporary("there is no name server to ask".to_owned());
         for _ in 0..ROUNDS {
             let mut failure = None;
-            for server in self.servers.iter() {
+            for (index, server) in (which.start..).zip(self.servers.get(which.clone()).unwrap_or_default()) {
+                let asked = |answer| Asked { answer, server: index, from: server.address };
                 match self.ask_one(server, request).await {
-                    Ok(answer) if message::is_conclusive(&answer) => return Ok(answer),
-                    Ok(answer) => failure = Some(answer),
+                    Ok(answer) if message::is_conclusive(&answer) => return Ok(asked(answer)),
+                    Ok(answer) => failure = Some(asked(answer)),
                     Err(what) => trouble = LookupError::Temporary(what),
                 }
             }
-            if let Some(answer) = failure {
-                return Ok(answer);
+            if let Some(asked) = failure {
+                return Ok(asked);
             }
         }
         Err(trouble)
@@ -118,7 +145,7 @@ impl SendRequest<Request> for Upstream {
         let upstream = self.clone();
         Box::new(Pending(Box::pin(async move {
             // The validator does not look at what went wrong, only that something did.
-            upstream.ask(&request).await.map_err(|_| Error::ConnectionClosed)
+            upstream.ask(&request).await.map(|asked| asked.answer).map_err(|_| Error::ConnectionClosed)
         })))
     }
 }

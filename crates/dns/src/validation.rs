@@ -14,7 +14,8 @@ pub enum Validation {
     /// The configured servers include one that is not on this machine, so that anybody on the way could set the bit
     /// that says "validated" (RFC 7672 §2.1.1). Every answer is indeterminate.
     Remote(SocketAddr),
-    /// The resolver answers, and does not validate. Every answer is indeterminate. Carries what was seen.
+    /// A configured resolver answers, and does not validate. Every answer is indeterminate, those of the others included.
+    /// Carries what was seen.
     Missing(String),
     /// In-process validation fails for the anchor's own zone. Lookups fail as bogus. Carries what the validator said.
     Broken(String),

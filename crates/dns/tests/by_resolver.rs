@@ -76,6 +76,63 @@ async fn a_resolver_that_does_not_validate_is_never_believed_again() {
 }
 
 #[tokio::test]
+async fn of_two_resolvers_both_must_validate() {
+    let forged = || Zone::new().mx("bogus.example", 10, "mx.bogus.example").mx("example.org", 10, "a.example");
+    let validating = serve(forged().all_secure().bogus("bogus.example")).await.expect("a free port");
+    let careless = serve(forged()).await.expect("a free port");
+    for servers in [[&validating, &careless], [&careless, &validating]] {
+        let opened = through(servers.map(Server::address).to_vec());
+        let found = opened.probe().await;
+        let Validation::Missing(what) = &found else { panic!("{found:?}") };
+        assert!(what.contains(&careless.address().to_string()), "{what}");
+        for name in ["example.org", "bogus.example"] {
+            let answer = opened.resolver.mx(name).await.expect("an answer");
+            assert_eq!(answer.dnssec, Dnssec::Indeterminate, "{name}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_second_resolver_s_word_is_not_taken_for_the_first_one_s() {
+    let forged = || Zone::new().mx("bogus.example", 10, "mx.bogus.example");
+    let validating = serve(forged().all_secure().bogus("bogus.example")).await.expect("a free port");
+    let careless = serve(forged().failing(".")).await.expect("a free port");
+    let opened = through(vec![validating.address(), careless.address()]);
+    assert_eq!(opened.probe().await, Validation::Works(Validator::Resolver), "as far as can be seen");
+    let error = opened.resolver.mx("bogus.example").await.expect_err("nobody knows what it is worth");
+    assert!(matches!(&error, LookupError::Temporary(what) if what.contains("not known yet")), "{error}");
+}
+
+#[tokio::test]
+async fn that_one_of_two_resolvers_is_gone_stops_nothing() {
+    let gone = serve(Zone::new()).await.expect("a free port").address();
+    let zone = careless().mx("bogus.example", 10, "mx.bogus.example");
+    let good = serve(zone.all_secure().bogus("bogus.example")).await.expect("a free port");
+    let opened = through(vec![gone, good.address()]);
+    assert_eq!(opened.probe().await, Validation::Works(Validator::Resolver));
+    assert_eq!(opened.resolver.mx("example.org").await.expect("an answer").dnssec, Dnssec::Secure);
+    let error = opened.resolver.mx("bogus.example").await.expect_err("wrong signatures");
+    assert!(matches!(error, LookupError::Bogus(_)), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_resolver_that_ceases_to_validate_is_found_out_by_looking_again() {
+    let zone = || careless().ttl(300);
+    let (server, opened) = ask(zone().all_secure()).await;
+    assert_eq!(opened.seen(), None);
+    assert!(opened.probe().await.works());
+    let status = async || opened.resolver.mx("example.org").await.expect("an answer").dnssec;
+    assert_eq!(status().await, Dnssec::Secure);
+    server.change(|_| zone());
+    assert!(matches!(opened.probe().await, Validation::Missing(_)));
+    assert!(matches!(opened.seen(), Some(Validation::Missing(_))));
+    assert_eq!(status().await, Dnssec::Indeterminate, "what was remembered is forgotten");
+    server.change(Zone::all_secure);
+    assert!(opened.probe().await.works());
+    assert_eq!(status().await, Dnssec::Secure);
+}
+
+#[tokio::test]
 async fn a_resolver_elsewhere_is_never_believed() {
     let server = serve(careless().all_secure()).await.expect("a free port");
     let elsewhere = SocketAddr::from(([192, 0, 2, 53], 53));

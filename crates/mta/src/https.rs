@@ -51,6 +51,8 @@ const HEAD_MOST: usize = 32 * 1024;
 const FIELDS_MOST: usize = 100;
 /// Of another program's words, an error shows at most so many octets.
 const WORDS_MOST: usize = 300;
+/// Of the name of a media type, a reply keeps at most so many octets.
+const MEDIA_TYPE_MOST: usize = 100;
 
 /// The client. Make one and keep it; it is cheap to clone.
 #[derive(Clone)]
@@ -406,7 +408,10 @@ async fn converse(
 async fn read(host: &str, response: Response<Incoming>, most: usize) -> Result<Reply, HttpsError> {
     let status = response.status().as_u16();
     let named = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let media_type = named.map(|value| value.split(';').next().unwrap_or(value).trim().to_ascii_lowercase());
+    let media_type = named.map(|value| {
+        let name = value.split(';').next().unwrap_or(value).trim();
+        text::clean(name, MEDIA_TYPE_MOST).to_ascii_lowercase()
+    });
     match Limited::new(response.into_body(), most).collect().await {
         Ok(body) => Ok(Reply { status, media_type, body: body.to_bytes() }),
         Err(error) if error.is::<LengthLimitError>() => {

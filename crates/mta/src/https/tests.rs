@@ -61,6 +61,13 @@ async fn a_reply_comes_back_with_status_type_and_body() {
 }
 
 #[tokio::test]
+async fn a_long_media_type_is_cut() {
+    let field = format!("Content-Type: text/{}\r\n", "X".repeat(20_000));
+    let reply = Fixture::new(Script::reply("200 OK", &field, "")).await.get().await.unwrap();
+    assert_eq!(reply.media_type.unwrap(), format!("text/{}", "x".repeat(MEDIA_TYPE_MOST - 5)));
+}
+
+#[tokio::test]
 async fn a_body_is_posted_whole_with_its_type() {
     let fixture = Fixture::new(Script::reply("201 Created", "", "")).await;
     let body = Bytes::from("x".repeat(200_000));

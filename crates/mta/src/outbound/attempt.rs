@@ -363,9 +363,10 @@ impl Hosts<'_> {
         self.count(plan, &Whereabouts { domain: self.domain(), host, next_hop: None, local: None }, &end);
     }
 
-    /// Only destinations that were looked up are reported on, and never those whose sender waived the policies.
+    /// Only destinations that were looked up are reported on, and never those whose sender waived the policies. That our
+    /// own disk could not be read is no news for a destination.
     fn count(&self, plan: &Plan, at: &Whereabouts<'_>, end: &SessionEnd) {
-        let Some(sts) = &plan.sts else { return };
+        let Some(sts) = plan.sts.as_ref().filter(|sts| sts.unanswered().is_none()) else { return };
         if self.batch.message.tls != SenderTls::NotRequired {
             self.shared.tls_results.count(seen::session(at, sts, end), Timestamp::now());
         }

@@ -209,6 +209,9 @@ impl PlannedHost {
 
     /// RFC 8461 §5: under `enforce` a host must be in the policy and prove its name; `testing` only reports.
     fn heed_sts(&mut self, domain: &str, found: &Found) {
+        if let Some(failure) = found.unanswered() {
+            self.barred.get_or_insert(failure);
+        }
         let Some(policy) = found.policy().filter(|policy| policy.mode == Mode::Enforce) else { return };
         let source = Source::MtaSts(domain.to_owned());
         self.published.add(TlsRequirement::VERIFIED, source);

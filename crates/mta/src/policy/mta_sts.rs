@@ -73,7 +73,8 @@ impl Default for StsOptions {
 /// What is known of a domain's policy at one moment.
 #[derive(Debug, Clone)]
 pub struct Found {
-    /// The policy that binds; `None`: there is none, and mail goes as it would without MTA-STS.
+    /// The policy that binds; `None`: there is none, and mail goes as it would without MTA-STS; or nobody knows, and mail
+    /// has to wait: see [`Found::unanswered`].
     pub policy: Option<Binding>,
     /// What went wrong when it was last looked for, until it goes well.
     pub trouble: Option<Arc<StsTrouble>>,
@@ -113,6 +114,9 @@ pub struct StsTrouble {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum StsFault {
+    /// Our own ledger cannot be read, so that nobody knows whether a policy fetched earlier binds.
+    #[error("whether an MTA-STS policy binds is not known: what was kept of it cannot be read: {0}")]
+    Unread(String),
     /// DNS does not say whether there is a record.
     #[error("the MTA-STS record could not be looked up: {0}")]
     Lookup(String),
@@ -222,10 +226,12 @@ impl StsPolicies {
 
     /// Does what must be done before there is an answer, in a task of its own, one at a time for each domain.
     async fn find_out(&self, slot: &Arc<Slot>, now: Timestamp, purpose: Purpose) -> (Step, Found) {
+        let failures = slot.known().unread_count;
         let turn = slot.turn.clone().lock_owned().await;
-        // Whoever had the turn before may have found it all out.
+        // Whoever had the turn before may have found it all out, or that it cannot be found out.
         let (step, found) = slot.look(now);
-        if !step.must_be_waited_for() {
+        let in_vain = step == Step::Recall && slot.known().unread_count != failures;
+        if in_vain || !step.must_be_waited_for() {
             return (step, found);
         }
         let (tell, told) = oneshot::channel();
@@ -285,23 +291,27 @@ enum Fetch {
 impl Shared {
     async fn find_out(&self, slot: &Slot, now: Timestamp, purpose: Purpose) -> Fetch {
         self.recall(slot, now, purpose).await;
-        if slot.look(now).0 == Step::Ask {
+        let next = || slot.known().onward(now);
+        if next() == Step::Ask {
             let answer = self.resolver.txt(&record_name(&slot.domain)).await;
             slot.known().heard(answer.map(|answer| (answer.records, answer.ttl)), now);
         }
-        match slot.look(now).0 {
+        match next() {
             Step::Fetch(id) => self.fetch(slot, id, now).await,
-            Step::Ask | Step::Refresh(_) | Step::Rest => Fetch::Failed,
+            Step::Recall | Step::Ask | Step::Refresh(_) | Step::Rest => Fetch::Failed,
         }
     }
 
     /// What an earlier run, or an earlier stay in memory, knew.
     async fn recall(&self, slot: &Slot, now: Timestamp, purpose: Purpose) {
-        if !slot.known().recalled {
+        if slot.look(now).0 == Step::Recall {
             match self.ledger.sts_policy(&slot.domain, now).await {
                 Ok(policy) => slot.known().recall(policy),
-                // It is tried again with the next lookup: a policy that binds must not be forgotten.
-                Err(error) => self.alarm(&error, now),
+                // A policy that binds must not be forgotten: mail waits until it can be read.
+                Err(error) => {
+                    slot.known().failed_to_recall(error.to_string(), now);
+                    self.alarm(&error, now);
+                }
             }
         }
         let noted = slot.known().use_noted;
@@ -335,9 +345,11 @@ impl Shared {
 
     /// RFC 8461 §5.1: administrators hear of it, unless the domain was about to give MTA-STS up.
     fn tell(&self, slot: &Slot, fault: &StsFault, now: Timestamp) {
-        let meanwhile = match slot.look(now).1.policy {
-            Some(binding) if binding.fetched.policy.mode == Mode::None => return,
+        let found = slot.look(now).1;
+        let meanwhile = match found.policy() {
+            Some(policy) if policy.mode == Mode::None => return,
             Some(_) => "the policy fetched earlier goes on to bind",
+            None if found.unanswered().is_some() => "mail waits until it is known whether an earlier one binds",
             None => "mail goes as if there were none",
         };
         let (domain, trouble) = (slot.domain.to_string(), fault.to_string());
@@ -351,7 +363,8 @@ impl Shared {
         }
         *alarmed = Some(now);
         let remedy = "see that the disk has room and the file belongs to Postern's user, or move the file away and \
-                      restart; until then MTA-STS policies are lost at a restart";
+                      restart; until then MTA-STS policies are lost at a restart, and mail waits where it cannot be \
+                      read whether one binds";
         self.observer.daemon(Event::Alarm { what: error.to_string(), remedy: remedy.to_owned() });
     }
 }
@@ -360,6 +373,13 @@ impl Found {
     /// The policy that binds.
     pub fn policy(&self) -> Option<&Policy> {
         self.policy.as_ref().map(|binding| &binding.fetched.policy)
+    }
+
+    /// Why it is not known whether a policy binds. No mail may go then: there may be one that forbids it.
+    pub fn unanswered(&self) -> Option<TlsFailure> {
+        let trouble = self.trouble.as_ref().filter(|_| self.policy.is_none())?;
+        let unknown = matches!(trouble.fault, StsFault::Unread(_));
+        unknown.then(|| TlsFailure::new(TlsFault::Unanswered, trouble.to_string()))
     }
 
     /// What went wrong when it was last looked for, as the TLS reports count it.
@@ -375,10 +395,10 @@ impl Found {
 }
 
 impl StsFault {
-    /// Its name in TLS reports; `None` where it is not known whether the domain has a policy at all.
+    /// Its name in TLS reports; `None` where it is not known whether the domain has a policy at all, or the fault is ours.
     pub fn result(&self) -> Option<StsResult> {
         match self {
-            Self::Lookup(_) => None,
+            Self::Unread(_) | Self::Lookup(_) => None,
             Self::Fetch(HttpsError::Certificate { .. }) => Some(StsResult::WebpkiInvalid),
             Self::Fetch(_) | Self::Status(_) => Some(StsResult::PolicyFetchError),
             Self::Record(_) | Self::MediaType(_) | Self::Policy(_) => Some(StsResult::PolicyInvalid),

@@ -148,7 +148,7 @@ struct Row(String, String, i64);
 impl Row {
     fn read(self, now: Timestamp) -> Option<FetchedPolicy> {
         let id = self.0.parse().ok()?;
-        let policy = Policy::parse(self.1.as_bytes()).ok()?;
+        let policy = Policy::parse_written(&self.1).ok()?;
         // A clock that was ahead must not make a policy bind for longer than it may.
         let fetched = Timestamp::from_second(self.2).ok()?.min(now);
         Some(FetchedPolicy { id, policy, fetched })
@@ -194,6 +194,16 @@ mod tests {
         let left: i64 =
             ledger.read(move |transaction| transaction.query_row(count, [], |row| row.get(0))).await.unwrap();
         assert_eq!(left, 0);
+    }
+
+    #[tokio::test]
+    async fn a_policy_that_fills_its_file_is_found_again() {
+        let ledger = Ledger::in_memory().unwrap();
+        let hosts: String = (0..930).map(|n| format!("mx:h{n:03}.{}.example\n", "x".repeat(53))).collect();
+        let file = format!("version:STSv1\nmode:enforce\nmax_age:100\n{hosts}");
+        let large = FetchedPolicy { policy: Policy::parse(file.as_bytes()).unwrap(), ..policy("1", 1000) };
+        ledger.keep_sts_policy("example.org", &large).await.unwrap();
+        assert_eq!(found(&ledger, "example.org", 1000).await, Some(large));
     }
 
     #[tokio::test]

@@ -26,8 +26,11 @@ const PAUSE_MOST: Duration = Duration::from_hours(1);
 /// What is known of one domain.
 #[derive(Debug, Default)]
 pub(super) struct Known {
-    /// The ledger was read.
-    pub(super) recalled: bool,
+    /// The ledger was read, or what it would have said is out of date.
+    recalled: bool,
+    /// Why the ledger could not be read, and how often it could not.
+    unread: Option<Arc<StsTrouble>>,
+    pub(super) unread_count: u64,
     /// When the ledger last heard that mail is planned under the policy.
     pub(super) use_noted: Option<Timestamp>,
     /// What was last fetched; it may have expired.
@@ -56,6 +59,8 @@ enum Record {
 /// What to do next.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Step {
+    /// Read the ledger: before that it is not known whether a policy binds.
+    Recall,
     /// Ask for the record: what was last heard is too old.
     Ask,
     /// Fetch the policy of this id: there is none, or it is another one.
@@ -69,7 +74,7 @@ pub(super) enum Step {
 impl Step {
     /// Whether there is no answer before it is done.
     pub(super) fn must_be_waited_for(&self) -> bool {
-        matches!(self, Self::Ask | Self::Fetch(_))
+        matches!(self, Self::Recall | Self::Ask | Self::Fetch(_))
     }
 }
 
@@ -80,6 +85,11 @@ pub(super) fn refresh_before(now: Timestamp) -> Timestamp {
 
 impl Known {
     pub(super) fn step(&self, now: Timestamp) -> Step {
+        if self.recalled { self.onward(now) } else { Step::Recall }
+    }
+
+    /// What to do next whether the ledger could be read or not: a policy fetched now is as good as any.
+    pub(super) fn onward(&self, now: Timestamp) -> Step {
         if self.trusted.is_none_or(|until| now >= until) {
             return Step::Ask;
         }
@@ -96,6 +106,10 @@ impl Known {
     }
 
     pub(super) fn answer(&self, now: Timestamp) -> Found {
+        if !self.recalled {
+            let not_yet = || unread("it was not read to the end".to_owned(), now);
+            return Found { policy: None, trouble: Some(self.unread.clone().unwrap_or_else(not_yet)) };
+        }
         let policy = self.binding(now).map(|policy| Binding {
             fetched: policy.clone(),
             source: match &self.record {
@@ -114,9 +128,16 @@ impl Known {
     /// The ledger answered. What was fetched since then is newer.
     pub(super) fn recall(&mut self, policy: Option<FetchedPolicy>) {
         self.recalled = true;
+        self.unread = None;
         if self.policy.is_none() {
             self.policy = policy.map(Arc::new);
         }
+    }
+
+    /// The ledger could not be read. It is tried again whenever somebody asks.
+    pub(super) fn failed_to_recall(&mut self, why: String, now: Timestamp) {
+        self.unread = Some(unread(why, now));
+        self.unread_count = self.unread_count.wrapping_add(1);
     }
 
     /// DNS answered: with text records and their time to live, or with none.
@@ -143,7 +164,7 @@ impl Known {
         // A policy that binds for seconds only is no reason to fetch it for every message.
         let pause = policy.policy.max_age.clamp(TRUST_LEAST, PAUSE_FIRST);
         (self.pause, self.failures, self.trouble) = (Some(later(now, pause)), 0, None);
-        self.recalled = true;
+        (self.recalled, self.unread) = (true, None);
         self.policy = Some(Arc::new(policy));
     }
 
@@ -158,6 +179,10 @@ impl Known {
     fn binding(&self, now: Timestamp) -> Option<&Arc<FetchedPolicy>> {
         self.policy.as_ref().filter(|policy| policy.binds(now))
     }
+}
+
+fn unread(why: String, at: Timestamp) -> Arc<StsTrouble> {
+    Arc::new(StsTrouble { fault: StsFault::Unread(why), at })
 }
 
 /// A day after it was fetched, or earlier when less than a quarter of its time is left.
@@ -225,9 +250,31 @@ mod tests {
 
     #[test]
     fn a_domain_nobody_asked_about_is_asked_first() {
-        assert_eq!(Known::default().step(at(0)), Step::Ask);
+        assert_eq!(Known::of(None).step(at(0)), Step::Ask);
         assert_eq!(Known::of(Some(policy("1", 0, 100))).step(at(0)), Step::Ask);
         assert_eq!(Known::of(Some(policy("1", 0, 100))).source(0), Some(Source::Stale));
+    }
+
+    #[test]
+    fn before_the_ledger_is_read_nothing_is_known() {
+        let mut known = Known::default();
+        let unread = |known: &Known| {
+            let found = known.answer(at(0));
+            found.policy.is_none() && found.unanswered().is_some()
+        };
+        assert!(known.step(at(0)) == Step::Recall && unread(&known));
+        for says in [Says::Id("1"), Says::Nothing, Says::Broken, Says::Silence] {
+            known.hears(says, 1000, 0);
+            known.failed_to_recall("locked".to_owned(), at(0));
+            assert!(known.step(at(0)) == Step::Recall && unread(&known), "{says:?}");
+            assert_ne!(known.onward(at(0)), Step::Ask, "{says:?}");
+        }
+        known.recall(Some(policy("1", 0, DAY)));
+        assert_eq!((known.step(at(0)), known.source(0)), (Step::Rest, Some(Source::Stale)));
+        let mut known = Known::default();
+        known.failed_to_recall("locked".to_owned(), at(0));
+        known.fetched(policy("1", 0, DAY), at(0));
+        assert!(!unread(&known) && known.source(0).is_some(), "a policy that was fetched needs no ledger");
     }
 
     /// Every record against every policy, with and without a pause.

@@ -423,3 +423,28 @@ async fn a_ledger_that_fails_is_alarmed_in_measure_and_stops_nothing() {
     assert_eq!(lab.mx(3600).await, is("a.example", Source::Cached));
     assert_eq!(lab.heard.lines().len(), 2, "one for each ten minutes with trouble: {:?}", lab.heard.lines());
 }
+
+/// The disk fails, and works again.
+async fn rename(ledger: &Ledger, from: &str, to: &str) {
+    let sql = format!("ALTER TABLE {from} RENAME TO {to}");
+    ledger.write(move |transaction| transaction.execute_batch(&sql)).await.unwrap();
+}
+
+#[tokio::test]
+async fn while_the_ledger_cannot_be_read_it_is_not_known_whether_a_policy_binds() {
+    for blocked in [Zone::new().failing(RECORD), without_record(), zone("2")] {
+        let mut lab = Laboratory::new(policy("a.example")).await;
+        lab.found(0).await;
+        lab.names(blocked);
+        lab.host.now_says(Script::reply("503 Busy", "", ""));
+        lab.restart();
+        rename(&lab.ledger, "sts_policy", "away").await;
+        let found = join_all((0..10).map(|_| lab.found(1))).await;
+        let why = found.iter().map(|found| found.unanswered().unwrap());
+        assert!(why.clone().all(|why| why.fault == TlsFault::Unanswered && why.why.contains("sts_policy")));
+        assert!(found.iter().all(|found| found.policy.is_none() && found.failure().is_none()));
+        assert_eq!(lab.policies.shared.slots.slot(DOMAIN).known().unread_count, 1, "one try for all");
+        rename(&lab.ledger, "away", "sts_policy").await;
+        assert_eq!(lab.mx(1).await, is("a.example", Source::Stale), "the next who asks is told");
+    }
+}
