@@ -98,7 +98,9 @@ impl Witnesses {
                 Validation::Unknown(message::failure(&answer))
             }
             Ok(Asked { answer, .. }) if answer.header().ad() => Validation::Works(Validator::Resolver),
-            Ok(Asked { from, .. }) => Validation::Missing(format!("{from} did not call the root zone secure")),
+            Ok(Asked { from, .. }) => {
+                Validation::Missing(format!("{from} did not call the root zone secure"))
+            }
             Err(error) => Validation::Unknown(error.to_string()),
         }
     }

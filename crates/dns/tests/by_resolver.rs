@@ -77,7 +77,8 @@ async fn a_resolver_that_does_not_validate_is_never_believed_again() {
 
 #[tokio::test]
 async fn of_two_resolvers_both_must_validate() {
-    let forged = || Zone::new().mx("bogus.example", 10, "mx.bogus.example").mx("example.org", 10, "a.example");
+    let forged =
+        || Zone::new().mx("bogus.example", 10, "mx.bogus.example").mx("example.org", 10, "a.example");
     let validating = serve(forged().all_secure().bogus("bogus.example")).await.expect("a free port");
     let careless = serve(forged()).await.expect("a free port");
     for servers in [[&validating, &careless], [&careless, &validating]] {

@@ -209,7 +209,7 @@ impl Daemon {
         let upkeep = tokio::spawn(upkeep::run(Arc::clone(&shared), running.clone()));
         let reports = reports::run(Arc::clone(&shared), running.clone());
         tokio::spawn(shared.tasks.track_future(reports));
-        tokio::spawn(shared.network().announce(shared.observer.clone()));
+        announce_dnssec(shared.network(), shared.observer.clone());
         let scheduler = tokio::spawn(scheduler::run(Arc::clone(&shared), running));
         let mut daemon = Self { shared, phase, bound, scheduler, upkeep, control };
         daemon.announce().await;
@@ -275,7 +275,7 @@ impl Daemon {
             return Ok(old.network.clone());
         }
         let network = Network::open(&config.dns, self.shared.tls_results.ledger(), &self.shared.observer)?;
-        tokio::spawn(network.clone().announce(self.shared.observer.clone()));
+        announce_dnssec(network.clone(), self.shared.observer.clone());
         Ok(network)
     }
 
@@ -361,6 +361,11 @@ async fn open_store_within(
             opened => return Ok(Arc::new(opened?)),
         }
     }
+}
+
+/// Nobody waits for it: the resolver may take its time.
+fn announce_dnssec(network: Network, observer: Observer) {
+    tokio::spawn(async move { network.announce(&observer).await });
 }
 
 /// Opens the ledger. What kept it from being the one on disk is an alarm and never stops the mail.

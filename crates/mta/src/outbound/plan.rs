@@ -207,7 +207,8 @@ impl PlannedHost {
         }
     }
 
-    /// RFC 8461 §5: under `enforce` a host must be in the policy and prove its name; `testing` only reports.
+    /// RFC 8461 §5: under `enforce` a host must be in the policy and prove its name; `testing` only reports. While it is
+    /// not known whether a policy binds, no mail goes.
     fn heed_sts(&mut self, domain: &str, found: &Found) {
         if let Some(failure) = found.unanswered() {
             self.barred.get_or_insert(failure);
@@ -346,5 +347,51 @@ fn both(first: &[Pin], second: &[Pin]) -> Vec<Pin> {
         (_, true) => first.to_vec(),
         (true, false) => second.to_vec(),
         (false, false) => first.iter().filter(|pin| second.contains(pin)).copied().collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, SocketAddr};
+
+    use super::*;
+    use crate::outbound::route::Socket;
+    use crate::policy::mta_sts::{StsFault, StsTrouble};
+
+    fn host() -> RoutedHost {
+        let name = "mx.example.org".to_owned();
+        let at = Socket::Tcp(SocketAddr::new(Ipv4Addr::new(192, 0, 2, 1).into(), 25));
+        RoutedHost {
+            owner: name.clone(),
+            port: 25,
+            implicit_tls: false,
+            name_status: Dnssec::Insecure,
+            address_status: Dnssec::Insecure,
+            sockets: vec![NextHop { host: name.clone(), at }],
+            name,
+        }
+    }
+
+    fn without_policy(fault: StsFault) -> PlannedHost {
+        let trouble = StsTrouble { fault, at: Timestamp::UNIX_EPOCH };
+        let found = Found { policy: None, trouble: Some(Arc::new(trouble)) };
+        PlannedHost::new(
+            host(),
+            Demands::default(),
+            Arc::default(),
+            Dane::Nothing,
+            Some(("example.org", &found)),
+        )
+    }
+
+    #[test]
+    fn mail_waits_while_it_is_not_known_whether_a_policy_binds() {
+        let unknown = without_policy(StsFault::Unread("the database is locked".into()));
+        let trouble = unknown.terms(SenderTls::AsPolicy).expect_err("barred");
+        assert_eq!((trouble.fault(), trouble.step), (Some(TlsFault::Unanswered), Step::Lookup));
+        assert!(trouble.reason.to_string().contains("the database is locked"), "{}", trouble.reason);
+        assert!(unknown.terms(SenderTls::NotRequired).is_ok(), "the sender waives what is published");
+        // RFC 8461 §3.1: who cannot be asked for the first time has no policy.
+        assert!(without_policy(StsFault::Lookup("no answer".into())).terms(SenderTls::AsPolicy).is_ok());
     }
 }

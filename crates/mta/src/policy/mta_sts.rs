@@ -349,7 +349,9 @@ impl Shared {
         let meanwhile = match found.policy() {
             Some(policy) if policy.mode == Mode::None => return,
             Some(_) => "the policy fetched earlier goes on to bind",
-            None if found.unanswered().is_some() => "mail waits until it is known whether an earlier one binds",
+            None if found.unanswered().is_some() => {
+                "mail waits until it is known whether an earlier one binds"
+            }
             None => "mail goes as if there were none",
         };
         let (domain, trouble) = (slot.domain.to_string(), fault.to_string());
