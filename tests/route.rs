@@ -137,6 +137,41 @@ fn what_opportunistic_tls_came_to_is_told_by_the_daemon_and_forgotten_without_it
 }
 
 #[test]
+fn a_broken_trust_file_holds_up_only_what_needs_a_proof_in_route_probe_and_delivery_alike() {
+    for (tls, exit, outlook) in [
+        ("opportunistic", 0, "unauthenticated"),
+        ("required", 0, "unauthenticated"),
+        ("verified", 1, "waits"),
+    ] {
+        let setup = Setup::new();
+        let identity = setup.authority().issue(&["localhost"]);
+        let peer = Peer::scripted(|_| Do::Usual).tls(identity.server_config()).start();
+        let file = setup.folder().join("broken.pem");
+        std::fs::write(&file, "nothing of use").unwrap();
+        let connector = format!(
+            "name = \"out\"\nto = \"smtp:{}\"\naddress_space = [\"*\"]\ntls = \"{tls}\"\ntrust = {file:?}",
+            peer.address()
+        );
+        let postern = setup.connector(&connector).start();
+        let goes = if exit == 0 { "mail would go" } else { "mail would wait" };
+        assert_says(&route(&postern, &["elsewhere.test"], exit), &[goes]);
+        let probed = run(&mut postern.command(&["probe", "--json", "elsewhere.test"]));
+        let probed: Value = serde_json::from_slice(&probed.stdout).unwrap();
+        assert_eq!(probed["verdict"]["outlook"], outlook, "{tls}: {probed:#}");
+        postern.submit(&["ben@elsewhere.test"], &content::plain(ANNA, "ben@elsewhere.test", tls));
+        if exit == 0 {
+            peer.wait_for(1);
+            postern.wait_for_empty_queue();
+        } else {
+            postern.wait_for_attempts(2);
+        }
+        assert_eq!(peer.heard("MAIL"), exit == 0, "{tls}: {:?}", peer.said());
+        assert_eq!(peer.taken().len(), usize::from(exit == 0), "{tls}");
+        assert!(postern.log().contains("until then mail waits where the server must prove"), "{tls}");
+    }
+}
+
+#[test]
 fn without_a_daemon_nothing_is_made_in_the_data_directory() {
     let postern = Setup::new().without_user().with_private_ca().next_hop(nobody()).prepare();
     assert_says(&route(&postern, &["ben@elsewhere.test"], 0), &["mail would go"]);

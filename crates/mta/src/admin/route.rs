@@ -201,10 +201,10 @@ impl Planning<'_> {
         }
     }
 
-    /// Where more than opportunistic TLS is demanded, a missing file of trust anchors makes the host unusable.
+    /// Where a host must prove who it is, a missing file of trust anchors makes it unusable.
     fn with_trust(&self, host: &PlannedHost, terms: HostTerms) -> Result<HostTerms, Box<Trouble>> {
         let clear = terms.peer.requirement.allows_clear() && !host.host.implicit_tls;
-        let Err(why) = self.site.client_tls(terms.trust.as_ref()) else { return Ok(terms) };
+        let Err(why) = self.site.roots_for(&terms) else { return Ok(terms) };
         if clear || host.host.is_on_this_machine() {
             return Ok(terms);
         }

@@ -18,13 +18,14 @@ use postern_pki::{
 use postern_queue::Destination;
 use postern_queue::retry::Schedule;
 use postern_smtp::server::Settings;
-use postern_smtp::tls::Proof;
+use postern_smtp::tls::{Level, Proof};
 
 use super::network::Network;
 use crate::config::{self, Config, Connector, SpacePolicy};
 use crate::event::Event;
 use crate::inbound::listener::{Listener, ServerTls};
 use crate::observe::Observer;
+use crate::outbound::plan::HostTerms;
 use crate::routing::Routing;
 
 /// One configuration, ready to be used.
@@ -45,7 +46,7 @@ pub struct Site {
 
 impl Site {
     /// Loads what a configuration names. What cannot be loaded is an alarm and never a silent loss: STARTTLS stays
-    /// announced and is answered 454, and connectors without their trusted roots wait.
+    /// announced and is answered 454, and mail that needs a proof waits where the trusted roots are missing.
     pub(crate) fn new(config: Config, network: Network, observer: &Observer, now: Timestamp) -> Self {
         let config = Arc::new(config);
         let identities = Identities::load(&config, observer, now);
@@ -125,6 +126,14 @@ impl Site {
     /// The sending side of TLS that trusts the roots in this file, or the system's, or why it could not be set up.
     pub(crate) fn client_tls(&self, trust: Option<&PathBuf>) -> &Result<ClientTls, String> {
         self.trust.get(&trust.cloned()).unwrap_or(&self.no_trust)
+    }
+
+    /// The trusted roots for a host under these terms, or why there are none. Where none of them is to vouch for anybody,
+    /// encryption does not depend on the file being sound: the system's do as well.
+    pub(crate) fn roots_for(&self, terms: &HostTerms) -> &Result<ClientTls, String> {
+        let roots = self.client_tls(terms.trust.as_ref());
+        let nothing_to_prove = terms.peer.requirement.level() < Level::Authenticated;
+        if roots.is_err() && nothing_to_prove { self.client_tls(None) } else { roots }
     }
 }
 
@@ -270,7 +279,8 @@ fn client_certificates(listener: &config::Listener, observer: &Observer) -> Opti
     }
 }
 
-/// The trusted roots of all connectors and policies, each file once.
+/// The trusted roots of all connectors and policies, each file once, and the system's, which stand in for a file that is
+/// broken.
 fn load_trust(config: &Config, observer: &Observer) -> HashMap<Option<PathBuf>, Result<ClientTls, String>> {
     let of_connector = |connector: &Connector| {
         (connector.peer.trust.clone(), format!("connector {}: its trusted roots", connector.name))
@@ -279,9 +289,10 @@ fn load_trust(config: &Config, observer: &Observer) -> HashMap<Option<PathBuf>, 
         let spaces: Vec<String> = policy.spaces.iter().map(ToString::to_string).collect();
         (policy.peer.trust.clone(), format!("outbound.policy for {}: its trusted roots", spaces.join(", ")))
     };
+    let system = std::iter::once((None, "this system's trusted roots".to_owned()));
     let connectors = config.connectors.iter().map(of_connector);
     let mut trust = HashMap::new();
-    for (file, whose) in connectors.chain(config.outbound.policies.iter().map(of_policy)) {
+    for (file, whose) in system.chain(connectors).chain(config.outbound.policies.iter().map(of_policy)) {
         let loaded = |file: &Option<PathBuf>| load_roots(file.as_ref(), &whose, observer);
         trust.entry(file).or_insert_with_key(loaded);
     }
@@ -294,7 +305,9 @@ fn load_roots(file: Option<&PathBuf>, whose: &str, observer: &Observer) -> Resul
     if let Err(error) = &loaded {
         observer.daemon(Event::Alarm {
             what: format!("{whose} cannot be loaded: {error}"),
-            remedy: "mend trust there, then reload; until then its mail waits".into(),
+            remedy:
+                "mend trust there, then reload; until then mail waits where the server must prove who it is"
+                    .into(),
         });
     }
     loaded

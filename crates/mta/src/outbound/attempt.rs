@@ -6,13 +6,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use postern_pki::ClientTls;
 use postern_queue::{Batch, Body, Recipient, RecipientId, SenderTls};
 use postern_smtp::client::Job;
 use postern_smtp::envelope::{MailParams, RcptParams};
 use postern_smtp::outcome::{Outcome, Reason, Step, Trouble};
 use postern_smtp::sasl::Credential;
-use postern_smtp::tls::{Level, TlsFailure, TlsFault, TlsRequirement};
+use postern_smtp::tls::{TlsFailure, TlsFault, TlsRequirement};
 
 use super::ladder::Rung;
 use super::live::{Live, Opening};
@@ -290,17 +289,10 @@ impl Hosts<'_> {
             server_name: host.server_name(),
             implicit_tls: host.host.implicit_tls,
             terms,
-            tls: self.roots(terms),
+            tls: self.site.roots_for(terms),
             rung: Rung::Full,
             credential,
         }
-    }
-
-    /// The trusted roots. Where none of them is to vouch for anybody, encryption does not depend on the file being sound.
-    fn roots(&self, terms: &HostTerms) -> &Result<ClientTls, String> {
-        let roots = self.site.client_tls(terms.trust.as_ref());
-        let nothing_to_prove = terms.peer.requirement.level() < Level::Authenticated;
-        if roots.is_err() && nothing_to_prove { self.site.client_tls(None) } else { roots }
     }
 
     /// Opens a session. Where nothing more than `opportunistic` is demanded a failed handshake is followed by the next

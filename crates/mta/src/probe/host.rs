@@ -67,6 +67,12 @@ impl<'a> Prepared<'a> {
         connector: &'d Connector,
     ) -> impl Iterator<Item = (Door<'d>, Purpose)> {
         let protocol = if matches!(connector.to, Way::Lmtp(_)) { Protocol::Lmtp } else { Protocol::Smtp };
+        let site = &laboratory.site;
+        // A host that gets no mail is looked at by the roots that its certificate would be judged by.
+        let tls = match &self.terms {
+            Ok(terms) => site.roots_for(terms),
+            Err(_) => site.client_tls(self.planned.judgement.trust.as_ref()),
+        };
         let door = move |next_hop, start, protocol| Door {
             next_hop,
             server_name: self.planned.server_name(),
@@ -75,7 +81,7 @@ impl<'a> Prepared<'a> {
             hello: &connector.hello,
             source: &connector.source,
             policy: &self.policy,
-            tls: laboratory.site.client_tls(self.planned.judgement.trust.as_ref()),
+            tls,
             clock: laboratory.clock,
         };
         let other = move |next_hop| (door(next_hop, usual_start(next_hop), Protocol::Smtp), Purpose::Look);
