@@ -10,8 +10,11 @@ use std::fmt::Write as _;
 
 use postern_queue::Destination;
 use postern_smtp::outcome::{Evidence, Reason, Step, Trouble};
-use postern_smtp::tls::{CertificateSeen, Source, TlsFault, TlsRequirement};
+use postern_smtp::tls::{CertificateSeen, TlsFault, TlsRequirement};
 use serde::{Deserialize, Serialize};
+
+/// The cause where nothing is known but that TLS is at fault.
+const UNKNOWN_FAULT: &str = "TLS trouble";
 
 /// Why mail waits or failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -181,6 +184,22 @@ impl Case<'_> {
                 "its MX records and its MTA-STS policy contradict each other: only its postmaster can mend that; tell him"
                     .to_owned(),
             ),
+            TlsFault::PolicyUnfetched => (
+                "MTA-STS policy cannot be fetched",
+                "its record promises a policy, and the host mta-sts. under its domain does not give it: tell its \
+                 postmaster, unless port 443 is blocked for us"
+                    .to_owned(),
+            ),
+            TlsFault::PolicyInvalid => (
+                "MTA-STS policy is broken",
+                "its postmaster has to mend the record or the policy (RFC 8461); tell him".to_owned(),
+            ),
+            TlsFault::PolicyHostUntrusted => (
+                "MTA-STS policy host does not prove who it is",
+                "the host mta-sts. under its domain needs a certificate of a public authority for its name: tell its \
+                 postmaster"
+                    .to_owned(),
+            ),
             TlsFault::NoRequireTls => {
                 ("no REQUIRETLS", "the sender has to send it without REQUIRETLS, or by another way".to_owned())
             }
@@ -192,7 +211,8 @@ impl Case<'_> {
                 "our own trust anchors are missing",
                 "install ca-certificates, or mend the file that trust names, then postern reload".to_owned(),
             ),
-            _ => ("TLS trouble", self.or_lower("run postern probe for the details")),
+            // Only a fault that is newer than this table; a test sees to it that there is none.
+            _ => (UNKNOWN_FAULT, self.or_lower("run postern probe for the details")),
         }
     }
 
@@ -232,7 +252,7 @@ impl Case<'_> {
             ),
             Reason::Protocol(_) => ("protocol broken", "the other server is broken: tell its postmaster"),
             Reason::TlsFailed(_) | Reason::SecurityUnmet(_) => {
-                ("TLS trouble", "run postern probe for the details")
+                (UNKNOWN_FAULT, "run postern probe for the details")
             }
             Reason::CredentialsWithheld(_) => (
                 "not signed in",
@@ -282,14 +302,8 @@ impl Case<'_> {
 
     /// Who could lower the demand. What a destination demands of those who send to it is not ours to lower.
     fn or_lower(&self, first: &str) -> String {
-        let ours = |source: &Source| match source {
-            Source::AllMail => Some("tls in [outbound]".to_owned()),
-            Source::Connector(name) => Some(format!("tls of connector \"{name}\"")),
-            Source::AddressSpace(space) => Some(format!("tls in the [[outbound.policy]] for {space}")),
-            Source::Dane(_) | Source::MtaSts(_) | Source::RequireTls => None,
-        };
         let demands = self.evidence.demands.iter().filter(|demand| !demand.requirement.allows_clear());
-        let lowerable: Vec<String> = demands.filter_map(|demand| ours(&demand.source)).collect();
+        let lowerable: Vec<String> = demands.filter_map(|demand| demand.source.setting()).collect();
         if self.is_published() {
             return format!(
                 "{first}; the destination itself demands this protection, so it is not ours to lower"
@@ -303,10 +317,8 @@ impl Case<'_> {
 
     /// Whether the destination or the sender, and not we, demand something.
     fn is_published(&self) -> bool {
-        self.evidence.demands.iter().any(|demand| {
-            let theirs = matches!(demand.source, Source::Dane(_) | Source::MtaSts(_) | Source::RequireTls);
-            theirs && demand.requirement != TlsRequirement::NONE
-        })
+        let mut demands = self.evidence.demands.iter();
+        demands.any(|demand| !demand.source.is_ours() && demand.requirement != TlsRequirement::NONE)
     }
 }
 
@@ -329,7 +341,9 @@ fn certificate_in_words(certificate: &CertificateSeen) -> String {
 
 #[cfg(test)]
 mod tests {
-    use postern_smtp::tls::{Demands, TlsFailure};
+    use std::collections::HashMap;
+
+    use postern_smtp::tls::{Demands, FaultKind, Source, TlsFailure};
 
     use super::*;
 
@@ -370,6 +384,18 @@ mod tests {
         let diagnosis = of(&trouble(TlsFault::UnknownIssuer, demands));
         assert!(diagnosis.remedy.contains("not ours to lower"), "{}", diagnosis.remedy);
         assert!(!diagnosis.remedy.contains("pin"), "{}", diagnosis.remedy);
+    }
+
+    #[test]
+    fn each_tls_fault_has_a_row_and_no_two_kinds_share_one() {
+        let mut kinds: HashMap<String, FaultKind> = HashMap::new();
+        for &fault in TlsFault::ALL {
+            let diagnosis = of(&trouble(fault, Demands::default()));
+            assert_ne!(diagnosis.cause, UNKNOWN_FAULT, "{fault:?}");
+            assert!(!diagnosis.remedy.is_empty(), "{fault:?}");
+            let kind = *kinds.entry(diagnosis.cause).or_insert(fault.kind());
+            assert_eq!(kind, fault.kind(), "{fault:?}");
+        }
     }
 
     #[test]

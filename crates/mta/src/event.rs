@@ -367,7 +367,22 @@ impl Event {
             | Self::Failed { .. }
             | Self::ReportWithheld { .. }
             | Self::Superseded { .. } => Level::Notice,
-            _ => Level::Info,
+            Self::Started { .. }
+            | Self::Listening { .. }
+            | Self::Dnssec { .. }
+            | Self::Reloaded
+            | Self::Draining
+            | Self::Stopped
+            | Self::AuthorityMade { .. }
+            | Self::SignedIn { .. }
+            | Self::RelayPermitted { .. }
+            | Self::Accepted { .. }
+            | Self::TlsReportSent { .. }
+            | Self::TlsReportReceived { .. }
+            | Self::Delivered { .. }
+            | Self::Reported { .. }
+            | Self::Amended { .. }
+            | Self::WaysChanged { .. } => Level::Info,
         }
     }
 }

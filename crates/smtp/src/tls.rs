@@ -14,7 +14,7 @@ mod fault;
 mod requirement;
 
 pub use demands::{Demand, Demands, Source};
-pub use fault::{TlsFailure, TlsFault};
+pub use fault::{FaultKind, TlsFailure, TlsFault};
 pub use requirement::{Level, Proof, Proofs, TlsRequirement};
 
 use serde::{Deserialize, Serialize};

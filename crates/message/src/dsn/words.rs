@@ -7,7 +7,7 @@ use std::ops::RangeInclusive;
 
 use postern_smtp::outcome::{Reason, Trouble};
 use postern_smtp::reply::Enhanced;
-use postern_smtp::tls::TlsFault;
+use postern_smtp::tls::{FaultKind, TlsFault};
 
 use super::{Kind, MAX_EXPLANATION, MAX_REPLY, Original, Recipient, Report, TlsDemand};
 use crate::text::{self, Charset};
@@ -216,54 +216,36 @@ fn of_tls(fault: Option<TlsFault>) -> Explanation {
             "The recipient's mail server could not prove who it is: its certificate is for other names.",
             PROVE_IT,
         ),
-        Some(fault) if is_doubtful(fault) => (
-            "The recipient's mail server could not prove who it is: there is no certificate of it that can be trusted.",
-            PROVE_IT,
-        ),
-        Some(
-            TlsFault::NoTlsa
-            | TlsFault::TlsaUnusable
-            | TlsFault::Bogus
-            | TlsFault::Unanswered
-            | TlsFault::InsecureName
-            | TlsFault::NotInPolicy,
-        ) => (
-            "It could not be made certain which mail server is really the recipient's. The message was not given to one \
-             that may not be.",
-            PROVE_IT,
-        ),
         // RFC 8689 §4.2.1, 5.7.30
         Some(TlsFault::NoRequireTls) => (NO_REQUIRETLS, WITHOUT_REQUIRETLS),
-        Some(TlsFault::OurTrust | TlsFault::ClientCertificate) => (
-            "This server is not set up for the encrypted connection that the message needs. It was not sent in clear.",
-            OUR_POSTMASTER,
-        ),
-        // RFC 8689 §4.2.1, 5.7.10
-        _ => (
-            "The message has to travel encrypted to the right server, and no such connection to the recipient's mail \
-             server could be made. It was not sent in clear.",
-            PROVE_IT,
-        ),
+        Some(fault) => of_kind(fault.kind()),
+        None => of_kind(FaultKind::Session),
     };
     Explanation::new(why, remedy)
 }
 
-/// Faults of the certificate itself.
-fn is_doubtful(fault: TlsFault) -> bool {
-    matches!(
-        fault,
-        TlsFault::NoCertificate
-            | TlsFault::NotYetValid
-            | TlsFault::SelfSigned
-            | TlsFault::UnknownIssuer
-            | TlsFault::IncompleteChain
-            | TlsFault::WeakKey
-            | TlsFault::WeakSignature
-            | TlsFault::Revoked
-            | TlsFault::BadCertificate
-            | TlsFault::DaneMismatch
-            | TlsFault::PinMismatch
-    )
+fn of_kind(kind: FaultKind) -> (&'static str, &'static str) {
+    match kind {
+        FaultKind::Certificate => (
+            "The recipient's mail server could not prove who it is: there is no certificate of it that can be trusted.",
+            PROVE_IT,
+        ),
+        FaultKind::Dns | FaultKind::Policy => (
+            "It could not be made certain which mail server is really the recipient's. The message was not given to one \
+             that may not be.",
+            PROVE_IT,
+        ),
+        FaultKind::Ours => (
+            "This server is not set up for the encrypted connection that the message needs. It was not sent in clear.",
+            OUR_POSTMASTER,
+        ),
+        // RFC 8689 §4.2.1, 5.7.10
+        FaultKind::Session => (
+            "The message has to travel encrypted to the right server, and no such connection to the recipient's mail \
+             server could be made. It was not sent in clear.",
+            PROVE_IT,
+        ),
+    }
 }
 
 /// Every other reason that is not the other server's refusal.
@@ -441,6 +423,22 @@ mod tests {
     fn a_refusal_without_a_known_code_points_to_the_servers_own_words() {
         for code in [None, Some(Enhanced::new(5, 0, 0)), Some(Enhanced::new(5, 99, 1))] {
             assert!(refused(code).why.contains("its own words are below"));
+        }
+    }
+
+    #[test]
+    fn each_tls_fault_is_told_as_what_it_is_and_goes_to_whoever_can_mend_it() {
+        for &fault in TlsFault::ALL {
+            let told = of_tls(Some(fault));
+            let (words, remedy) = match fault.kind() {
+                FaultKind::Session if fault == TlsFault::NoRequireTls => ("REQUIRETLS", WITHOUT_REQUIRETLS),
+                FaultKind::Session => ("no such connection", PROVE_IT),
+                FaultKind::Certificate => ("could not prove who it is", PROVE_IT),
+                FaultKind::Dns | FaultKind::Policy => ("which mail server is really", PROVE_IT),
+                FaultKind::Ours => ("This server is not set up", OUR_POSTMASTER),
+            };
+            assert!(told.why.contains(words), "{fault:?}: {}", told.why);
+            assert_eq!(told.remedy, remedy, "{fault:?}");
         }
     }
 

@@ -1,4 +1,10 @@
-//! Who demanded what.
+//! Who demanded what of a connection, kept beside what it comes to.
+//!
+//! The types to know: [`Demands`], all that hold for one connection; [`Demand`], one of them; and [`Source`], whose it is.
+//! A connection is held against the join of all ([`Demands::requirement`]). The sources are for people: they tell who
+//! could lower a demand, an administrator here ([`Source::is_ours`]) or only the other side.
+//!
+//! What it deliberately does not do: look demands up, or let a later one weaken an earlier one.
 
 use std::fmt;
 
@@ -72,6 +78,24 @@ impl Demands {
     }
 }
 
+impl Source {
+    /// The setting of ours that says it. `None` where the destination or the sender demands it: then only they can
+    /// lower it.
+    pub fn setting(&self) -> Option<String> {
+        match self {
+            Self::AllMail => Some("tls in [outbound]".to_owned()),
+            Self::Connector(name) => Some(format!("tls of connector \"{name}\"")),
+            Self::AddressSpace(space) => Some(format!("tls in the [[outbound.policy]] for {space}")),
+            Self::Dane(_) | Self::MtaSts(_) | Self::RequireTls => None,
+        }
+    }
+
+    /// Whether an administrator of this machine demands it.
+    pub fn is_ours(&self) -> bool {
+        self.setting().is_some()
+    }
+}
+
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -114,6 +138,17 @@ mod tests {
             "opportunistic by connector \"mx\", dane by DANE: the TLSA records of mx.example.net, \
              verified by the MTA-STS policy of example.net"
         );
+    }
+
+    #[test]
+    fn what_others_publish_or_ask_for_is_not_ours() {
+        let name = || "partner.example".to_owned();
+        for ours in [Source::AllMail, Source::Connector(name()), Source::AddressSpace(name())] {
+            assert!(ours.is_ours(), "{ours}");
+        }
+        for theirs in [Source::Dane(name()), Source::MtaSts(name()), Source::RequireTls] {
+            assert!(!theirs.is_ours(), "{theirs}");
+        }
     }
 
     #[test]

@@ -1,4 +1,11 @@
-//! What kinds of TLS trouble there are.
+//! What can go wrong with TLS: one name for each trouble that has a remedy of its own.
+//!
+//! The types to know: [`TlsFault`], the name, which whoever finds the trouble gives to it; [`FaultKind`], in which part of
+//! the protection it lies; and [`TlsFailure`], the fault in words, with the certificate that was shown. Tables
+//! elsewhere say what a fault means to an administrator, to a sender and in TLS reports; they are tested against
+//! [`TlsFault::ALL`], so that a new fault gets its row everywhere.
+//!
+//! What it deliberately does not do: decide whether a fault stops mail (the requirement does), or advise.
 
 use std::fmt;
 
@@ -17,79 +24,115 @@ pub struct TlsFailure {
     pub certificate: Option<Box<CertificateSeen>>,
 }
 
-/// What kind of TLS trouble it is. Each has its own remedy, and its own line in TLS reports (RFC 8460 §4.3).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-#[non_exhaustive]
-pub enum TlsFault {
+/// In which part of the protection a fault lies: what about a peer, or about us, is not as it must be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum FaultKind {
+    /// STARTTLS, the handshake, or what the server offers behind it.
+    Session,
+    /// What the server shows as its proof.
+    Certificate,
+    /// What DNS says of the host: TLSA records, DNSSEC, and where its name comes from.
+    Dns,
+    /// The domain's MTA-STS policy.
+    Policy,
+    /// What is set up here: an administrator of this machine mends it.
+    Ours,
+}
+
+/// Makes [`TlsFault`] of one row for each fault, so that neither the list of all nor their kinds can miss one.
+macro_rules! tls_faults {
+    ($($(#[$doc:meta])+ $fault:ident: $kind:ident,)+) => {
+        /// What kind of TLS trouble it is. Each has its own remedy, and its own line in TLS reports (RFC 8460 §4.3).
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[serde(rename_all = "kebab-case")]
+        #[non_exhaustive]
+        pub enum TlsFault {
+            $($(#[$doc])+ $fault,)+
+        }
+
+        impl TlsFault {
+            /// All that there are, in the order of a session.
+            pub const ALL: &[Self] = &[$(Self::$fault,)+];
+
+            /// In which part of the protection it lies.
+            pub fn kind(self) -> FaultKind {
+                match self {
+                    $(Self::$fault => FaultKind::$kind,)+
+                }
+            }
+        }
+    };
+}
+
+tls_faults! {
     /// The peer does not announce STARTTLS.
-    NotOffered,
+    NotOffered: Session,
     /// The peer announces STARTTLS and refuses it.
-    Refused,
+    Refused: Session,
     /// Something on the way hides STARTTLS or garbles commands.
-    Stripped,
+    Stripped: Session,
     /// Bytes came between the consent to STARTTLS and the handshake (RFC 3207 §6).
-    Injected,
+    Injected: Session,
     /// The handshake came to no end in its time.
-    Stalled,
+    Stalled: Session,
     /// The connection ended in the handshake.
-    Broken,
+    Broken: Session,
     /// What came is not TLS.
-    NotTls,
+    NotTls: Session,
     /// No protocol version, suite or group in common; TLS 1.0 only, for one.
-    NoCommonProtocol,
+    NoCommonProtocol: Session,
     /// The handshake failed in another way.
-    Handshake,
+    Handshake: Session,
     /// The peer wants a client certificate, or another one.
-    ClientCertificate,
+    ClientCertificate: Ours,
     /// The peer showed no certificate.
-    NoCertificate,
+    NoCertificate: Certificate,
     /// The certificate is for other names.
-    HostMismatch,
+    HostMismatch: Certificate,
     /// The certificate has expired.
-    Expired,
+    Expired: Certificate,
     /// The certificate is not valid yet.
-    NotYetValid,
+    NotYetValid: Certificate,
     /// The certificate is signed by itself.
-    SelfSigned,
+    SelfSigned: Certificate,
     /// No trusted authority signed it, as far as the chain that was shown tells.
-    UnknownIssuer,
+    UnknownIssuer: Certificate,
     /// The issuer's certificate is missing from the chain.
-    IncompleteChain,
+    IncompleteChain: Certificate,
     /// The key is too short to protect anything: RSA below 2048 bits.
-    WeakKey,
+    WeakKey: Certificate,
     /// It is signed with a broken digest: SHA-1 or MD5.
-    WeakSignature,
+    WeakSignature: Certificate,
     /// Its authority, or the administrator, revoked it.
-    Revoked,
+    Revoked: Certificate,
     /// The certificate is unusable in another way.
-    BadCertificate,
+    BadCertificate: Certificate,
     /// No TLSA record matches it.
-    DaneMismatch,
+    DaneMismatch: Certificate,
     /// None of the pins matches it.
-    PinMismatch,
+    PinMismatch: Certificate,
     /// DANE is demanded and the host has no TLSA records, or they are not signed.
-    NoTlsa,
+    NoTlsa: Dns,
     /// The TLSA records cannot be used.
-    TlsaUnusable,
+    TlsaUnusable: Dns,
     /// DNSSEC says that the answer was forged or spoilt (bogus).
-    Bogus,
+    Bogus: Dns,
     /// DNS does not answer what the security of the host depends on.
-    Unanswered,
+    Unanswered: Dns,
     /// The host is not in the domain's MTA-STS policy.
-    NotInPolicy,
+    NotInPolicy: Policy,
     /// The domain's MTA-STS policy could not be fetched.
-    PolicyUnfetched,
+    PolicyUnfetched: Policy,
     /// The domain's MTA-STS policy, or its record, is broken.
-    PolicyInvalid,
+    PolicyInvalid: Policy,
     /// The host that has the domain's MTA-STS policy does not prove who it is.
-    PolicyHostUntrusted,
+    PolicyHostUntrusted: Policy,
     /// The peer does not offer REQUIRETLS.
-    NoRequireTls,
+    NoRequireTls: Session,
     /// The host's name comes from an insecure lookup, so that a certificate for it proves nothing (RFC 8689 §4.2.1).
-    InsecureName,
+    InsecureName: Dns,
     /// This machine trusts no authority at all, or ours cannot be loaded.
-    OurTrust,
+    OurTrust: Ours,
 }
 
 impl TlsFailure {
