@@ -34,11 +34,12 @@ use crate::daemon::{self, Shared, Site};
 use crate::diagnosis::diagnose;
 use crate::directory::Users;
 use crate::observe::Observer;
+use crate::outbound::attempt::decisive;
 use crate::outbound::dane::Dane;
 use crate::outbound::ladder::Ladder;
 use crate::outbound::own_addresses;
-use crate::outbound::plan::{HostTerms, Plan, PlannedHost, Planner};
-use crate::outbound::route::{NextHop, RoutedHost, Router, Socket};
+use crate::outbound::plan::{HostTerms, Plan, PlannedHost, Planner, demands_of};
+use crate::outbound::route::{NextHop, NoHost, RoutedHost, Router, Socket};
 use crate::policy::ledger::Ledger;
 use crate::policy::mta_sts::{Found, Source};
 use crate::routing::Recipient;
@@ -167,9 +168,8 @@ impl Planning<'_> {
         let router = Router { site: self.site, own_addresses: self.own_addresses };
         match (Planner { router }).plan(connector, destination, self.now).await {
             Ok(plan) => self.fill(&mut leg, connector, &plan),
-            Err(Outcome::Failed(trouble)) => leg.fail_by(&trouble),
-            Err(Outcome::Deferred(trouble)) => leg.wait_for(&trouble),
-            Err(Outcome::Delivered(_)) => {}
+            Err(NoHost::Fails(trouble)) => leg.fail_by(&trouble),
+            Err(NoHost::Waits(trouble)) => leg.wait_for(&trouble),
         }
         if !connector.enabled {
             leg.wait_for(&Trouble::new(Step::Route, Reason::SwitchedOff));
@@ -188,16 +188,20 @@ impl Planning<'_> {
                 diagnosis: diagnose(trouble, &destination),
             })
             .collect();
-        let mut barred = None;
+        let mut waits: Vec<Outcome> =
+            plan.unresolved.iter().map(|(_, trouble)| Outcome::Deferred(trouble.clone())).collect();
         for host in &plan.hosts {
             let terms = host.terms(SenderTls::AsPolicy).and_then(|terms| self.with_trust(host, terms));
             leg.hosts.push(self.host_view(connector, host, &terms, &destination));
-            barred = barred.or(terms.err());
+            waits.extend(terms.err().map(|trouble| Outcome::Deferred(*trouble)));
         }
-        let usable = leg.hosts.iter().any(|host| host.barred.is_none());
-        match barred {
-            Some(trouble) if !usable => leg.wait_for(&trouble),
-            _ => {}
+        if leg.hosts.iter().any(|host| host.barred.is_none()) {
+            return;
+        }
+        let waits: Vec<&Outcome> = waits.iter().collect();
+        let decisive = decisive(&waits).and_then(|index| waits.get(index)?.trouble());
+        if let Some(trouble) = decisive {
+            leg.wait_for(trouble);
         }
     }
 
@@ -260,10 +264,7 @@ impl Planning<'_> {
         destination: &Destination,
     ) -> HostView {
         let host = &planned.host;
-        let demands = match terms {
-            Ok(terms) => terms.demands.clone(),
-            Err(trouble) => trouble.evidence.as_ref().map(|seen| seen.demands.clone()).unwrap_or_default(),
-        };
+        let demands = demands_of(terms);
         let ladder = self.ladder.filter(|_| demands.requirement() == TlsRequirement::OPPORTUNISTIC);
         HostView {
             name: host.name.clone(),

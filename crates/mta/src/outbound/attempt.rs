@@ -207,7 +207,7 @@ impl Hosts<'_> {
         let planner = Planner { router: Router { site: self.site, own_addresses: &own_addresses } };
         let plan = match planner.plan(self.connector, &self.batch.destination, Timestamp::now()).await {
             Ok(plan) => plan,
-            Err(outcome) => return self.settle_open(&outcome, None),
+            Err(none) => return self.settle_open(&none.into(), None),
         };
         if let Some(live) = kept.take().filter(|live| self.can_reuse(live, &plan)) {
             *kept = self.deliver_over(live, body).await;
@@ -433,18 +433,29 @@ impl Hosts<'_> {
     }
 }
 
-/// What it means that none of the hosts took the mail: it fails only when every one refused for good. As long as one
-/// may take it later it waits: for a trouble with TLS if there is one, since that will not pass by itself, or else for the
-/// reason that was given last.
-fn conclude(said: Vec<(Outcome, Option<NextHop>)>) -> (Outcome, Option<NextHop>) {
-    let waits = |(outcome, _): &(Outcome, _)| matches!(outcome, Outcome::Deferred(_));
-    let insecure = |(outcome, _): &(Outcome, _)| matches!(outcome, Outcome::Deferred(trouble) if trouble.fault().is_some());
-    let decisive = said.iter().position(insecure).or(said.iter().rposition(waits));
-    let decisive = decisive.or(said.len().checked_sub(1));
-    match decisive.and_then(|index| said.into_iter().nth(index)) {
-        Some(decisive) => decisive,
-        None => (Outcome::Deferred(Trouble::new(Step::Lookup, Reason::NoSuchDomain)), None),
+/// What it means that none of the hosts took the mail.
+fn conclude(mut said: Vec<(Outcome, Option<NextHop>)>) -> (Outcome, Option<NextHop>) {
+    let outcomes: Vec<&Outcome> = said.iter().map(|(outcome, _)| outcome).collect();
+    match decisive(&outcomes) {
+        Some(index) => said.swap_remove(index),
+        None => (no_host_at_all(), None),
     }
+}
+
+/// Which one speaks for all, of what came of the hosts in their order, none of which took the mail; `None` where there was
+/// no host. Mail fails only when every one refused for good. As long as one may take it later it waits: for a trouble with
+/// TLS if there is one, since that will not pass by itself, or else for the reason that was given last.
+pub(crate) fn decisive(outcomes: &[&Outcome]) -> Option<usize> {
+    let waits = |outcome: &&Outcome| matches!(outcome, Outcome::Deferred(_));
+    let insecure =
+        |outcome: &&Outcome| matches!(outcome, Outcome::Deferred(trouble) if trouble.fault().is_some());
+    let decisive = outcomes.iter().position(insecure).or(outcomes.iter().rposition(waits));
+    decisive.or(outcomes.len().checked_sub(1))
+}
+
+/// What becomes of mail where there was no host to try.
+pub(crate) fn no_host_at_all() -> Outcome {
+    Outcome::Deferred(Trouble::new(Step::Lookup, Reason::NoSuchDomain))
 }
 
 /// Whether another host, or a fresh connection in place of a reused one, may do better: when the trouble came before

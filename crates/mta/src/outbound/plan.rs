@@ -18,11 +18,11 @@ use postern_dns::mta_sts::Mode;
 use postern_dns::tlsa::Tlsa;
 use postern_pki::{ClientHello, PeerPolicy, Pin, TlsIdentity};
 use postern_queue::{Destination, SenderTls};
-use postern_smtp::outcome::{Outcome, Reason, Step, Trouble};
+use postern_smtp::outcome::{Reason, Step, Trouble};
 use postern_smtp::tls::{Demands, Proof, Source, TlsFailure, TlsFault, TlsRequirement};
 
 use super::dane::{self, Dane};
-use super::route::{NextHop, Route, RoutedHost, Router};
+use super::route::{NextHop, NoHost, Route, RoutedHost, Router, unanswered};
 use crate::config::{Connector, PeerDemand, SpacePolicy, Way};
 use crate::policy::mta_sts::Found;
 
@@ -80,6 +80,14 @@ pub(crate) struct HostTerms {
     pub(crate) trust: Option<PathBuf>,
 }
 
+/// What is demanded of a host: under its terms, or by what rules it out.
+pub(crate) fn demands_of(terms: &Result<HostTerms, Box<Trouble>>) -> Demands {
+    match terms {
+        Ok(terms) => terms.demands.clone(),
+        Err(trouble) => trouble.evidence.as_ref().map(|seen| seen.demands.clone()).unwrap_or_default(),
+    }
+}
+
 impl HostTerms {
     /// Whether a connection that was opened on the other terms is as good as one opened on these.
     pub(crate) fn same_as(&self, other: &Self) -> bool {
@@ -102,13 +110,13 @@ impl Planner<'_> {
     /// The hosts for a destination by a connector, and what is demanded of each.
     ///
     /// # Errors
-    /// What becomes of every recipient when there is no host.
+    /// There is no host.
     pub(crate) async fn plan(
         &self,
         connector: &Connector,
         destination: &Destination,
         now: Timestamp,
-    ) -> Result<Plan, Outcome> {
+    ) -> Result<Plan, NoHost> {
         let Route { hosts, unresolved, domain_names } = self.router.route(connector, destination).await?;
         let sts = self.sts_for(connector, destination, now).await;
         let (own, judgement) = self.own_demands(connector, destination, domain_names);
@@ -121,7 +129,7 @@ impl Planner<'_> {
             planned.push(PlannedHost::new(host, own.clone(), Arc::clone(&judgement), dane, sts));
         }
         let lost = |(host, error): (String, _)| {
-            let Outcome::Deferred(trouble) = super::route::unanswered(&host, &error) else { unreachable!() };
+            let trouble = unanswered(&host, &error);
             (host, trouble)
         };
         Ok(Plan { hosts: planned, unresolved: unresolved.into_iter().map(lost).collect(), sts })

@@ -2,7 +2,7 @@
 //! vouches for each.
 //!
 //! The types to know: [`Route`], the hosts of one destination by one connector; [`RoutedHost`], one of them with the
-//! sockets to connect to; [`NextHop`], one socket. What it deliberately does not do: decide how well a connection must be
+//! sockets to connect to; [`NextHop`], one socket; [`NoHost`], why there is none. What it deliberately does not do: decide how well a connection must be
 //! protected (that is [`plan`](super::plan)'s) or connect.
 
 use std::fmt;
@@ -59,6 +59,24 @@ pub(crate) struct Route {
     pub(crate) domain_names: Vec<String>,
 }
 
+/// Why a destination has no host, and what becomes of its mail.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum NoHost {
+    /// It waits: one may be found later.
+    Waits(Trouble),
+    /// It fails: DNS says that there is none.
+    Fails(Trouble),
+}
+
+impl From<NoHost> for Outcome {
+    fn from(none: NoHost) -> Self {
+        match none {
+            NoHost::Waits(trouble) => Self::Deferred(trouble),
+            NoHost::Fails(trouble) => Self::Failed(trouble),
+        }
+    }
+}
+
 /// One host and where it is.
 #[derive(Debug, Clone)]
 pub(crate) struct RoutedHost {
@@ -91,12 +109,12 @@ impl Router<'_> {
     /// The hosts for a destination by a connector, best first.
     ///
     /// # Errors
-    /// What becomes of every recipient when there is none: deferred when DNS did not answer, failed when it said no.
+    /// There is none: mail waits when DNS did not answer, and fails when it said no.
     pub(crate) async fn route(
         &self,
         connector: &Connector,
         destination: &Destination,
-    ) -> Result<Route, Outcome> {
+    ) -> Result<Route, NoHost> {
         match &connector.to {
             Way::Mx { port } => self.by_mx(connector, destination, *port).await,
             Way::Smtp(hosts) => self.named_hosts(connector, hosts).await,
@@ -114,7 +132,7 @@ impl Router<'_> {
     }
 
     /// Hosts that our own configuration names: that one is missing is our fault and not the message's.
-    async fn named_hosts(&self, connector: &Connector, hosts: &[SmtpHost]) -> Result<Route, Outcome> {
+    async fn named_hosts(&self, connector: &Connector, hosts: &[SmtpHost]) -> Result<Route, NoHost> {
         let mut route = Route::default();
         for host in hosts {
             let place = Place { name: &host.host, port: host.port, implicit_tls: host.implicit_tls };
@@ -124,7 +142,7 @@ impl Router<'_> {
             }
         }
         match route.unresolved.first() {
-            Some((host, error)) if route.hosts.is_empty() => Err(unanswered(host, error)),
+            Some((host, error)) if route.hosts.is_empty() => Err(NoHost::Waits(unanswered(host, error))),
             _ => Ok(route),
         }
     }
@@ -134,7 +152,7 @@ impl Router<'_> {
         connector: &Connector,
         destination: &Destination,
         port: u16,
-    ) -> Result<Route, Outcome> {
+    ) -> Result<Route, NoHost> {
         let domain = &destination.0;
         if let Some(ip) = address_literal(domain) {
             let place = Place { name: domain, port, implicit_tls: false };
@@ -143,7 +161,7 @@ impl Router<'_> {
         let mail_route =
             mail_hosts(domain, self.resolver().mx(domain).await, |below| fastrand::usize(..below)).map_err(
                 |error| match error {
-                    error if error.is_temporary() => unanswered(domain, &error),
+                    error if error.is_temporary() => NoHost::Waits(unanswered(domain, &error)),
                     _ => failed(Reason::NoSuchDomain),
                 },
             )?;
@@ -292,11 +310,11 @@ impl<'a> Walk<'a> {
         self.route.hosts.len() >= HOSTS_MOST
     }
 
-    fn conclude(mut self, domain: &str, owner: String) -> Result<Route, Outcome> {
+    fn conclude(mut self, domain: &str, owner: String) -> Result<Route, NoHost> {
         if self.route.hosts.is_empty() {
             // A better host may be there once DNS answers; only then is it certain that we are the best.
             return Err(match (self.route.unresolved.first(), self.ourselves) {
-                (Some((host, error)), _) => unanswered(host, error),
+                (Some((host, error)), _) => NoHost::Waits(unanswered(host, error)),
                 (_, Some(host)) => failed(Reason::OwnHost(host)),
                 _ => failed(Reason::NoSuchDomain),
             });
@@ -316,15 +334,15 @@ fn address_literal(destination: &str) -> Option<IpAddr> {
 }
 
 /// DNS does not say where a host is.
-pub(super) fn unanswered(name: &str, error: &LookupError) -> Outcome {
+pub(super) fn unanswered(name: &str, error: &LookupError) -> Trouble {
     let mut trouble = Trouble::new(Step::Lookup, Reason::LookupFailed(format!("{name}: {error}")));
     if matches!(error, LookupError::Bogus(_)) {
         let failure = TlsFailure::new(TlsFault::Bogus, error.to_string());
         trouble.evidence_mut().fault = Some(failure.fault);
     }
-    Outcome::Deferred(trouble)
+    trouble
 }
 
-fn failed(reason: Reason) -> Outcome {
-    Outcome::Failed(Trouble::new(Step::Lookup, reason))
+fn failed(reason: Reason) -> NoHost {
+    NoHost::Fails(Trouble::new(Step::Lookup, reason))
 }

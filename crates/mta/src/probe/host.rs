@@ -9,7 +9,7 @@ use postern_pki::PeerPolicy;
 use postern_queue::{Destination, SenderTls};
 use postern_smtp::client::Protocol;
 use postern_smtp::outcome::Trouble;
-use postern_smtp::tls::{Demands, TlsRequirement};
+use postern_smtp::tls::TlsRequirement;
 
 use super::ports::{self, Purpose, Visited};
 use super::session::{Door, Start};
@@ -17,7 +17,7 @@ use super::verdict::{Judge, Prospect, of_session, overall};
 use super::view::{DaneView, HostView, PortView, SessionView, Verdict, status_word};
 use super::{Laboratory, Options};
 use crate::config::{Connector, Way};
-use crate::outbound::plan::{HostTerms, PlannedHost};
+use crate::outbound::plan::{HostTerms, PlannedHost, demands_of};
 use crate::outbound::route::{NextHop, Socket};
 
 /// A host, and where to knock.
@@ -108,7 +108,7 @@ impl<'a> Prepared<'a> {
             sessions.push(SessionView::of(&visit.door, &visit.seen, verdict));
             here.push((visit.door.next_hop.to_string(), prospect));
         }
-        let (host, demands) = (&self.planned.host, self.demands());
+        let (host, demands) = (&self.planned.host, demands_of(&self.terms));
         let shown = if others.is_empty() { &[] } else { visited };
         let mut ports: Vec<PortView> = shown.iter().filter_map(PortView::of).collect();
         ports.sort_by(|one, other| (&one.address, one.port).cmp(&(&other.address, other.port)));
@@ -128,15 +128,6 @@ impl<'a> Prepared<'a> {
         };
         prospects.extend(here);
         view
-    }
-
-    fn demands(&self) -> Demands {
-        match &self.terms {
-            Ok(terms) => terms.demands.clone(),
-            Err(trouble) => {
-                trouble.evidence.as_ref().map(|evidence| evidence.demands.clone()).unwrap_or_default()
-            }
-        }
     }
 }
 

@@ -38,7 +38,7 @@ use crate::event::{Level, clean};
 use crate::observe::{Observer, Record, Sink};
 use crate::outbound::own_addresses;
 use crate::outbound::plan::{Plan, Planner};
-use crate::outbound::route::Router;
+use crate::outbound::route::{NoHost, Router};
 use crate::policy::ledger::Ledger;
 use dialogue::Clock;
 use host::Prepared;
@@ -130,7 +130,7 @@ impl Laboratory {
         }
         match plan {
             Ok(plan) => self.go_through(&connector, &destination, &plan, &mut report).await,
-            Err(outcome) => report.verdict = Verdict::of(&outcome, &destination),
+            Err(none) => report.verdict = Verdict::of(&none.into(), &destination),
         }
         if !connector.enabled {
             report.verdict = Verdict::of(&deferred(Step::Route, Reason::SwitchedOff), &destination);
@@ -155,12 +155,12 @@ impl Laboratory {
         }
     }
 
-    async fn plan(&self, connector: &Connector, destination: &Destination) -> Result<Plan, Outcome> {
+    async fn plan(&self, connector: &Connector, destination: &Destination) -> Result<Plan, NoHost> {
         let planner = Planner { router: Router { site: &self.site, own_addresses: &self.own_addresses } };
         let planning = planner.plan(connector, destination, Timestamp::now());
         let silent = || Reason::LookupFailed("the name servers do not answer".to_owned());
         let planned = timeout_at(self.clock.end.into(), planning).await;
-        planned.unwrap_or_else(|_| Err(deferred(Step::Lookup, silent())))
+        planned.unwrap_or_else(|_| Err(NoHost::Waits(Trouble::new(Step::Lookup, silent()))))
     }
 
     /// The way that mail for a domain takes. A host is probed as the connector that leads to it would go there, or else the
@@ -222,6 +222,10 @@ impl Laboratory {
             futures_util::stream::iter(visits).buffered(AT_ONCE).collect().await;
         report.notes.extend(ports::compare(&mut visited));
         let (mut prospects, mut rest) = (Vec::new(), visited.as_slice());
+        for (host, trouble) in &plan.unresolved {
+            report.unresolved.push(UnresolvedView { host: host.clone(), why: trouble.reason.to_string() });
+            prospects.push((host.clone(), Err(Outcome::Deferred(trouble.clone()))));
+        }
         let policy = plan.sts.as_ref().and_then(|found| found.policy());
         for host in &hosts {
             let (own, others) = rest.split_at(host.count());
@@ -229,10 +233,6 @@ impl Laboratory {
             let in_policy = policy.map(|policy| policy.allows(host.name()));
             let view = host.view(connector, destination, own, &mut prospects);
             report.hosts.push(HostView { in_policy, ..view });
-        }
-        for (host, trouble) in &plan.unresolved {
-            report.unresolved.push(UnresolvedView { host: host.clone(), why: trouble.reason.to_string() });
-            prospects.push((host.clone(), Err(Outcome::Deferred(trouble.clone()))));
         }
         report.verdict = overall(&prospects, destination);
     }

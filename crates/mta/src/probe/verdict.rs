@@ -18,6 +18,7 @@ use super::view::{Outlook, Verdict};
 use crate::config::Connector;
 use crate::diagnosis::diagnose;
 use crate::event::clean;
+use crate::outbound::attempt::{decisive, no_host_at_all};
 use crate::outbound::plan::HostTerms;
 
 /// Mail would go, and this is how.
@@ -52,10 +53,11 @@ pub(super) fn overall(prospects: &[(String, Prospect)], destination: &Destinatio
     {
         return Verdict { via: Some(via.clone()), ..Verdict::going(going) };
     }
-    let refusals = || prospects.iter().filter_map(|(_, prospect)| prospect.as_ref().err());
-    let waits = refusals().rfind(|outcome| matches!(outcome, Outcome::Deferred(_)));
-    let none = Outcome::Deferred(Trouble::new(Step::Lookup, Reason::NoSuchDomain));
-    Verdict::of(waits.or(refusals().next_back()).unwrap_or(&none), destination)
+    let refusals: Vec<&Outcome> =
+        prospects.iter().filter_map(|(_, prospect)| prospect.as_ref().err()).collect();
+    let none = no_host_at_all();
+    let decisive = decisive(&refusals).and_then(|index| refusals.get(index).copied());
+    Verdict::of(decisive.unwrap_or(&none), destination)
 }
 
 impl Verdict {
@@ -441,5 +443,14 @@ mod tests {
         assert_eq!(outlook(vec![waits(), fails()]), Outlook::Waits);
         assert_eq!(outlook(vec![fails(), fails()]), Outlook::Fails);
         assert_eq!(outlook(Vec::new()), Outlook::Waits);
+    }
+
+    #[test]
+    fn a_trouble_with_tls_is_told_before_a_host_that_is_down_as_a_delivery_tells_it() {
+        let failure = TlsFailure::new(TlsFault::SelfSigned, "it is signed by itself");
+        let down = Outcome::Deferred(Trouble::new(Step::Connect, Reason::TimedOut));
+        let prospects = [("a".to_owned(), Err(tls_failed(&failure))), ("b".to_owned(), Err(down))];
+        let words = overall(&prospects, &Destination("example.net".into())).words;
+        assert!(words.contains("signed by itself"), "{words}");
     }
 }
