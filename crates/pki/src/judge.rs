@@ -120,10 +120,7 @@ pub(crate) fn distrusted(distrust: &[Pin], shown: &Shown<'_>) -> Option<TlsFailu
 
 pub(crate) fn pinned(pins: &[Pin], shown: &Shown<'_>) -> Result<(), TlsFailure> {
     if pins.is_empty() {
-        return Err(TlsFailure::new(
-            TlsFault::PinMismatch,
-            "there is no pin to check the certificate against",
-        ));
+        return Err(TlsFailure::without_pins());
     }
     let own = pins_of(shown.leaf);
     if own.iter().any(|pin| pins.contains(pin)) {

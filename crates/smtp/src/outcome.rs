@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::reply::{Enhanced, Reply};
-use crate::tls::{CertificateSeen, Demands, TlsFailure, TlsFault};
+use crate::tls::{CertificateSeen, Demands, TlsFailure, TlsFault, TlsRequirement};
 
 /// What became of one recipient in one attempt (RFC 3464 §2.3.3 calls them delivered, delayed and failed).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -167,6 +167,12 @@ impl Trouble {
         evidence.fault = Some(failure.fault);
         evidence.certificate.clone_from(&failure.certificate);
         trouble
+    }
+
+    /// The connection will not become what is demanded of it.
+    pub fn unmet(failure: &TlsFailure, required: TlsRequirement) -> Self {
+        let why = format!("{} (required here: {required})", failure.why);
+        Self::of_tls(Reason::SecurityUnmet(why), failure)
     }
 
     /// With the peer's reply.

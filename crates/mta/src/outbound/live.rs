@@ -359,8 +359,8 @@ fn tls_failed(failure: &TlsFailure) -> Trouble {
     Trouble::of_tls(Reason::TlsFailed(failure.why.clone()), failure)
 }
 
-/// Adds what was seen. The certificate and the demands are worth keeping only where TLS is the trouble.
-fn witness(trouble: &mut Trouble, host: &str, tls: Option<&TlsFacts>, demands: &Demands) {
+/// Adds what was seen. The protocol and the demands are worth keeping only where TLS is the trouble.
+pub(crate) fn witness(trouble: &mut Trouble, host: &str, tls: Option<&TlsFacts>, demands: &Demands) {
     let about_tls = trouble.fault().is_some() || trouble.step == Step::Tls;
     let evidence = trouble.evidence_mut();
     evidence.host = Some(host.to_owned());

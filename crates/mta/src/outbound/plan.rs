@@ -18,7 +18,7 @@ use postern_dns::mta_sts::Mode;
 use postern_dns::tlsa::Tlsa;
 use postern_pki::{ClientHello, PeerPolicy, Pin, TlsIdentity};
 use postern_queue::{Destination, SenderTls};
-use postern_smtp::outcome::{Reason, Step, Trouble};
+use postern_smtp::outcome::{Step, Trouble};
 use postern_smtp::tls::{Demands, Proof, Source, TlsFailure, TlsFault, TlsRequirement};
 
 use super::dane::{self, Dane};
@@ -281,9 +281,7 @@ impl PlannedHost {
     }
 
     fn security_unmet(&self, failure: &TlsFailure, demands: Demands) -> Trouble {
-        let required = demands.requirement();
-        let reason = Reason::SecurityUnmet(format!("{} (required here: {required})", failure.why));
-        let mut trouble = Trouble::of_tls(reason, failure);
+        let mut trouble = Trouble::unmet(failure, demands.requirement());
         if matches!(failure.fault, TlsFault::Bogus | TlsFault::Unanswered | TlsFault::NoTlsa) {
             trouble.step = Step::Lookup;
         }

@@ -100,7 +100,7 @@ impl Stream {
         let stream = match timeout(HANDSHAKE, connecting).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => return Err(handshake.failure(&error)),
-            Err(_) => return Err(TlsFailure::new(TlsFault::Stalled, "the handshake stalled")),
+            Err(_) => return Err(TlsFailure::stalled()),
         };
         let facts = handshake.facts(stream.get_ref().1);
         Ok((Self::Tls(Box::new(stream)), facts))

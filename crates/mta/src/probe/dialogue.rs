@@ -13,7 +13,7 @@ use postern_pki::Handshake;
 use postern_smtp::outcome::{Reason, Step, Trouble};
 use postern_smtp::reply::{Reply, ReplyParser};
 use postern_smtp::text::clean;
-use postern_smtp::tls::{TlsFacts, TlsFailure, TlsFault};
+use postern_smtp::tls::{TlsFacts, TlsFailure};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::timeout_at;
 
@@ -125,8 +125,7 @@ impl Dialogue {
     ) -> Result<(Self, TlsFacts), TlsFailure> {
         let clock = self.clock;
         let securing = timeout_at(clock.due(), self.stream.secure(handshake, name));
-        let stalled = || TlsFailure::new(TlsFault::Stalled, "the handshake stalled");
-        let (stream, facts) = securing.await.unwrap_or_else(|_| Err(stalled()))?;
+        let (stream, facts) = securing.await.unwrap_or_else(|_| Err(TlsFailure::stalled()))?;
         Ok((Self { stream, parser: ReplyParser::new(), unread: BytesMut::new(), clock }, facts))
     }
 

@@ -8,7 +8,7 @@
 use postern_smtp::extension::Capabilities;
 use postern_smtp::outcome::{Reason, Step};
 use postern_smtp::text::clean;
-use postern_smtp::tls::TlsFault;
+use postern_smtp::tls::{TlsFailure, TlsFault};
 
 use super::session::{Door, Reach, Seen, Start, examine};
 use super::view::{PortState, PortView, line};
@@ -114,7 +114,7 @@ fn open(seen: &Seen) -> (PortState, String) {
         return (PortState::Open, format!("{}{}", facts.protocol(), sign_in(seen)));
     }
     if let Some(sign) = &seen.middlebox {
-        return (PortState::Stripped, format!("STARTTLS is hidden on the way: {sign}"));
+        return (PortState::Stripped, TlsFailure::stripped(sign).why);
     }
     if let Some(reply) = seen.halt.as_ref().and_then(|trouble| trouble.reply.as_ref()) {
         return (PortState::Refuses, line(reply));

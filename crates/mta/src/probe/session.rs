@@ -206,7 +206,8 @@ async fn walk(
         return Ok(());
     }
     if dialogue.has_more() {
-        return Err(injected());
+        let failure = TlsFailure::injected();
+        return Err(Trouble::of_tls(Reason::Protocol(failure.why.clone()), &failure));
     }
     let Some(mut dialogue) = handshake(door, hello, dialogue, seen).await else { return Ok(()) };
     seen.after = Some(introduce(door, &mut dialogue, None).await?);
@@ -267,12 +268,6 @@ async fn handshake(
     let (chain, checks) = (handshake.chain(), handshake.checks());
     seen.tries.push(Try { hello, took, result, chain, checks });
     dialogue
-}
-
-/// RFC 3207 §6: what came between the consent and the handshake was written by somebody else.
-fn injected() -> Trouble {
-    let why = "bytes came between its consent to STARTTLS and the handshake";
-    Trouble::of_tls(Reason::Protocol(why.to_owned()), &TlsFailure::new(TlsFault::Injected, why))
 }
 
 fn refused(step: Step, reply: Reply) -> Trouble {

@@ -19,6 +19,7 @@ use crate::config::Connector;
 use crate::diagnosis::diagnose;
 use crate::event::clean;
 use crate::outbound::attempt::{decisive, no_host_at_all};
+use crate::outbound::live::witness;
 use crate::outbound::plan::HostTerms;
 
 /// Mail would go, and this is how.
@@ -160,17 +161,16 @@ impl Case<'_> {
             if self.requirement().allows_clear() {
                 return self.clear("it offers STARTTLS and refuses it");
             }
-            let failure = TlsFailure::new(TlsFault::Refused, "it refused STARTTLS");
-            return Err(self.unmet(&failure, Some(reply.clone())));
+            return Err(self.unmet(&TlsFailure::refused(), Some(reply.clone())));
         }
-        let (fault, why) = match &self.seen.middlebox {
-            Some(sign) => (TlsFault::Stripped, format!("STARTTLS is hidden on the way: {sign}")),
-            None => (TlsFault::NotOffered, "it does not offer STARTTLS".to_owned()),
+        let failure = match &self.seen.middlebox {
+            Some(sign) => TlsFailure::stripped(sign),
+            None => TlsFailure::not_offered(),
         };
         if self.requirement().allows_clear() {
-            return self.clear(&why);
+            return self.clear(&failure.why);
         }
-        Err(self.unmet(&TlsFailure::new(fault, why), None))
+        Err(self.unmet(&failure, None))
     }
 
     /// The server was spoken to in clear, and an EHLO that it did not understand is no hindrance.
@@ -216,8 +216,7 @@ impl Case<'_> {
     }
 
     fn unmet(&self, failure: &TlsFailure, reply: Option<Reply>) -> Outcome {
-        let why = format!("{} (required here: {})", failure.why, self.requirement());
-        Outcome::Deferred(Trouble::of_tls(Reason::SecurityUnmet(why), failure).with_reply(reply))
+        Outcome::Deferred(Trouble::unmet(failure, self.requirement()).with_reply(reply))
     }
 
     /// The first demanded proof that was not given, and why not.
@@ -233,7 +232,7 @@ impl Case<'_> {
             Some(Proof::Dane) => of_check(Aspect::Distrust).or_else(|| of_check(Aspect::Dane)),
             Some(Proof::Pinned) => {
                 let checked = of_check(Aspect::Distrust).or_else(|| of_check(Aspect::Pins));
-                Some(checked.unwrap_or_else(no_pin))
+                Some(checked.unwrap_or_else(TlsFailure::without_pins))
             }
             None if demanded.level() == Level::Authenticated => peer.missing.last().cloned(),
             None => None,
@@ -244,13 +243,9 @@ impl Case<'_> {
 
     /// The outcome with what was seen, as a delivery records it.
     fn witnessed(&self, mut outcome: Outcome) -> Outcome {
-        let (Outcome::Deferred(trouble) | Outcome::Failed(trouble)) = &mut outcome else { return outcome };
-        let about_tls = trouble.fault().is_some() || trouble.step == Step::Tls;
-        let evidence = trouble.evidence_mut();
-        evidence.host = Some(self.judge.door.next_hop.to_string());
-        if about_tls {
-            evidence.protocol = self.seen.secured().map(|(_, facts)| facts.protocol());
-            evidence.demands = self.terms.demands.clone();
+        if let Outcome::Deferred(trouble) | Outcome::Failed(trouble) = &mut outcome {
+            let facts = self.seen.secured().map(|(_, facts)| facts);
+            witness(trouble, &self.judge.door.next_hop.to_string(), facts, &self.terms.demands);
         }
         outcome
     }
@@ -258,10 +253,6 @@ impl Case<'_> {
 
 fn tls_failed(failure: &TlsFailure) -> Outcome {
     Outcome::Deferred(Trouble::of_tls(Reason::TlsFailed(failure.why.clone()), failure))
-}
-
-fn no_pin() -> TlsFailure {
-    TlsFailure::new(TlsFault::PinMismatch, "connector and address space have no pin in common")
 }
 
 fn proofs_in_words(facts: &TlsFacts) -> String {

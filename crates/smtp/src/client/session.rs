@@ -11,7 +11,6 @@ use crate::middlebox;
 use crate::outcome::{Outcome, Reason, Step, Trouble};
 use crate::reply::{Reply, ReplyParser};
 use crate::sasl::{Broken, ClientExchange, Context};
-use crate::text::clean;
 use crate::tls::{TlsFacts, TlsFailure, TlsFault, TlsRequirement};
 
 use super::delivery::{Delivery, Peer, Progress};
@@ -19,8 +18,6 @@ use super::{Input, Job, Output, Plan, Protocol, TlsStart};
 
 /// How long QUIT's reply is waited for at most: the mail is safe by then.
 const QUIT_PATIENCE: Duration = Duration::from_secs(5);
-/// Octets of what a device on the way left of the peer's words.
-const MAX_SIGN: usize = 200;
 
 /// A session with a server that takes our mail.
 ///
@@ -600,40 +597,32 @@ impl ClientSession {
 
     /// Bytes behind the 220 to STARTTLS were written by somebody who could not have written them after it (RFC 3207 §6).
     fn injected(&mut self) {
-        let why = "bytes came between its consent to STARTTLS and the handshake";
         self.out.retain(|output| *output != Output::StartTls);
-        let failure = TlsFailure::new(TlsFault::Injected, why);
-        self.hang_up(Trouble::of_tls(Reason::Protocol(why.to_owned()), &failure));
+        let failure = TlsFailure::injected();
+        self.hang_up(Trouble::of_tls(Reason::Protocol(failure.why.clone()), &failure));
     }
 
     /// The connection will not become what is demanded of it. `refusal` is what STARTTLS got.
     fn security_unmet(&mut self, refusal: Option<Reply>) {
         let failure = self.shortcoming(refusal.is_some());
-        let reason =
-            Reason::SecurityUnmet(format!("{} (required here: {})", failure.why, self.plan.requirement));
-        self.leave(&Outcome::Deferred(Trouble::of_tls(reason, &failure).with_reply(refusal)));
+        let trouble = Trouble::unmet(&failure, self.plan.requirement).with_reply(refusal);
+        self.leave(&Outcome::Deferred(trouble));
     }
 
     /// What keeps the connection from being as secure as is demanded.
     fn shortcoming(&self, refused: bool) -> TlsFailure {
-        let plain = |fault, why: &str| TlsFailure::new(fault, why);
         let Some(facts) = &self.tls else {
-            return match &self.plan.tls {
-                _ if refused => plain(TlsFault::Refused, "it refused STARTTLS"),
-                TlsStart::StartTls => match &self.masked {
-                    Some(sign) => {
-                        let why = format!("a device on the way hides STARTTLS: {sign}");
-                        TlsFailure::new(TlsFault::Stripped, clean(why, MAX_SIGN))
-                    }
-                    None => plain(TlsFault::NotOffered, "it does not offer STARTTLS"),
-                },
-                _ => plain(TlsFault::NotOffered, "TLS was not to be tried"),
+            return match (&self.plan.tls, &self.masked) {
+                _ if refused => TlsFailure::refused(),
+                (TlsStart::StartTls, Some(sign)) => TlsFailure::stripped(sign),
+                (TlsStart::StartTls, None) => TlsFailure::not_offered(),
+                _ => TlsFailure::new(TlsFault::NotOffered, "TLS was not to be tried"),
             };
         };
         let certificate = facts.peer.certificate.clone();
         match facts.peer.doubt() {
             Some(doubt) => TlsFailure::new(doubt.fault, format!("its certificate: {}", doubt.why)),
-            None => plain(TlsFault::NoCertificate, "it showed no certificate"),
+            None => TlsFailure::new(TlsFault::NoCertificate, "it showed no certificate"),
         }
         .about(certificate)
     }

@@ -12,6 +12,10 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::CertificateSeen;
+use crate::text::clean;
+
+/// Octets of what a device on the way left of the peer's words.
+const SIGN_MOST: usize = 200;
 
 /// A trouble with TLS: what kind, in words, and the certificate in question.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -139,6 +143,37 @@ impl TlsFailure {
     /// Without a certificate.
     pub fn new(fault: TlsFault, why: impl Into<String>) -> Self {
         Self { fault, why: why.into(), certificate: None }
+    }
+
+    /// STARTTLS was announced and refused.
+    pub fn refused() -> Self {
+        Self::new(TlsFault::Refused, "it refused STARTTLS")
+    }
+
+    /// STARTTLS is not announced.
+    pub fn not_offered() -> Self {
+        Self::new(TlsFault::NotOffered, "it does not offer STARTTLS")
+    }
+
+    /// STARTTLS is hidden by a device on the way, which left this sign.
+    pub fn stripped(sign: &str) -> Self {
+        Self::new(TlsFault::Stripped, clean(format!("STARTTLS is hidden on the way: {sign}"), SIGN_MOST))
+    }
+
+    /// What came behind the consent to STARTTLS was written by somebody who could not have written it after the handshake
+    /// (RFC 3207 §6).
+    pub fn injected() -> Self {
+        Self::new(TlsFault::Injected, "bytes came between its consent to STARTTLS and the handshake")
+    }
+
+    /// The handshake came to no end in its time.
+    pub fn stalled() -> Self {
+        Self::new(TlsFault::Stalled, "the handshake stalled")
+    }
+
+    /// A pin is demanded, and nobody has one: where two lists of pins must hold, for one, and they have none in common.
+    pub fn without_pins() -> Self {
+        Self::new(TlsFault::PinMismatch, "there is no pin to check the certificate against")
     }
 
     /// About this certificate.

@@ -248,7 +248,7 @@ fn a_stripped_starttls_defers_where_tls_is_required() {
 
 #[test]
 fn a_device_that_hides_starttls_is_named() {
-    let trouble = "the connection was not secure enough: a device on the way hides STARTTLS: a keyword is masked: \"XXXXXXXA\" (required here: required) at TLS";
+    let trouble = "the connection was not secure enough: STARTTLS is hidden on the way: a keyword is masked: \"XXXXXXXA\" (required here: required) at TLS";
     Scene::requiring(TlsRequirement::REQUIRED).play(&format!(
         "! deliver
         S: 220 hi
