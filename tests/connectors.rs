@@ -355,14 +355,14 @@ fn a_token_is_fetched_once_for_many_messages_and_a_renewed_refresh_token_outlive
     assert_eq!(first.len(), 1);
     assert_eq!(first[0].what, "POST /token");
     assert_eq!(
-        first[0].body,
+        first[0].text(),
         "grant_type=refresh_token&refresh_token=first-refresh&client_id=postern&client_secret=client-secret&scope=smtp%20send"
     );
     postern.terminate();
     postern.start();
     submit(&postern, BEN);
     smtp.wait_for(3);
-    assert!(tokens.requests()[1].body.contains("refresh_token=second-refresh&"), "{:?}", tokens.requests());
+    assert!(tokens.requests()[1].text().contains("refresh_token=second-refresh&"), "{:?}", tokens.requests());
     assert!(!postern.log().contains("the-token") && !postern.log().contains("refresh"), "{}", postern.log());
 }
 

@@ -32,6 +32,7 @@ mod demo;
 mod drain;
 mod full_disk;
 mod hard_destinations;
+mod inbound_demands;
 mod ipv6;
 mod ladder;
 mod limits;

@@ -1,14 +1,13 @@
 //! TLS reports from house to house: what one Postern saw when it sent, it reports to another, which tells the same figures.
 
-use std::net::Ipv4Addr;
-
-use postern_testkit::dns::{Server, Zone, serve};
+use postern_testkit::dns::Zone;
 use serde_json::Value;
-use tokio::runtime::Runtime;
 
 use crate::support::client::stuffed;
+use crate::support::https_host::{Answer, HttpsHost};
+use crate::support::names::{Names, address, ip};
 use crate::support::postern::{ANNA, QUIET};
-use crate::support::programs::{python, succeed};
+use crate::support::programs::{program, python, succeed};
 use crate::support::{Client, Do, Peer, Postern, Setup, content, wait_for};
 
 /// A sender, the host of `elsewhere.test` without STARTTLS, and the house that wants to hear of it.
@@ -16,59 +15,50 @@ struct Houses {
     sender: Postern,
     receiver: Postern,
     peer: Peer,
-    names: Option<Server>,
-    runtime: Runtime,
+    _names: Names,
 }
 
 impl Houses {
     /// `rua` is where `elsewhere.test` wants its reports.
     fn new(rua: &str) -> Houses {
+        Houses::with(Setup::new(), rua, Zone::new())
+    }
+
+    /// With a sender's setup and more names.
+    fn with(sender: Setup, rua: &str, zone: Zone) -> Houses {
         let receiver = Setup::new()
             .only_domain("name = \"away.test\"\ndeliver = \"mailboxes\"\nmailboxes = [\"ben\"]")
             .domain("name = \"elsewhere.test\"\ndeliver = \"mailboxes\"")
             .tables("[tls_reports]\nreceive = \"tls@away.test\"")
             .without_user()
             .start();
-        let peer = Peer::scripted(|_| Do::Usual).start_at((Ipv4Addr::new(127, 0, 0, 76), 0).into());
-        let zone = Zone::new()
+        let peer = Peer::scripted(|_| Do::Usual).start_at((address(), 0).into());
+        let zone = zone
             .mx("elsewhere.test", 10, "mx.elsewhere.test")
-            .address("mx.elsewhere.test", Ipv4Addr::new(127, 0, 0, 76))
+            .address("mx.elsewhere.test", ip(&peer))
             .txt("_smtp._tls.elsewhere.test", &format!("v=TLSRPTv1; rua={rua}"));
-        let runtime = Runtime::new().unwrap();
-        let names = runtime.block_on(serve(zone)).unwrap();
-        let sender = sender(&peer, &receiver, &names);
-        Houses { sender, receiver, peer, names: Some(names), runtime }
+        let names = Names::serve(zone);
+        let sender = start(sender, &peer, &receiver, &names);
+        Houses { sender, receiver, peer, _names: names }
     }
 
     /// Mail goes out in clear, because there is nothing better to be had.
     fn send_in_clear(&self) {
         let letter = content::plain(ANNA, "ben@elsewhere.test", "In clear");
         self.sender.submit(&["ben@elsewhere.test"], &letter);
-        self.peer.wait_for(1);
         self.sender.wait_for_empty_queue();
+        assert!(!self.peer.taken().is_empty());
     }
 }
 
-impl Drop for Houses {
-    /// Drops the name server within its runtime.
-    fn drop(&mut self) {
-        let _inside = self.runtime.enter();
-        drop(self.names.take());
-    }
-}
-
-fn sender(peer: &Peer, receiver: &Postern, names: &Server) -> Postern {
+fn start(sender: Setup, peer: &Peer, receiver: &Postern, names: &Names) -> Postern {
     let by_mx = format!("name = \"out\"\nto = \"mx\"\naddress_space = [\"*\"]\nport = {}", peer.port());
     let partner = format!(
         "name = \"partner\"\nto = \"smtp:{}\"\naddress_space = [\"away.test\"]\ntls = \"none\"",
         receiver.at("mx")
     );
-    let tables = format!(
-        "[dns]\nservers = [\"{}\"]\ntimeout = \"2s\"\n\
-         [tls_reports]\nsend = true\norganization = \"House of Anna\"",
-        names.address()
-    );
-    Setup::new().connector(&by_mx).connector(&partner).tables(&tables).start()
+    let reports = "[tls_reports]\nsend = true\norganization = \"House of Anna\"";
+    sender.connector(&by_mx).connector(&partner).tables(&names.table()).tables(reports).start()
 }
 
 fn overview(postern: &Postern, domain: &str) -> Value {
@@ -114,6 +104,49 @@ fn what_one_house_saw_the_other_house_is_told() {
     assert_eq!(overview(&houses.receiver, "elsewhere.test")["reported"][0], reported);
     let table = houses.receiver.cli(&["tls", "report", "show"]);
     assert!(table.contains("House of Anna") && table.contains("1 x starttls-not-supported"), "{table}");
+}
+
+#[test]
+fn a_report_over_https_unpacks_to_what_was_counted() {
+    let sender = Setup::new().trusting_its_authority();
+    let identity = sender.authority().issue(&["reports.elsewhere.test"]);
+    let host = HttpsHost::start(&identity, |_| Answer::json("201 Created", "{}"));
+    let zone = Zone::new().address("reports.elsewhere.test", host.ip());
+    let mut houses = Houses::with(sender, "https://reports.elsewhere.test/v1/tls", zone);
+    houses.send_in_clear();
+    // A connection that stays open would take the second letter too, and count once.
+    houses.sender.terminate();
+    houses.sender.start();
+    houses.send_in_clear();
+    assert_eq!(houses.peer.sessions(), 2);
+    let seen = overview(&houses.sender, "elsewhere.test");
+    let (succeeded, failed, result) = figures(&seen["seen"][0]);
+    assert_eq!((succeeded, failed, result.as_str()), (0, 2, "starttls-not-supported"));
+
+    let sent = houses.sender.cli(&["tls", "report", "send", "--day", seen["last"].as_str().unwrap()]);
+    let expected = "elsewhere.test: sent to https://reports.elsewhere.test/v1/tls: taken with status 201";
+    assert!(sent.starts_with(expected), "{sent}");
+    let requests = host.requests();
+    assert_eq!(requests.len(), 1, "{requests:?}");
+    let request = &requests[0];
+    assert_eq!(request.host, "reports.elsewhere.test");
+    assert_eq!(request.what, "POST /v1/tls");
+    assert_eq!(request.media_type, "application/tlsrpt+gzip");
+    let report = unpacked(&houses.sender, &request.body);
+    assert_eq!(report["organization-name"], "House of Anna");
+    let policy = &report["policies"][0];
+    assert_eq!(policy["policy"]["policy-domain"], "elsewhere.test");
+    assert_eq!(policy["summary"]["total-successful-session-count"], succeeded);
+    assert_eq!(policy["summary"]["total-failure-session-count"], failed);
+    assert_eq!(policy["failure-details"][0]["result-type"], result);
+    assert_eq!(policy["failure-details"][0]["failed-session-count"], failed);
+}
+
+/// What gzip makes of a body.
+fn unpacked(postern: &Postern, body: &[u8]) -> Value {
+    let file = postern.folder().join("report.json.gz");
+    std::fs::write(&file, body).unwrap();
+    serde_json::from_str(&succeed(program("gzip").arg("-dc").arg(&file))).unwrap()
 }
 
 /// As if all that was counted had been counted two days ago.

@@ -1,4 +1,4 @@
-//! An HTTPS host: MTA-STS policies and OAuth tokens come from it.
+//! An HTTPS host: MTA-STS policies and OAuth tokens come from it, TLS reports go to it.
 //!
 //! Each connection is one request and one [`Answer`] by the script; [`HttpsHost::requests`] tells what came in. It serves on port
 //! 443 of a loopback address of its own, as policy hosts must, and so needs root; it stops when dropped.
@@ -24,7 +24,8 @@ pub struct Request {
     pub host: String,
     /// Method and target.
     pub what: String,
-    pub body: String,
+    pub media_type: String,
+    pub body: Vec<u8>,
 }
 
 /// What is said to it.
@@ -49,6 +50,13 @@ struct Shared {
     script: Box<Script>,
     requests: Mutex<Vec<Request>>,
     stopped: AtomicBool,
+}
+
+impl Request {
+    /// The body, of which the script knows that it is text.
+    pub fn text(&self) -> &str {
+        str::from_utf8(&self.body).unwrap()
+    }
 }
 
 impl Answer {
@@ -152,7 +160,8 @@ fn read_request(stream: &mut impl Read) -> io::Result<Request> {
     Ok(Request {
         host: field("host").unwrap_or_default().to_owned(),
         what: line.trim_end_matches(" HTTP/1.1").to_owned(),
-        body: String::from_utf8_lossy(&octets[head_end..end]).into_owned(),
+        media_type: field("content-type").unwrap_or_default().to_owned(),
+        body: octets[head_end..end].to_vec(),
     })
 }
 

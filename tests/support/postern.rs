@@ -234,7 +234,6 @@ impl Postern {
         drop(fs::remove_file(self.listeners_file()));
         let log = OpenOptions::new().create(true).append(true).open(self.log_file()).unwrap();
         let mut command = self.command(&["serve"]);
-        command.envs(self.setup.environment.iter().map(|(name, value)| (name, value)));
         let child =
             command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap();
         self.child = Some(child);
@@ -297,9 +296,10 @@ impl Postern {
         self.setup.write();
     }
 
-    /// A `postern` command with this configuration.
+    /// A `postern` command with this configuration and the daemon's environment.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = postern();
+        command.envs(self.setup.environment.iter().map(|(name, value)| (name, value)));
         command.arg("--config").arg(self.setup.configuration()).args(arguments);
         command
     }
