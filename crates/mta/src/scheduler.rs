@@ -6,6 +6,7 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -214,7 +215,7 @@ impl Scheduler {
             Some(Pacing { rate, pace })
         });
         let lane = Arc::clone(self.lanes.entry(key).or_default());
-        if lane.push(batch, speed) {
+        if lane.push(batch, speed, self.runway.crew(self.deliveries)) {
             let worker = Worker {
                 shared: Arc::clone(&self.shared),
                 runway: Arc::clone(&self.runway),
@@ -245,6 +246,17 @@ struct Runway {
     held: Mutex<Held>,
     /// Something was recorded, so that more can be leased.
     room: Notify,
+    /// Workers that there are, whether they have their permit or wait for it.
+    workers: AtomicUsize,
+}
+
+/// Whether there are as many workers as may deliver at the same time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Crew {
+    /// More may start.
+    Open,
+    /// There are enough.
+    Full,
 }
 
 #[derive(Default)]
@@ -262,6 +274,10 @@ impl Runway {
         let mut held = self.lock();
         held.leases.insert(batch.lease);
         *held.destinations.entry(batch.destination.clone()).or_default() += 1;
+    }
+
+    fn crew(&self, deliveries: usize) -> Crew {
+        if self.workers.load(Ordering::Relaxed) < deliveries { Crew::Open } else { Crew::Full }
     }
 
     /// Leasing anew for each batch would cost more than the batch: room is announced when a destination has run
@@ -331,9 +347,11 @@ impl LaneState {
         }
     }
 
-    /// Counts a new worker in when there is work for one and room for it.
-    fn admit(&mut self) -> bool {
-        let wanted = self.batches.len() > self.waiting && self.workers < self.most_workers();
+    /// Counts a new worker in when there is work for one and room for it. While there are as many workers as permits a
+    /// lane gets its first one only: a second connection there would only take the place of a first one elsewhere.
+    fn admit(&mut self, crew: Crew) -> bool {
+        let most = if crew == Crew::Full { self.most_workers().min(1) } else { self.most_workers() };
+        let wanted = self.batches.len() > self.waiting && self.workers < most;
         self.workers += usize::from(wanted);
         wanted
     }
@@ -345,7 +363,7 @@ impl Lane {
     }
 
     /// Adds a batch; `true` when a new worker is to be started for it.
-    fn push(&self, batch: Batch, speed: Speed) -> bool {
+    fn push(&self, batch: Batch, speed: Speed, crew: Crew) -> bool {
         let mut state = self.lock();
         state.speed = speed;
         state.batches.push_back(batch);
@@ -353,18 +371,18 @@ impl Lane {
             self.more.notify_one();
             return false;
         }
-        state.admit()
+        state.admit(crew)
     }
 
     /// Learns from an attempt; `true` when a new worker is to be started.
-    fn learn(&self, progress: Progress) -> bool {
+    fn learn(&self, progress: Progress, crew: Crew) -> bool {
         let mut state = self.lock();
         match (progress, state.speed) {
             (Progress::Made, Speed::Growing(most)) => state.allowed = (state.allowed + 1).min(most),
             (Progress::None, _) => state.allowed = FIRST_CONNECTIONS,
             (Progress::Made, Speed::Steady(_)) => {}
         }
-        state.admit()
+        state.admit(crew)
     }
 
     /// The next batch. A worker that gets none has left the lane.
@@ -415,7 +433,11 @@ struct Pacing {
 impl Worker {
     fn start(self) {
         let tasks = Arc::clone(&self.shared);
-        tokio::spawn(tasks.tasks.track_future(self.run()));
+        let aboard = Aboard::new(&self.runway);
+        tokio::spawn(tasks.tasks.track_future(async move {
+            let _aboard = aboard;
+            self.run().await;
+        }));
     }
 
     async fn run(mut self) {
@@ -447,7 +469,8 @@ impl Worker {
             });
             self.runway.remove(lease, &destination);
             turn.delivered(destination, kept.is_some());
-            if self.lane.learn(progress) {
+            let deliveries = self.shared.site.load().config.queue.deliveries;
+            if self.lane.learn(progress, self.runway.crew(deliveries)) {
                 self.clone().start();
             }
         }
@@ -538,6 +561,22 @@ impl Worker {
     }
 }
 
+/// Counts a worker for as long as it is there.
+struct Aboard(Arc<Runway>);
+
+impl Aboard {
+    fn new(runway: &Arc<Runway>) -> Self {
+        runway.workers.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(runway))
+    }
+}
+
+impl Drop for Aboard {
+    fn drop(&mut self) {
+        self.0.workers.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// What a worker does over one connection.
 struct Turn {
     /// Leased for this worker alone.
@@ -596,7 +635,7 @@ mod tests {
     }
 
     fn workers(lane: &Lane, most: usize) -> usize {
-        (0..most).filter(|_| lane.lock().admit()).count()
+        (0..most).filter(|_| lane.lock().admit(Crew::Open)).count()
     }
 
     #[test]
@@ -608,17 +647,24 @@ mod tests {
     #[test]
     fn success_allows_more_connections_up_to_the_concurrency_and_trouble_takes_them_back() {
         let lane = lane(Speed::Growing(5), 100);
-        let started = (0..50).filter(|_| lane.learn(Progress::Made)).count();
+        let started = (0..50).filter(|_| lane.learn(Progress::Made, Crew::Open)).count();
         assert_eq!((started, lane.lock().workers), (5, 5));
-        lane.learn(Progress::None);
+        lane.learn(Progress::None, Crew::Open);
         assert!(lane.take_or_leave().is_none(), "a worker too many leaves");
         assert_eq!(lane.lock().workers, 4);
     }
 
     #[test]
+    fn with_enough_workers_elsewhere_a_lane_gets_its_first_only() {
+        let lane = lane(Speed::Growing(5), 100);
+        assert!(lane.lock().admit(Crew::Full));
+        assert!(!lane.lock().admit(Crew::Full) && lane.lock().admit(Crew::Open));
+    }
+
+    #[test]
     fn no_worker_is_started_without_work() {
         let lane = lane(Speed::Growing(5), 0);
-        assert!(!lane.learn(Progress::Made));
+        assert!(!lane.learn(Progress::Made, Crew::Open));
         assert_eq!(lane.lock().workers, 0);
     }
 
