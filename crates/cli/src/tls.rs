@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Subcommand;
+use jiff::Timestamp;
 use postern_mta::admin::{self, Admin};
 use postern_mta::event::clean;
 use postern_mta::policy::day::Day;
@@ -45,9 +46,9 @@ pub(crate) enum Report {
     Send {
         /// To this domain only
         domain: Option<String>,
-        /// The day in UTC, such as 2026-11-21; of today what there is so far, as a report besides the day's own
+        /// The day in UTC, such as 2026-11-21 (yesterday); of today what there is so far, as a report besides the day's own
         #[arg(long)]
-        day: Day,
+        day: Option<Day>,
         /// Print what would be sent, and send nothing
         #[arg(long)]
         dry_run: bool,
@@ -61,17 +62,33 @@ pub(crate) fn run(command: &Command, path: &Path) -> Done {
     block_on(async {
         match report {
             Report::Show { domain, days, json } => show(&admin, domain.clone(), *days, *json).await,
-            Report::Send { domain, day, dry_run: true } => preview(&admin, domain.clone(), *day).await,
-            Report::Send { domain, day, dry_run: false } => send(&admin, domain.clone(), *day).await,
+            Report::Send { domain, day, dry_run } => {
+                let day = day.unwrap_or_else(|| yesterday(Timestamp::now()));
+                if *dry_run {
+                    preview(&admin, domain.clone(), day).await
+                } else {
+                    send(&admin, domain.clone(), day).await
+                }
+            }
         }
     })?
 }
 
+/// The last day that is over (in UTC).
+fn yesterday(now: Timestamp) -> Day {
+    Day::of(now).earlier(1)
+}
+
 async fn show(admin: &Admin, domain: Option<String>, days: u16, json: bool) -> Done {
+    let asked = domain.clone();
     let Response::Overview(overview) = call(admin, Request::Show { domain, days }).await? else {
         return Err(UNEXPECTED.into());
     };
-    let text = if json { serde_json::to_string_pretty(&overview)? + "\n" } else { render(&overview) };
+    let text = if json {
+        serde_json::to_string_pretty(&overview)? + "\n"
+    } else {
+        render(&overview, asked.as_deref())
+    };
     say(&text)?;
     Ok(ExitCode::SUCCESS)
 }
@@ -140,22 +157,23 @@ fn told(domain: &str, sent: &SentTo) -> String {
     }
 }
 
-fn render(overview: &Overview) -> String {
+/// Both tables; `asked` is the one domain that they were asked for.
+fn render(overview: &Overview, asked: Option<&str>) -> String {
     let Overview { first, last, .. } = overview;
     let span = if first == last { first.to_string() } else { format!("{first} to {last}") };
     let mut text = format!("Our sessions with other servers, {span}:\n");
-    text += &seen(&overview.seen);
+    text += &seen(&overview.seen, asked);
     text += "\nWhat others report about sessions with us (unproved: anybody can send a report):\n";
-    text += &reported(&overview.reported);
+    text += &reported(&overview.reported, asked);
     if overview.cut {
         text += "\nThere is more: name a domain, or see fewer --days\n";
     }
     text
 }
 
-fn seen(domains: &[DomainSeen]) -> String {
+fn seen(domains: &[DomainSeen], asked: Option<&str>) -> String {
     if domains.is_empty() {
-        return "  none was counted\n".to_owned();
+        return format!("  none{} was counted\n", with_name(" with ", asked));
     }
     let mut lines = vec![Line::cells(["DOMAIN", "POLICY", "WELL", "FAILED"])];
     for domain in domains {
@@ -166,9 +184,9 @@ fn seen(domains: &[DomainSeen]) -> String {
     table(&lines)
 }
 
-fn reported(all: &[ReportedBy]) -> String {
+fn reported(all: &[ReportedBy], asked: Option<&str>) -> String {
     if all.is_empty() {
-        return "  no report came\n".to_owned();
+        return format!("  no report{} came\n", with_name(" about ", asked));
     }
     let mut lines = vec![Line::cells(["FROM", "REPORTS", "DOMAIN", "POLICY", "WELL", "FAILED"])];
     for by in all {
@@ -178,6 +196,10 @@ fn reported(all: &[ReportedBy]) -> String {
         lines.extend(by.failures.iter().map(failure));
     }
     table(&lines)
+}
+
+fn with_name(word: &str, asked: Option<&str>) -> String {
+    asked.map(|name| format!("{word}{}", clean(name))).unwrap_or_default()
 }
 
 /// A line of a table: cells, or a remark across all of them.
@@ -268,7 +290,7 @@ mod tests {
             policies: vec![policy("no-policy-found", 7, 1)],
             failures: vec![],
         };
-        let text = render(&overview(vec![others], vec![them]));
+        let text = render(&overview(vec![others], vec![them]), None);
         let expected = "\
 Our sessions with other servers, 2026-11-15 to 2026-11-21:
   DOMAIN          POLICY   WELL  FAILED
@@ -286,7 +308,31 @@ What others report about sessions with us (unproved: anybody can send a report):
 
     #[test]
     fn nothing_at_all_is_said_in_words() {
-        let text = render(&overview(vec![], vec![]));
+        let text = render(&overview(vec![], vec![]), None);
         assert!(text.contains("none was counted") && text.contains("no report came"), "{text}");
+        let text = render(&overview(vec![], vec![]), Some("nothere.test\u{1b}"));
+        for words in ["none with nothere.test? was counted", "no report about nothere.test? came"] {
+            assert!(text.contains(words), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_report_is_on_yesterday_unless_a_day_is_named() {
+        #[derive(clap::Parser)]
+        struct Line {
+            #[command(subcommand)]
+            command: Command,
+        }
+        let day_of = |words: &[&str]| {
+            let words = ["postern", "report", "send"].iter().chain(words);
+            let line =
+                <Line as clap::Parser>::try_parse_from(words).unwrap_or_else(|error| panic!("{error}"));
+            let Command::Report(Report::Send { day, .. }) = line.command else { panic!("send") };
+            day
+        };
+        assert_eq!(day_of(&["nothere.test"]), None);
+        assert_eq!(day_of(&["--day", "2026-11-20"]), Some("2026-11-20".parse().unwrap()));
+        let just_after_midnight: Timestamp = "2026-12-01T00:00:00Z".parse().unwrap();
+        assert_eq!(yesterday(just_after_midnight).to_string(), "2026-11-30");
     }
 }
