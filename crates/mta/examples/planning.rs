@@ -1,16 +1,19 @@
-//! How long planning a destination takes with warm caches: MX, addresses, TLSA records under DNSSEC, the MTA-STS record,
-//! and the join of all demands. For `bench/run`; prints microseconds a plan.
+//! How long planning a destination takes with warm caches: MX, addresses, TLSA records under DNSSEC, the MTA-STS
+//! record and the policy that it names, and the join of all demands. For `bench/run`; prints microseconds a plan.
 //!
 //! The names are those of a scripted name server on loopback whose answers say that they are secure.
 
 use std::time::{Duration, Instant};
 
+use postern_dns::mta_sts::Policy;
 use postern_mta::bench::Planning;
 use postern_mta::config::{File, Surroundings};
 use postern_testkit::dns::{Zone, serve};
 
 const DESTINATIONS: usize = 500;
 const ROUNDS: usize = 200;
+/// The id that each domain's MTA-STS record has.
+const POLICY: &str = "20261121";
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -19,10 +22,12 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let planning = Planning::new(configuration(server.address(), folder.path())?)?;
     let names: Vec<String> = (0..DESTINATIONS).map(|number| format!("d{number}.test")).collect();
     for name in &names {
+        let policy = format!("version: STSv1\nmode: enforce\nmx: *.{name}\nmax_age: 604800\n");
+        planning.keep_policy(name, POLICY.parse()?, Policy::parse(policy.as_bytes())?).await?;
         let demands = planning.plan(name).await;
         assert_eq!(
-            demands, 4,
-            "two hosts, each with the connector's demand and that of its TLSA records: {name}"
+            demands, 6,
+            "two hosts, each with the demands of the connector, its TLSA records and the MTA-STS policy: {name}"
         );
     }
     let mut rounds: Vec<Duration> = Vec::new();
@@ -39,11 +44,12 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// Each domain has two mail hosts of its own with addresses of both families and TLSA records.
+/// Each domain has an MTA-STS record and two mail hosts of its own with addresses of both families and TLSA records.
 fn zone() -> Zone {
     let mut zone = Zone::new().all_secure().ttl(3600);
     for number in 0..DESTINATIONS {
         let domain = format!("d{number}.test");
+        zone = zone.txt(&format!("_mta-sts.{domain}"), &format!("v=STSv1; id={POLICY};"));
         for (preference, host) in [(10, format!("a.{domain}")), (20, format!("b.{domain}"))] {
             zone = zone
                 .mx(&domain, preference, &host)

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use postern_dns::mta_sts::{Policy, RecordId};
 use postern_queue::{Destination, SenderTls};
 
 use crate::config::Config;
@@ -11,10 +12,14 @@ use crate::daemon::network::Network;
 use crate::observe::Observer;
 use crate::outbound::plan::Planner;
 use crate::outbound::route::Router;
-use crate::policy::ledger::Ledger;
+use crate::policy::ledger::sts::FetchedPolicy;
+use crate::policy::ledger::{Ledger, LedgerError};
 
 /// Plans destinations as the daemon does, with caches that fill as it goes.
-pub struct Planning(Site);
+pub struct Planning {
+    site: Site,
+    ledger: Ledger,
+}
 
 impl Planning {
     /// For a configuration.
@@ -23,15 +28,25 @@ impl Planning {
     /// What keeps a daemon with it from starting.
     pub fn new(config: Config) -> Result<Self, crate::daemon::Error> {
         let observer = Observer::new(Vec::new());
-        let network = Network::open(&config.dns, &Ledger::in_memory()?, &observer)?;
-        Ok(Self(Site::new(config, network, &observer, Timestamp::now())))
+        let ledger = Ledger::in_memory()?;
+        let network = Network::open(&config.dns, &ledger, &observer)?;
+        Ok(Self { site: Site::new(config, network, &observer, Timestamp::now()), ledger })
+    }
+
+    /// Keeps an MTA-STS policy as if it had just been fetched. To be called before the domain is planned.
+    ///
+    /// # Errors
+    /// The ledger could not be written.
+    pub async fn keep_policy(&self, domain: &str, id: RecordId, policy: Policy) -> Result<(), LedgerError> {
+        let fetched = FetchedPolicy { id, policy, fetched: Timestamp::now() };
+        self.ledger.keep_sts_policy(domain, &fetched).await
     }
 
     /// Plans one destination and joins the demands of its hosts; how many demands there are in all.
     pub async fn plan(&self, destination: &str) -> usize {
         let destination = Destination(destination.to_owned());
-        let Some(connector) = self.0.routing.connector(&destination).map(Arc::clone) else { return 0 };
-        let planner = Planner { router: Router { site: &self.0, own_addresses: &[] } };
+        let Some(connector) = self.site.routing.connector(&destination).map(Arc::clone) else { return 0 };
+        let planner = Planner { router: Router { site: &self.site, own_addresses: &[] } };
         let Ok(plan) = planner.plan(&connector, &destination, Timestamp::now()).await else { return 0 };
         let terms = plan.hosts.iter().filter_map(|host| host.terms(SenderTls::AsPolicy).ok());
         terms.map(|terms| terms.demands.iter().count()).sum()
