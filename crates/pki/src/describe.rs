@@ -12,6 +12,7 @@ use rustls_pki_types::{ServerName, UnixTime};
 
 use crate::identity::{day, timestamp};
 use crate::judge::Refused;
+use crate::server::MinimumVersion;
 
 /// Says in plain words why TLS failed. Takes [`rustls::Error`] and [`io::Error`] (what the TLS stream returns);
 /// any other error is given its own words.
@@ -26,6 +27,47 @@ pub fn describe(error: &(dyn StdError + 'static)) -> String {
         Some(source) => describe(source),
         None => of_io(error),
     }
+}
+
+/// What [`describe`] says, for a listener: where the client's version is too old, it names the oldest that is taken there.
+pub fn describe_client(error: &(dyn StdError + 'static), minimum: MinimumVersion) -> String {
+    let allowed = match minimum {
+        MinimumVersion::Tls12 => "TLS 1.2 and 1.3 are taken here",
+        MinimumVersion::Tls13 => "only TLS 1.3 is taken here",
+    };
+    match incompatibility(error) {
+        Some(reason) if is_version(reason) => {
+            format!("the client speaks no TLS version that is allowed: {allowed}")
+        }
+        Some(PeerIncompatible::SignatureAlgorithmsExtensionRequired) => {
+            format!(
+                "the client seems to speak only TLS 1.1 or older: {allowed}, and it names no signature algorithms"
+            )
+        }
+        _ => describe(error),
+    }
+}
+
+/// What of the peer's TLS does not fit ours, if that is what is wrong.
+fn incompatibility<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a PeerIncompatible> {
+    match error.downcast_ref::<TlsError>() {
+        Some(TlsError::PeerIncompatible(reason)) => Some(reason),
+        Some(_) => None,
+        None => incompatibility(error.downcast_ref::<io::Error>()?.get_ref()?),
+    }
+}
+
+/// Whether it is that both sides have no version in common.
+fn is_version(reason: &PeerIncompatible) -> bool {
+    matches!(
+        reason,
+        PeerIncompatible::Tls12NotOffered
+            | PeerIncompatible::Tls12NotOfferedOrEnabled
+            | PeerIncompatible::Tls13RequiredForQuic
+            | PeerIncompatible::SupportedVersionsExtensionRequired
+            | PeerIncompatible::ServerDoesNotSupportTls12Or13
+            | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig
+    )
 }
 
 fn of_io(error: &io::Error) -> String {
@@ -139,12 +181,7 @@ fn of_alert(alert: AlertDescription) -> String {
 
 fn of_incompatibility(reason: &PeerIncompatible) -> String {
     match reason {
-        PeerIncompatible::Tls12NotOffered
-        | PeerIncompatible::Tls12NotOfferedOrEnabled
-        | PeerIncompatible::Tls13RequiredForQuic
-        | PeerIncompatible::SupportedVersionsExtensionRequired
-        | PeerIncompatible::ServerDoesNotSupportTls12Or13
-        | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig => {
+        reason if is_version(reason) => {
             "the other side speaks no TLS version that is allowed here (1.2 and 1.3 are the ones known)"
                 .to_owned()
         }
@@ -262,5 +299,24 @@ mod tests {
     fn a_client_of_tls_1_1_reads_as_such() {
         let said = describe(&TlsError::from(PeerIncompatible::SignatureAlgorithmsExtensionRequired));
         assert!(said.contains("only TLS 1.1 or older"), "{said}");
+    }
+
+    #[test]
+    fn a_client_that_is_too_old_is_told_by_what_the_listener_takes() {
+        let wrapped =
+            |reason: PeerIncompatible| io::Error::new(ErrorKind::InvalidData, TlsError::from(reason));
+        for old in [
+            PeerIncompatible::SupportedVersionsExtensionRequired,
+            PeerIncompatible::Tls12NotOfferedOrEnabled,
+            PeerIncompatible::SignatureAlgorithmsExtensionRequired,
+        ] {
+            let error = wrapped(old);
+            let said = describe_client(&error, MinimumVersion::Tls13);
+            assert!(said.contains("only TLS 1.3 is taken here") && !said.contains("1.2"), "{said}");
+            let said = describe_client(&error, MinimumVersion::Tls12);
+            assert!(said.contains("TLS 1.2 and 1.3 are taken here"), "{said}");
+        }
+        let other = wrapped(PeerIncompatible::NoCipherSuitesInCommon);
+        assert_eq!(describe_client(&other, MinimumVersion::Tls13), describe(&other));
     }
 }

@@ -37,7 +37,7 @@ pub use certificate::describe_certificate;
 pub use checks::{Aspect, Check};
 pub use client::{ClientTls, Handshake, TrustAnchors, server_name};
 pub use clients::{ClientCa, ClientCertificates, ClientIdentity, client_identity};
-pub use describe::describe;
+pub use describe::{describe, describe_client};
 pub use error::Error;
 pub use facts::facts_of_server;
 pub use identity::{Loaded, TlsIdentity, Warning};

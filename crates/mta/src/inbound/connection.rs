@@ -417,7 +417,7 @@ async fn start_tls<P: Policy>(
     policy: &mut P,
     phase: &mut watch::Receiver<Phase>,
 ) -> Result<(Stream, Established), Stop> {
-    let Some(ServerTls { config, certificates }) = tls else {
+    let Some(ServerTls { config, certificates, minimum }) = tls else {
         policy.tls_failed("no usable certificate is loaded".into());
         return Err(Stop::Tls);
     };
@@ -433,7 +433,7 @@ async fn start_tls<P: Policy>(
             Ok((stream, Established { facts, client }))
         }
         Err(error) => {
-            policy.tls_failed(postern_pki::describe(&error));
+            policy.tls_failed(postern_pki::describe_client(&error, minimum));
             Err(Stop::Tls)
         }
     }

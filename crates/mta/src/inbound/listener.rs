@@ -14,7 +14,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use postern_pki::{ClientCertificates, ServerOptions, server_config};
+use postern_pki::{ClientCertificates, MinimumVersion, ServerOptions, server_config};
 use postern_smtp::server::Settings;
 use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
@@ -45,6 +45,8 @@ pub(crate) struct ServerTls {
     pub(crate) config: Arc<ServerConfig>,
     /// What is done about clients' certificates; `config` was made with the same.
     pub(crate) certificates: ClientCertificates,
+    /// The oldest version that `config` takes.
+    pub(crate) minimum: MinimumVersion,
 }
 
 /// The sessions that are open: in all, at each listener, and of each client.
@@ -87,7 +89,8 @@ impl ServerTls {
     /// # Errors
     /// Local: there is no identity, or no ticket key could be made.
     pub(crate) fn new(options: &ServerOptions) -> Result<Self, postern_pki::Error> {
-        Ok(Self { config: server_config(options)?, certificates: options.client_certificates.clone() })
+        let (certificates, minimum) = (options.client_certificates.clone(), options.minimum);
+        Ok(Self { config: server_config(options)?, certificates, minimum })
     }
 }
 

@@ -218,7 +218,7 @@ async fn a_listeners_minimum_version_is_refused_below_and_taken_from_there() {
     })
     .await;
     assert!(house.call_with("mx", &TLS12, None).await.is_err());
-    house.said.line(&["TLS", "127.0.0.1", "mx"]).await;
+    house.said.line(&["TLS", "127.0.0.1", "mx", "only TLS 1.3 is taken here"]).await;
     assert!(house.call_with("mx", &TLS13, None).await.is_ok());
     assert!(house.call_with("submission", &TLS12, None).await.is_ok(), "each listener has its own");
 }
