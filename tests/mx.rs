@@ -59,6 +59,25 @@ fn a_reload_asks_the_name_servers_it_brings() {
 }
 
 #[test]
+fn mail_that_waits_for_dns_goes_at_once_when_a_reload_brings_other_name_servers() {
+    let peer = peer_on(69, 0);
+    let zone = Zone::new()
+        .mx("elsewhere.test", 10, "mx.elsewhere.test")
+        .address("mx.elsewhere.test", Ipv4Addr::new(127, 0, 0, 69));
+    let (broken, names) = (Names::serve(Zone::new().failing("elsewhere.test")), Names::serve(zone));
+    let connector = format!("name = \"out\"\nto = \"mx\"\naddress_space = [\"*\"]\nport = {}", peer.port());
+    let setup = Setup::new().queue("retry = [\"1h\"]\njitter = 0.0").connector(&connector);
+    let mut postern = setup.tables(&broken.table()).start();
+    submit(&postern);
+    wait_for("the first attempt", || (postern.queue()[0]["attempts"].as_u64() == Some(1)).then_some(()));
+    let (before, after) = (broken.address().to_string(), names.address().to_string());
+    postern.reload(|setup| setup.replace(&before, &after));
+    peer.wait_for(1);
+    postern.wait_for_empty_queue();
+    postern.wait_for_log("the way has changed");
+}
+
+#[test]
 fn the_next_host_is_taken_when_the_best_is_dead() {
     let second = peer_on(74, 0);
     let zone = Zone::new()

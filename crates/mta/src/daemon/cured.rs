@@ -2,7 +2,7 @@
 //!
 //! Where the configuration has another way to a destination now (another connector, the same one in service again, with other
 //! hosts, credentials, pins or demands), mail that waits for a trouble of the way, and not because its receiver has judged
-//! it, is due at once. Its attempts go on being counted: `postern queue reroute` is what counts them anew.
+//! it, is due at once. Where `[dns]` has changed, so is mail that waits for an answer of DNS. Its attempts go on being counted: `postern queue reroute` is what counts them anew.
 //!
 //! What it deliberately does not do: look into files that a configuration names; whoever changed only those says
 //! `postern queue retry`.
@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use postern_queue::{Change, Delivery, Destination, Error, Filter, QueueId};
-use postern_smtp::outcome::Step;
+use postern_smtp::outcome::{Step, Trouble};
 
 use super::{Shared, Site};
 use crate::admin::pages::Pages;
@@ -26,13 +26,13 @@ const GATHERED_MOST: usize = 10_000;
 /// For so many destinations it is remembered whether their way has changed.
 const WAYS_MOST: usize = 10_000;
 
-/// Makes due what waits for a way that has changed since the site before.
+/// Makes due what waits for a way, or for a DNS, that has changed since the site before.
 pub(super) async fn wake(shared: Arc<Shared>, before: Arc<Site>) {
     let now = shared.site.load_full();
     if says_the_same(&before.config, &now.config) {
         return;
     }
-    let mut cure = Cure { shared: &shared, before: &before, now: &now, ways: HashMap::new(), woken: 0 };
+    let mut cure = Cure::new(&shared, &before, &now);
     if let Err(error) = cure.run().await {
         shared.observer.daemon(Event::Alarm {
             what: format!("mail whose way has changed could not be made due: {error}"),
@@ -63,7 +63,11 @@ struct Cure<'a> {
     woken: u64,
 }
 
-impl Cure<'_> {
+impl<'a> Cure<'a> {
+    fn new(shared: &'a Shared, before: &'a Site, now: &'a Site) -> Self {
+        Self { shared, before, now, ways: HashMap::new(), woken: 0 }
+    }
+
     async fn run(&mut self) -> Result<(), Error> {
         let waiting = Filter { held: Some(false), ..Filter::default() };
         let mut pages = Pages::new(&*self.shared.store, waiting);
@@ -71,7 +75,9 @@ impl Cure<'_> {
         let mut count = 0;
         while let Some(page) = pages.next().await? {
             for delivery in page.into_iter().filter(waits_for_its_way) {
-                if self.has_changed(&delivery.destination) {
+                if is_asked_anew(&self.before.config, &self.now.config, &delivery)
+                    || self.has_changed(&delivery.destination)
+                {
                     gathered.entry(delivery.destination).or_default().push(delivery.message.id);
                     count += 1;
                 }
@@ -114,8 +120,17 @@ impl Cure<'_> {
 
 /// Whether it was tried and did not come so far that its receiver judged it.
 fn waits_for_its_way(delivery: &Delivery) -> bool {
-    let mut troubles = delivery.recipients.iter().filter_map(|recipient| recipient.trouble.as_ref());
-    !delivery.leased && troubles.any(|trouble| trouble.step < Step::Mail || trouble.step == Step::Mailbox)
+    !delivery.leased && troubles(delivery).any(|at| at.step < Step::Mail || at.step == Step::Mailbox)
+}
+
+/// What was last in the way of each recipient.
+fn troubles(delivery: &Delivery) -> impl Iterator<Item = &Trouble> {
+    delivery.recipients.iter().filter_map(|recipient| recipient.trouble.as_ref())
+}
+
+/// Whether DNS had no answer for it that would do, and it is asked in another way now.
+fn is_asked_anew(before: &Config, now: &Config, delivery: &Delivery) -> bool {
+    before.dns != now.dns && troubles(delivery).any(|at| at.step == Step::Lookup)
 }
 
 /// Whether mail for a destination would meet the same hosts on the same terms.
@@ -150,7 +165,7 @@ fn leads_the_same_way(one: &Connector, other: &Connector) -> bool {
 #[cfg(test)]
 mod tests {
     use postern_queue::{Destination, MemoryStore, Selection, Store};
-    use postern_smtp::outcome::{Reason, Trouble};
+    use postern_smtp::outcome::Reason;
     use postern_smtp::reply::Reply;
 
     use super::*;
@@ -195,13 +210,39 @@ mod tests {
         assert!(!says_the_same(&plain, &config("cost = 6")));
     }
 
-    #[tokio::test]
-    async fn mail_that_its_receiver_has_judged_waits_for_no_way() {
+    /// A delivery that was not tried yet.
+    async fn untried() -> Delivery {
         let store = MemoryStore::new();
         enqueue(&store, Timestamp::now(), &["a@a.example"]).await;
         let page = Selection { limit: 1, offset: 0 };
         let untried = store.find(Filter::default(), page).await.unwrap().remove(0);
         assert_eq!(untried.destination, Destination("a.example".into()));
+        untried
+    }
+
+    #[tokio::test]
+    async fn only_mail_that_waits_for_dns_is_asked_anew_and_only_of_another_dns() {
+        let untried = untried().await;
+        let plain = config("");
+        let with = |trouble: Option<Trouble>, dns: &str| {
+            let mut delivery = untried.clone();
+            delivery.recipients[0].trouble = trouble;
+            is_asked_anew(&plain, &config(dns), &delivery)
+        };
+        let unanswered =
+            || Some(Trouble::new(Step::Lookup, Reason::LookupFailed("a.example: timed out".into())));
+        let down = Some(Trouble::new(Step::Connect, Reason::ConnectFailed("refused".into())));
+        let others = "[dns]\nservers = ['127.0.0.9']";
+        for dns in [others, "[dns]\ndnssec = 'off'", "[dns]\ntimeout = '9s'"] {
+            assert!(with(unanswered(), dns), "{dns}");
+        }
+        assert!(!with(unanswered(), "") && !with(unanswered(), "cost = 5"));
+        assert!(!with(down, others) && !with(None, others));
+    }
+
+    #[tokio::test]
+    async fn mail_that_its_receiver_has_judged_waits_for_no_way() {
+        let untried = untried().await;
         let with = |trouble: Trouble| {
             let mut delivery = untried.clone();
             delivery.recipients[0].trouble = Some(trouble);
