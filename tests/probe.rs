@@ -602,6 +602,22 @@ fn a_connector_that_is_switched_off_keeps_mail_whatever_its_hosts_say() {
 }
 
 #[test]
+fn files_that_cannot_be_loaded_are_noted() {
+    let setup = Setup::new();
+    let peer = server(&setup.authority().issue(&["localhost"])).start();
+    let missing = setup.folder().join("missing.pem");
+    let identity =
+        format!("[[tls.identity]]\nname = \"client\"\ncertificate = {missing:?}\nkey = {missing:?}");
+    let keys = format!("tls = \"verified\"\ntrust = {missing:?}\nidentity = \"client\"");
+    let postern = towards(setup.tables(&identity), peer.port(), &keys);
+    let report = Probed::of(&postern, &["elsewhere.test"]).expect(20, "missing.pem").report;
+    let notes = report["notes"].to_string();
+    for words in ["a TLS identity cannot be used", "its trusted roots cannot be loaded"] {
+        assert!(notes.contains(words), "no {words:?} in {notes}");
+    }
+}
+
+#[test]
 fn what_is_neither_a_domain_nor_a_host_is_a_mistake_of_the_command_line() {
     for target in ["", "a b", "mx.example.net:0", "mx.example.net:smtp", "@"] {
         let output = run(postern::postern().args(["probe", target]));

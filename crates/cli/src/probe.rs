@@ -167,9 +167,9 @@ impl Page {
         let Some(sts) = &domain.mta_sts else { return };
         match &sts.mode {
             Some(mode) => {
-                let source = sts.source.unwrap_or_default();
+                let source = sts.source.map(|source| format!(" ({source})")).unwrap_or_default();
                 let expires = sts.expires.as_deref().unwrap_or("unknown");
-                self.fact("MTA-STS", &format!("{mode} ({source}), until {expires}"));
+                self.fact("MTA-STS", &format!("{mode} until {expires}{source}"));
                 let hosts = sts.policy.iter().filter(|line| line.starts_with("mx:"));
                 hosts.for_each(|line| self.fact("", line));
             }

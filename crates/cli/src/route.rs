@@ -64,7 +64,7 @@ fn render(view: &RouteView) -> String {
         line(&mut text, "", &format!("it leads to {} further destinations, not shown", view.beyond));
     }
     if view.legs.iter().any(looks_up) {
-        let _ = write!(text, "\nDNSSEC: {}\n", clean(&view.validation));
+        let _ = write!(text, "\nDNSSEC: {}\n", clean(&view.dnssec));
     }
     if !view.daemon {
         text.push_str("\nPostern does not run: this is what the configuration says.\n");
@@ -103,7 +103,7 @@ fn write_leg(text: &mut String, leg: &Leg) {
             &format!("\"{}\": address space {}, cost {}{off}", other.name, other.space, other.cost),
         );
     }
-    if let Some(sts) = &leg.sts {
+    if let Some(sts) = &leg.mta_sts {
         write_sts(text, sts);
     }
     for (number, host) in (1..).zip(&leg.hosts) {
@@ -136,7 +136,7 @@ fn write_connector(text: &mut String, connector: &ConnectorView) {
 }
 
 fn write_sts(text: &mut String, sts: &StsView) {
-    let words = match (&sts.mode, &sts.source, sts.expires) {
+    let words = match (&sts.mode, sts.source, sts.expires) {
         (Some(mode), Some(source), Some(expires)) => {
             let hosts = sts.hosts.as_deref().unwrap_or_default().join(", ");
             format!("{mode} until {expires:.0} ({source}); hosts {hosts}")
@@ -195,7 +195,7 @@ fn write_dane(text: &mut String, dane: &DaneView) {
                 detail(text, "", record);
             }
         }
-        DaneView::Unusable(why) | DaneView::Barred(why) => detail(text, "DANE", &clean(why)),
+        DaneView::Unusable { why } | DaneView::Barred { why } => detail(text, "DANE", &clean(why)),
     }
 }
 

@@ -33,6 +33,7 @@ mod upstream;
 mod validation;
 mod witness;
 
+use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -116,6 +117,18 @@ pub enum Dnssec {
     Bogus,
     /// Nobody checked.
     Indeterminate,
+}
+
+/// In one word, which stays the same: programs read it too.
+impl fmt::Display for Dnssec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Secure => "secure",
+            Self::Insecure => "insecure",
+            Self::Bogus => "bogus",
+            Self::Indeterminate => "indeterminate",
+        })
+    }
 }
 
 impl Dnssec {

@@ -14,7 +14,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
-use postern_dns::Dnssec;
 use postern_queue::retry::Schedule;
 use postern_queue::{Destination, SenderTls};
 use postern_smtp::address::{AddressError, ForwardPath, Host, Mailbox};
@@ -23,25 +22,22 @@ use postern_smtp::tls::{TlsFailure, TlsFault, TlsRequirement};
 use tokio::time::timeout;
 
 pub use view::{
-    ConnectorView, DaneView, HostView, Leg, Meaning, Memory, NamedBy, Other, RouteView, SocketView, StsView,
-    Unresolved, Verdict,
+    ConnectorView, DaneView, HostView, Leg, Meaning, Memory, NamedBy, Other, RouteView, SocketView,
+    StsSource, StsView, Unresolved, Verdict,
 };
 
 use super::Error;
-use crate::config::{Config, Connector, LmtpAddress, Rate, SmtpHost, Way};
-use crate::daemon::network::Network;
-use crate::daemon::{self, Shared, Site};
+use crate::config::{Config, Connector, Rate, Way};
+use crate::daemon::{Shared, Site};
 use crate::diagnosis::diagnose;
 use crate::directory::Users;
 use crate::observe::Observer;
 use crate::outbound::attempt::decisive;
 use crate::outbound::dane::Dane;
 use crate::outbound::ladder::Ladder;
-use crate::outbound::own_addresses;
 use crate::outbound::plan::{HostTerms, Plan, PlannedHost, Planner, demands_of};
 use crate::outbound::route::{NextHop, NoHost, RoutedHost, Router, Socket};
-use crate::policy::ledger::Ledger;
-use crate::policy::mta_sts::{Found, Source};
+use crate::policy::mta_sts::Found;
 use crate::routing::Recipient;
 
 /// Name servers that say nothing are waited for so long in all.
@@ -71,13 +67,9 @@ pub(super) async fn ask(shared: &Shared, to: &str) -> Result<RouteView, String> 
 /// What cannot be opened, or why there is no answer.
 pub(super) async fn ask_directly(config: &Config, to: &str) -> Result<RouteView, Error> {
     let now = Timestamp::now();
-    let ledger = Ledger::open_for_reading(&config.data_dir).map_err(daemon::Error::from)?;
-    let network = Network::open(&config.dns, &ledger, &Observer::new(Vec::new()))?;
+    let site = Site::for_planning(config.clone(), &Observer::new(Vec::new()), now)?;
     let users = Users::open_for_reading(&config.data_dir)?;
-    let binds: Vec<SocketAddr> =
-        config.listeners.iter().flat_map(|listener| listener.bind.iter().copied()).collect();
-    let site = Site::for_planning(config.clone(), network, now);
-    let own_addresses = own_addresses(&binds);
+    let own_addresses = site.configured_addresses();
     let planning = Planning { site: &site, users: &users, own_addresses: &own_addresses, ladder: None, now };
     planning.answer(to).await.map_err(Error::Failed)
 }
@@ -121,7 +113,7 @@ impl Planning<'_> {
             legs,
             beyond,
             validates: validation.works(),
-            validation: validation.to_string(),
+            dnssec: validation.to_string(),
             daemon: self.ladder.is_some(),
         }
     }
@@ -179,7 +171,7 @@ impl Planning<'_> {
 
     fn fill(&self, leg: &mut Leg, connector: &Connector, plan: &Plan) {
         let destination = Destination(leg.destination.clone());
-        leg.sts = plan.sts.as_ref().map(sts_view);
+        leg.mta_sts = plan.sts.as_ref().map(sts_view);
         leg.unresolved = plan
             .unresolved
             .iter()
@@ -225,7 +217,7 @@ impl Planning<'_> {
         let space = candidates.iter().find(|(candidate, _)| candidate.name == connector.name);
         ConnectorView {
             name: connector.name.0.clone(),
-            to: way_in_words(&connector.to),
+            to: connector.to.to_string(),
             space: space
                 .filter(|_| !self.site.routing.is_own_domain(destination))
                 .map(|(_, space)| space.to_string()),
@@ -272,8 +264,8 @@ impl Planning<'_> {
             port: host.port,
             implicit_tls: host.implicit_tls,
             named_by: named_by(connector, host),
-            name_status: in_words(host.name_status),
-            address_status: in_words(host.address_status),
+            name_status: host.name_status.to_string(),
+            address_status: host.address_status.to_string(),
             sockets: host.sockets.iter().map(|next_hop| self.socket_view(next_hop, ladder)).collect(),
             dane: dane_view(connector, planned),
             requirement: demands.requirement(),
@@ -326,14 +318,9 @@ pub fn check_question(to: &str) -> Result<String, String> {
 
 fn sts_view(found: &Found) -> StsView {
     let binding = found.policy.as_ref();
-    let source = |source| match source {
-        Source::Fresh => "fetched just now",
-        Source::Cached => "fetched earlier, and still announced",
-        Source::Stale => "fetched earlier, and binding until it expires",
-    };
     StsView {
         mode: binding.map(|binding| binding.fetched.policy.mode.to_string()),
-        source: binding.map(|binding| source(binding.source).to_owned()),
+        source: binding.map(|binding| binding.source),
         expires: binding.map(|binding| binding.fetched.expires()),
         hosts: found.policy().map(|policy| policy.mx.iter().map(ToString::to_string).collect()),
         trouble: found.trouble.as_ref().map(ToString::to_string),
@@ -348,8 +335,8 @@ fn dane_view(connector: &Connector, planned: &PlannedHost) -> DaneView {
             base: base.clone(),
             records: records.iter().map(ToString::to_string).collect(),
         },
-        Dane::Unusable(why) => DaneView::Unusable(why.clone()),
-        Dane::Barred(failure) => DaneView::Barred(failure.why.clone()),
+        Dane::Unusable(why) => DaneView::Unusable { why: why.clone() },
+        Dane::Barred(failure) => DaneView::Barred { why: failure.why.clone() },
     }
 }
 
@@ -364,35 +351,6 @@ fn named_by(connector: &Connector, host: &RoutedHost) -> NamedBy {
 /// Where there is no name, DNS has nothing to say.
 fn is_address(host: &RoutedHost) -> bool {
     host.name.starts_with('[') || host.name.parse::<IpAddr>().is_ok() || host.is_on_this_machine()
-}
-
-fn in_words(status: Dnssec) -> String {
-    match status {
-        Dnssec::Secure => "secure",
-        Dnssec::Insecure => "insecure",
-        Dnssec::Bogus => "bogus",
-        Dnssec::Indeterminate => "not checked",
-    }
-    .to_owned()
-}
-
-/// As it stands in `to`.
-fn way_in_words(way: &Way) -> String {
-    let host = |host: &SmtpHost| format!("{}:{}", bracketed(&host.host), host.port);
-    match way {
-        Way::Mx { port: 25 } => "mx".to_owned(),
-        Way::Mx { port } => format!("mx, port {port}"),
-        Way::Smtp(hosts) => format!("smtp:{}", hosts.iter().map(host).collect::<Vec<_>>().join(", smtp:")),
-        Way::Lmtp(LmtpAddress::Unix(path)) => format!("lmtp:unix:{}", path.display()),
-        Way::Lmtp(LmtpAddress::Tcp(host, port)) => format!("lmtp:{}:{port}", bracketed(host)),
-        Way::Maildir(template) => format!("maildir:{template}"),
-        Way::TlsReports => "Postern itself".to_owned(),
-    }
-}
-
-/// An IPv6 address with its brackets.
-fn bracketed(host: &str) -> String {
-    if host.contains(':') { format!("[{host}]") } else { host.to_owned() }
 }
 
 fn rate_in_words(rate: &Rate) -> String {
@@ -431,15 +389,6 @@ mod tests {
         for wrong in ["", "a b", "ben@", "@b.example", "[1.2.3]", "b..example"] {
             assert!(check_question(wrong).is_err(), "{wrong}");
         }
-    }
-
-    #[test]
-    fn ways_are_told_as_they_are_written() {
-        let host = |host: &str, port| SmtpHost { host: host.into(), port, implicit_tls: false };
-        let hosts = Way::Smtp(vec![host("a.example", 587), host("2001:db8::1", 25)]);
-        assert_eq!(way_in_words(&hosts), "smtp:a.example:587, smtp:[2001:db8::1]:25");
-        assert_eq!(way_in_words(&Way::Mx { port: 25 }), "mx");
-        assert_eq!(way_in_words(&Way::Lmtp(LmtpAddress::Tcp("b.example".into(), 24))), "lmtp:b.example:24");
     }
 
     #[test]

@@ -7,6 +7,7 @@
 //! What it deliberately does not do: know how any of it is written, or where a value came from
 //! ([`Config::settings`] keeps that for `postern config show`).
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -510,6 +511,27 @@ impl AddressSpace {
     }
 }
 
+/// As it stands in `to`.
+impl fmt::Display for Way {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let host = |host: &SmtpHost| format!("smtp:{}:{}", bracketed(&host.host), host.port);
+        match self {
+            Self::Mx { port: 25 } => f.write_str("mx"),
+            Self::Mx { port } => write!(f, "mx, port {port}"),
+            Self::Smtp(hosts) => f.write_str(&hosts.iter().map(host).collect::<Vec<_>>().join(", ")),
+            Self::Lmtp(LmtpAddress::Unix(path)) => write!(f, "lmtp:unix:{}", path.display()),
+            Self::Lmtp(LmtpAddress::Tcp(host, port)) => write!(f, "lmtp:{}:{port}", bracketed(host)),
+            Self::Maildir(template) => write!(f, "maildir:{template}"),
+            Self::TlsReports => f.write_str("Postern itself"),
+        }
+    }
+}
+
+/// An IPv6 address with its brackets.
+fn bracketed(host: &str) -> Cow<'_, str> {
+    if host.contains(':') { format!("[{host}]").into() } else { host.into() }
+}
+
 impl fmt::Display for AddressSpace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -538,6 +560,16 @@ mod tests {
 
     fn domain(text: &str) -> Domain {
         text.parse().unwrap()
+    }
+
+    #[test]
+    fn ways_are_told_as_they_are_written() {
+        let host = |host: &str, port| SmtpHost { host: host.into(), port, implicit_tls: false };
+        let hosts = Way::Smtp(vec![host("a.example", 587), host("2001:db8::1", 25)]);
+        assert_eq!(hosts.to_string(), "smtp:a.example:587, smtp:[2001:db8::1]:25");
+        assert_eq!(Way::Mx { port: 25 }.to_string(), "mx");
+        let store = Way::Lmtp(LmtpAddress::Tcp("b.example".into(), 24));
+        assert_eq!(store.to_string(), "lmtp:b.example:24");
     }
 
     #[test]

@@ -8,6 +8,7 @@
 //! What it deliberately does not do: open the store or the users, or bind sockets. Those outlive a configuration.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -25,7 +26,9 @@ use crate::config::{self, Config, Connector, SpacePolicy};
 use crate::event::Event;
 use crate::inbound::listener::{Listener, ServerTls};
 use crate::observe::Observer;
+use crate::outbound::own_addresses;
 use crate::outbound::plan::HostTerms;
+use crate::policy::ledger::Ledger;
 use crate::routing::Routing;
 
 /// One configuration, ready to be used.
@@ -63,24 +66,36 @@ impl Site {
         }
     }
 
-    /// What is needed to say where mail would go, and nothing besides: no listeners, no private CA, and no file is made.
-    /// What cannot be loaded stands in the plans that would have needed it.
-    pub(crate) fn for_planning(config: Config, network: Network, now: Timestamp) -> Self {
+    /// What is needed to say where mail would go without a daemon, and nothing besides: no listeners, no private CA, and no
+    /// file is made. What cannot be loaded is an alarm here too.
+    ///
+    /// # Errors
+    /// Local: no resolver can be set up, or what is remembered of destinations cannot be read.
+    pub(crate) fn for_planning(
+        config: Config,
+        observer: &Observer,
+        now: Timestamp,
+    ) -> Result<Self, super::Error> {
+        let ledger = Ledger::open_for_reading(&config.data_dir)?;
+        let network = Network::open(&config.dns, &ledger, observer)?;
         let config = Arc::new(config);
-        let nobody = Observer::new(Vec::new());
-        let load = |files: &config::IdentityFiles| {
-            let loaded = TlsIdentity::load(&files.name, &files.certificate, &files.key, now);
-            loaded.ok().map(|loaded| Arc::new(loaded.identity))
-        };
-        Self {
+        let (identities, errors) = Identities::named(&config, observer, now);
+        complain_of(&errors, "a server that asks for its certificate is shown none", observer);
+        Ok(Self {
             routing: Routing::new(Arc::clone(&config)),
             network,
             listeners: Vec::new(),
-            trust: load_trust(&config, &nobody),
+            trust: load_trust(&config, observer),
             no_trust: Err("its trusted roots were not loaded".into()),
-            identities: config.tls.identities.iter().filter_map(load).collect(),
+            identities: identities.0,
             config,
-        }
+        })
+    }
+
+    /// Where the listeners can be reached by the configuration alone, whether or not they are bound.
+    pub(crate) fn configured_addresses(&self) -> Vec<SocketAddr> {
+        let binds = self.config.listeners.iter().flat_map(|listener| listener.bind.iter().copied());
+        own_addresses(&binds.collect::<Vec<_>>())
     }
 
     /// When mail for a destination is tried again, and when it is given up.
@@ -142,24 +157,35 @@ struct Identities(Vec<Arc<TlsIdentity>>);
 
 impl Identities {
     fn load(config: &Config, observer: &Observer, now: Timestamp) -> Self {
-        let loaded = if config.tls.identities.is_empty() {
-            vec![from_private_ca(config, observer, now)]
+        let (usable, errors) = if config.tls.identities.is_empty() {
+            Self::admit([from_private_ca(config, observer, now)], observer)
         } else {
-            let load = |files: &config::IdentityFiles| {
-                TlsIdentity::load(&files.name, &files.certificate, &files.key, now)
-            };
-            config.tls.identities.iter().map(load).collect()
+            Self::named(config, observer, now)
         };
-        let mut usable = Vec::new();
-        let mut errors = Vec::new();
+        complain_of(&errors, meanwhile(usable.0.len()), observer);
+        usable
+    }
+
+    /// Those that the configuration names, and what is wrong with the others.
+    fn named(config: &Config, observer: &Observer, now: Timestamp) -> (Self, Vec<postern_pki::Error>) {
+        let load = |files: &config::IdentityFiles| {
+            TlsIdentity::load(&files.name, &files.certificate, &files.key, now)
+        };
+        Self::admit(config.tls.identities.iter().map(load), observer)
+    }
+
+    fn admit(
+        loaded: impl IntoIterator<Item = Result<Loaded, postern_pki::Error>>,
+        observer: &Observer,
+    ) -> (Self, Vec<postern_pki::Error>) {
+        let (mut usable, mut errors) = (Vec::new(), Vec::new());
         for loaded in loaded {
             match loaded {
                 Ok(loaded) => usable.push(admit(loaded, observer)),
                 Err(error) => errors.push(error),
             }
         }
-        complain_of(&errors, usable.len(), observer);
-        Self(usable)
+        (Self(usable), errors)
     }
 
     /// Those that a listener wants, the first one first; all when it names none.
@@ -199,12 +225,16 @@ fn admit(loaded: Loaded, observer: &Observer) -> Arc<TlsIdentity> {
     Arc::new(loaded.identity)
 }
 
-/// One alarm for each identity that cannot be used, which speaks for all listeners.
-fn complain_of(errors: &[postern_pki::Error], usable: usize, observer: &Observer) {
-    let meanwhile = match usable {
+/// What identities that cannot be used mean for the listeners, where so many can.
+fn meanwhile(usable: usize) -> &'static str {
+    match usable {
         0 => "no listener has TLS: STARTTLS answers 454",
         _ => "clients are shown another identity",
-    };
+    }
+}
+
+/// One alarm for each identity that cannot be used, which speaks for all who would have shown it.
+fn complain_of(errors: &[postern_pki::Error], meanwhile: &str, observer: &Observer) {
     for error in errors {
         let what = format!("a TLS identity cannot be used: {error}");
         observer
@@ -331,14 +361,14 @@ mod tests {
 
     #[test]
     fn an_unusable_identity_is_one_alarm_with_its_reason() {
-        for (usable, meanwhile) in [(0, "STARTTLS answers 454"), (1, "another identity")] {
+        for (usable, words) in [(0, "STARTTLS answers 454"), (1, "another identity")] {
             let said = Said::default();
             let error = postern_pki::Error::Missing { path: "mx.pem".into() };
-            complain_of(&[error], usable, &Observer::new(vec![Box::new(said.clone())]));
+            complain_of(&[error], meanwhile(usable), &Observer::new(vec![Box::new(said.clone())]));
             let lines = said.0.lock().unwrap().clone();
             assert_eq!(lines.len(), 1, "{lines:?}");
             assert!(
-                lines[0].contains("mx.pem: there is no such file") && lines[0].contains(meanwhile),
+                lines[0].contains("mx.pem: there is no such file") && lines[0].contains(words),
                 "{lines:?}"
             );
         }

@@ -29,6 +29,7 @@ use postern_dns::mta_sts::{
     Mode, POLICY_MOST, Policy, PolicyError, RecordError, RecordId, policy_domain, record_name,
 };
 use postern_smtp::tls::{TlsFailure, TlsFault};
+use serde::{Deserialize, Serialize};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinSet;
 
@@ -90,7 +91,8 @@ pub struct Binding {
 }
 
 /// Where a policy comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Source {
     /// It was fetched just now.
     Fresh,
@@ -99,6 +101,16 @@ pub enum Source {
     /// It was fetched earlier; the record is gone, unreadable or unanswered, or names a newer one that cannot be
     /// fetched. It binds until it expires (RFC 8461 §5.1).
     Stale,
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Fresh => "fetched just now",
+            Self::Cached => "fetched earlier, and still announced",
+            Self::Stale => "fetched earlier, and binding until it expires",
+        })
+    }
 }
 
 /// What went wrong on the way to a policy, and when.

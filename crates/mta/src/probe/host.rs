@@ -14,7 +14,7 @@ use postern_smtp::tls::TlsRequirement;
 use super::ports::{self, Purpose, Visited};
 use super::session::{Door, Start};
 use super::verdict::{Judge, Prospect, of_session, overall};
-use super::view::{DaneView, HostView, PortView, SessionView, Verdict, status_word};
+use super::view::{DaneView, HostView, PortView, SessionView, Verdict};
 use super::{Laboratory, Options};
 use crate::config::{Connector, Way};
 use crate::outbound::plan::{HostTerms, PlannedHost, demands_of};
@@ -116,8 +116,8 @@ impl<'a> Prepared<'a> {
             name: host.name.clone(),
             port: host.port,
             alias_of: Some(host.owner.clone()).filter(|owner| *owner != host.name),
-            name_status: status_word(host.name_status),
-            address_status: status_word(host.address_status),
+            name_status: host.name_status.to_string(),
+            address_status: host.address_status.to_string(),
             dane: DaneView::of(self.planned),
             in_policy: None,
             requirement: demands.requirement().to_string(),

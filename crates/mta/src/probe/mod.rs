@@ -31,26 +31,22 @@ use postern_queue::Destination;
 use postern_smtp::outcome::{Outcome, Reason, Step, Trouble};
 use tokio::time::timeout_at;
 
-use crate::config::{Config, Connector, LmtpAddress, SmtpHost, Way};
-use crate::daemon::network::Network;
+use crate::config::{Config, Connector, SmtpHost, Way};
 use crate::daemon::{self, Site};
 use crate::event::{Level, clean};
 use crate::observe::{Observer, Record, Sink};
-use crate::outbound::own_addresses;
 use crate::outbound::plan::{Plan, Planner};
 use crate::outbound::route::{NoHost, Router};
-use crate::policy::ledger::Ledger;
 use dialogue::Clock;
 use host::Prepared;
 use ports::Visited;
 use verdict::{Going, overall};
-use view::status_word;
 
 pub use ports::USUAL as USUAL_PORTS;
 pub use target::{Target, UnknownTarget};
 pub use view::{
     CheckView, ConnectorView, DaneView, DomainView, FORMAT, HandshakeView, HostView, MxView, Outlook,
-    PortState, PortView, Report, SessionView, StsView, UnresolvedView, Verdict,
+    PortState, PortView, Report, SessionView, StsSource, StsView, UnresolvedView, Verdict,
 };
 
 /// So many addresses are gone through at the same time.
@@ -87,13 +83,10 @@ impl Default for Options {
 pub async fn probe(config: Config, target: &Target, options: &Options) -> Result<Report, daemon::Error> {
     let notes = Notes::default();
     let observer = Observer::new(vec![Box::new(notes.clone())]);
-    let ledger = Ledger::open_for_reading(&config.data_dir)?;
-    let network = Network::open(&config.dns, &ledger, &observer)?;
-    let binds: Vec<SocketAddr> =
-        config.listeners.iter().flat_map(|listener| listener.bind.iter().copied()).collect();
+    let site = Site::for_planning(config, &observer, Timestamp::now())?;
     let laboratory = Laboratory {
-        site: Site::for_planning(config, network, Timestamp::now()),
-        own_addresses: own_addresses(&binds),
+        own_addresses: site.configured_addresses(),
+        site,
         options: options.clone(),
         clock: Clock { step: options.step, end: Instant::now() + options.whole },
     };
@@ -118,7 +111,7 @@ impl Laboratory {
         });
         let mut report = self.blank(target, &destination).await;
         let Some(connector) = self.connector(target, &destination) else { return report };
-        report.connector = Some(describe(&connector));
+        report.connector = Some(ConnectorView::of(&connector));
         if let Way::Maildir(_) | Way::TlsReports = connector.to {
             report.verdict = Verdict::going(&Going::local());
             return report;
@@ -200,7 +193,7 @@ impl Laboratory {
         DomainView {
             name: domain.clone(),
             mx: mx.into_iter().take(MX_SHOWN).map(seen).collect(),
-            mx_status: status_word(status),
+            mx_status: status.to_string(),
             mx_trouble: trouble,
             mta_sts,
         }
@@ -243,24 +236,6 @@ fn names<'a>(connector: &'a Connector, host: &str, port: u16) -> Option<(&'a Con
     let Way::Smtp(hosts) = &connector.to else { return None };
     let same = |other: &&SmtpHost| other.host.eq_ignore_ascii_case(host) && other.port == port;
     hosts.iter().find(same).map(|named| (connector, named))
-}
-
-fn describe(connector: &Connector) -> ConnectorView {
-    let place = |host: &SmtpHost| {
-        let tls = if host.implicit_tls { " with TLS from the first octet" } else { "" };
-        format!("{}:{}{tls}", host.host, host.port)
-    };
-    let to = match &connector.to {
-        Way::Mx { port: 25 } => "the domain's mail exchangers".to_owned(),
-        Way::Mx { port } => format!("the domain's mail exchangers, port {port}"),
-        Way::Smtp(hosts) => hosts.iter().map(place).collect::<Vec<_>>().join(", "),
-        Way::Lmtp(LmtpAddress::Unix(path)) => format!("LMTP at {}", path.display()),
-        Way::Lmtp(LmtpAddress::Tcp(host, port)) => format!("LMTP at {host}:{port}"),
-        Way::Maildir(_) => "mailboxes on this machine".to_owned(),
-        Way::TlsReports => "Postern itself".to_owned(),
-    };
-    let signs_in = connector.credential.is_some();
-    ConnectorView { name: connector.name.to_string(), to, enabled: connector.enabled, signs_in }
 }
 
 impl Going {

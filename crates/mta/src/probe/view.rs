@@ -8,7 +8,6 @@
 
 use std::time::Duration;
 
-use postern_dns::Dnssec;
 use postern_dns::mta_sts::record_id;
 use postern_pki::{Check, ClientHello};
 use postern_smtp::extension::Capabilities;
@@ -18,11 +17,13 @@ use postern_smtp::tls::{CertificateSeen, Demands, TlsFault};
 use serde::Serialize;
 
 use super::session::{Door, Reach, Seen, Start, Try};
+use crate::config::Connector;
 use crate::diagnosis::Diagnosis;
 use crate::outbound::dane::Dane;
 use crate::outbound::plan::PlannedHost;
 use crate::outbound::route::Socket;
-use crate::policy::mta_sts::{Found, Source as StsSource};
+use crate::policy::mta_sts::Found;
+pub use crate::policy::mta_sts::Source as StsSource;
 
 /// The number of this form of report. It changes when a field changes its meaning.
 pub const FORMAT: u32 = 1;
@@ -60,7 +61,7 @@ pub struct Report {
 pub struct ConnectorView {
     /// Its name.
     pub name: String,
-    /// Where it leads, in words.
+    /// Where it leads, as it stands in `to`.
     pub to: String,
     /// Whether it is in service.
     pub enabled: bool,
@@ -76,7 +77,7 @@ pub struct DomainView {
     /// Its mail exchangers, best first.
     pub mx: Vec<MxView>,
     /// How far DNSSEC vouches for them: `secure`, `insecure`, `bogus` or `indeterminate`.
-    pub mx_status: &'static str,
+    pub mx_status: String,
     /// Why there are none.
     pub mx_trouble: Option<String>,
     /// Its MTA-STS policy; `None` where the connector does not heed any.
@@ -100,7 +101,7 @@ pub struct StsView {
     /// `enforce`, `testing` or `none`.
     pub mode: Option<String>,
     /// `fresh`, `cached` or `stale`.
-    pub source: Option<&'static str>,
+    pub source: Option<StsSource>,
     /// The policy, line by line.
     pub policy: Vec<String>,
     /// Until when it binds unless it is fetched again.
@@ -128,9 +129,9 @@ pub struct HostView {
     /// Its name after aliases, when that is another.
     pub alias_of: Option<String>,
     /// How far DNSSEC vouches for its name; `secure` also when the configuration names it.
-    pub name_status: &'static str,
+    pub name_status: String,
     /// How far DNSSEC vouches for its addresses.
-    pub address_status: &'static str,
+    pub address_status: String,
     /// What it publishes about its certificates.
     pub dane: DaneView,
     /// Whether the domain's MTA-STS policy lists it; `None` without a policy.
@@ -318,6 +319,17 @@ impl Outlook {
     }
 }
 
+impl ConnectorView {
+    pub(super) fn of(connector: &Connector) -> Self {
+        Self {
+            name: connector.name.to_string(),
+            to: connector.to.to_string(),
+            enabled: connector.enabled,
+            signs_in: connector.credential.is_some(),
+        }
+    }
+}
+
 impl SessionView {
     pub(super) fn of(door: &Door<'_>, seen: &Seen, verdict: Verdict) -> Self {
         let (address, port) = match &door.next_hop.at {
@@ -384,17 +396,12 @@ impl StsView {
         let record = texts.and_then(|texts| record_id(texts).ok().flatten()).map(|id| id.to_string());
         let trouble = found.trouble.as_ref().map(|trouble| clean(trouble, LINE_MOST));
         let Some(binding) = &found.policy else { return Self { record, trouble, ..Self::default() } };
-        let source = match binding.source {
-            StsSource::Fresh => "fresh",
-            StsSource::Cached => "cached",
-            StsSource::Stale => "stale",
-        };
         let policy = &binding.fetched.policy;
         let lines = policy.lines();
         Self {
             record,
             mode: Some(policy.mode.to_string()),
-            source: Some(source),
+            source: Some(binding.source),
             policy: lines.iter().take(RECORDS_MOST).map(|text| clean(text, LINE_MOST)).collect(),
             expires: Some(binding.fetched.expires().to_string()),
             trouble,
@@ -422,15 +429,6 @@ impl DaneView {
                 Self { status: "barred", why: Some(failure.why.clone()), ..Self::default() }
             }
         }
-    }
-}
-
-pub(super) fn status_word(status: Dnssec) -> &'static str {
-    match status {
-        Dnssec::Secure => "secure",
-        Dnssec::Insecure => "insecure",
-        Dnssec::Bogus => "bogus",
-        Dnssec::Indeterminate => "indeterminate",
     }
 }
 

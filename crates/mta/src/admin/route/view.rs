@@ -12,6 +12,7 @@ use postern_smtp::tls::{Demands, TlsRequirement};
 use serde::{Deserialize, Serialize};
 
 use crate::diagnosis::{Diagnosis, diagnose};
+pub use crate::policy::mta_sts::Source as StsSource;
 
 /// Where mail to an address or a domain would go now.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -27,7 +28,7 @@ pub struct RouteView {
     /// Whether DNSSEC is validated.
     pub validates: bool,
     /// By whom, or why not, in a sentence.
-    pub validation: String,
+    pub dnssec: String,
     /// Whether a running daemon answered, which alone remembers how hosts were reached.
     pub daemon: bool,
 }
@@ -62,7 +63,7 @@ pub struct Leg {
     /// Those that could have been, the best first.
     pub others: Vec<Other>,
     /// What the domain's MTA-STS policy is; `None` where none counts.
-    pub sts: Option<StsView>,
+    pub mta_sts: Option<StsView>,
     /// The hosts in the order in which they are tried.
     pub hosts: Vec<HostView>,
     /// Hosts whose addresses could not be found out now.
@@ -131,7 +132,7 @@ pub struct StsView {
     /// `enforce`, `testing` or `none`; `None`: there is no policy.
     pub mode: Option<String>,
     /// Where it comes from.
-    pub source: Option<String>,
+    pub source: Option<StsSource>,
     /// When it ceases to bind unless it is fetched again.
     pub expires: Option<Timestamp>,
     /// The hosts that it names.
@@ -153,7 +154,7 @@ pub struct HostView {
     pub implicit_tls: bool,
     /// Who says that it is the host.
     pub named_by: NamedBy,
-    /// What DNSSEC says of its name: `secure`, `insecure`, `not checked`.
+    /// What DNSSEC says of its name: `secure`, `insecure` or `indeterminate`.
     pub name_status: String,
     /// What DNSSEC says of its addresses.
     pub address_status: String,
@@ -203,23 +204,31 @@ pub struct Memory {
 
 /// What the TLSA records of a host say (RFC 7672).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(tag = "status", rename_all = "kebab-case")]
 pub enum DaneView {
     /// They are not asked for: the connector does not want them, or the host has no name.
     NotAsked,
     /// There are none that count.
+    #[serde(rename = "none")]
     Nothing,
     /// Records that its certificate is checked against.
+    #[serde(rename = "usable")]
     Records {
         /// The host under whose name they stand.
         base: String,
         /// The usable ones.
         records: Vec<String>,
     },
-    /// There are records, of which none can be used, and why.
-    Unusable(String),
+    /// There are records, of which none can be used.
+    Unusable {
+        /// Why not.
+        why: String,
+    },
     /// The answer was forged or did not come.
-    Barred(String),
+    Barred {
+        /// Which of it.
+        why: String,
+    },
 }
 
 /// A host whose addresses could not be found out now.
@@ -245,7 +254,7 @@ impl Leg {
             recipients,
             connector: None,
             others: Vec::new(),
-            sts: None,
+            mta_sts: None,
             hosts: Vec::new(),
             unresolved: Vec::new(),
             verdict: Verdict::Goes,
