@@ -172,6 +172,33 @@ fn a_broken_trust_file_holds_up_only_what_needs_a_proof_in_route_probe_and_deliv
 }
 
 #[test]
+fn route_and_probe_have_the_same_words_for_the_same_facts() {
+    let zone = Zone::new()
+        .mx("elsewhere.test", 10, "mx.elsewhere.test")
+        .address("mx.elsewhere.test", names::address());
+    let names = Names::serve(zone);
+    let postern = Setup::new().tables(&names.table()).connector(&by_mx("")).start();
+    let asked = |command: &str| -> Value {
+        let output = run(&mut postern.command(&[command, "--json", "elsewhere.test"]));
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", both(&output)))
+    };
+    let (route, probe) = (asked("route"), asked("probe"));
+    assert_eq!(route["dnssec"], probe["dnssec"]);
+    let same = |route: &Value, probe: &Value, fields: &[&str]| {
+        for field in fields {
+            assert!(!route[field].is_null(), "no {field} in {route:#}");
+            assert_eq!(route[field], probe[field], "{field}");
+        }
+    };
+    let leg = &route["legs"][0];
+    same(&leg["connector"], &probe["connector"], &["name", "to", "enabled", "signs_in"]);
+    let (host, probed) = (&leg["hosts"][0], &probe["hosts"][0]);
+    same(host, probed, &["name", "port", "name_status", "address_status", "requirement", "demands"]);
+    same(&host["dane"], &probed["dane"], &["status"]);
+    assert_eq!(leg["mta_sts"]["mode"], probe["domain"]["mta_sts"]["mode"]);
+}
+
+#[test]
 fn without_a_daemon_nothing_is_made_in_the_data_directory() {
     let postern = Setup::new().without_user().with_private_ca().next_hop(nobody()).prepare();
     assert_says(&route(&postern, &["ben@elsewhere.test"], 0), &["mail would go"]);
