@@ -19,6 +19,7 @@ use postern_smtp::tls::{Demands, TlsFacts, TlsFailure, TlsFault};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
+use super::credential;
 use super::ladder::Rung;
 use super::plan::HostTerms;
 use super::route::{NextHop, Socket};
@@ -129,7 +130,12 @@ impl Live {
             hello: connector.hello.clone(),
             requirement,
             tls,
-            sign_in: opening.credential.map(|credential| sign_in(credential, connector)).transpose()?,
+            sign_in: opening
+                .credential
+                .map(|credential| {
+                    sign_in(credential::shown_to(credential, server_name, &next_hop.at), connector)
+                })
+                .transpose()?,
             timeouts: Timeouts::default(),
         };
         Ok(Self {

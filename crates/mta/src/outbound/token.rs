@@ -178,12 +178,14 @@ impl Tokens {
     /// another provider.
     async fn refresh_token(&self, connector: &str, endpoint: &OAuth, file: &Path) -> Result<Secret, String> {
         let kept = self.path(connector);
-        let is_newer = match (changed(&kept).await, changed(file).await) {
+        let is_newer = match (changed(&kept).await?, changed(file).await?) {
             (Some(ours), theirs) => theirs.is_none_or(|theirs| theirs <= ours),
             (None, _) => false,
         };
         if is_newer {
-            let text = tokio::fs::read_to_string(&kept).await.unwrap_or_default();
+            // Not the older one instead: the provider may have revoked it, and may take its use for a theft (RFC 9700 §4.14.2).
+            let read = tokio::fs::read_to_string(&kept).await;
+            let text = read.map_err(|error| unreadable(&kept, &error))?;
             if text.lines().nth(1) == Some(&origin(endpoint)) {
                 return first_line(&kept).await;
             }
@@ -238,8 +240,17 @@ fn origin(endpoint: &OAuth) -> String {
     format!("{} {}", endpoint.token_url, endpoint.client_id)
 }
 
-async fn changed(path: &Path) -> Option<SystemTime> {
-    tokio::fs::metadata(path).await.and_then(|metadata| metadata.modified()).ok()
+/// When a file was last written; `None` where there is none.
+async fn changed(path: &Path) -> Result<Option<SystemTime>, String> {
+    match tokio::fs::metadata(path).await.and_then(|metadata| metadata.modified()) {
+        Ok(when) => Ok(Some(when)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(unreadable(path, &error)),
+    }
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> String {
+    format!("{} cannot be read: {error}", path.display())
 }
 
 /// Written whole or not at all, for its owner alone.
@@ -313,6 +324,19 @@ mod tests {
         std::fs::write(&file, "third\n").unwrap();
         std::fs::File::options().write(true).open(&file).unwrap().set_modified(later).unwrap();
         assert_eq!(newest(&here).await, Secret::new("third"));
+    }
+
+    #[tokio::test]
+    async fn an_older_refresh_token_does_not_stand_in_for_a_renewed_one_that_cannot_be_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("token");
+        std::fs::write(&file, "first\n").unwrap();
+        let tokens = Tokens::new(folder.path(), Observer::new(Vec::new()));
+        let here = endpoint("https://a.example/", &file);
+        assert!(tokens.renewed("office", &here, Some("second".into())).await.is_none());
+        std::fs::write(tokens.path("office"), b"\xff\n").unwrap();
+        let why = tokens.refresh_token("office", &here, &file).await.unwrap_err();
+        assert!(why.contains("office.refresh cannot be read: "), "{why}");
     }
 
     #[tokio::test]

@@ -4,7 +4,7 @@
 //! - [`StsPolicies`]: one for the whole daemon. [`StsPolicies::policy_for`] is asked before each delivery and costs about
 //!   a microsecond while what it knows may be trusted; [`StsPolicies::refresh_due`] is called about once an hour.
 //! - [`Found`]: the policy, if any, where it comes from ([`Source`]), and the last trouble on the way to it.
-//! - [`StsTrouble`] and [`StsFault`]: that trouble, in words and as TLS reports name it ([`StsResult`]).
+//! - [`StsTrouble`] and [`StsFault`]: that trouble, in words and as a [`TlsFault`].
 //!
 //! `decide` holds the rules and is pure; `fetch` asks the policy host; `slots` is the memory. What was fetched is in the
 //! [`Ledger`], so that neither a restart nor a full memory takes away a policy that binds. A broken host is asked again
@@ -149,17 +149,6 @@ pub enum StsFault {
     /// The policy is broken.
     #[error("the MTA-STS policy is invalid: {0}")]
     Policy(PolicyError),
-}
-
-/// The names that TLS reports have for it (RFC 8460 §4.3.2.3).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum StsResult {
-    /// `sts-policy-fetch-error`.
-    PolicyFetchError,
-    /// `sts-policy-invalid`.
-    PolicyInvalid,
-    /// `sts-webpki-invalid`.
-    WebpkiInvalid,
 }
 
 /// The policies of all domains. Make one and share it; the work it began ends with it.
@@ -399,34 +388,20 @@ impl Found {
     /// What went wrong when it was last looked for, as the TLS reports count it.
     pub fn failure(&self) -> Option<TlsFailure> {
         let trouble = self.trouble.as_ref()?;
-        let fault = match trouble.fault.result()? {
-            StsResult::PolicyFetchError => TlsFault::PolicyUnfetched,
-            StsResult::PolicyInvalid => TlsFault::PolicyInvalid,
-            StsResult::WebpkiInvalid => TlsFault::PolicyHostUntrusted,
-        };
+        let fault = trouble.fault.tls_fault()?;
         Some(TlsFailure::new(fault, trouble.to_string()))
     }
 }
 
 impl StsFault {
-    /// Its name in TLS reports; `None` where it is not known whether the domain has a policy at all, or the fault is ours.
-    pub fn result(&self) -> Option<StsResult> {
+    /// As TLS reports count it (RFC 8460 §4.3.2.2); `None` where it is not known whether the domain has a policy at all,
+    /// or the fault is ours.
+    pub fn tls_fault(&self) -> Option<TlsFault> {
         match self {
             Self::Unread(_) | Self::Lookup(_) => None,
-            Self::Fetch(HttpsError::Certificate { .. }) => Some(StsResult::WebpkiInvalid),
-            Self::Fetch(_) | Self::Status(_) => Some(StsResult::PolicyFetchError),
-            Self::Record(_) | Self::MediaType(_) | Self::Policy(_) => Some(StsResult::PolicyInvalid),
-        }
-    }
-}
-
-impl StsResult {
-    /// As it stands in a report.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::PolicyFetchError => "sts-policy-fetch-error",
-            Self::PolicyInvalid => "sts-policy-invalid",
-            Self::WebpkiInvalid => "sts-webpki-invalid",
+            Self::Fetch(HttpsError::Certificate { .. }) => Some(TlsFault::PolicyHostUntrusted),
+            Self::Fetch(_) | Self::Status(_) => Some(TlsFault::PolicyUnfetched),
+            Self::Record(_) | Self::MediaType(_) | Self::Policy(_) => Some(TlsFault::PolicyInvalid),
         }
     }
 }

@@ -185,10 +185,10 @@ async fn a_policy_whose_record_is_gone_broken_or_unanswered_binds_until_it_expir
 /// What the issue lists as bad input, one by one: no policy, a name for the report, and one fetch only.
 #[tokio::test]
 async fn a_bad_policy_is_none_and_says_why() {
-    let invalid = |error| (StsFault::Policy(error), StsResult::PolicyInvalid);
+    let invalid = |error| (StsFault::Policy(error), TlsFault::PolicyInvalid);
     let media =
-        |media: Option<&str>| (StsFault::MediaType(media.map(str::to_owned)), StsResult::PolicyInvalid);
-    let status = |status| (StsFault::Status(status), StsResult::PolicyFetchError);
+        |media: Option<&str>| (StsFault::MediaType(media.map(str::to_owned)), TlsFault::PolicyInvalid);
+    let status = |status| (StsFault::Status(status), TlsFault::PolicyUnfetched);
     let good = file("enforce", "a.example", DAY);
     let large = format!("{good}x: {}", "x".repeat(POLICY_MOST));
     for (script, (fault, result)) in [
@@ -209,7 +209,10 @@ async fn a_bad_policy_is_none_and_says_why() {
             let found = lab.found(second).await;
             assert!(found.policy.is_none(), "{fault}");
             let trouble = found.trouble.unwrap();
-            assert_eq!((&trouble.fault, trouble.fault.result(), trouble.at), (&fault, Some(result), at(0)));
+            assert_eq!(
+                (&trouble.fault, trouble.fault.tls_fault(), trouble.at),
+                (&fault, Some(result), at(0))
+            );
         }
         assert_eq!(lab.fetches(), 1, "{fault}");
         assert_eq!(lab.heard.lines(), [format!("{DOMAIN}: {fault}; mail goes as if there were none")]);
@@ -234,7 +237,7 @@ async fn a_policy_host_that_does_not_prove_its_name_is_not_believed() {
         let fault = &found.trouble.unwrap().fault;
         assert!(found.policy.is_none());
         assert!(matches!(fault, StsFault::Fetch(HttpsError::Certificate { .. })), "{fault}");
-        assert_eq!(fault.result().map(StsResult::as_str), Some("sts-webpki-invalid"));
+        assert_eq!(fault.tls_fault(), Some(TlsFault::PolicyHostUntrusted));
     }
 }
 
@@ -246,7 +249,7 @@ async fn a_host_that_stalls_or_cannot_be_reached_is_left_alone_for_a_while() {
     Arc::get_mut(&mut lab.policies.shared).unwrap().options = options;
     let fault = lab.fault(0).await.unwrap();
     assert!(matches!(fault, StsFault::Fetch(HttpsError::TimedOut { .. })), "{fault}");
-    assert_eq!(fault.result().map(StsResult::as_str), Some("sts-policy-fetch-error"));
+    assert_eq!(fault.tls_fault(), Some(TlsFault::PolicyUnfetched));
     // The host is well again, and is not asked before the pause is over.
     lab.host.now_says(policy("a.example"));
     assert_eq!(lab.mx(299).await, None);
@@ -262,7 +265,7 @@ async fn a_failed_update_leaves_the_earlier_policy_in_force() {
     lab.names(zone("2"));
     lab.host.now_says(text("no policy"));
     assert_eq!(lab.mx(3600).await, is("a.example", Source::Stale));
-    assert_eq!(lab.fault(3600).await.and_then(|fault| fault.result()), Some(StsResult::PolicyInvalid));
+    assert_eq!(lab.fault(3600).await.and_then(|fault| fault.tls_fault()), Some(TlsFault::PolicyInvalid));
     assert!(lab.heard.lines()[0].ends_with("the policy fetched earlier goes on to bind"));
 }
 
