@@ -15,6 +15,7 @@ mod tls;
 mod user;
 mod why;
 
+use std::fmt::Debug;
 use std::io::Write as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -22,8 +23,9 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use nix::unistd::{Gid, Uid, geteuid, setgid, setgroups, setuid};
-use postern_mta::admin::Admin;
+use postern_mta::admin::{Admin, Error};
 use postern_mta::config::{Config, Surroundings, default_path};
+use postern_mta::event::clean;
 
 /// What a subcommand comes to: its exit code, or words for the administrator.
 type Done = Result<ExitCode, Box<dyn std::error::Error>>;
@@ -126,6 +128,11 @@ fn say(text: &str) -> Result<(), std::io::Error> {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
         written => written,
     }
+}
+
+/// An answer that does not fit the question: the running daemon is of another version.
+fn unexpected(answer: &impl Debug) -> Error {
+    Error::Garbled(clean(&format!("{answer:?}")))
 }
 
 /// Runs what must wait for something, for commands that are not the daemon.

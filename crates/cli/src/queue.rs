@@ -12,7 +12,7 @@ use postern_mta::config::units;
 use postern_mta::event::clean;
 use postern_queue::{Change, Cursor, Delivery, Filter, QueueId, RecipientState};
 
-use crate::{Done, admin, block_on, say, why};
+use crate::{Done, admin, block_on, say, unexpected, why};
 
 /// As many deliveries are asked for at a time.
 const PAGE: usize = 1000;
@@ -157,7 +157,7 @@ async fn amend(admin: &Admin, which: &Which, change: Change, done: &str) -> Done
             say(&format!("{} {done}\n", count_of(count, "delivery", "deliveries")))?;
             Ok(ExitCode::SUCCESS)
         }
-        other => Err(unexpected(&other)),
+        other => Err(unexpected(&other).into()),
     }
 }
 
@@ -165,7 +165,7 @@ async fn reroute(admin: &Admin, which: &Which) -> Done {
     which.refuse_nothing()?;
     let rerouted = match admin.call(Request::Reroute { filter: which.filter()? }).await? {
         Response::Rerouted(rerouted) => rerouted,
-        other => return Err(unexpected(&other)),
+        other => return Err(unexpected(&other).into()),
     };
     if rerouted.deliveries == 0 {
         return Err("no delivery fits; postern queue list shows what there is".into());
@@ -268,12 +268,8 @@ async fn read_content(admin: &Admin, id: QueueId) -> Result<String, Box<dyn std:
             let text = String::from_utf8_lossy(&content);
             Ok(text.lines().map(|line| clean(line) + "\n").collect())
         }
-        other => Err(unexpected(&other)),
+        other => Err(unexpected(&other).into()),
     }
-}
-
-pub(crate) fn unexpected(response: &Response) -> Box<dyn std::error::Error> {
-    format!("the daemon answered something else: {response:?}").into()
 }
 
 fn row(delivery: &Delivery) -> String {

@@ -12,7 +12,7 @@ use postern_mta::admin::{Request, Response};
 use postern_mta::diagnosis::Diagnosis;
 use postern_mta::event::clean;
 
-use crate::{Done, admin, block_on, say};
+use crate::{Done, admin, block_on, say, unexpected};
 
 /// The exit code when there is no answer; clap's own for a wrong command line, too.
 const NO_ANSWER: u8 = 2;
@@ -50,7 +50,7 @@ fn find_out(to: &str, path: &Path) -> Result<RouteView, Box<dyn std::error::Erro
     let admin = admin(path)?;
     match block_on(admin.call(Request::Route { to: to.to_owned() }))?? {
         Response::Route(view) => Ok(*view),
-        other => Err(format!("the daemon answered something else: {other:?}").into()),
+        other => Err(unexpected(&other).into()),
     }
 }
 

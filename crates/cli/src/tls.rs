@@ -7,14 +7,13 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 use jiff::Timestamp;
+use postern_mta::admin::tls_reports::{
+    DAYS_KEPT, Day, DomainSeen, FailureSeen, Overview, PolicySeen, ReportedBy, Request, Response, SentTo,
+};
 use postern_mta::admin::{self, Admin};
 use postern_mta::event::clean;
-use postern_mta::policy::day::Day;
-use postern_mta::policy::reports::{
-    DAYS_KEPT, DomainSeen, FailureSeen, Overview, PolicySeen, ReportedBy, Request, Response, SentTo,
-};
 
-use crate::{Done, admin, block_on, say};
+use crate::{Done, admin, block_on, say, unexpected};
 
 /// Of one text a table shows so many characters.
 const CELL_MOST: usize = 60;
@@ -81,8 +80,9 @@ fn yesterday(now: Timestamp) -> Day {
 
 async fn show(admin: &Admin, domain: Option<String>, days: u16, json: bool) -> Done {
     let asked = domain.clone();
-    let Response::Overview(overview) = call(admin, Request::Show { domain, days }).await? else {
-        return Err(UNEXPECTED.into());
+    let overview = match call(admin, Request::Show { domain, days }).await? {
+        Response::Overview(overview) => overview,
+        other => return Err(unexpected(&other).into()),
     };
     let text = if json {
         serde_json::to_string_pretty(&overview)? + "\n"
@@ -95,10 +95,10 @@ async fn show(admin: &Admin, domain: Option<String>, days: u16, json: bool) -> D
 
 async fn preview(admin: &Admin, domain: Option<String>, day: Day) -> Done {
     for domain in domains(admin, domain, day).await? {
-        let Response::Report(json) = call(admin, Request::Preview { day, domain }).await? else {
-            return Err(UNEXPECTED.into());
-        };
-        say(&(json + "\n"))?;
+        match call(admin, Request::Preview { day, domain }).await? {
+            Response::Report(json) => say(&(json + "\n"))?,
+            other => return Err(unexpected(&other).into()),
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -112,7 +112,7 @@ async fn send(admin: &Admin, domain: Option<String>, day: Day) -> Done {
                 all_sent &= sent.iter().all(|one| one.outcome.is_ok());
                 say(&sent.iter().map(|one| told(&domain, one)).collect::<String>())?;
             }
-            Ok(_) => return Err(UNEXPECTED.into()),
+            Ok(other) => return Err(unexpected(&other).into()),
             Err(admin::Error::Failed(why)) => {
                 all_sent = false;
                 say(&format!("{}: not sent: {}\n", clean(&domain), clean(&why)))?;
@@ -136,16 +136,14 @@ async fn domains(
             Err(format!("no session with another server was counted on {day}").into())
         }
         Response::Domains(domains) => Ok(domains),
-        _ => Err(UNEXPECTED.into()),
+        other => Err(unexpected(&other).into()),
     }
 }
-
-const UNEXPECTED: &str = "the daemon answered something else; is it of another version?";
 
 async fn call(admin: &Admin, request: Request) -> Result<Response, admin::Error> {
     match admin.call(admin::Request::TlsReports(request)).await? {
         admin::Response::TlsReports(response) => Ok(response),
-        _ => Err(admin::Error::Garbled(UNEXPECTED.to_owned())),
+        other => Err(unexpected(&other)),
     }
 }
 

@@ -11,8 +11,8 @@ use postern_mta::event::clean;
 use postern_queue::{Filter, QueueId};
 use postern_smtp::address::Host;
 
-use crate::queue::{age, count_of, unexpected, until};
-use crate::{Done, say};
+use crate::queue::{age, count_of, until};
+use crate::{Done, say, unexpected};
 
 /// Arguments of `postern queue why`.
 #[derive(Args)]
@@ -30,7 +30,7 @@ pub(crate) async fn run(admin: &Admin, arguments: &Arguments) -> Done {
     let filter = filter(arguments.what.as_deref());
     let waiting = match admin.call(Request::Why { filter }).await? {
         Response::Why(waiting) => waiting,
-        other => return Err(unexpected(&other)),
+        other => return Err(unexpected(&other).into()),
     };
     if arguments.json {
         say(&(serde_json::to_string_pretty(&waiting)? + "\n"))?;

@@ -14,6 +14,14 @@ pub mod route;
 pub(crate) mod socket;
 pub mod why;
 
+/// What can be asked and told of TLS reports, as [`Request::TlsReports`] and [`Response::TlsReports`] carry it.
+pub mod tls_reports {
+    pub use crate::policy::day::Day;
+    pub use crate::policy::reports::{
+        DAYS_KEPT, DomainSeen, FailureSeen, Overview, PolicySeen, ReportedBy, Request, Response, SentTo,
+    };
+}
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 

@@ -15,7 +15,7 @@ use super::dane::Dane;
 use super::plan::PlannedHost;
 use super::route::{NextHop, Socket};
 use crate::policy::mta_sts::Found;
-use crate::policy::tls_results::{PolicyApplied, PolicySeen, SessionSeen};
+use crate::policy::tls_results::{PolicyApplied, PolicyResult, SessionSeen};
 
 /// How a session began.
 pub(crate) enum SessionEnd {
@@ -62,14 +62,14 @@ impl SessionEnd {
 
 /// One session, held against every policy there is.
 pub(crate) fn session(at: &Whereabouts<'_>, sts: &Found, end: &SessionEnd) -> SessionSeen {
-    let mut policies: Vec<PolicySeen> = of_dane(at.host, end).into_iter().collect();
+    let mut policies: Vec<PolicyResult> = of_dane(at.host, end).into_iter().collect();
     policies.extend(of_sts(at.host, sts, end));
     if policies.is_empty() {
         let result = match end {
             SessionEnd::Encrypted(_) => Ok(()),
             SessionEnd::Failed(failure) => Err(failure.clone()),
         };
-        policies.push(PolicySeen { policy: PolicyApplied::NoPolicy, result });
+        policies.push(PolicyResult { policy: PolicyApplied::NoPolicy, result });
     }
     let peer = at.next_hop.and_then(|next_hop| match &next_hop.at {
         Socket::Tcp(address) => Some(address.ip()),
@@ -84,7 +84,7 @@ pub(crate) fn session(at: &Whereabouts<'_>, sts: &Found, end: &SessionEnd) -> Se
     }
 }
 
-fn of_dane(host: &PlannedHost, end: &SessionEnd) -> Option<PolicySeen> {
+fn of_dane(host: &PlannedHost, end: &SessionEnd) -> Option<PolicyResult> {
     let (records, result) = match &host.dane {
         Dane::Nothing => return None,
         Dane::Records { records, .. } => {
@@ -94,18 +94,18 @@ fn of_dane(host: &PlannedHost, end: &SessionEnd) -> Option<PolicySeen> {
         Dane::Unusable(why) => (Vec::new(), Err(TlsFailure::new(TlsFault::TlsaUnusable, why.clone()))),
         Dane::Barred(failure) => (Vec::new(), Err(failure.clone())),
     };
-    Some(PolicySeen { policy: PolicyApplied::Tlsa(records), result })
+    Some(PolicyResult { policy: PolicyApplied::Tlsa(records), result })
 }
 
-fn of_sts(host: &PlannedHost, sts: &Found, end: &SessionEnd) -> Option<PolicySeen> {
+fn of_sts(host: &PlannedHost, sts: &Found, end: &SessionEnd) -> Option<PolicyResult> {
     let nothing = || PolicyApplied::Sts { lines: Vec::new(), mx: Vec::new() };
     let Some(policy) = sts.policy().filter(|policy| policy.mode != Mode::None) else {
         let result = Err(sts.failure()?);
-        return Some(PolicySeen { policy: nothing(), result });
+        return Some(PolicyResult { policy: nothing(), result });
     };
     let allowed = policy.allows(&host.host.name);
     let outside = || TlsFailure::new(TlsFault::NotInPolicy, "the host is not in the policy");
     let result = if allowed { end.proves(Proof::Verified, TlsFault::UnknownIssuer) } else { Err(outside()) };
     let mx = policy.mx.iter().map(ToString::to_string).collect();
-    Some(PolicySeen { policy: PolicyApplied::Sts { lines: policy.lines(), mx }, result })
+    Some(PolicyResult { policy: PolicyApplied::Sts { lines: policy.lines(), mx }, result })
 }

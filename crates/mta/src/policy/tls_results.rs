@@ -32,7 +32,7 @@ pub(crate) struct SessionSeen {
     /// The domain that mail was for.
     pub(crate) domain: String,
     /// What it was held against: never empty.
-    pub(crate) policies: Vec<PolicySeen>,
+    pub(crate) policies: Vec<PolicyResult>,
     /// The host, as the MX record names it.
     pub(crate) host: String,
     /// Its address, when it came to a connection.
@@ -43,7 +43,7 @@ pub(crate) struct SessionSeen {
 
 /// One policy, and whether the session came up to it.
 #[derive(Debug, Clone)]
-pub(crate) struct PolicySeen {
+pub(crate) struct PolicyResult {
     /// The policy.
     pub(crate) policy: PolicyApplied,
     /// Whether it did, or why not.
@@ -150,7 +150,7 @@ mod tests {
     fn session(result: Result<(), TlsFailure>) -> SessionSeen {
         SessionSeen {
             domain: "example.org".into(),
-            policies: vec![PolicySeen { policy: PolicyApplied::NoPolicy, result }],
+            policies: vec![PolicyResult { policy: PolicyApplied::NoPolicy, result }],
             host: "mx.example.org".into(),
             peer: Some(IpAddr::from([192, 0, 2, 25])),
             local: None,

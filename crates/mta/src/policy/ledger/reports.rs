@@ -1,6 +1,6 @@
 //! TLS reports: what becomes of ours, and what others' told about us.
 //!
-//! - [`Waiting`]: one of ours on its way to one address, or to be asked for. Rows stay until they are old, so that a
+//! - [`Outgoing`]: one of ours on its way to one address, or to be asked for. Rows stay until they are old, so that a
 //!   restart neither repeats nor forgets one. Written before it is sent, noted after: a kill in between sends it twice,
 //!   with the same id, which receivers count once.
 //! - [`Received`]: a summary of another's report on one of our domains. Each report counts once; of too many the oldest
@@ -28,7 +28,7 @@ const POLICY_ROW: usize = 100;
 
 /// A report of ours that is to be sent, or tried again.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Waiting {
+pub(crate) struct Outgoing {
     /// The day that it is about.
     pub(crate) day: Day,
     /// The domain that it is about.
@@ -39,7 +39,7 @@ pub(crate) struct Waiting {
     pub(crate) tries: u32,
 }
 
-/// What became of a [`Waiting`] report.
+/// What became of an [`Outgoing`] report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ReportState {
     /// It is tried at this time.
@@ -113,7 +113,7 @@ impl Ledger {
         &self,
         now: Timestamp,
         most: u32,
-    ) -> Result<Vec<Waiting>, LedgerError> {
+    ) -> Result<Vec<Outgoing>, LedgerError> {
         self.read(move |transaction| {
             let sql = "SELECT day, domain, address, tries FROM tls_report
                        WHERE state = 'waiting' AND due <= ?1 ORDER BY due LIMIT ?2";
@@ -121,10 +121,10 @@ impl Ledger {
             let row = |row: &rusqlite::Row<'_>| {
                 let day: String = row.get(0)?;
                 let waiting =
-                    |day| Ok(Waiting { day, domain: row.get(1)?, address: row.get(2)?, tries: row.get(3)? });
+                    |day| Ok(Outgoing { day, domain: row.get(1)?, address: row.get(2)?, tries: row.get(3)? });
                 day.parse().ok().map(waiting).transpose()
             };
-            let found: Vec<Option<Waiting>> =
+            let found: Vec<Option<Outgoing>> =
                 statement.query_map(params![now.as_second(), most], row)?.collect::<Result<_, _>>()?;
             Ok(found.into_iter().flatten().collect())
         })
@@ -137,7 +137,7 @@ impl Ledger {
     /// Local: the file could not be written.
     pub(crate) async fn address_tls_report(
         &self,
-        waiting: &Waiting,
+        waiting: &Outgoing,
         addresses: Vec<String>,
         now: Timestamp,
     ) -> Result<(), LedgerError> {
@@ -162,7 +162,7 @@ impl Ledger {
     /// Local: the file could not be written.
     pub(crate) async fn note_tls_report(
         &self,
-        report: Waiting,
+        report: Outgoing,
         state: ReportState,
         note: String,
     ) -> Result<(), LedgerError> {
@@ -176,7 +176,7 @@ impl Ledger {
             let sql = "INSERT INTO tls_report (day, domain, address, state, tries, due, note)
                        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT (day, domain, address) DO UPDATE
                        SET state = ?4, tries = ?5, due = ?6, note = ?7";
-            let Waiting { day, domain, address, tries } = report;
+            let Outgoing { day, domain, address, tries } = report;
             let row = params![day.to_string(), domain, address, state, tries, when.as_second(), note];
             transaction.prepare_cached(sql)?.execute(row).map(|_| ())
         })
@@ -350,11 +350,11 @@ mod tests {
         ledger.add_tls_counts(vec![counts]).await.unwrap();
     }
 
-    fn waiting(on: &str, domain: &str, address: &str) -> Waiting {
-        Waiting { day: day(on), domain: domain.into(), address: address.into(), tries: 0 }
+    fn waiting(on: &str, domain: &str, address: &str) -> Outgoing {
+        Outgoing { day: day(on), domain: domain.into(), address: address.into(), tries: 0 }
     }
 
-    async fn due(ledger: &Ledger, now: i64) -> Vec<Waiting> {
+    async fn due(ledger: &Ledger, now: i64) -> Vec<Outgoing> {
         ledger.tls_reports_due(at(now), 10).await.unwrap()
     }
 
@@ -412,11 +412,11 @@ mod tests {
         assert_eq!(both, addresses.map(|address| waiting("2026-11-20", "a.example", address)));
         let states = [ReportState::Waiting(at(50)), ReportState::Sent(at(10))];
         for (report, state) in both.into_iter().zip(states) {
-            ledger.note_tls_report(Waiting { tries: 1, ..report }, state, "x".into()).await.unwrap();
+            ledger.note_tls_report(Outgoing { tries: 1, ..report }, state, "x".into()).await.unwrap();
         }
         open().await;
         assert_eq!(due(&ledger, 49).await, []);
-        let again = Waiting { tries: 1, ..waiting("2026-11-20", "a.example", addresses[0]) };
+        let again = Outgoing { tries: 1, ..waiting("2026-11-20", "a.example", addresses[0]) };
         assert_eq!(due(&ledger, 50).await, [again]);
         assert_eq!(ledger.drop_tls_reports(day("2026-11-21")).await.unwrap(), 2);
     }

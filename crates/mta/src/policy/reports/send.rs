@@ -20,7 +20,7 @@ use crate::event::{Event, Subject};
 use crate::https::{HttpsError, HttpsUrl, Limits};
 use crate::policy::day::Day;
 use crate::policy::ledger::LedgerError;
-use crate::policy::ledger::reports::{ReportState, Waiting};
+use crate::policy::ledger::reports::{Outgoing, ReportState};
 use crate::routing;
 
 /// So many reports are on their way at the same time.
@@ -63,7 +63,7 @@ impl Reporter<'_> {
             if due.is_empty() || !go_on() {
                 return Ok(());
             }
-            let step = async |waiting: Waiting| if go_on() { self.step(waiting, now).await } else { Ok(()) };
+            let step = async |waiting: Outgoing| if go_on() { self.step(waiting, now).await } else { Ok(()) };
             let mut steps = futures_util::stream::iter(due).map(step).buffer_unordered(AT_ONCE);
             while let Some(done) = steps.next().await {
                 done?;
@@ -96,7 +96,7 @@ impl Reporter<'_> {
         for (address, done) in tried {
             // A day that is not over gets its own report when it is.
             if done.is_ok() && day < Day::of(now) {
-                let waiting = Waiting { day, domain: domain.to_owned(), address: address.clone(), tries: 0 };
+                let waiting = Outgoing { day, domain: domain.to_owned(), address: address.clone(), tries: 0 };
                 self.conclude(waiting, done.clone(), now).await.map_err(|error| error.to_string())?;
             }
             sent.push(SentTo { address, outcome: done.map_err(|trouble| trouble.why) });
@@ -115,7 +115,7 @@ impl Reporter<'_> {
         Ok(counts.first().map(|counts| compose(counts, &Reporting::of(self.config), now)))
     }
 
-    async fn step(&self, waiting: Waiting, now: Timestamp) -> Result<(), LedgerError> {
+    async fn step(&self, waiting: Outgoing, now: Timestamp) -> Result<(), LedgerError> {
         if !waiting.address.is_empty() {
             return self.send(waiting, now).await;
         }
@@ -127,7 +127,7 @@ impl Reporter<'_> {
             Ok(addresses) => {
                 self.results.ledger().address_tls_report(&waiting, addresses.clone(), now).await?;
                 for address in addresses {
-                    self.send(Waiting { address, tries: 0, ..waiting.clone() }, now).await?;
+                    self.send(Outgoing { address, tries: 0, ..waiting.clone() }, now).await?;
                 }
                 Ok(())
             }
@@ -135,7 +135,7 @@ impl Reporter<'_> {
         }
     }
 
-    async fn send(&self, waiting: Waiting, now: Timestamp) -> Result<(), LedgerError> {
+    async fn send(&self, waiting: Outgoing, now: Timestamp) -> Result<(), LedgerError> {
         let done = match self.report(waiting.day, &waiting.domain, now).await? {
             Some(report) => self.deliver(&report, &waiting.domain, &waiting.address, now).await,
             None => Err(Trouble::lasting("what was counted is no longer kept")),
@@ -146,7 +146,7 @@ impl Reporter<'_> {
     /// Notes and says what a try came to.
     async fn conclude(
         &self,
-        waiting: Waiting,
+        waiting: Outgoing,
         done: Result<String, Trouble>,
         now: Timestamp,
     ) -> Result<(), LedgerError> {
@@ -164,7 +164,7 @@ impl Reporter<'_> {
                 (next.map_or(ReportState::GivenUp(now), ReportState::Waiting), why)
             }
         };
-        self.results.ledger().note_tls_report(Waiting { tries, ..waiting }, state, note).await
+        self.results.ledger().note_tls_report(Outgoing { tries, ..waiting }, state, note).await
     }
 
     /// Where a domain wants its reports, as URIs.

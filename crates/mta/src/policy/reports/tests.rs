@@ -10,7 +10,7 @@ use postern_smtp::tls::{TlsFailure, TlsFault};
 use postern_testkit::dns::{ScriptedResolver, Zone};
 
 use super::receive::Reception;
-use super::show::{PolicySeen as PolicySeenLine, overview};
+use super::show::{PolicySeen, overview};
 use super::*;
 use crate::config::{File, Surroundings};
 use crate::https::scripted::{Authority, Host, Script};
@@ -18,7 +18,7 @@ use crate::observe::{Record, Sink};
 use crate::policy::day::Day;
 use crate::policy::ledger::Ledger;
 use crate::policy::ledger::reports::ReceivedPolicy;
-use crate::policy::tls_results::{PolicyApplied, PolicySeen, SessionSeen, TlsResults};
+use crate::policy::tls_results::{PolicyApplied, PolicyResult, SessionSeen, TlsResults};
 
 const COLLECTOR: &str = "collector.example";
 const CONFIG: &str = r#"
@@ -128,7 +128,7 @@ impl Lab {
     fn count(&self, domain: &str, when: Timestamp) {
         let expired = || Err(TlsFailure::new(TlsFault::Expired, "it expired yesterday"));
         for result in [Ok(()), Ok(()), Ok(()), expired(), expired()] {
-            let policies = vec![PolicySeen { policy: PolicyApplied::NoPolicy, result }];
+            let policies = vec![PolicyResult { policy: PolicyApplied::NoPolicy, result }];
             let (domain, host) = (domain.to_owned(), "mx.others.example".to_owned());
             let peer = Some(IpAddr::from([192, 0, 2, 25]));
             self.results.count(SessionSeen { domain, policies, host, peer, local: None }, when);
@@ -387,7 +387,7 @@ async fn received_reports_count_once_and_are_summed_up() {
     let overview = overview(lab.results.ledger(), Some("us.example"), days).await.unwrap();
     let [by] = overview.reported.try_into().unwrap();
     assert_eq!((by.organization.as_str(), by.domain.as_str(), by.reports), ("Them", "us.example", 2));
-    assert_eq!(by.policies, [PolicySeenLine { policy: "sts".into(), succeeded: 14, failed: 6 }]);
+    assert_eq!(by.policies, [PolicySeen { policy: "sts".into(), succeeded: 14, failed: 6 }]);
     assert_eq!((by.failures.len(), by.failures[0].sessions), (1, 6));
     assert_eq!(lab.said().len(), 2, "{:?}", lab.said());
     assert!(lab.said()[0].contains("Them (unproved)"), "{:?}", lab.said());
@@ -498,7 +498,7 @@ async fn the_overview_tells_the_worst_first_and_adds_days_up() {
     let all = show(None).await;
     let domains: Vec<_> = all.seen.iter().map(|seen| seen.domain.as_str()).collect();
     assert_eq!(domains, ["b.example", "a.example", "c.example"]);
-    let line = PolicySeenLine { policy: "no-policy-found".into(), succeeded: 6, failed: 4 };
+    let line = PolicySeen { policy: "no-policy-found".into(), succeeded: 6, failed: 4 };
     assert_eq!(all.seen[0].policies, [line]);
     let worst = &all.seen[0].failures[0];
     assert_eq!(

@@ -12,7 +12,7 @@ use std::net::IpAddr;
 
 use postern_message::tls_report::ResultType;
 
-use super::{PolicyApplied, PolicySeen, SessionSeen, result_of};
+use super::{PolicyApplied, PolicyResult, SessionSeen, result_of};
 use crate::policy::day::Day;
 
 /// Stands for all domains that there was no room for.
@@ -89,7 +89,7 @@ impl Counts {
     pub(crate) fn count(&mut self, seen: SessionSeen, day: Day) {
         let SessionSeen { domain, policies, host, peer, local } = seen;
         let host = shortened(&host, NAME_MOST);
-        for PolicySeen { mut policy, result } in policies {
+        for PolicyResult { mut policy, result } in policies {
             policy.shorten();
             let outcome = match &result {
                 Ok(()) => Ok(()),
@@ -253,7 +253,7 @@ mod tests {
     }
 
     fn session(domain: &str, policy: PolicyApplied, result: Result<(), TlsFailure>) -> SessionSeen {
-        let policies = vec![PolicySeen { policy, result }];
+        let policies = vec![PolicyResult { policy, result }];
         let (domain, host) = (domain.to_owned(), "mx.example.org".to_owned());
         SessionSeen { domain, policies, host, peer: None, local: None }
     }
@@ -288,7 +288,7 @@ mod tests {
     fn one_session_counts_under_each_of_its_policies_on_its_own_day() {
         let mut counts = Counts::default();
         let mut both = session("example.org", PolicyApplied::Tlsa(vec![]), Ok(()));
-        both.policies.push(PolicySeen {
+        both.policies.push(PolicyResult {
             policy: PolicyApplied::Sts { lines: vec![], mx: vec![] },
             result: expired("x"),
         });
