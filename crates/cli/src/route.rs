@@ -1,4 +1,10 @@
 //! `postern route`: where mail to an address or a domain would go now, and what would be demanded on the way.
+//!
+//! The answer comes from [`postern_mta::admin::route`] as a [`RouteView`]; here it becomes text, or JSON as it is. The
+//! exit code says whether mail would go, so that scripts need not read either.
+//!
+//! What it deliberately does not do: connect to a host (`postern probe` does), say why mail that is queued waits
+//! (`postern queue why` does), or judge anything itself. Words from DNS are cleaned before they reach a terminal.
 
 use std::fmt::Write as _;
 use std::path::Path;

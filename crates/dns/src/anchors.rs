@@ -1,4 +1,10 @@
 //! What validation starts from: the keys of the root, or of the zones that a file names.
+//!
+//! The types to know: `Anchors`, what was read; and [`AnchorError`], why a file is of no use. [`check_anchors`] says the same
+//! before anything runs. A file takes the place of the built-in keys and is not added to them; it is read once, when
+//! the resolver is made.
+//!
+//! What it deliberately does not do: follow a change of the root's key by itself (RFC 5011), or fetch anchors.
 
 use std::fs::File;
 use std::io::{self, Read};

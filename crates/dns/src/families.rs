@@ -1,4 +1,11 @@
-//! A host's addresses out of two answers, one for each family.
+//! A host's addresses out of two answers, one for IPv6 and one for IPv4.
+//!
+//! [`both_families`] is all there is, and it is pure. The rule is that a failure never passes for a fact
+//! ("there are no addresses"), that half an answer is better than none, and that the whole is no more
+//! secure than its weaker half.
+//!
+//! What it deliberately does not do: ask, order the addresses by preference, or leave one family out because this machine
+//! has no such address: the connector's own settings do that.
 
 use std::net::IpAddr;
 

@@ -1,4 +1,10 @@
 //! Names that no name server is asked for: those of `/etc/hosts`, and `localhost` (RFC 6761 §6.3).
+//!
+//! The type to know: `Local`, the names as they were when the resolver was made. The resolver with DNSSEC asks it first, and
+//! only for addresses. What it says is indeterminate (RFC 4033 §5): no signature vouches for a local file, so no DANE follows
+//! from it.
+//!
+//! What it deliberately does not do: answer for MX, TXT or TLSA, apply search domains, or notice that the file was edited.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;

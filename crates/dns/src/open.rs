@@ -1,4 +1,10 @@
 //! Which resolver to use, out of what an administrator says.
+//!
+//! [`open`] makes it. The types to know: [`Options`], which servers and who checks signatures ([`DnssecMode`]); [`Opened`], the
+//! resolver, with [`Opened::probe`] to see whether its validation works; and [`OpenError`], what is wrong with the options.
+//!
+//! What it deliberately does not do: ask anybody before the first lookup or probe, choose another mode than the one that
+//! was asked for, or follow changes of `/etc/resolv.conf`: it is read when the resolver is made.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

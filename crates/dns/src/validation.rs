@@ -1,4 +1,11 @@
 //! Who checks signatures, and whether that was seen to work.
+//!
+//! The types to know: [`Validation`], what was seen, with a sentence that says what to do about it; and [`Validator`], who
+//! checks. Only one of its states allows secure answers ([`Validation::works`]); the others differ in whether mail goes
+//! without DANE or waits, and in who can mend it.
+//!
+//! What it deliberately does not do: try anything out (`signed` does), or say how far one answer is vouched for: that is
+//! [`Dnssec`](crate::Dnssec).
 
 use std::fmt;
 use std::net::SocketAddr;

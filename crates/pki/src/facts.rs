@@ -1,4 +1,11 @@
 //! What is true of an established TLS connection, in the session's own words.
+//!
+//! [`facts_of_server`] is for connections that a client opened to us; for those that we open, the client's side of this crate
+//! calls `facts` with the proof that it found. Both give a [`TlsFacts`]: version, suite and group under the names of
+//! IANA, what the peer proved, and the channel binding that SCRAM wants.
+//!
+//! What it deliberately does not do: decide whether that is enough (the requirement does), or give a channel binding where
+//! it would not be safe: there is none below TLS 1.3.
 
 use jiff::Timestamp;
 use postern_smtp::sasl::Binding;

@@ -1,4 +1,11 @@
 //! Pins: digests of certificates and keys that an administrator wrote down.
+//!
+//! The types to know: [`Pin`], read from `sha256:` or `spki-sha256:` in the forms that the usual programs print, and written
+//! back in one of them; and [`PinError`], why a text is none. The same type serves to trust (`pins`) and to distrust
+//! (`distrust`).
+//!
+//! What it deliberately does not do: compare a pin with a certificate (the judge does), or take other digests than
+//! SHA-256.
 
 use std::fmt;
 use std::str::FromStr;

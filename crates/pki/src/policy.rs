@@ -1,4 +1,11 @@
 //! What is demanded of a peer on one connection, and what it is judged by.
+//!
+//! The types to know: [`PeerPolicy`], the requirement together with the names, TLSA records and pins that can meet it; and
+//! [`ClientHello`], how large our first message may be. It is plain data: whoever plans a connection fills it in, and
+//! the judge of this crate holds the peer's chain against it in the handshake.
+//!
+//! What it deliberately does not do: look anything up, choose among TLSA records, or check that the names and records
+//! come from a secure lookup. Whoever fills it in answers for that.
 
 use std::sync::Arc;
 

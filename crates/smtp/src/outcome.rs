@@ -1,4 +1,11 @@
 //! What one delivery attempt meant for one recipient, in terms that a retry rule, a bounce and a log share.
+//!
+//! The types to know: [`Outcome`], delivered, deferred or failed; [`Trouble`], why it was not delivered; [`Step`], how far the
+//! attempt came; [`Reason`], what kind of trouble; and [`Evidence`], what was seen before it. They are kept in the queue,
+//! so what an earlier version wrote must stay readable.
+//!
+//! What it deliberately does not do: say when to try again, or what a sender or an administrator should do about it. The
+//! texts in a reason are for people: nothing is decided by them.
 
 use std::fmt;
 

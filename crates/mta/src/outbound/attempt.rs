@@ -1,4 +1,12 @@
 //! One attempt at one batch: the hosts in order, until each recipient has an outcome.
+//!
+//! [`attempt`] is all that the scheduler calls. The types to know: [`Attempted`], what it came to; [`Reached`], that for
+//! one recipient, with the host that said so; and [`Progress`], whether it got anywhere. A recipient whom one host
+//! refuses for good is settled; the others go on to the next host. Where every host fails, one of their troubles is told,
+//! and one about TLS comes before a host that is down: only that one can be mended here.
+//!
+//! What it deliberately does not do: choose hosts or demands (`plan` does), speak SMTP (`live` does), decide when to try
+//! again (the queue does), or write reports.
 
 use std::fmt;
 use std::path::PathBuf;

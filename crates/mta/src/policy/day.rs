@@ -1,4 +1,10 @@
 //! The days that TLS reports are about: from midnight to midnight in UTC (RFC 8460 §4.1).
+//!
+//! The type to know: [`Day`], which counters, reports and the command line share, so that all mean the same seconds. It is
+//! written as `2026-11-21`.
+//!
+//! What it deliberately does not do: know the time zone of this machine, or what time it is: "now" is an argument. A date
+//! beyond all that can be counted is cut to the first or last there is.
 
 use std::fmt;
 use std::str::FromStr;

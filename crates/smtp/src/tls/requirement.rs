@@ -1,4 +1,12 @@
-//! The lattice of TLS requirements.
+//! The lattice of TLS requirements: what must be true of a connection, and how two demands come to one.
+//!
+//! The types to know: [`TlsRequirement`], a [`Level`] of encryption together with the [`Proofs`] that the peer must give; and
+//! [`Proof`], one of those. Its order is partial: there is no number that says which of two is stronger, only
+//! [`join`](TlsRequirement::join) and [`implies`](TlsRequirement::implies). That a join never weakens anything is a property test
+//! here, and the reason why demands may be added in any order.
+//!
+//! What it deliberately does not do: know who demands something (`demands` does), or look at certificates: whether a
+//! proof was given stands in [`TlsFacts`].
 
 use std::fmt;
 use std::str::FromStr;

@@ -1,4 +1,11 @@
 //! Our report on one domain and one day, from what was counted (RFC 8460 §4.4). Pure.
+//!
+//! [`compose`] makes it. The type to know: [`Reporting`], who reports, as the configuration has it. Of a day that is over the
+//! same counters always give the same report with the same id, so that sending one twice does no harm. Its size is
+//! bounded: failures beyond the most frequent ones are summed up by kind.
+//!
+//! What it deliberately does not do: count (`tls_results` does), find out who wants the report, compress it, or put it
+//! into a message.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,11 @@
 //! When reports are sent and tried again. Pure.
+//!
+//! [`due_days`] says which days' reports are due now, [`next_try`] when to try again. Each host begins at its own time behind
+//! midnight, which depends on its name alone: a restart does not move it, and hosts do not all report at once
+//! (RFC 8460 §4.1).
+//!
+//! What it deliberately does not do: remember what was sent (the ledger does), send anything, or look at the clock: "now"
+//! is an argument.
 
 use jiff::{SignedDuration, Timestamp};
 
