@@ -1,4 +1,10 @@
 //! `postern queue why`: what mail waits for, grouped by cause, and what to do about it.
+//!
+//! The answer comes from [`postern_mta::admin::why`] as a [`Waiting`]; here it becomes one paragraph for each [`Group`], or
+//! JSON as it is. The one argument may be a destination, a message's id or a recipient's address; its form tells which.
+//!
+//! What it deliberately does not do: diagnose (the `mta` crate does, in the same words as in reports to senders), look
+//! anything up anew, or change what waits.
 
 use std::fmt::Write as _;
 use std::process::ExitCode;

@@ -1,4 +1,11 @@
 //! `[[connector]]`: the ways out, each with what its peers must prove, what it signs in with, and its pace.
+//!
+//! [`connectors`] reads them all. The types to know: [`Common`], what they take from other sections; [`Connector`], what comes
+//! out. Where none serves every destination, the connector [`IMPLICIT`] is added, so that a configuration without any sends
+//! mail to its MX hosts. `way` reads where a connector leads, `sign_in` what it signs in with.
+//!
+//! What it deliberately does not do: choose a connector for a destination (`routing` does), or read the files that it
+//! names.
 
 mod sign_in;
 mod way;

@@ -1,4 +1,11 @@
 //! `[[inbound.policy]]`: what is demanded of some clients beyond what their listener demands.
+//!
+//! [`policies`] reads them all; an [`InboundPolicy`] comes out of each. A policy holds for sender domains, for networks, or
+//! for both. One that holds for nobody, or that no client could meet because no listener asks for certificates, is a
+//! problem; one that holds for everybody is a warning.
+//!
+//! What it deliberately does not do: match clients against policies (`inbound::demands` does), or lower what a listener
+//! demands: a policy only adds.
 
 use postern_pki::MinimumVersion;
 

@@ -1,4 +1,11 @@
-//! `[[listener]]` and the limits.
+//! `[[listener]]`: where clients come in, what each may and must do, and the limits.
+//!
+//! [`listeners`] reads them all, [`limits`] the limits of one section: those of `[limits]` are the defaults of each listener.
+//! The types to know: [`OfAll`], what listeners take from other sections; [`Listener`], what comes out. Much of a listener's
+//! defaults follows from its role (`ByRole`), and what contradicts it is a problem or a warning here.
+//!
+//! What it deliberately does not do: open sockets, read certificates (they are known by name only), or say what a client
+//! may send where: that is `relay`.
 
 use std::collections::HashSet;
 use std::net::SocketAddr;

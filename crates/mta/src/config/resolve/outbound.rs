@@ -1,4 +1,11 @@
 //! `[outbound]`: what is demanded of all mail that leaves by SMTP, and what connectors look for unless they say otherwise.
+//!
+//! [`outbound`] reads the section and its `[[outbound.policy]]`, which demand more for some destinations. The type to know:
+//! [`Read`], which has each value on its own, so that connectors are still judged where another value is wrong. Two policies
+//! for one address space are a problem; a demand that much of the world cannot meet is a warning.
+//!
+//! What it deliberately does not do: join these demands with those of connectors, DANE or MTA-STS (the plan of a delivery
+//! does), or read connectors.
 
 use std::collections::HashMap;
 
