@@ -159,7 +159,12 @@ impl DnssecResolver {
             // RFC 7672 §2.1.1: without the bit an answer is insecure or indeterminate, which mean the same for mail.
             Validation::Works(_) if answer.header().ad() => Ok((answer, Dnssec::Secure)),
             Validation::Works(_) => Ok((answer, Dnssec::Insecure)),
-            unknown @ Validation::Unknown(_) => Err(LookupError::Temporary(format!("{name}: {unknown}"))),
+            // Who validates says so of a signed zone even when the root could not be asked for. Without the bit nothing is
+            // known, which demands nothing; but beside a server that does validate another one's silence is no word.
+            Validation::Unknown(_) if answer.header().ad() => Ok((answer, Dnssec::Secure)),
+            unknown @ Validation::Unknown(_) if witnesses.any_validates() => {
+                Err(LookupError::Temporary(format!("{name}: {unknown}")))
+            }
             _ => Ok((answer, Dnssec::Indeterminate)),
         }
     }

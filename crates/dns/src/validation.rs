@@ -26,7 +26,8 @@ pub enum Validation {
     Missing(String),
     /// In-process validation fails for the anchor's own zone. Lookups fail as bogus. Carries what the validator said.
     Broken(String),
-    /// The servers did not answer, so that it is not known yet. It is asked again; until then lookups fail as temporary.
+    /// The servers did not answer the question for the root, so that it is not known yet. It is asked again; until then an
+    /// answer is secure where its server says so, and otherwise indeterminate.
     Unknown(String),
 }
 
@@ -71,8 +72,8 @@ impl fmt::Display for Validation {
             ),
             Self::Unknown(what) => write!(
                 f,
-                "whether DNSSEC is validated is not known yet ({what}); mail that needs DNS waits until the name \
-                 servers answer"
+                "whether DNSSEC is validated is not known yet ({what}); until it is, DANE is used only where the name \
+                 servers call their answers secure"
             ),
         }
     }

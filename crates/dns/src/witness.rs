@@ -57,6 +57,11 @@ impl Witnesses {
         found.or_else(|| sights().next()).cloned()
     }
 
+    /// Whether any server was seen to validate.
+    pub(crate) fn any_validates(&self) -> bool {
+        self.sights().iter().flatten().any(|sight| sight.validation.works())
+    }
+
     /// What an answer of this server is worth. Looks at it when nobody did, or it came to nothing a while ago.
     pub(crate) async fn of(&self, server: usize) -> Validation {
         if let Some(known) = self.known(server) {

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 
 use postern_dns::mta_sts::Mode;
 use postern_smtp::outcome::Outcome;
-use postern_smtp::tls::{Proof, TlsFacts, TlsFailure, TlsFault};
+use postern_smtp::tls::{FaultKind, Proof, TlsFacts, TlsFailure, TlsFault};
 
 use super::Live;
 use super::dane::Dane;
@@ -44,7 +44,8 @@ impl SessionEnd {
             }),
             Err(outcome) => {
                 let trouble = outcome.trouble()?;
-                Some(Self::Failed(TlsFailure::new(trouble.fault()?, trouble.reason.to_string())))
+                let fault = trouble.fault().filter(|fault| !is_our_own_affair(*fault))?;
+                Some(Self::Failed(TlsFailure::new(fault, trouble.reason.to_string())))
             }
         }
     }
@@ -60,6 +61,12 @@ impl SessionEnd {
     }
 }
 
+/// What only our own configuration, or the message's sender, has an objection to: no business of the domain's.
+fn is_our_own_affair(fault: TlsFault) -> bool {
+    let demanded_here = [TlsFault::PinMismatch, TlsFault::Revoked, TlsFault::NoTlsa, TlsFault::InsecureName];
+    fault.kind() == FaultKind::Ours || fault == TlsFault::NoRequireTls || demanded_here.contains(&fault)
+}
+
 /// One session, held against every policy there is.
 pub(crate) fn session(at: &Whereabouts<'_>, sts: &Found, end: &SessionEnd) -> SessionSeen {
     let mut policies: Vec<PolicyResult> = of_dane(at.host, end).into_iter().collect();
@@ -67,6 +74,8 @@ pub(crate) fn session(at: &Whereabouts<'_>, sts: &Found, end: &SessionEnd) -> Se
     if policies.is_empty() {
         let result = match end {
             SessionEnd::Encrypted(_) => Ok(()),
+            // Nobody but us demanded a proof: the domain's TLS did work.
+            SessionEnd::Failed(failure) if failure.fault.kind() == FaultKind::Certificate => Ok(()),
             SessionEnd::Failed(failure) => Err(failure.clone()),
         };
         policies.push(PolicyResult { policy: PolicyApplied::NoPolicy, result });
