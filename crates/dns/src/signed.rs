@@ -157,11 +157,12 @@ impl DnssecResolver {
             Validation::Works(_) if !conclusive => Err(self.why_refused(name, rtype, &answer).await),
             _ if !conclusive => Err(failed(name, &answer)),
             // RFC 7672 §2.1.1: without the bit an answer is insecure or indeterminate, which mean the same for mail.
-            Validation::Works(_) if answer.header().ad() => Ok((answer, Dnssec::Secure)),
+            // Who validates says so of a signed zone even when the root could not be asked for.
+            Validation::Works(_) | Validation::Unknown(_) if answer.header().ad() => {
+                Ok((answer, Dnssec::Secure))
+            }
             Validation::Works(_) => Ok((answer, Dnssec::Insecure)),
-            // Who validates says so of a signed zone even when the root could not be asked for. Without the bit nothing is
-            // known, which demands nothing; but beside a server that does validate another one's silence is no word.
-            Validation::Unknown(_) if answer.header().ad() => Ok((answer, Dnssec::Secure)),
+            // Nothing is known, which demands nothing; but beside a server that does validate it is no word.
             unknown @ Validation::Unknown(_) if witnesses.any_validates() => {
                 Err(LookupError::Temporary(format!("{name}: {unknown}")))
             }
