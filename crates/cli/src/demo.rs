@@ -86,6 +86,8 @@ fn our_config(folder: &Path, ports: &Ports, world: u16) -> Result<Config, Proble
         r#"
         hostname = "mail.{OURS}"
         data_dir = "{folder}/postern"
+        [dns]
+        dnssec = "off"
         [[listener]]
         name = "mx"
         role = "relay"
@@ -130,6 +132,8 @@ fn their_config(folder: &Path) -> Result<Config, Problems> {
         r#"
         hostname = "mx.{THEIRS}"
         data_dir = "{folder}/other-server"
+        [dns]
+        dnssec = "off"
         [[listener]]
         name = "mx"
         role = "relay"

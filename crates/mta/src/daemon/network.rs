@@ -89,7 +89,7 @@ impl Told {
         let lost = self.worked && matches!(found, Validation::Missing(_));
         self.worked = found.works() || (self.worked && !lost);
         let what = found.to_string();
-        let news = match found {
+        let news = match &found {
             Validation::Broken(_) => Event::Alarm { what, remedy: "until then that mail waits".into() },
             Validation::Missing(_) if lost => Event::Alarm {
                 what: format!("DNSSEC is no longer validated: {what}"),
@@ -97,8 +97,10 @@ impl Told {
             },
             _ => Event::Dnssec { status: what },
         };
+        // Who switched it off knows.
+        let worth_telling = !same && !matches!(found, Validation::Off);
         self.last = Some(found);
-        (!same).then_some(news)
+        worth_telling.then_some(news)
     }
 }
 
