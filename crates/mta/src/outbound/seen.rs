@@ -36,11 +36,10 @@ pub(crate) struct Whereabouts<'a> {
 impl SessionEnd {
     /// What TLS came to; `None` when it did not come so far. `fallen` is why a session is in clear although TLS was tried.
     pub(crate) fn of(opened: &Result<Live, Outcome>, fallen: Option<TlsFailure>) -> Option<Self> {
-        let not_offered = || TlsFailure::new(TlsFault::NotOffered, "the server does not offer STARTTLS");
         match opened {
             Ok(live) => Some(match live.facts() {
                 Some(facts) => Self::Encrypted(facts.clone()),
-                None => Self::Failed(fallen.unwrap_or_else(not_offered)),
+                None => Self::Failed(fallen.unwrap_or_else(TlsFailure::not_offered)),
             }),
             Err(outcome) => {
                 let trouble = outcome.trouble()?;
