@@ -198,6 +198,11 @@ fn words(name: &X509Name<'_>) -> String {
     if text.is_empty() { "no name".to_owned() } else { clean(text, LONGEST_NAME) }
 }
 
+/// A part of a name that somebody else wrote, fit to be shown.
+pub(crate) fn clean_name(text: &str) -> String {
+    clean(text, LONGEST_NAME)
+}
+
 fn shown_name(name: &GeneralName<'_>) -> Option<String> {
     match name {
         GeneralName::RFC822Name(name) => Some(clean(name, LONGEST_NAME)),
@@ -218,7 +223,7 @@ fn oid_words(oid: &Oid<'_>) -> String {
 }
 
 /// The key's kind and strength, as administrators write it.
-fn key_words(key: &SubjectPublicKeyInfo<'_>) -> String {
+pub(crate) fn key_words(key: &SubjectPublicKeyInfo<'_>) -> String {
     if let Ok(PublicKey::RSA(rsa)) = key.parsed() {
         return format!("RSA {}", rsa_bits(&rsa));
     }

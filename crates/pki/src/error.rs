@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use jiff::Timestamp;
 
+use crate::RequestError;
+
 /// A trouble with keys, certificates or TLS settings. All of them are local: an administrator can mend them.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -117,6 +119,9 @@ pub enum Error {
     /// A listener was given no identity.
     #[error("no usable certificate is loaded")]
     NoIdentity,
+    /// A certificate request cannot be made or believed.
+    #[error(transparent)]
+    Request(RequestError),
     /// The cryptography library refused; this should not happen.
     #[error("the cryptography library refused: {0}")]
     Crypto(String),

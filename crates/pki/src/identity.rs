@@ -227,7 +227,7 @@ pub(crate) fn name_of(name: &GeneralName<'_>) -> Option<String> {
     }
 }
 
-fn address(octets: &[u8]) -> Option<String> {
+pub(crate) fn address(octets: &[u8]) -> Option<String> {
     if let Ok(v4) = <[u8; 4]>::try_from(octets) {
         return Some(std::net::Ipv4Addr::from(v4).to_string());
     }

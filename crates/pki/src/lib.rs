@@ -26,9 +26,12 @@ mod failure;
 mod files;
 mod identity;
 mod judge;
+mod key;
 mod mac;
 mod pin;
 mod policy;
+mod request;
+mod secret;
 mod server;
 mod signature;
 
@@ -41,9 +44,12 @@ pub use describe::{describe, describe_client};
 pub use error::Error;
 pub use facts::facts_of_server;
 pub use identity::{Loaded, TlsIdentity, Warning};
+pub use key::{KeyKind, PrivateKey};
 pub use mac::{ProcessKey, Tag};
 pub use pin::{Pin, PinError};
 pub use policy::{ClientHello, PeerPolicy};
+pub use request::{BadName, Name, RequestDetails, RequestError, SigningRequest, Subject, Wishes};
+pub use secret::Passphrase;
 pub use server::{MinimumVersion, ServerOptions, Tickets, server_config};
 
 use std::sync::Arc;
