@@ -119,6 +119,15 @@ pub enum Error {
     /// A listener was given no identity.
     #[error("no usable certificate is loaded")]
     NoIdentity,
+    /// A name that no identity in the store can have.
+    #[error(
+        "{name:?} cannot be an identity's name: letters, digits, hyphens, dots and underscores, not a dot first, \
+         at most 100 in all"
+    )]
+    BadIdentityName {
+        /// The name.
+        name: String,
+    },
     /// A certificate request cannot be made or believed.
     #[error(transparent)]
     Request(RequestError),

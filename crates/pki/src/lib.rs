@@ -34,6 +34,7 @@ mod request;
 mod secret;
 mod server;
 mod signature;
+mod store;
 
 pub use ca::{Issue, PrivateCa, ServerIdentity};
 pub use certificate::describe_certificate;
@@ -51,6 +52,7 @@ pub use policy::{ClientHello, PeerPolicy};
 pub use request::{BadName, Name, RequestDetails, RequestError, SigningRequest, Subject, Wishes};
 pub use secret::Passphrase;
 pub use server::{MinimumVersion, ServerOptions, Tickets, server_config};
+pub use store::{About, IdentityPaths, IdentityStore, Origin, Pending, PendingNote, Stored, check_name};
 
 use std::sync::Arc;
 
