@@ -14,6 +14,7 @@
 pub mod admin;
 #[doc(hidden)]
 pub mod bench;
+pub mod certificates;
 pub mod config;
 pub mod daemon;
 pub mod diagnosis;
