@@ -19,7 +19,7 @@ impl Config {
     /// Reads and judges a file and what it names: certificates and keys are loaded as the daemon will load them.
     pub fn check(path: &Path, surroundings: &Surroundings, now: Timestamp) -> Checked {
         match File::read(path) {
-            Ok(file) => file.check(surroundings, now),
+            Ok(file) => file.check(&surroundings.beside(&file), now),
             Err(problem) => Checked { problems: vec![problem], warnings: Vec::new() },
         }
     }

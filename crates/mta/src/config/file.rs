@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use super::value::Table;
-use super::{Config, Problem, Surroundings, resolve};
+use super::{Config, Problem, Surroundings, reference, resolve};
 
 /// A configuration file that is valid TOML. Whether it makes sense says [`File::resolve`].
 #[derive(Debug, Clone)]
@@ -62,6 +62,15 @@ impl File {
             }
             _ => Err(resolved.problems),
         }
+    }
+
+    /// The data directory that the file names, or the usual one, as far as can be seen before all is judged.
+    pub(super) fn data_dir(&self) -> Option<PathBuf> {
+        let usual = || match reference::find("data_dir")?.key.default {
+            reference::Preset::Value(literal) => Some(literal.trim_matches('"')),
+            _ => None,
+        };
+        Some(self.folder.join(self.root.text("data_dir").or_else(usual)?))
     }
 
     pub(super) fn root(&self) -> &Table {

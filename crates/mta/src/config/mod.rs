@@ -30,10 +30,11 @@ use std::path::{Path, PathBuf};
 pub use check::Checked;
 pub use file::File;
 pub use model::{
-    AddressSpace, ClientCertificates, Config, Connector, ConnectorName, CredentialFile, CredentialSource,
-    Dns, FromCheck, IdentityFiles, InboundPolicy, InboundTls, IpPreference, Listener, ListenerLimits,
-    LmtpAddress, LocalDomain, NamedCertificates, NamedNetworks, OAuth, Outbound, PeerDemand, Queue, Rate,
-    Role, SessionLimits, SmtpHost, SpacePolicy, StoreKind, Tls, TlsReports, Way,
+    AddressSpace, Certificates, ClientCertificates, Config, Connector, ConnectorName, CredentialFile,
+    CredentialSource, Dns, FromCheck, Identity, IdentitySource, InboundPolicy, InboundTls, IpPreference,
+    Issuer, Listener, ListenerLimits, LmtpAddress, LocalDomain, Metrics, NamedCertificates, NamedNetworks,
+    OAuth, Outbound, PeerDemand, Queue, Rate, Role, SessionLimits, SmtpHost, SpacePolicy, StoreKind, Tls,
+    TlsReports, Way,
 };
 pub use problem::{Problem, Problems};
 pub use surroundings::Surroundings;
@@ -46,7 +47,7 @@ impl Config {
     /// All that is wrong with it, for the administrator.
     pub fn load(path: &Path, surroundings: &Surroundings) -> Result<Self, Problems> {
         let file = File::read(path).map_err(|problem| Problems(vec![problem]))?;
-        file.resolve(surroundings).map_err(Problems)
+        file.resolve(&surroundings.beside(&file)).map_err(Problems)
     }
 }
 

@@ -11,12 +11,12 @@ use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ipnet::IpNet;
 use postern_dns::DnssecMode;
-use postern_pki::{MinimumVersion, Pin, Tickets};
+use postern_pki::{IdentityStore, KeyKind, MinimumVersion, Name, Pin, Tickets};
 use postern_queue::retry::Schedule;
 use postern_smtp::address::{Domain, Mailbox};
 use postern_smtp::sasl::Mechanism;
@@ -63,6 +63,10 @@ pub struct Config {
     pub outbound: Outbound,
     /// Reports about TLS (RFC 8460).
     pub tls_reports: TlsReports,
+    /// Who hears of certificates that come to their end.
+    pub certificates: Certificates,
+    /// Where figures can be read.
+    pub metrics: Metrics,
     /// How long and how often delivery is tried.
     pub queue: Queue,
     /// What is allowed but probably not meant. To be logged at start.
@@ -85,21 +89,78 @@ pub struct Dns {
 /// `[tls]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tls {
-    /// The identities from files, the default one first; empty: the private CA issues one for the host name.
-    pub identities: Vec<IdentityFiles>,
+    /// The identities that the file lists, in its order. Those that lie in the certificate store besides are used too.
+    pub identities: Vec<Identity>,
     /// The oldest version that listeners accept.
     pub minimum: MinimumVersion,
 }
 
-/// A certificate chain and its key, by file.
+/// A `[[tls.identity]]`: a certificate chain and its key.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct IdentityFiles {
-    /// The name that listeners refer to.
+pub struct Identity {
+    /// The name that listeners and connectors refer to. In the certificate store, the name of its folder.
     pub name: String,
-    /// PEM: the certificate, then its chain.
-    pub certificate: PathBuf,
-    /// PEM: the private key.
-    pub key: PathBuf,
+    /// Where it lies, and who renews it.
+    pub source: IdentitySource,
+}
+
+impl Identity {
+    /// The files of its certificate chain and of its key.
+    pub fn files(&self, data_dir: &Path) -> (PathBuf, PathBuf) {
+        match &self.source {
+            IdentitySource::Files { certificate, key } => (certificate.clone(), key.clone()),
+            IdentitySource::Store { .. } => {
+                let paths = IdentityStore::new(data_dir).paths(&self.name);
+                (paths.certificate, paths.key)
+            }
+        }
+    }
+}
+
+/// Where an identity lies, and who renews it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum IdentitySource {
+    /// Files that somebody else writes and renews.
+    Files {
+        /// PEM: the certificate, then its chain.
+        certificate: PathBuf,
+        /// PEM: the private key.
+        key: PathBuf,
+    },
+    /// The certificate store in the data directory.
+    Store {
+        /// Who issues and renews it; without, an administrator does by hand.
+        issuer: Option<Issuer>,
+        /// What it is issued for; host names, wildcards and addresses, never empty.
+        names: Vec<Name>,
+        /// The kind of key it gets.
+        key: KeyKind,
+    },
+}
+
+/// Who issues certificates.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Issuer {
+    /// Postern's own authority.
+    PrivateCa,
+    /// The `[[acme]]` of this name.
+    Acme(String),
+}
+
+/// `[certificates]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Certificates {
+    /// So long before the end of a certificate there is a warning; the longest first, never empty, each once.
+    pub warn: Vec<Duration>,
+    /// Whether warnings go to the postmaster by mail, too.
+    pub mail: bool,
+}
+
+/// `[metrics]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Metrics {
+    /// Where figures can be read over HTTP; empty: nowhere.
+    pub bind: Vec<SocketAddr>,
 }
 
 /// A `[[listener]]`: bound addresses and what is spoken there.
@@ -123,7 +184,7 @@ pub struct Listener {
     pub minimum: MinimumVersion,
     /// Whether clients are asked for certificates.
     pub client_certificates: ClientCertificates,
-    /// The names of the identities presented here; all of [`Tls::identities`] when it named none.
+    /// The names of the identities presented here; empty: all that there are, those of the certificate store too.
     pub identities: Vec<String>,
     /// Whether TLS sessions may be resumed.
     pub session_tickets: Tickets,

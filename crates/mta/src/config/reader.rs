@@ -550,7 +550,7 @@ impl<'a> Section<'a> {
     }
 
     /// What to write for a key.
-    fn advice(&self, key: &str) -> String {
+    pub(super) fn advice(&self, key: &str) -> String {
         let Some(row) = self.key(key) else {
             return String::new();
         };

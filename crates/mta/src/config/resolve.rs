@@ -6,6 +6,7 @@
 //!
 //! What it deliberately does not do: look at files, addresses or name servers. The machine is known by [`Surroundings`].
 
+mod certificates;
 mod connector;
 mod domain;
 mod inbound;
@@ -25,9 +26,8 @@ use postern_queue::retry::Schedule;
 use postern_smtp::address::{Domain, Mailbox};
 
 use super::files::Named;
-use super::model::{Config, Dns, IdentityFiles, Queue, StoreKind, Tls};
+use super::model::{Config, Dns, Queue, StoreKind};
 use super::reader::{Reader, Section, positive_duration};
-use super::reference::nearest;
 use super::show::Setting;
 use super::{File, Problem, Surroundings};
 use crate::event::Level;
@@ -42,7 +42,7 @@ pub(super) struct Resolved {
     pub(super) named: Vec<Named>,
 }
 
-pub(super) fn resolve(file: &File, surroundings: &Surroundings) -> Resolved {
+pub(super) fn resolve<'a>(file: &'a File, surroundings: &'a Surroundings) -> Resolved {
     let mut reader = Reader::new(file);
     let config = read(&mut reader, surroundings);
     let Reader { mut problems, mut warnings, settings, named, .. } = reader;
@@ -52,7 +52,7 @@ pub(super) fn resolve(file: &File, surroundings: &Surroundings) -> Resolved {
 }
 
 /// `None` only with a problem noted. Everything is read before anything is given up, so that all problems show at once.
-fn read(reader: &mut Reader<'_>, surroundings: &Surroundings) -> Option<Config> {
+fn read<'a>(reader: &mut Reader<'a>, surroundings: &'a Surroundings) -> Option<Config> {
     let top = &reader.top();
     let hostname = hostname(reader, top);
     let data_dir = reader.path(top, "data_dir");
@@ -63,10 +63,11 @@ fn read(reader: &mut Reader<'_>, surroundings: &Surroundings) -> Option<Config> 
     let dns = dns(reader, top);
     let limits = reader.section(top, "limits");
     let sessions = listener::limits(reader, &limits).map(|(limits, _)| limits.sessions);
-    let (tls, identity_names) = tls(reader, top);
+    let (tls, identities) = certificates::tls(reader, top, hostname.as_ref(), &surroundings.identities);
     let minimum = tls.as_ref().map(|tls| tls.minimum);
-    let of_all = &listener::OfAll { section: &limits, sessions, minimum, identities: &identity_names };
-    let listeners = listener::listeners(reader, top, of_all);
+    let mut bound = HashSet::new();
+    let of_all = &listener::OfAll { section: &limits, sessions, minimum, identities: &identities };
+    let listeners = listener::listeners(reader, top, of_all, &mut bound);
     let inbound_policies = inbound::policies(reader, top, minimum, listeners.as_deref());
     let (relay_networks, relay_certificates) =
         relay::relay(reader, top, &surroundings.gateways, listeners.as_deref());
@@ -77,7 +78,7 @@ fn read(reader: &mut Reader<'_>, surroundings: &Surroundings) -> Option<Config> 
         dns: dns.as_ref(),
         retry: queue.as_ref().map(|queue| &queue.retry),
         outbound: &outbound,
-        identities: &identity_names,
+        identities: &identities,
     };
     let connectors = connector::connectors(reader, top, common);
     let domains = domain::domains(reader, top, connectors.as_deref());
@@ -88,6 +89,8 @@ fn read(reader: &mut Reader<'_>, surroundings: &Surroundings) -> Option<Config> 
         domains: domains.as_deref(),
     };
     let tls_reports = tls_reports::tls_reports(reader, top, own);
+    let certificates = certificates::certificates(reader, top);
+    let metrics = certificates::metrics(reader, top, &mut bound);
     Some(Config {
         hostname: hostname?,
         data_dir: data_dir?,
@@ -105,6 +108,8 @@ fn read(reader: &mut Reader<'_>, surroundings: &Surroundings) -> Option<Config> 
         inbound_policies: inbound_policies?,
         outbound: outbound.outbound?,
         tls_reports: tls_reports?,
+        certificates: certificates?,
+        metrics: metrics?,
         queue: queue?,
         warnings: Vec::new(),
         settings: Vec::new(),
@@ -174,30 +179,6 @@ fn name_server(text: &str) -> Result<SocketAddr, String> {
         return Ok(SocketAddr::new(address, 53));
     }
     text.parse().map_err(|_| format!("\"{text}\" is not an address such as \"127.0.0.1\" or \"[::1]:5353\""))
-}
-
-/// With the names that identities give themselves, which hold though something else is wrong with one.
-fn tls<'a>(reader: &mut Reader<'a>, top: &Section<'a>) -> (Option<Tls>, Vec<&'a str>) {
-    let at = &reader.section(top, "tls");
-    let minimum = reader.choice(at, "minimum", None, &listener::VERSIONS);
-    let sections = reader.sections(at, "identity");
-    let mut names = Unique::new("an identity");
-    let identities: Vec<_> = sections.iter().map(|at| identity(reader, at, &mut names)).collect();
-    let identities: Option<Vec<_>> = identities.into_iter().collect();
-    let tls = identities.zip(minimum).map(|(identities, minimum)| Tls { identities, minimum });
-    (tls, at.given_names("identity"))
-}
-
-fn identity<'a>(reader: &mut Reader<'a>, at: &Section<'a>, names: &mut Unique) -> Option<IdentityFiles> {
-    let name = reader.name(at, "name");
-    names.check(reader, at, None);
-    let certificate = reader.path(at, "certificate");
-    let key = reader.path(at, "key");
-    reader.named.push(Named::Identity {
-        certificate: reader.place(at, "certificate", certificate.as_ref()),
-        key: reader.place(at, "key", key.as_ref()),
-    });
-    Some(IdentityFiles { name: name?, certificate: certificate?, key: key? })
 }
 
 fn queue<'a>(reader: &mut Reader<'a>, top: &Section<'a>) -> Option<Queue> {
@@ -282,21 +263,6 @@ impl Unique {
             reader.complain(at, "name", what, "give each its own name, or remove one");
         }
     }
-}
-
-/// Complains of a name that no `[[tls.identity]]` has.
-fn refuse_unknown_identity(
-    reader: &mut Reader<'_>,
-    at: &Section<'_>,
-    key: &str,
-    unknown: &str,
-    known: &[&str],
-) {
-    let remedy = match nearest(unknown, known.iter().copied()) {
-        Some(meant) => format!("did you mean \"{meant}\"?"),
-        None => "add a [[tls.identity]] of this name, or remove it here".to_owned(),
-    };
-    reader.complain(at, key, format!("there is no identity named \"{unknown}\""), remedy);
 }
 
 /// An address or a network; `192.0.2.5` means that address only.

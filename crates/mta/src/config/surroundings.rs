@@ -1,6 +1,11 @@
-//! What the configuration is judged against besides itself: the network this machine stands in.
+//! What the configuration is judged against besides itself: the network this machine stands in, and the certificates
+//! that lie in the store.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use postern_pki::IdentityStore;
+
+use super::File;
 
 /// What [`File::resolve`](super::File::resolve) needs to know of the machine. Tests make their own.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -8,6 +13,9 @@ pub struct Surroundings {
     /// The addresses of the default gateways. Behind a container bridge every client looks like this one, so that a relay
     /// network that holds it would let everybody relay.
     pub gateways: Vec<IpAddr>,
+    /// The names of the identities that lie in the certificate store, in order: a listener may refer to them though
+    /// the file lists them nowhere.
+    pub identities: Vec<String>,
 }
 
 impl Surroundings {
@@ -16,7 +24,15 @@ impl Surroundings {
         let read = |path| std::fs::read_to_string(path).unwrap_or_default();
         let mut gateways = ipv4_gateways(&read("/proc/net/route"));
         gateways.extend(ipv6_gateways(&read("/proc/net/ipv6_route")));
-        Self { gateways }
+        Self { gateways, identities: Vec::new() }
+    }
+
+    /// The same, with what lies in the certificate store of the data directory that a file names.
+    pub(super) fn beside(&self, file: &File) -> Self {
+        let stored = file.data_dir().map(|data_dir| IdentityStore::new(&data_dir).names());
+        // What cannot be read holds none; the daemon's own user says why when it starts.
+        let stored = stored.and_then(Result::ok).unwrap_or_default();
+        Self { identities: stored, ..self.clone() }
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use postern_dns::DnssecMode;
-use postern_pki::{MinimumVersion, Pin, PrivateCa, Tickets};
+use postern_pki::{KeyKind, MinimumVersion, Pin, PrivateCa, Tickets};
 use postern_smtp::sasl::Mechanism;
 use postern_smtp::server::{AuthOffer, LineEndings, TlsMode};
 use postern_smtp::tls::TlsRequirement;
@@ -15,8 +15,8 @@ use postern_smtp::tls::TlsRequirement;
 use super::reference::{self, Preset};
 use super::{
     AddressSpace, Checked, ClientCertificates, Config, Connector, CredentialSource, File, FromCheck,
-    InboundTls, IpPreference, LmtpAddress, OAuth, Outbound, PeerDemand, Problem, Problems, Rate,
-    SessionLimits, SmtpHost, Surroundings, Way,
+    IdentitySource, InboundTls, IpPreference, Issuer, LmtpAddress, OAuth, Outbound, PeerDemand, Problem,
+    Problems, Rate, SessionLimits, SmtpHost, Surroundings, Way,
 };
 
 const SOUND: &str = r#"hostname = "mail.example.org"
@@ -29,8 +29,8 @@ bind = ["[::]:25"]
 const EXAMPLES: [&str; 4] = ["one-office", "smarthost", "lmtp-dovecot", "partners"];
 
 fn judge(text: &str) -> Result<Config, Vec<Problem>> {
-    let surroundings =
-        Surroundings { gateways: vec!["172.17.0.1".parse().unwrap(), "fd00::1".parse().unwrap()] };
+    let gateways = vec!["172.17.0.1".parse().unwrap(), "fd00::1".parse().unwrap()];
+    let surroundings = Surroundings { gateways, ..Surroundings::default() };
     File::parse(text, "postern.toml").map_err(|problem| vec![problem])?.resolve(&surroundings)
 }
 
@@ -114,7 +114,74 @@ const BAD: &[Bad] = &[
         more: "[[tls.identity]]\nname = \"a\"\nkey = \"/k\"",
         key: "tls.identity.a.certificate",
         line: 6,
-        says: &["missing", "fullchain"],
+        says: &["missing beside key", "fullchain"],
+    },
+    Bad {
+        more: "[[tls.identity]]\nname = \"a\"\ncertificate = \"/c\"",
+        key: "tls.identity.a.key",
+        line: 6,
+        says: &["missing beside certificate", "remove certificate too"],
+    },
+    Bad {
+        more: "[[tls.identity]]\nname = \"a\"\nkey = \"/k\"\ncertificate = \"/c\"\nissuer = \"private-ca\"",
+        key: "tls.identity.a.issuer",
+        line: 10,
+        says: &["the issuer cannot", "remove issuer"],
+    },
+    Bad {
+        more: "[[tls.identity]]\nname = \"a\"\nissuer = \"privat-ca\"",
+        key: "tls.identity.a.issuer",
+        line: 8,
+        says: &["no issuer named", "did you mean \"private-ca\"?"],
+    },
+    Bad {
+        more: "[[tls.identity]]\nname = \"a\"\nissuer = \"letters\"",
+        key: "tls.identity.a.issuer",
+        line: 8,
+        says: &["no issuer named", "[[acme]]"],
+    },
+    Bad {
+        more: "[[tls.identity]]\nname = \"a\"\nkey_type = \"rsa-1024\"",
+        key: "tls.identity.a.key_type",
+        line: 8,
+        says: &["shorter than 2048 bits"],
+    },
+    Bad {
+        more: "[[tls.identity]]\nname = \"a\"\nnames = [\"joe@example.org\"]",
+        key: "tls.identity.a.names",
+        line: 8,
+        says: &["is a mail address"],
+    },
+    Bad {
+        more: "[[tls.identity]]\nname = \"a\"\nnames = []",
+        key: "tls.identity.a.names",
+        line: 8,
+        says: &["1 to 100"],
+    },
+    Bad {
+        more: "[[tls.identity]]\nname = \"../a\"",
+        key: "tls.identity.\"../a\".name",
+        line: 7,
+        says: &["folder in the certificate store"],
+    },
+    Bad { more: "[certificates]\nwarn = []", key: "certificates.warn", line: 7, says: &["1 to 16", "30d"] },
+    Bad {
+        more: "[certificates]\nwarn = [\"soon\"]",
+        key: "certificates.warn",
+        line: 7,
+        says: &["not a time span"],
+    },
+    Bad {
+        more: "[metrics]\nbind = [\"localhost\"]",
+        key: "metrics.bind",
+        line: 7,
+        says: &["not an address with a port"],
+    },
+    Bad {
+        more: "[metrics]\nbind = [\"[::]:25\"]",
+        key: "metrics.bind",
+        line: 7,
+        says: &["listened on already"],
     },
     Bad {
         more: "[[tls.identity]]\nname = \"a\"\nkey = \"/k\"\ncertificate = \"/c\"\n[[tls.identity]]\nname = \"a\"\nkey = \"/k\"\ncertificate = \"/c\"",
@@ -126,7 +193,7 @@ const BAD: &[Bad] = &[
         more: "identities = [\"other\"]",
         key: "listener.mx.identities",
         line: 6,
-        says: &["no identity named \"other\"", "add a [[tls.identity]]"],
+        says: &["no identity named \"other\"", "add a [[tls.identity]]", "`postern cert`"],
     },
     Bad {
         more: "proxy_protocol = [\"0.0.0.0/0\"]",
@@ -910,6 +977,7 @@ bind = [\"[::]:25\", \"nowhere\"]
 identities = [\"b\"]
 [[tls.identity]]
 name = \"a\"
+key_type = 5
 [[connector]]
 name = \"one\"
 to = \"pigeon\"
@@ -926,13 +994,12 @@ tls = \"none\"
         (9, "listener.second.bind"),
         (9, "listener.second.bind"),
         (10, "listener.second.identities"),
-        (11, "tls.identity.a.certificate"),
-        (11, "tls.identity.a.key"),
-        (15, "connector.one.to"),
-        (16, "connector.one.address_space"),
-        (16, "connector.one.address_space"),
-        (17, "connector.one.user"),
-        (19, "connector.one.tls"),
+        (13, "tls.identity.a.key_type"),
+        (16, "connector.one.to"),
+        (17, "connector.one.address_space"),
+        (17, "connector.one.address_space"),
+        (18, "connector.one.user"),
+        (20, "connector.one.tls"),
     ];
     assert_eq!(found, expected, "{}", Problems(problems.clone()));
 }
@@ -1460,6 +1527,53 @@ fn an_identity_is_loaded_as_the_daemon_loads_it() {
 }
 
 #[test]
+fn an_identity_says_where_it_lies_and_who_renews_it() {
+    let text = "[[tls.identity]]\nname = \"by-hand\"\n[[tls.identity]]\nname = \"own\"\nissuer = \"private-ca\"\n\
+                names = [\"*.Example.org\", \"::1\", \"*.example.org\"]\nkey_type = \"rsa-2048\"";
+    let config = sound(&with(text));
+    let [by_hand, own] = config.tls.identities.as_slice() else { panic!("{:?}", config.tls) };
+    let names = vec!["mail.example.org".parse().unwrap()];
+    let key = KeyKind::EcdsaP256;
+    assert_eq!(by_hand.source, IdentitySource::Store { issuer: None, names, key });
+    let names = vec!["*.example.org".parse().unwrap(), "::1".parse().unwrap()];
+    let (issuer, key) = (Some(Issuer::PrivateCa), KeyKind::Rsa2048);
+    assert_eq!(own.source, IdentitySource::Store { issuer, names, key });
+    let (certificate, _) = own.files(Path::new("/data"));
+    assert_eq!(certificate, Path::new("/data/certificates/own/current/certificate.pem"));
+}
+
+#[test]
+fn what_lies_in_the_store_may_be_named_without_being_listed() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["shop", ".requests", "empty"] {
+        std::fs::create_dir_all(folder.path().join("data/certificates").join(name).join("current")).unwrap();
+    }
+    for name in ["shop", ".requests"] {
+        let current = folder.path().join("data/certificates").join(name).join("current");
+        std::fs::write(current.join("certificate.pem"), "").unwrap();
+    }
+    let path = folder.path().join("postern.toml");
+    let judge = |name: &str| {
+        let text = format!("data_dir = \"data\"\n{}", with(&format!("identities = [{name:?}]")));
+        std::fs::write(&path, text).unwrap();
+        Config::load(&path, &Surroundings::default())
+    };
+    assert_eq!(judge("shop").unwrap().listeners[0].identities, ["shop"]);
+    for unknown in ["empty", ".requests"] {
+        assert!(judge(unknown).is_err(), "{unknown}");
+    }
+    assert!(judge("shpo").unwrap_err().to_string().contains("did you mean \"shop\"?"));
+}
+
+#[test]
+fn warnings_before_the_end_are_kept_in_order() {
+    let days = |days: u64| std::time::Duration::from_secs(days * 86_400);
+    assert_eq!(sound(SOUND).certificates.warn, [days(30), days(14), days(7), days(1)]);
+    let odd = sound(&with("[certificates]\nwarn = [\"1d\", \"21d\", \"24h\"]\nmail = false"));
+    assert_eq!((odd.certificates.warn, odd.certificates.mail), (vec![days(21), days(1)], false));
+}
+
+#[test]
 fn trust_anchors_must_be_certificates() {
     let folder = tempfile::tempdir().unwrap();
     let now: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
@@ -1538,10 +1652,13 @@ impl Variant {
     /// Whether a key, or a section, goes with this one.
     fn has(self, section: &str, key: &str) -> bool {
         match (section, key) {
+            ("tls.identity", "issuer" | "names" | "key_type") => self != Self::Password,
             ("connector.oauth", _) => self == Self::OAuth,
             ("connector", "port" | "mta_sts") => self == Self::Mx,
             ("connector", "implicit_tls" | "user") => self != Self::Mx,
-            ("connector", "password_file" | "mechanism") => self == Self::Password,
+            ("connector", "password_file" | "mechanism") | ("tls.identity", "certificate" | "key") => {
+                self == Self::Password
+            }
             ("connector", "token_file") => self == Self::Token,
             _ => true,
         }

@@ -168,8 +168,9 @@ impl Identities {
 
     /// Those that the configuration names, and what is wrong with the others.
     fn named(config: &Config, observer: &Observer, now: Timestamp) -> (Self, Vec<postern_pki::Error>) {
-        let load = |files: &config::IdentityFiles| {
-            TlsIdentity::load(&files.name, &files.certificate, &files.key, now)
+        let load = |identity: &config::Identity| {
+            let (certificate, key) = identity.files(&config.data_dir);
+            TlsIdentity::load(&identity.name, &certificate, &key, now)
         };
         Self::admit(config.tls.identities.iter().map(load), observer)
     }

@@ -27,8 +27,10 @@ pub const SECTIONS: &[Section] = &[
     section(
         "tls.identity",
         Often,
-        "A certificate with its key; clients get the one whose names match what they ask for (SNI), else the first. \
-         Without any, a private CA in the data directory issues one for the host name.",
+        "A certificate with its key. Clients get the one whose names match what they ask for (SNI), else the first that \
+         bears the host name. What lies in the certificate store, where `postern cert` puts it, is used without being \
+         listed here, behind those that are. Where none bears the host name, a private CA in the data directory \
+         issues one for it.",
         IDENTITY,
     ),
     section("listener", Often, "Addresses on which Postern listens, and what is spoken there.", LISTENER),
@@ -97,6 +99,18 @@ pub const SECTIONS: &[Section] = &[
         Once,
         "Reports about TLS (RFC 8460): what Postern tells others once a day, and what others tell about reaching us.",
         TLS_REPORTS,
+    ),
+    section(
+        "certificates",
+        Once,
+        "Who hears when a certificate comes to its end: those that are served, their intermediates, and the private CA's own.",
+        CERTIFICATE_WARNINGS,
+    ),
+    section(
+        "metrics",
+        Once,
+        "Figures for a monitoring system: OpenMetrics text (as Prometheus reads it) under /metrics, over HTTP.",
+        METRICS,
     ),
 ];
 
@@ -292,22 +306,43 @@ const IDENTITY: &[Key] = &[
         name: "name",
         kind: Text,
         default: Required,
-        reason: "The name by which listeners refer to this identity.",
+        reason: "The name by which listeners and connectors refer to this identity; in the certificate store it is the name of its folder.",
         example: "\"main\"",
     },
     Key {
         name: "certificate",
         kind: Path,
-        default: Required,
-        reason: "A PEM file with the certificate followed by its intermediate certificates (fullchain.pem).",
+        default: Absent("it lies in the certificate store, where `postern cert` puts it"),
+        reason: "A PEM file with the certificate followed by its intermediate certificates (fullchain.pem), which somebody else writes and renews; it is looked at every ten seconds and served as soon as it is new.",
         example: "\"/etc/postern/fullchain.pem\"",
     },
     Key {
         name: "key",
         kind: Path,
-        default: Required,
-        reason: "A PEM file with the private key, readable by Postern only.",
+        default: Absent("it lies in the certificate store"),
+        reason: "A PEM file with the private key that belongs to certificate, readable by Postern only.",
         example: "\"/etc/postern/privkey.pem\"",
+    },
+    Key {
+        name: "issuer",
+        kind: Text,
+        default: Absent("it is installed and renewed by hand, with `postern cert`"),
+        reason: "Who issues this certificate and renews it, into the certificate store: \"private-ca\", or the name of an [[acme]].",
+        example: "\"private-ca\"",
+    },
+    Key {
+        name: "names",
+        kind: List("host names, wildcards and addresses"),
+        default: Depends("hostname"),
+        reason: "What the certificate is issued for: every name that clients use to reach this server.",
+        example: "[\"mail.example.org\", \"smtp.example.org\"]",
+    },
+    Key {
+        name: "key_type",
+        kind: Text,
+        default: Value("\"ecdsa-p256\""),
+        reason: "The key that is made for it: ecdsa-p256, ecdsa-p384, rsa-2048, rsa-3072 or rsa-4096; the first is fast, small and understood by everything that speaks TLS 1.2.",
+        example: "\"rsa-2048\"",
     },
 ];
 
@@ -384,9 +419,9 @@ const LISTENER: &[Key] = &[
     },
     Key {
         name: "identities",
-        kind: List("names of [[tls.identity]]"),
-        default: Absent("all of them"),
-        reason: "The identities that this listener presents.",
+        kind: List("names of identities"),
+        default: Absent("all that there are"),
+        reason: "The identities that this listener presents: of [[tls.identity]], or by their name in the certificate store.",
         example: "[\"main\"]",
     },
     Key {
@@ -949,3 +984,28 @@ const TLS_REPORTS: &[Key] = &[
         example: "\"tls-reports@example.org\"",
     },
 ];
+
+const CERTIFICATE_WARNINGS: &[Key] = &[
+    Key {
+        name: "warn",
+        kind: List("time spans"),
+        default: Value("[\"30d\", \"14d\", \"7d\", \"1d\"]"),
+        reason: "So long before a certificate's end there is a warning, each once: in the log, as a metric, by mail, and in `postern cert check`. Once it is over, there is one each day.",
+        example: "[\"21d\", \"7d\", \"2d\"]",
+    },
+    Key {
+        name: "mail",
+        kind: Switch,
+        default: Value("true"),
+        reason: "Whether the postmaster gets these warnings by mail: a log that nobody reads has let many certificates expire.",
+        example: "false",
+    },
+];
+
+const METRICS: &[Key] = &[Key {
+    name: "bind",
+    kind: List("addresses with a port"),
+    default: Value("[]"),
+    reason: "Where metrics can be read; nowhere by default, for there is no password and they tell how much mail there is.",
+    example: "[\"127.0.0.1:9325\"]",
+}];

@@ -19,8 +19,9 @@ use postern_queue::retry::Schedule;
 use postern_smtp::address::Domain;
 use postern_smtp::tls::TlsRequirement;
 
+use super::certificates::Identities;
 use super::peer::{DaneUse, peer, warn_of_no_effect};
-use super::{Unique, outbound, refuse_unknown_identity, schedule};
+use super::{Unique, outbound, schedule};
 use crate::config::model::{
     AddressSpace, Connector, ConnectorName, Dns, IpPreference, PeerDemand, Rate, Way,
 };
@@ -47,8 +48,8 @@ pub(super) struct Common<'c> {
     pub(super) dns: Option<&'c Dns>,
     pub(super) retry: Option<&'c Schedule>,
     pub(super) outbound: &'c outbound::Read,
-    /// The names of the identities.
-    pub(super) identities: &'c [&'c str],
+    /// The identities that a connector may name.
+    pub(super) identities: &'c Identities<'c>,
 }
 
 pub(super) fn connectors<'a>(
@@ -168,10 +169,10 @@ fn protection<'a>(
     Some(Protection { peer: peer?, dane: dane?, mta_sts: mta_sts?, post_quantum: post_quantum?, identity })
 }
 
-fn identity<'a>(reader: &mut Reader<'a>, at: &Section<'a>, known: &[&str]) -> Option<String> {
+fn identity<'a>(reader: &mut Reader<'a>, at: &Section<'a>, known: &Identities<'_>) -> Option<String> {
     let name = reader.name(at, "identity")?;
-    if !known.contains(&name.as_str()) {
-        refuse_unknown_identity(reader, at, "identity", &name, known);
+    if !known.knows(&name) {
+        known.refuse_unknown(reader, at, "identity", &name);
     }
     Some(name)
 }

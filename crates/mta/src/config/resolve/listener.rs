@@ -14,7 +14,8 @@ use ipnet::IpNet;
 use postern_pki::{MinimumVersion, Tickets};
 use postern_smtp::server::{AuthOffer, Limits, LineEndings, Timeouts, TlsMode};
 
-use super::{Unique, network, refuse_unknown_identity};
+use super::certificates::Identities;
+use super::{Unique, network};
 use crate::config::files::Named;
 use crate::config::model::{ClientCertificates, FromCheck, Listener, ListenerLimits, Role, SessionLimits};
 use crate::config::reader::{Reader, Section};
@@ -39,14 +40,15 @@ pub(super) struct OfAll<'s, 'a> {
     pub(super) section: &'s Section<'a>,
     pub(super) sessions: Option<SessionLimits>,
     pub(super) minimum: Option<MinimumVersion>,
-    /// The names of the identities.
-    pub(super) identities: &'s [&'a str],
+    /// The identities that a listener may name.
+    pub(super) identities: &'s Identities<'a>,
 }
 
 pub(super) fn listeners<'a>(
     reader: &mut Reader<'a>,
     top: &Section<'a>,
     of_all: &OfAll<'_, 'a>,
+    bound: &mut HashSet<SocketAddr>,
 ) -> Option<Vec<Listener>> {
     let sections = reader.sections(top, "listener");
     if sections.is_empty() {
@@ -54,10 +56,9 @@ pub(super) fn listeners<'a>(
         reader.complain(top, "listener", "there is none, so nobody could bring mail", remedy);
     }
     let mut names = Unique::new("a listener");
-    let mut bound = HashSet::new();
     let mut listeners = Vec::new();
     for at in &sections {
-        listeners.push(listener(reader, at, of_all, &mut bound));
+        listeners.push(listener(reader, at, of_all, bound));
         names.check(reader, at, None);
     }
     listeners.into_iter().collect()
@@ -190,18 +191,27 @@ fn bind<'a>(
     at: &Section<'a>,
     bound: &mut HashSet<SocketAddr>,
 ) -> Option<Vec<SocketAddr>> {
+    let bind = addresses(reader, at, bound)?;
+    if bind.is_empty() {
+        reader.complain(at, "bind", "the list is empty", "write bind = [\"[::]:587\"] or the like");
+        return None;
+    }
+    Some(bind)
+}
+
+/// The addresses of `bind`, which may be none. No two sections listen on the same one.
+pub(super) fn addresses<'a>(
+    reader: &mut Reader<'a>,
+    at: &Section<'a>,
+    bound: &mut HashSet<SocketAddr>,
+) -> Option<Vec<SocketAddr>> {
     let (bind, sound) = reader.list_and_items(at, "bind", |text| {
         text.parse().map_err(|_| {
             format!("\"{text}\" is not an address with a port such as \"[::]:25\" or \"192.0.2.1:25\"")
         })
     });
     refuse_second_bind(reader, at, &sound, bound);
-    let bind = bind?;
-    if bind.is_empty() {
-        reader.complain(at, "bind", "the list is empty", "write bind = [\"[::]:587\"] or the like");
-        return None;
-    }
-    Some(bind)
+    bind
 }
 
 fn tls<'a>(reader: &mut Reader<'a>, at: &Section<'a>, by_role: &ByRole) -> Option<TlsMode> {
@@ -238,10 +248,11 @@ fn proxy_from<'a>(reader: &mut Reader<'a>, at: &Section<'a>) -> Option<Vec<IpNet
     networks
 }
 
-fn identities<'a>(reader: &mut Reader<'a>, at: &Section<'a>, known: &[&str]) -> Option<Vec<String>> {
+/// Without the key, none: all are presented, those too that are put into the certificate store later.
+fn identities<'a>(reader: &mut Reader<'a>, at: &Section<'a>, known: &Identities<'_>) -> Option<Vec<String>> {
     let named = reader.list(at, "identities", |text| Ok(text.to_owned()));
     let Some(named) = named else {
-        return (!at.writes("identities")).then(|| known.iter().map(|name| (*name).to_owned()).collect());
+        return (!at.writes("identities")).then(Vec::new);
     };
     if named.is_empty() {
         reader.complain(
@@ -251,8 +262,8 @@ fn identities<'a>(reader: &mut Reader<'a>, at: &Section<'a>, known: &[&str]) -> 
             "name an identity, or remove the key to present all",
         );
     }
-    for unknown in named.iter().filter(|name| !known.contains(&name.as_str())) {
-        refuse_unknown_identity(reader, at, "identities", unknown, known);
+    for unknown in named.iter().filter(|name| !known.knows(name)) {
+        known.refuse_unknown(reader, at, "identities", unknown);
     }
     Some(named)
 }
