@@ -9,9 +9,11 @@
 //!
 //! What it deliberately does not do: read files or signals. Whoever runs it does, and hands it a resolved configuration.
 
+mod accept;
 mod bind;
 mod cured;
 pub(crate) mod network;
+mod services;
 mod site;
 mod tasks;
 mod upkeep;
@@ -30,6 +32,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
+pub(crate) use accept::Accepted;
 pub use site::Site;
 pub(crate) use tasks::Tasks;
 
@@ -137,6 +140,8 @@ pub(crate) struct Shared {
     /// Where our own listeners can be reached.
     pub(crate) own_addresses: ArcSwap<Vec<SocketAddr>>,
     pub(crate) sessions: Arc<Sessions>,
+    /// Connections to what is served by HTTP; they are counted apart.
+    pub(crate) http_connections: Arc<Sessions>,
     /// Rung when something became due.
     pub(crate) wake: Notify,
     pub(crate) tasks: Tasks,
@@ -192,6 +197,7 @@ impl Daemon {
             site: ArcSwap::from_pointee(Site::new(config, network, &observer, now)),
             own_addresses: ArcSwap::from_pointee(Vec::new()),
             sessions: Arc::default(),
+            http_connections: Arc::default(),
             wake: Notify::new(),
             tasks: Tasks::default(),
             session_count: AtomicU64::new(0),
@@ -313,9 +319,8 @@ impl Daemon {
 
     /// Says where we listen: in the log, for programs in `listeners.json`, and for the loop protection.
     async fn announce(&mut self) {
-        let addresses = self.bound.addresses();
-        let all: Vec<SocketAddr> = addresses.iter().map(|(_, address)| *address).collect();
-        self.shared.own_addresses.store(Arc::new(own_addresses(&all)));
+        let own = own_addresses(&self.bound.mail_addresses());
+        self.shared.own_addresses.store(Arc::new(own));
         self.bound.write_list(&self.shared).await;
         for (listener, address) in self.bound.take_news() {
             self.shared.observer.daemon(Event::Listening { listener, address });

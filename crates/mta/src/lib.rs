@@ -20,6 +20,7 @@ pub mod daemon;
 pub mod diagnosis;
 pub mod directory;
 pub mod event;
+mod http;
 pub mod https;
 mod inbound;
 pub mod observe;

@@ -69,10 +69,19 @@ pub struct Config {
     pub metrics: Metrics,
     /// How long and how often delivery is tried.
     pub queue: Queue,
+    /// What is offered over HTTP, and where.
+    pub http: Http,
     /// What is allowed but probably not meant. To be logged at start.
     pub warnings: Vec<Problem>,
     /// Every setting with its value and where it came from, in the order of the file's sections.
     pub settings: Vec<Setting>,
+}
+
+/// `[http]`: the private CA's public face.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Http {
+    /// The addresses; empty: it is off. Port 0 lets the system choose.
+    pub bind: Vec<SocketAddr>,
 }
 
 /// `[dns]`.

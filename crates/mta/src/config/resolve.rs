@@ -9,6 +9,7 @@
 mod certificates;
 mod connector;
 mod domain;
+mod http;
 mod inbound;
 mod listener;
 mod outbound;
@@ -68,6 +69,7 @@ fn read<'a>(reader: &mut Reader<'a>, surroundings: &'a Surroundings) -> Option<C
     let mut bound = HashSet::new();
     let of_all = &listener::OfAll { section: &limits, sessions, minimum, identities: &identities };
     let listeners = listener::listeners(reader, top, of_all, &mut bound);
+    let http = http::http(reader, top, &mut bound);
     let inbound_policies = inbound::policies(reader, top, minimum, listeners.as_deref());
     let (relay_networks, relay_certificates) =
         relay::relay(reader, top, &surroundings.gateways, listeners.as_deref());
@@ -111,6 +113,7 @@ fn read<'a>(reader: &mut Reader<'a>, surroundings: &'a Surroundings) -> Option<C
         certificates: certificates?,
         metrics: metrics?,
         queue: queue?,
+        http: http?,
         warnings: Vec::new(),
         settings: Vec::new(),
     })

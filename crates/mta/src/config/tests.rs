@@ -77,6 +77,13 @@ const BAD: &[Bad] = &[
         line: 7,
         says: &["not a time span", "\"30s\""],
     },
+    Bad {
+        more: "[http]\nbind = [\"[::]:25\"]",
+        key: "http.bind",
+        line: 7,
+        says: &["[::]:25 is listened on already"],
+    },
+    Bad { more: "[http]\nbind = [\"8080\"]", key: "http.bind", line: 7, says: &["with a port"] },
     Bad { more: "[dns]\ntimeout = \"0s\"", key: "dns.timeout", line: 7, says: &["too short"] },
     Bad { more: "[dns]\nservers = [\"ns.example\"]", key: "dns.servers", line: 7, says: &["not an address"] },
     Bad {

@@ -1,7 +1,8 @@
 //! The sockets that are bound, matched against what the configuration of the moment wants.
 //!
-//! [`Bound`] owns them, each with the task that accepts on it. A socket is known by its listener's name and the address
-//! as it was written, so that a reload leaves those alone that did not change, whatever else did.
+//! [`Bound`] owns them, each with the task that accepts on it: those for mail, and those for HTTP. A socket is known by
+//! its listener's name and the address as it was written, so that a reload leaves those alone that did not change,
+//! whatever else did.
 //!
 //! What it deliberately does not do: accept, or end sessions; closing a socket leaves its sessions to end by themselves.
 
@@ -15,26 +16,51 @@ use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::{Error, Phase, Shared};
+use super::accept::{Accepted, accept};
+use super::{Error, Phase, Shared, services};
+use crate::http::{self, Service};
 use crate::inbound::listener::{self, Listener};
 
 const BACKLOG: u32 = 1024;
 
 /// The sockets that are bound.
-#[derive(Default)]
 pub(super) struct Bound {
-    sockets: HashMap<Key, Socket>,
+    mail: Sockets<Listener>,
+    http: Sockets<Service>,
     news: Vec<(String, SocketAddr)>,
+}
+
+/// Those that serve one kind of thing.
+struct Sockets<T> {
+    open: HashMap<Key, Socket<T>>,
+    start: fn(Accepted<T>),
 }
 
 /// A listener's name and an address as it is configured.
 type Key = (String, SocketAddr);
 
-struct Socket {
+/// What is to be bound, and what is to be served there.
+type Wanted<T> = Vec<(Key, Arc<T>)>;
+
+struct Socket<T> {
     address: SocketAddr,
     /// What its sessions are served with; `None` ends it.
-    listener: watch::Sender<Option<Arc<Listener>>>,
+    current: watch::Sender<Option<Arc<T>>>,
     task: JoinHandle<()>,
+}
+
+/// What every socket's task needs.
+struct Common<'a> {
+    shared: &'a Arc<Shared>,
+    phase: &'a watch::Receiver<Phase>,
+    /// All addresses that are wanted.
+    addresses: Vec<SocketAddr>,
+}
+
+impl Default for Bound {
+    fn default() -> Self {
+        Self { mail: Sockets::new(listener::start), http: Sockets::new(http::start), news: Vec::new() }
+    }
 }
 
 impl Bound {
@@ -49,57 +75,27 @@ impl Bound {
         phase: &watch::Receiver<Phase>,
     ) -> Result<(), Error> {
         let site = shared.site.load_full();
-        let wanted: Vec<(Key, &Arc<Listener>)> = site
-            .listeners
-            .iter()
-            .flat_map(|listener| {
-                let name = &listener.config.name;
-                listener.config.bind.iter().map(move |address| ((name.clone(), *address), listener))
-            })
-            .collect();
-        for (key, listener) in &wanted {
-            if let Some(socket) = self.sockets.get(key) {
-                let _ = socket.listener.send(Some(Arc::clone(listener)));
-            }
-        }
-        self.close_all_but(&wanted).await;
-        let mut outcome = Ok(());
-        for (key, listener) in &wanted {
-            if self.sockets.contains_key(key) {
-                continue;
-            }
-            match bind(&key.0, key.1, reach_of(key.1, &wanted)) {
-                Ok((socket, address)) => {
-                    let (sender, receiver) = watch::channel(Some(Arc::clone(listener)));
-                    let serving = listener::serve(socket, Arc::clone(shared), receiver, phase.clone());
-                    self.news.push((key.0.clone(), address));
-                    self.sockets.insert(
-                        key.clone(),
-                        Socket { address, listener: sender, task: tokio::spawn(serving) },
-                    );
-                }
-                Err(error) => outcome = outcome.and(Err(error)),
-            }
-        }
-        outcome
+        let (services, listeners) = (services::services(shared), &site.listeners);
+        let mail = wanted(listeners, |listener| (&listener.config.name, &listener.config.bind));
+        let http = wanted(&services, |service| (&service.name, &service.bind));
+        self.mail.keep(&mail).await;
+        self.http.keep(&http).await;
+        let addresses = mail.iter().map(|(key, _)| key.1).chain(http.iter().map(|(key, _)| key.1));
+        let common = Common { shared, phase, addresses: addresses.collect() };
+        let outcome = self.mail.open(mail, &common, &mut self.news);
+        outcome.and(self.http.open(http, &common, &mut self.news))
     }
 
-    async fn close_all_but(&mut self, wanted: &[(Key, &Arc<Listener>)]) {
-        let is_wanted = |key: &Key| wanted.iter().any(|(wanted, _)| wanted == key);
-        let gone: Vec<Key> = self.sockets.keys().filter(|key| !is_wanted(key)).cloned().collect();
-        for key in gone {
-            if let Some(socket) = self.sockets.remove(&key) {
-                let _ = socket.listener.send(None);
-                let _ = socket.task.await;
-            }
-        }
-    }
-
+    /// The names and addresses of all that is bound.
     pub(super) fn addresses(&self) -> Vec<(String, SocketAddr)> {
-        let mut addresses: Vec<_> =
-            self.sockets.iter().map(|((name, _), socket)| (name.clone(), socket.address)).collect();
+        let mut addresses: Vec<_> = self.mail.addresses().chain(self.http.addresses()).collect();
         addresses.sort();
         addresses
+    }
+
+    /// The addresses that take mail.
+    pub(super) fn mail_addresses(&self) -> Vec<SocketAddr> {
+        self.mail.addresses().map(|(_, address)| address).collect()
     }
 
     /// The sockets bound since this was last asked.
@@ -123,6 +119,70 @@ impl Bound {
     }
 }
 
+/// Each of these with each of its addresses.
+fn wanted<T>(all: &[Arc<T>], place: impl Fn(&T) -> (&String, &Vec<SocketAddr>)) -> Wanted<T> {
+    let of_one = |one: &Arc<T>| -> Wanted<T> {
+        let (name, bind) = place(one);
+        bind.iter().map(|address| ((name.clone(), *address), Arc::clone(one))).collect()
+    };
+    all.iter().flat_map(of_one).collect()
+}
+
+impl<T: Send + Sync + 'static> Sockets<T> {
+    fn new(start: fn(Accepted<T>)) -> Self {
+        Self { open: HashMap::new(), start }
+    }
+
+    /// Gives new settings to those that stay, and closes the others.
+    async fn keep(&mut self, wanted: &Wanted<T>) {
+        for (key, current) in wanted {
+            if let Some(socket) = self.open.get(key) {
+                let _ = socket.current.send(Some(Arc::clone(current)));
+            }
+        }
+        let is_wanted = |key: &Key| wanted.iter().any(|(wanted, _)| wanted == key);
+        let gone: Vec<Key> = self.open.keys().filter(|key| !is_wanted(key)).cloned().collect();
+        for key in gone {
+            if let Some(socket) = self.open.remove(&key) {
+                let _ = socket.current.send(None);
+                let _ = socket.task.await;
+            }
+        }
+    }
+
+    /// Binds those that are not bound yet.
+    fn open(
+        &mut self,
+        wanted: Wanted<T>,
+        common: &Common<'_>,
+        news: &mut Vec<(String, SocketAddr)>,
+    ) -> Result<(), Error> {
+        let mut outcome = Ok(());
+        for (key, current) in wanted {
+            if self.open.contains_key(&key) {
+                continue;
+            }
+            match bind(&key.0, key.1, reach_of(key.1, &common.addresses)) {
+                Ok((socket, address)) => {
+                    let (sender, receiver) = watch::channel(Some(current));
+                    let Common { shared, phase, .. } = common;
+                    let accepting =
+                        accept(socket, Arc::clone(shared), receiver, (*phase).clone(), self.start);
+                    news.push((key.0.clone(), address));
+                    let socket = Socket { address, current: sender, task: tokio::spawn(accepting) };
+                    self.open.insert(key, socket);
+                }
+                Err(error) => outcome = outcome.and(Err(error)),
+            }
+        }
+        outcome
+    }
+
+    fn addresses(&self) -> impl Iterator<Item = (String, SocketAddr)> {
+        self.open.iter().map(|((name, _), socket)| (name.clone(), socket.address))
+    }
+}
+
 /// Which clients a wildcard IPv6 socket is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Reach {
@@ -132,10 +192,10 @@ enum Reach {
     Ipv6Only,
 }
 
-fn reach_of(address: SocketAddr, wanted: &[(Key, &Arc<Listener>)]) -> Reach {
+fn reach_of(address: SocketAddr, wanted: &[SocketAddr]) -> Reach {
     let own_ipv4 =
         |other: &SocketAddr| other.is_ipv4() && other.ip().is_unspecified() && other.port() == address.port();
-    let split = address.is_ipv6() && wanted.iter().any(|((_, other), _)| own_ipv4(other));
+    let split = address.is_ipv6() && wanted.iter().any(own_ipv4);
     if split { Reach::Ipv6Only } else { Reach::Usual }
 }
 
@@ -167,7 +227,7 @@ fn remedy(error: &std::io::Error) -> &'static str {
         std::io::ErrorKind::PermissionDenied => {
             "ports below 1024 need a privilege: let systemd grant CAP_NET_BIND_SERVICE (AmbientCapabilities), or choose a higher port"
         }
-        std::io::ErrorKind::AddrNotAvailable => "this machine has no such address: correct listener.bind",
-        _ => "correct listener.bind",
+        std::io::ErrorKind::AddrNotAvailable => "this machine has no such address: correct its bind",
+        _ => "correct its bind",
     }
 }

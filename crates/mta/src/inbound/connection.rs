@@ -66,7 +66,8 @@ pub(crate) async fn serve(mut stream: TcpStream, mut arrival: Arrival) {
     }
     let name = arrival.listener.config.name.clone();
     let whole = arrival.shared.site.load().config.sessions;
-    let place = match arrival.shared.sessions.enter(whole, &arrival.listener.config, arrival.client.ip()) {
+    let own = arrival.listener.config.limits.sessions;
+    let place = match arrival.shared.sessions.enter(whole, &name, own, arrival.client.ip()) {
         Ok(place) => place,
         Err(crowded) => return arrival.turn_away(stream, crowded).await,
     };

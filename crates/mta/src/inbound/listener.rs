@@ -1,4 +1,4 @@
-//! Bound addresses: accepts connections within limits and hands each to its driver.
+//! Listeners for mail: admits connections within limits and hands each to its driver.
 //!
 //! The types to know:
 //! - [`Listener`]: what a `[[listener]]` means while it runs; a reload makes new ones, and sessions that are under way
@@ -7,26 +7,19 @@
 //! - [`Sessions`]: counts, in all and per client, over the whole daemon and for each listener, across reloads. A
 //!   [`Place`] is one session's share, given back when it ends.
 //!
-//! What it deliberately does not do: bind (the daemon does, see `daemon::bind`), or speak SMTP.
+//! What it deliberately does not do: bind and accept (the daemon does, see `daemon::bind`), or speak SMTP.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use postern_pki::{ClientCertificates, MinimumVersion, ServerOptions, server_config};
 use postern_smtp::server::Settings;
 use rustls::ServerConfig;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
 
 use super::connection;
 use crate::config::{self, SessionLimits};
-use crate::daemon::{Phase, Shared};
-use crate::event::Event;
-
-/// When the system cannot give us a connection, ask again after this.
-const ACCEPT_AGAIN: Duration = Duration::from_millis(200);
+use crate::daemon::Accepted;
 
 /// A configured listener, ready to serve sessions.
 pub(crate) struct Listener {
@@ -99,18 +92,19 @@ impl Sessions {
     pub(crate) fn enter(
         self: &Arc<Self>,
         whole: SessionLimits,
-        listener: &config::Listener,
+        listener: &str,
+        own: SessionLimits,
         address: IpAddr,
     ) -> Result<Place, Crowded> {
         let client = client_of(address);
         let mut guard = self.lock();
         let Open { whole: count, listeners } = &mut *guard;
         count.has_room(whole, client)?;
-        let own = listeners.entry(listener.name.clone()).or_default();
-        own.has_room(listener.limits.sessions, client)?;
-        own.add(client);
+        let here = listeners.entry(listener.to_owned()).or_default();
+        here.has_room(own, client)?;
+        here.add(client);
         count.add(client);
-        Ok(Place { sessions: Arc::clone(self), listener: listener.name.clone(), client })
+        Ok(Place { sessions: Arc::clone(self), listener: listener.to_owned(), client })
     }
 
     fn lock(&self) -> MutexGuard<'_, Open> {
@@ -154,56 +148,19 @@ impl Count {
 
 /// What counts as one client: an IPv4 address, or the IPv6 network of 64 bits, in which every machine can take any
 /// address (RFC 4291 §2.5.4).
-fn client_of(address: IpAddr) -> IpAddr {
+pub(crate) fn client_of(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),
         address @ IpAddr::V4(_) => address,
     }
 }
 
-/// Accepts on one bound socket until the daemon drains or the address is no longer configured. The listener's
-/// settings may change under it: each session takes those of the moment.
-pub(crate) async fn serve(
-    socket: TcpListener,
-    shared: Arc<Shared>,
-    current: watch::Receiver<Option<Arc<Listener>>>,
-    mut phase: watch::Receiver<Phase>,
-) {
-    let mut gone = current.clone();
-    loop {
-        let accepted = tokio::select! {
-            accepted = socket.accept() => accepted,
-            _ = phase.wait_for(|phase| *phase != Phase::Running) => return,
-            _ = gone.wait_for(Option::is_none) => return,
-        };
-        match accepted {
-            Ok((stream, client)) => {
-                let Some(listener) = current.borrow().clone() else { return };
-                start(stream, client, listener, &shared, &phase);
-            }
-            // Out of descriptors or the like: it passes; spinning would make it worse.
-            Err(error) => {
-                shared.observer.daemon(Event::Alarm {
-                    what: format!("no connection can be accepted: {error}"),
-                    remedy: "raise the limit on open files (LimitNOFILE) or lower limits.sessions".into(),
-                });
-                tokio::time::sleep(ACCEPT_AGAIN).await;
-            }
-        }
-    }
-}
-
-fn start(
-    stream: TcpStream,
-    client: SocketAddr,
-    listener: Arc<Listener>,
-    shared: &Arc<Shared>,
-    phase: &watch::Receiver<Phase>,
-) {
-    let _ = stream.set_nodelay(true);
-    let client = SocketAddr::new(client.ip().to_canonical(), client.port());
-    let arrival = connection::Arrival { client, listener, shared: Arc::clone(shared), phase: phase.clone() };
-    tokio::spawn(shared.tasks.track_future(connection::serve(stream, arrival)));
+/// Serves a connection that was accepted.
+pub(crate) fn start(accepted: Accepted<Listener>) {
+    let Accepted { stream, client, current, shared, phase } = accepted;
+    let tasks = Arc::clone(&shared);
+    let arrival = connection::Arrival { client, listener: current, shared, phase };
+    tokio::spawn(tasks.tasks.track_future(connection::serve(stream, arrival)));
 }
 
 #[cfg(test)]
@@ -219,15 +176,20 @@ mod tests {
         File::parse(text, "test").unwrap().resolve(&Surroundings::default()).unwrap().listeners
     }
 
-    fn ip(text: &str) -> IpAddr {
-        text.parse().unwrap()
+    fn enter(
+        sessions: &Arc<Sessions>,
+        whole: SessionLimits,
+        listener: &config::Listener,
+        client: &str,
+    ) -> Result<Place, Crowded> {
+        sessions.enter(whole, &listener.name, listener.limits.sessions, client.parse().unwrap())
     }
 
     #[test]
     fn one_client_has_one_share_of_all_listeners_together() {
         let (sessions, listeners) = (Arc::new(Sessions::default()), listeners());
         let whole = SessionLimits { all: 10, per_address: 2 };
-        let enter = |listener: usize, client| sessions.enter(whole, &listeners[listener], ip(client));
+        let enter = |listener: usize, client| enter(&sessions, whole, &listeners[listener], client);
         let first = enter(0, "192.0.2.1").unwrap();
         let _second = enter(1, "::ffff:192.0.2.1").unwrap();
         assert_eq!(enter(0, "192.0.2.1").err(), Some(Crowded::Client));
@@ -240,7 +202,7 @@ mod tests {
     fn an_ipv6_network_of_64_bits_is_one_client() {
         let (sessions, listeners) = (Arc::new(Sessions::default()), listeners());
         let whole = SessionLimits { all: 10, per_address: 1 };
-        let enter = |client| sessions.enter(whole, &listeners[0], ip(client));
+        let enter = |client| enter(&sessions, whole, &listeners[0], client);
         let _one = enter("2001:db8:0:1::1").unwrap();
         assert_eq!(enter("2001:db8:0:1:ffff::2").err(), Some(Crowded::Client));
         let _other = enter("2001:db8:0:2::1").unwrap();
@@ -250,7 +212,7 @@ mod tests {
     fn a_listeners_own_limit_bounds_it_within_the_whole() {
         let (sessions, listeners) = (Arc::new(Sessions::default()), listeners());
         let whole = SessionLimits { all: 3, per_address: 10 };
-        let enter = |listener: usize| sessions.enter(whole, &listeners[listener], ip("192.0.2.1"));
+        let enter = |listener: usize| enter(&sessions, whole, &listeners[listener], "192.0.2.1");
         let _places = [enter(1).unwrap(), enter(1).unwrap()];
         assert_eq!(enter(1).err(), Some(Crowded::Full));
         let _third = enter(0).unwrap();

@@ -112,6 +112,12 @@ pub const SECTIONS: &[Section] = &[
         "Figures for a monitoring system: OpenMetrics text (as Prometheus reads it) under /metrics, over HTTP.",
         METRICS,
     ),
+    section(
+        "http",
+        Once,
+        "What is offered over HTTP: the private CA's root certificate. It holds no secret, so that it needs no TLS.",
+        HTTP,
+    ),
 ];
 
 const fn section(
@@ -1008,4 +1014,12 @@ const METRICS: &[Key] = &[Key {
     default: Value("[]"),
     reason: "Where metrics can be read; nowhere by default, for there is no password and they tell how much mail there is.",
     example: "[\"127.0.0.1:9325\"]",
+}];
+
+const HTTP: &[Key] = &[Key {
+    name: "bind",
+    kind: List("addresses with a port"),
+    default: Value("[]"),
+    reason: "Where it is offered; nowhere unless it is written. Port 0 lets the system choose.",
+    example: "[\"[::]:8080\"]",
 }];

@@ -1,0 +1,144 @@
+//! What was asked.
+
+use std::net::IpAddr;
+
+use bytes::Bytes;
+use hyper::header::{AsHeaderName, CONTENT_TYPE, HOST, HeaderMap};
+use hyper::{Method, Uri};
+
+/// Fields that proxies add; one of them is enough to know that the client is somebody else.
+const OF_PROXIES: [&str; 5] = ["forwarded", "via", "x-forwarded-for", "x-real-ip", "x-forwarded-host"];
+
+/// A whole request.
+pub(crate) struct Request {
+    /// Who is connected: the client, or a proxy on its way.
+    pub(crate) client: IpAddr,
+    /// What is to be done. HEAD comes as GET, and its answer goes without the body.
+    pub(crate) method: Method,
+    /// The whole body.
+    pub(crate) body: Bytes,
+    uri: Uri,
+    headers: HeaderMap,
+}
+
+/// How a request came here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// A program connected to us.
+    Direct,
+    /// A browser sent it, on behalf of whatever page it showed.
+    Browser,
+    /// A proxy passed it on, so that nothing is known about the client.
+    Proxy,
+}
+
+impl Request {
+    pub(super) fn new(client: IpAddr, head: hyper::http::request::Parts, body: Bytes) -> Self {
+        let method = if head.method == Method::HEAD { Method::GET } else { head.method };
+        Self { client, method, body, uri: head.uri, headers: head.headers }
+    }
+
+    /// The path as it was written, without the query.
+    pub(crate) fn path(&self) -> &str {
+        self.uri.path()
+    }
+
+    /// The media type of the body in lower case, without its parameters.
+    pub(crate) fn media_type(&self) -> Option<String> {
+        let value = self.content_type()?;
+        Some(value.split(';').next().unwrap_or(value).trim().to_ascii_lowercase())
+    }
+
+    /// The media type of the body as it was written, with its parameters.
+    pub(crate) fn content_type(&self) -> Option<&str> {
+        self.field(CONTENT_TYPE)
+    }
+
+    /// The host and port that the client thinks it talks to.
+    pub(crate) fn host(&self) -> Option<&str> {
+        self.uri.authority().map(hyper::http::uri::Authority::as_str).or_else(|| self.field(HOST))
+    }
+
+    /// How it came here. Every browser says where a POST comes from (Fetch §3.1).
+    pub(crate) fn way(&self) -> Way {
+        let has = |name: &str| self.headers.contains_key(name);
+        if OF_PROXIES.into_iter().any(has) {
+            Way::Proxy
+        } else if has("origin") || has("sec-fetch-site") {
+            Way::Browser
+        } else {
+            Way::Direct
+        }
+    }
+
+    fn field(&self, name: impl AsHeaderName) -> Option<&str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+}
+
+/// A piece of a path or of a form with its `%` sequences undone (RFC 3986 §2.1); `None` where one of them is none, or what
+/// comes out is no UTF-8.
+pub(crate) fn percent_decoded(text: &str) -> Option<String> {
+    let mut octets = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&first, after)) = rest.split_first() {
+        rest = after;
+        if first != b'%' {
+            octets.push(first);
+            continue;
+        }
+        let (digits, after) = rest.split_at_checked(2)?;
+        octets.push(hex(digits[0])? << 4 | hex(digits[1])?);
+        rest = after;
+    }
+    String::from_utf8(octets).ok()
+}
+
+fn hex(digit: u8) -> Option<u8> {
+    char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(fields: &[(&'static str, &str)]) -> Request {
+        let mut request = hyper::Request::new(());
+        for (name, value) in fields {
+            request.headers_mut().insert(*name, value.parse().unwrap());
+        }
+        Request::new([127, 0, 0, 1].into(), request.into_parts().0, Bytes::new())
+    }
+
+    #[test]
+    fn percent_sequences_are_undone_or_refused() {
+        for (written, meant) in [
+            ("a%2Fb%2bc%3D", Some("a/b+c=")),
+            ("plain", Some("plain")),
+            ("%", None),
+            ("%2", None),
+            ("%zz", None),
+            ("%+1", None),
+            ("%ff", None),
+        ] {
+            assert_eq!(percent_decoded(written).as_deref(), meant, "{written}");
+        }
+    }
+
+    #[test]
+    fn what_a_browser_or_a_proxy_sent_is_known_as_such() {
+        assert_eq!(request(&[]).way(), Way::Direct);
+        assert_eq!(request(&[("origin", "http://evil.example")]).way(), Way::Browser);
+        assert_eq!(request(&[("sec-fetch-site", "none")]).way(), Way::Browser);
+        for field in ["forwarded", "via", "x-forwarded-for", "x-real-ip", "x-forwarded-host"] {
+            assert_eq!(request(&[(field, "192.0.2.1"), ("origin", "null")]).way(), Way::Proxy, "{field}");
+        }
+    }
+
+    #[test]
+    fn a_media_type_is_compared_without_case_and_parameters() {
+        let request = request(&[("content-type", "Multipart/Form-Data ; boundary=x")]);
+        assert_eq!(request.media_type().as_deref(), Some("multipart/form-data"));
+        assert_eq!(request.content_type(), Some("Multipart/Form-Data ; boundary=x"));
+    }
+}
