@@ -13,6 +13,7 @@
 //! What it deliberately does not do: read a clock (`now` is an argument), read configuration, open sockets, or keep
 //! static state; the crypto provider is passed along and the process-wide default is never consulted.
 
+pub mod acme;
 mod ca;
 mod certificate;
 mod checks;
