@@ -14,6 +14,7 @@
 //! static state; the crypto provider is passed along and the process-wide default is never consulted.
 
 pub mod acme;
+mod bundle;
 mod ca;
 mod certificate;
 mod checks;
@@ -37,6 +38,7 @@ mod server;
 mod signature;
 mod store;
 
+pub use bundle::{Bundle, BundleError, BundleTrouble, Item, LARGEST_FILE};
 pub use ca::{Issue, PrivateCa, ServerIdentity};
 pub use certificate::describe_certificate;
 pub use checks::{Aspect, Check};
