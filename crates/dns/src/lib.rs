@@ -9,6 +9,7 @@
 //! - [`Validation`]: who checks signatures, and whether that was seen to work.
 //! - [`mail_hosts`]: which hosts take a domain's mail, in which order (RFC 5321 §5.1, RFC 7505). Pure.
 //! - [`tlsa`]: what a TLSA record says, and whether mail can use it (RFC 6698, RFC 7671, RFC 7672). Pure.
+//! - [`update`]: setting a TXT record in a zone of ours (RFC 2136).
 //!
 //! How it is built: [`SystemResolver`] asks without DNSSEC, [`DnssecResolver`] with it, and [`Cached`] remembers the
 //! answers of either.
@@ -29,6 +30,7 @@ mod system;
 mod tagged;
 pub mod tls_rpt;
 pub mod tlsa;
+pub mod update;
 mod upstream;
 mod validation;
 mod witness;

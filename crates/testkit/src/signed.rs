@@ -10,17 +10,13 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::io;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::thread;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use tempfile::TempDir;
 
-/// How long a program may take until it answers.
-const PATIENCE: Duration = Duration::from_secs(20);
+use crate::program::{Program, create_folder, free_ports, logs, run, write};
 
 /// How often the programs are started anew because somebody else took one of the ports.
 const ATTEMPTS: usize = 5;
@@ -84,7 +80,7 @@ impl SignedWorld {
     pub fn start_unbound(&mut self) {
         let mut unbound = Program::start("unbound", &["-d", "-c", "unbound.conf"], self.folder.path());
         assert!(
-            unbound.answers_at(self.unbound),
+            unbound.answers_at(self.unbound, "."),
             "unbound does not start again: {}",
             logs(self.folder.path())
         );
@@ -162,7 +158,7 @@ impl Zones {
 
     /// Starts knotd and both unbounds; `None` when one of them does not stay.
     fn serve(&self, folder: &Path) -> Option<(Vec<Program>, [SocketAddr; 3])> {
-        let ports = free_ports();
+        let ports = free_ports::<3>();
         let [knot, validating, careless] = ports;
         write(&folder.join("serve.conf"), &self.knot_config(folder, "signed", Some(knot)));
         write(&folder.join("unbound.conf"), &self.unbound_config(folder, validating, knot, true));
@@ -172,7 +168,7 @@ impl Zones {
             Program::start("unbound", &["-d", "-c", "unbound.conf"], folder),
             Program::start("unbound", &["-d", "-c", "careless.conf"], folder),
         ];
-        let all_answer = programs.iter_mut().zip(ports).all(|(program, port)| program.answers_at(port));
+        let all_answer = programs.iter_mut().zip(ports).all(|(program, port)| program.answers_at(port, "."));
         all_answer.then_some((programs, ports))
     }
 
@@ -282,106 +278,8 @@ fn keymgr(folder: &Path, zone: &str, arguments: &[&str]) -> String {
     run("keymgr", &[&["-c", "sign.conf", zone][..], arguments].concat(), folder)
 }
 
-/// A program that is ended with the world.
-#[derive(Debug)]
-struct Program(Child);
-
-impl Program {
-    fn start(name: &str, arguments: &[&str], folder: &Path) -> Self {
-        let log = folder.join(format!("{}.log", arguments.join("_")));
-        let log = fs::File::create(log).expect("a log file");
-        let mut command = command(name, folder);
-        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
-        Self(command.spawn().unwrap_or_else(|error| missing(name, &error)))
-    }
-
-    fn is_alive(&mut self) -> bool {
-        matches!(self.0.try_wait(), Ok(None))
-    }
-
-    fn end(&mut self) {
-        // It may have ended by itself.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-
-    /// Waits until it answers a question for the root's SOA record.
-    fn answers_at(&mut self, address: SocketAddr) -> bool {
-        const QUESTION: &[u8] = &[7, 7, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 6, 0, 1];
-        let until = Instant::now() + PATIENCE;
-        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a socket");
-        socket.set_read_timeout(Some(Duration::from_millis(100))).expect("a timeout");
-        while self.is_alive() && Instant::now() < until {
-            let mut answer = [0; 512];
-            let asked = socket.send_to(QUESTION, address).and_then(|_| socket.recv(&mut answer));
-            let (is_answer, code) = (answer[2] & 0x80 != 0, answer[3] & 15);
-            if matches!(asked, Ok(4..)) && is_answer && code == 0 {
-                return true;
-            }
-            if asked.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused) {
-                // Not there yet.
-                thread::sleep(Duration::from_millis(5));
-            }
-        }
-        false
-    }
-}
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        self.end();
-    }
-}
-
-/// Runs a program to its end and gives what it printed.
-fn run(name: &str, arguments: &[&str], folder: &Path) -> String {
-    let output = command(name, folder).args(arguments).output().unwrap_or_else(|error| missing(name, &error));
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{name} {}: {said}", arguments.join(" "));
-    String::from_utf8_lossy(&output.stdout).into_owned()
-}
-
-/// Servers are not on everybody's search path.
-fn command(name: &str, folder: &Path) -> Command {
-    let system = Path::new("/usr/sbin").join(name);
-    let mut command = if system.exists() { Command::new(system) } else { Command::new(name) };
-    command.current_dir(folder);
-    command
-}
-
-fn missing(name: &str, error: &io::Error) -> ! {
-    panic!("{name} cannot be started ({error}); it comes with the packages that ./test packages installs")
-}
-
-/// Three ports of 127.0.0.1 that nobody used a moment ago, UDP and TCP.
-fn free_ports() -> [SocketAddr; 3] {
-    let mut found = Vec::new();
-    while found.len() < 3 {
-        let udp = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-        let address = udp.local_addr().expect("an address");
-        if let Ok(tcp) = TcpListener::bind(address) {
-            found.push((address, udp, tcp));
-        }
-    }
-    [found[0].0, found[1].0, found[2].0]
-}
-
-fn logs(folder: &Path) -> String {
-    let files = fs::read_dir(folder).into_iter().flatten().flatten().map(|file| file.path());
-    let logs = files.filter(|path| path.extension().is_some_and(|ending| ending == "log"));
-    logs.filter_map(|path| fs::read_to_string(path).ok()).collect()
-}
-
 fn file_name(number: usize) -> String {
     format!("zone-{number}")
-}
-
-fn create_folder(path: &Path) {
-    fs::create_dir(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-}
-
-fn write(path: &Path, text: &str) {
-    fs::write(path, text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
 }
 
 fn seconds_since_1970() -> u64 {
