@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use x509_parser::certification_request::X509CertificationRequest;
 use x509_parser::extensions::{ExtendedKeyUsage, GeneralName, ParsedExtension};
 use x509_parser::oid_registry::{self, Oid};
-use x509_parser::prelude::FromDer;
+use x509_parser::prelude::{FromDer, X509Certificate};
 use x509_parser::x509::X509Name;
 
 use crate::certificate::clean_name;
@@ -138,6 +138,24 @@ pub struct BadName {
     pub shown: String,
     /// Why not.
     pub reason: &'static str,
+}
+
+impl RequestDetails {
+    /// What stands in a certificate, for asking for its successor.
+    ///
+    /// # Errors
+    /// It cannot be read, or bears a name that is not asked for any more.
+    pub fn of_certificate(der: &[u8]) -> Result<Self, RequestError> {
+        let (_, parsed) =
+            X509Certificate::from_der(der).map_err(|error| RequestError::Unreadable(error.to_string()))?;
+        let names = match parsed.subject_alternative_name() {
+            Ok(Some(extension)) => {
+                extension.value.general_names.iter().map(Name::of).collect::<Result<_, _>>()?
+            }
+            _ => Vec::new(),
+        };
+        Ok(Self { subject: Subject::of(parsed.subject()), names })
+    }
 }
 
 impl SigningRequest {
