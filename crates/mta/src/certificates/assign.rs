@@ -34,7 +34,7 @@ pub enum AssignError {
     #[error("the configuration cannot be read: {0}; see: postern config check")]
     Unreadable(String),
     /// There is none of that name.
-    #[error("the configuration has no {kind} named \"{name}\"{}", known(.known))]
+    #[error("the configuration has no {kind} named \"{name}\"{}", there_are(.known))]
     NoSuch {
         /// `listener` or `connector`.
         kind: &'static str,
@@ -55,7 +55,7 @@ pub enum AssignError {
     },
 }
 
-fn known(names: &[String]) -> String {
+fn there_are(names: &[String]) -> String {
     if names.is_empty() { String::new() } else { format!("; there is: {}", names.join(", ")) }
 }
 
@@ -69,8 +69,9 @@ pub fn assign(
     bindings: &[Binding],
     change: Change,
 ) -> Result<String, AssignError> {
-    let mut document: DocumentMut =
-        text.parse().map_err(|error: toml_edit::TomlError| AssignError::Unreadable(error.message().to_owned()))?;
+    let mut document: DocumentMut = text
+        .parse()
+        .map_err(|error: toml_edit::TomlError| AssignError::Unreadable(error.message().to_owned()))?;
     for binding in bindings {
         let table = find(&mut document, binding)?;
         let understood = match binding {

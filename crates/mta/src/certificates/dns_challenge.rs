@@ -10,11 +10,9 @@
 //!
 //! What it deliberately does not do: make the value, talk to the authority, or try again.
 
-mod hook;
-
 use async_trait::async_trait;
 
-pub use hook::Hook;
+pub use super::hook::Hook;
 
 /// Who can set a TXT record of ours, and remove it.
 ///
@@ -33,4 +31,17 @@ pub trait Publisher: Send + Sync {
 
     /// Removes the record and no other. It is no error if it is not there.
     async fn withdraw(&self, name: &str, value: &str) -> Result<String, String>;
+}
+
+/// It is started as `PROGRAM present NAME VALUE` before the authority looks, and as `PROGRAM cleanup NAME VALUE` afterwards. It
+/// should end only when the record is there for all to see, or gone.
+#[async_trait]
+impl Publisher for Hook {
+    async fn publish(&self, name: &str, value: &str) -> Result<String, String> {
+        self.run(&["present", name, value]).await
+    }
+
+    async fn withdraw(&self, name: &str, value: &str) -> Result<String, String> {
+        self.run(&["cleanup", name, value]).await
+    }
 }

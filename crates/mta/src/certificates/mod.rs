@@ -1,8 +1,39 @@
-//! Our own certificates: how they are asked for, and what the world is told about them.
+//! Our own certificates, from the request to the renewal.
 //!
-//! - [`dns_challenge`]: putting a proof for a certificate authority into the DNS (RFC 8555 §8.4).
+//! - [`proposal`], [`request`]: what could be asked for, and asking for it.
+//! - [`assign`]: binding an identity to listeners and connectors.
+//! - [`dns_challenge`]: putting a proof for a certificate authority into the DNS (RFC 8555 §8.4). [`hook`]: programs of the
+//!   administrator's.
 //!
 //! What it deliberately does not do: make keys or read containers (that is `postern_pki`), or choose which certificate a
 //! client is shown.
 
+pub mod assign;
 pub mod dns_challenge;
+mod hook;
+pub mod proposal;
+pub mod request;
+
+/// Why something with our certificates cannot be done. Nothing was changed then.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Keys, certificates or the disk.
+    #[error(transparent)]
+    Pki(#[from] postern_pki::Error),
+    /// A request of this name waits already.
+    #[error(
+        "a request for \"{identity}\" waits for its certificate already; install that, or replace the request: then its \
+         certificate cannot be used any more"
+    )]
+    Waiting {
+        /// The identity.
+        identity: String,
+    },
+    /// There is no such identity in the store.
+    #[error("there is no identity \"{identity}\" in the certificate store; see: postern cert list")]
+    NoSuch {
+        /// The identity.
+        identity: String,
+    },
+}

@@ -78,7 +78,9 @@ async fn doubt(resolver: &dyn Resolver, name: &Name, here: &BTreeSet<IpAddr>) ->
     match resolver.addresses(host).await {
         Ok(answer) if answer.records.iter().any(|address| here.contains(address)) => None,
         Ok(answer) => Some(Concern::Elsewhere(name.clone(), answer.records)),
-        Err(LookupError::NoSuchDomain { .. } | LookupError::NoRecords { .. }) => Some(Concern::Unknown(name.clone())),
+        Err(LookupError::NoSuchDomain { .. } | LookupError::NoRecords { .. }) => {
+            Some(Concern::Unknown(name.clone()))
+        }
         Err(error) => Some(Concern::Unanswered(name.clone(), error.to_string())),
     }
 }
@@ -110,7 +112,10 @@ impl fmt::Display for Concern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unknown(name) => {
-                write!(f, "{name}: the DNS knows no such host; publish its address, or mail programs cannot find it")
+                write!(
+                    f,
+                    "{name}: the DNS knows no such host; publish its address, or mail programs cannot find it"
+                )
             }
             Self::Elsewhere(name, addresses) => {
                 let addresses: Vec<String> = addresses.iter().take(4).map(ToString::to_string).collect();

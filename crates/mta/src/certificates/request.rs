@@ -5,7 +5,8 @@
 
 use jiff::Timestamp;
 use postern_pki::{
-    IdentityStore, KeyKind, Pending, PendingNote, PrivateKey, RequestDetails, SigningRequest, Stored, check_name,
+    IdentityStore, KeyKind, Pending, PendingNote, PrivateKey, RequestDetails, SigningRequest, Stored,
+    check_name,
 };
 
 use super::Error;

@@ -1,13 +1,13 @@
-//! A program of the administrator's that sets the record.
+//! A program of the administrator's, which does for us what we cannot: sets a record, hands a certificate on.
 //!
-//! It is started as `PROGRAM present NAME VALUE` before the authority looks and as `PROGRAM cleanup NAME VALUE` afterwards,
-//! by [`Hook`]. No shell is between us and it, its environment has nothing but `PATH`, its working directory is `/`, and
-//! there is nothing to read. It has two minutes, after which it and the programs that it started are killed.
+//! [`Hook::run`] starts it with words that tell it what to do; each user of hooks says which. No shell is between us and it, its
+//! environment has nothing but `PATH`, its working directory is `/`, and there is nothing to read. It has two minutes,
+//! after which it and the programs that it started are killed.
 //!
-//! It should exit with 0 when the record is there for all to see, or gone; with anything else it has failed. The last
-//! lines of what it prints are kept, and are the reason where it failed.
+//! It should exit with 0 when it has done what it was asked to; with anything else it has failed. The last lines of what it
+//! prints are kept, and are the reason where it failed.
 //!
-//! What it deliberately does not do: wait for programs that the hook leaves behind, or look whether the record is there.
+//! What it deliberately does not do: wait for programs that the hook leaves behind, or look whether it spoke the truth.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -16,14 +16,11 @@ use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
-
-use super::Publisher;
 
 /// How long a hook may run.
 const LONGEST: Duration = Duration::from_mins(2);
@@ -38,18 +35,11 @@ const LINES_KEPT: usize = 20;
 /// The search path where we have none ourselves.
 const USUAL_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// A program that sets and removes the record.
+/// A program of the administrator's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hook {
     program: PathBuf,
     longest: Duration,
-}
-
-/// What the hook is to do: its first argument.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Action {
-    Present,
-    Cleanup,
 }
 
 impl Hook {
@@ -58,8 +48,16 @@ impl Hook {
         Self { program, longest: LONGEST }
     }
 
-    async fn run(&self, action: Action, name: &str, value: &str) -> Result<String, String> {
-        let mut running = self.start(action, name, value)?;
+    /// Runs it with these arguments, of which the first says what is to be done.
+    ///
+    /// # Errors
+    /// It could not be started, did not end in time, or failed: for the administrator, with what it printed last.
+    ///
+    /// # Cancel safety
+    /// May be dropped at any time; then it is killed.
+    pub(super) async fn run(&self, arguments: &[&str]) -> Result<String, String> {
+        let action = arguments.first().copied().unwrap_or_default();
+        let mut running = self.start(arguments)?;
         let ended = timeout(self.longest, running.child.wait()).await;
         let status = match ended {
             Ok(Ok(status)) => status,
@@ -70,13 +68,13 @@ impl Hook {
         if status.success() { Ok(words) } else { Err(self.failed(action, status, &words)) }
     }
 
-    fn start(&self, action: Action, name: &str, value: &str) -> Result<Running, String> {
+    fn start(&self, arguments: &[&str]) -> Result<Running, String> {
         if !self.program.is_absolute() {
             return Err(format!("the hook {self} is not started: write its whole path, beginning with /"));
         }
         let path = std::env::var_os("PATH").unwrap_or_else(|| USUAL_PATH.into());
         let mut command = Command::new(&self.program);
-        command.args([action.word(), name, value]).env_clear().env("PATH", path).current_dir("/");
+        command.args(arguments).env_clear().env("PATH", path).current_dir("/");
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         // A group of its own, so that all of it can be killed.
         command.process_group(0);
@@ -86,7 +84,7 @@ impl Hook {
         Ok(Running::new(child))
     }
 
-    async fn too_slow(&self, action: Action, mut running: Running) -> String {
+    async fn too_slow(&self, action: &str, mut running: Running) -> String {
         running.kill();
         // Killed, it ends; and if not, nobody here can help it.
         let _ = timeout(LAST_WORDS, running.child.wait()).await;
@@ -95,7 +93,7 @@ impl Hook {
         with_words(&format!("the hook {self} {action} did not end within {limit} s and was killed"), &words)
     }
 
-    fn failed(&self, action: Action, status: ExitStatus, words: &str) -> String {
+    fn failed(&self, action: &str, status: ExitStatus, words: &str) -> String {
         with_words(&format!("the hook {self} {action} failed with {status}"), words)
     }
 }
@@ -103,32 +101,6 @@ impl Hook {
 impl fmt::Display for Hook {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.program.display().fmt(f)
-    }
-}
-
-impl Action {
-    fn word(self) -> &'static str {
-        match self {
-            Self::Present => "present",
-            Self::Cleanup => "cleanup",
-        }
-    }
-}
-
-impl fmt::Display for Action {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.word())
-    }
-}
-
-#[async_trait]
-impl Publisher for Hook {
-    async fn publish(&self, name: &str, value: &str) -> Result<String, String> {
-        self.run(Action::Present, name, value).await
-    }
-
-    async fn withdraw(&self, name: &str, value: &str) -> Result<String, String> {
-        self.run(Action::Cleanup, name, value).await
     }
 }
 
@@ -243,19 +215,19 @@ mod tests {
             &folder,
             r#"echo "$#|$1|$2|$3|$(pwd)"; export -p | grep -vE ' (PWD|OLDPWD|SHLVL|_)\b'; cat"#,
         );
-        let said = hook.publish(NAME, VALUE).await.unwrap();
+        let said = hook.run(&["present", NAME, VALUE]).await.unwrap();
         let lines: Vec<&str> = said.lines().collect();
         assert_eq!(lines[0], format!("3|present|{NAME}|{VALUE}|/"));
         assert_eq!(lines.len(), 2, "{said}");
         assert!(lines[1].contains("PATH="), "{said}");
-        assert!(hook.withdraw(NAME, VALUE).await.unwrap().starts_with("3|cleanup|"));
+        assert!(hook.run(&["cleanup", NAME, VALUE]).await.unwrap().starts_with("3|cleanup|"));
     }
 
     #[tokio::test]
     async fn a_hook_that_fails_says_why_in_its_last_lines() {
         let folder = folder();
         let script = "i=0; while [ $i -lt 60 ]; do echo line $i; i=$((i+1)); done; printf 'no \\033[31maccess' >&2; exit 3";
-        let error = hook(&folder, script).publish(NAME, VALUE).await.unwrap_err();
+        let error = hook(&folder, script).run(&["present", NAME, VALUE]).await.unwrap_err();
         assert!(error.contains("present failed with exit status: 3; it printed:\n"), "{error}");
         assert!(error.contains("line 59") && error.contains("no [31maccess"), "{error}");
         assert!(!error.contains("line 9\n") && !error.contains('\u{1b}'), "{error}");
@@ -266,7 +238,7 @@ mod tests {
     async fn a_hook_that_prints_without_end_is_read_and_forgotten() {
         let folder = folder();
         let said = hook(&folder, "head -c 3000000 /dev/zero | tr '\\0' 'x'; echo; echo done")
-            .publish(NAME, VALUE)
+            .run(&["present", NAME, VALUE])
             .await;
         let said = said.unwrap();
         assert!(said.ends_with("x\ndone") && said.len() <= OCTETS_KEPT, "{} octets", said.len());
@@ -280,7 +252,7 @@ mod tests {
             &format!("sleep 600 & echo $! $$ >{}/ids; echo waiting; wait", folder.path().display()),
         );
         hook.longest = Duration::from_millis(500);
-        let error = hook.publish(NAME, VALUE).await.unwrap_err();
+        let error = hook.run(&["present", NAME, VALUE]).await.unwrap_err();
         assert!(error.contains("did not end") && error.ends_with("waiting"), "{error}");
         for id in fs::read_to_string(folder.path().join("ids")).unwrap().split_whitespace() {
             assert_gone(id);
@@ -298,7 +270,7 @@ mod tests {
             }
         };
         tokio::select! {
-            ended = hook.publish(NAME, VALUE) => panic!("{ended:?}"),
+            ended = hook.run(&["present", NAME, VALUE]) => panic!("{ended:?}"),
             () = started => {}
         }
         assert_gone(fs::read_to_string(&ids).unwrap().trim());
@@ -321,16 +293,16 @@ mod tests {
     async fn what_a_hook_leaves_behind_is_not_waited_for() {
         let folder = folder();
         let script = format!("sleep 600 & echo $! >{}/id; echo started", folder.path().display());
-        assert_eq!(hook(&folder, &script).publish(NAME, VALUE).await.unwrap(), "started");
+        assert_eq!(hook(&folder, &script).run(&["present", NAME, VALUE]).await.unwrap(), "started");
         let id: i32 = fs::read_to_string(folder.path().join("id")).unwrap().trim().parse().unwrap();
         nix::sys::signal::kill(Pid::from_raw(id), Signal::SIGKILL).unwrap();
     }
 
     #[tokio::test]
     async fn a_hook_that_is_not_there_is_a_clear_error() {
-        let error = Hook::new("/nowhere/hook".into()).publish(NAME, VALUE).await.unwrap_err();
+        let error = Hook::new("/nowhere/hook".into()).run(&["present", NAME, VALUE]).await.unwrap_err();
         assert!(error.starts_with("the hook /nowhere/hook cannot be started: No such file"), "{error}");
-        let error = Hook::new("hook".into()).publish(NAME, VALUE).await.unwrap_err();
+        let error = Hook::new("hook".into()).run(&["present", NAME, VALUE]).await.unwrap_err();
         assert!(error.contains("whole path"), "{error}");
     }
 }
