@@ -173,13 +173,27 @@ impl IdentityStore {
         files::make_folder(&folder, PUBLIC_FOLDER)?;
         files::make_folder(&place, PUBLIC_FOLDER)?;
         files::write(&place.join("key.pem"), key.to_pem().as_bytes(), PRIVATE_FILE, Existing::Replace)?;
-        let chain: String = chain.iter().map(|der| pem("CERTIFICATE", der)).collect();
-        files::write(&place.join("certificate.pem"), chain.as_bytes(), PUBLIC_FILE, Existing::Replace)?;
+        files::write(&place.join("certificate.pem"), chain_pem(chain).as_bytes(), PUBLIC_FILE, Existing::Replace)?;
         write_json(&folder.join("about.json"), about)?;
         point(&folder, &version)?;
         self.forget_used_key(name, key)?;
         prune(&folder, &version);
         Ok(())
+    }
+
+    /// Copies an identity's certificate and key into a folder of another program's, as `NAME.pem` and `NAME.key`. A key
+    /// file that is there already keeps its mode, as far as only owner and group may read it; a new one is the owner's.
+    ///
+    /// # Errors
+    /// Local: there is no such identity, or the folder cannot be written.
+    pub fn copy_to(&self, name: &str, folder: &Path) -> Result<IdentityPaths, Error> {
+        let stored = self.read(name)?;
+        let certificate = folder.join(format!("{name}.pem"));
+        let key = folder.join(format!("{name}.key"));
+        let mode = files::mode_of(&key).map_or(PRIVATE_FILE, |mode| mode & 0o640);
+        files::write(&key, stored.key.to_pem().as_bytes(), mode, Existing::Replace)?;
+        files::write(&certificate, chain_pem(&stored.chain).as_bytes(), PUBLIC_FILE, Existing::Replace)?;
+        Ok(IdentityPaths { certificate, key })
     }
 
     /// Takes an identity out of the store with all its versions and its key.
@@ -294,6 +308,11 @@ impl IdentityStore {
         file.lock().map_err(|source| unwritable(&path, source))?;
         Ok(file)
     }
+}
+
+/// A chain as PEM, in its order.
+pub fn chain_pem(chain: &[CertificateDer<'_>]) -> String {
+    chain.iter().map(|der| pem("CERTIFICATE", der)).collect()
 }
 
 /// Whether an identity can be called that: it becomes a folder's name.

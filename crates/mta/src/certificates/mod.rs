@@ -2,6 +2,7 @@
 //!
 //! - [`proposal`], [`request`]: what could be asked for, and asking for it.
 //! - [`assign`]: binding an identity to listeners and connectors.
+//! - [`deploy`]: handing identities on to other programs.
 //! - [`dns_challenge`]: putting a proof for a certificate authority into the DNS (RFC 8555 §8.4). [`hook`]: programs of the
 //!   administrator's.
 //!
@@ -9,6 +10,7 @@
 //! client is shown.
 
 pub mod assign;
+pub mod deploy;
 pub mod dns_challenge;
 mod hook;
 pub mod proposal;
@@ -29,6 +31,14 @@ pub enum Error {
     Waiting {
         /// The identity.
         identity: String,
+    },
+    /// A program that should have taken an identity over did not.
+    #[error("the identity \"{identity}\" is not handed on: {why}")]
+    Hook {
+        /// The identity.
+        identity: String,
+        /// What came of the program.
+        why: String,
     },
     /// There is no such identity in the store.
     #[error("there is no identity \"{identity}\" in the certificate store; see: postern cert list")]
