@@ -8,6 +8,7 @@
 //! socket as JSON; [`route::RouteView`], where mail would go; [`why::Waiting`], why it waits. What it deliberately does
 //! not do: parse command lines, or render answers for people.
 
+pub mod certificates;
 pub(crate) mod pages;
 pub mod reroute;
 pub mod route;

@@ -55,7 +55,9 @@ pub use policy::{ClientHello, PeerPolicy};
 pub use request::{BadName, Name, RequestDetails, RequestError, SigningRequest, Subject, Wishes};
 pub use secret::Passphrase;
 pub use server::{MinimumVersion, ServerOptions, Tickets, server_config};
-pub use store::{About, IdentityPaths, IdentityStore, Origin, Pending, PendingNote, Stored, chain_pem, check_name};
+pub use store::{
+    About, IdentityPaths, IdentityStore, Origin, Pending, PendingNote, Stored, chain_pem, check_name,
+};
 
 use std::sync::Arc;
 

@@ -173,7 +173,12 @@ impl IdentityStore {
         files::make_folder(&folder, PUBLIC_FOLDER)?;
         files::make_folder(&place, PUBLIC_FOLDER)?;
         files::write(&place.join("key.pem"), key.to_pem().as_bytes(), PRIVATE_FILE, Existing::Replace)?;
-        files::write(&place.join("certificate.pem"), chain_pem(chain).as_bytes(), PUBLIC_FILE, Existing::Replace)?;
+        files::write(
+            &place.join("certificate.pem"),
+            chain_pem(chain).as_bytes(),
+            PUBLIC_FILE,
+            Existing::Replace,
+        )?;
         write_json(&folder.join("about.json"), about)?;
         point(&folder, &version)?;
         self.forget_used_key(name, key)?;

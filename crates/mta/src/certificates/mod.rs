@@ -32,6 +32,12 @@ pub enum Error {
         /// The identity.
         identity: String,
     },
+    /// No request of this name waits.
+    #[error("no request for \"{identity}\" waits; see: postern cert list")]
+    NoRequest {
+        /// The identity.
+        identity: String,
+    },
     /// A program that should have taken an identity over did not.
     #[error("the identity \"{identity}\" is not handed on: {why}")]
     Hook {

@@ -44,9 +44,8 @@ pub fn propose(config: &Config, identity: Option<&str>) -> Proposal {
     let listed = config.tls.identities.iter().find(|listed| listed.name == identity);
     let names = match listed.map(|listed| &listed.source) {
         Some(IdentitySource::Store { names, .. }) => names.clone(),
-        _ => vec![host.clone()],
+        _ => host.parse().into_iter().collect(),
     };
-    let names: Vec<Name> = names.iter().filter_map(|name| name.parse().ok()).collect();
     let subject = Subject::named(&names.first().map_or(host, ToString::to_string));
     Proposal { identity, details: RequestDetails { subject, names } }
 }
@@ -87,7 +86,8 @@ async fn doubt(resolver: &dyn Resolver, name: &Name, here: &BTreeSet<IpAddr>) ->
 
 /// The addresses of this machine, and those that listeners name.
 fn own_addresses(config: &Config) -> BTreeSet<IpAddr> {
-    let bound = config.listeners.iter().flat_map(|listener| listener.bind.iter().map(|socket| socket.ip()));
+    let bound =
+        config.listeners.iter().flat_map(|listener| listener.bind.iter().map(std::net::SocketAddr::ip));
     let mut own: BTreeSet<IpAddr> = bound.filter(|address| !address.is_unspecified()).collect();
     for interface in getifaddrs().into_iter().flatten() {
         let Some(address) = interface.address else { continue };

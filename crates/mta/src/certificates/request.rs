@@ -46,7 +46,7 @@ pub struct Ask {
 ///
 /// # Errors
 /// One waits already, there is no key to keep, a name cannot be in a certificate, or the disk. Nothing is changed then.
-pub(super) fn make(store: &IdentityStore, ask: Ask, now: Timestamp) -> Result<SigningRequest, Error> {
+pub(crate) fn make(store: &IdentityStore, ask: Ask, now: Timestamp) -> Result<SigningRequest, Error> {
     check_name(&ask.identity)?;
     if ask.earlier == Earlier::Keep && store.pending(&ask.identity)?.is_some() {
         return Err(Error::Waiting { identity: ask.identity });
@@ -61,8 +61,21 @@ pub(super) fn make(store: &IdentityStore, ask: Ask, now: Timestamp) -> Result<Si
     Ok(request)
 }
 
+/// What an identity's next certificate is asked for with, and with which key: what the last one was, else what stands in
+/// it.
+///
+/// # Errors
+/// There is no such identity, or it is broken.
+pub(crate) fn again(store: &IdentityStore, identity: &str, earlier: Earlier) -> Result<Ask, Error> {
+    if !store.holds(identity) {
+        return Err(Error::NoSuch { identity: identity.to_owned() });
+    }
+    let details = details_of(&store.read(identity)?)?;
+    Ok(Ask { identity: identity.to_owned(), details, key: KeyChoice::Kept, earlier })
+}
+
 /// The key for the next certificate of an identity that is there.
-pub(super) fn kept_key(store: &IdentityStore, identity: &str) -> Result<PrivateKey, Error> {
+fn kept_key(store: &IdentityStore, identity: &str) -> Result<PrivateKey, Error> {
     if let Some(next) = store.next_key(identity)? {
         return Ok(next);
     }
@@ -72,8 +85,7 @@ pub(super) fn kept_key(store: &IdentityStore, identity: &str) -> Result<PrivateK
     Ok(store.read(identity)?.key)
 }
 
-/// What an identity's next certificate is asked for with: what the last one was, else what stands in it.
-pub(super) fn details_of(stored: &Stored) -> Result<RequestDetails, Error> {
+fn details_of(stored: &Stored) -> Result<RequestDetails, Error> {
     match (&stored.about.asked, stored.chain.first()) {
         (Some(asked), _) => Ok(asked.clone()),
         (None, Some(leaf)) => Ok(RequestDetails::of_certificate(leaf).map_err(postern_pki::Error::from)?),

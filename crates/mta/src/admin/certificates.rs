@@ -1,0 +1,142 @@
+//! What an administrator can do about our certificates: `postern cert`, and later the console.
+//!
+//! [`Certificates`] is the whole desk: proposals and requests, installing, listing, handing on. It works on the certificate
+//! store directly, whether or not the daemon runs; a running one is told afterwards, and serves what is new without a
+//! session noticing. Files that people bring are given as octets ([`Offer`]), because whoever may read them need not
+//! be the user that Postern runs as.
+//!
+//! What it deliberately does not do: parse command lines, ask questions, or render answers for people.
+
+use jiff::Timestamp;
+use postern_pki::{IdentityStore, KeyKind, Name, PrivateKey, SigningRequest};
+
+pub use crate::certificates::Error;
+pub use crate::certificates::assign::{AssignError, Binding, Change, assign};
+pub use crate::certificates::deploy::{Deployed, Deployment};
+pub use crate::certificates::proposal::{Concern, Proposal};
+pub use crate::certificates::request::{Ask, Earlier, KeyChoice};
+
+use super::Admin;
+use crate::certificates::{deploy, proposal, request};
+use crate::config::Config;
+use crate::daemon::network::Network;
+use crate::observe::Observer;
+use crate::policy::ledger::Ledger;
+
+/// The operations on our certificates.
+pub struct Certificates<'a> {
+    config: &'a Config,
+    store: IdentityStore,
+}
+
+/// A request that waits for its certificate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Waiting {
+    /// What the identity is called, or will be.
+    pub identity: String,
+    /// The request.
+    pub request: SigningRequest,
+    /// Where it lies, as PEM and as DER.
+    pub paths: [std::path::PathBuf; 2],
+    /// When it was made.
+    pub made: Timestamp,
+}
+
+impl Admin {
+    /// The operations on this installation's certificates.
+    pub fn certificates(&self) -> Certificates<'_> {
+        Certificates { config: &self.config, store: IdentityStore::new(&self.config.data_dir) }
+    }
+}
+
+impl Certificates<'_> {
+    /// What could be asked for: under this name, or the one that the configuration suggests.
+    pub fn propose(&self, identity: Option<&str>) -> Proposal {
+        proposal::propose(self.config, identity)
+    }
+
+    /// What probably is not meant with these names.
+    ///
+    /// # Errors
+    /// No resolver can be set up.
+    pub async fn concerns(&self, identity: &str, names: &[Name]) -> Result<Vec<Concern>, super::Error> {
+        let network = self.network()?;
+        Ok(proposal::concerns(self.config, &*network.resolver, identity, names).await)
+    }
+
+    /// Makes a request, and keeps it with its key until its certificate comes.
+    ///
+    /// # Errors
+    /// One waits already, a name cannot be in a certificate, or the disk.
+    pub fn request(&self, ask: Ask, now: Timestamp) -> Result<Waiting, Error> {
+        let identity = ask.identity.clone();
+        let request = request::make(&self.store, ask, now)?;
+        let paths = self.store.pending_paths(&identity);
+        Ok(Waiting { identity, request, paths, made: now })
+    }
+
+    /// Makes a request for the successor of a certificate that somebody else's authority issued, with the key that there is.
+    ///
+    /// # Errors
+    /// There is no such identity, a request waits already, or the disk.
+    pub fn request_again(&self, identity: &str, earlier: Earlier, now: Timestamp) -> Result<Waiting, Error> {
+        self.request(request::again(&self.store, identity, earlier)?, now)
+    }
+
+    /// The requests that wait.
+    ///
+    /// # Errors
+    /// One of them is broken, or the disk.
+    pub fn waiting(&self) -> Result<Vec<Waiting>, Error> {
+        let mut waiting = Vec::new();
+        for identity in self.store.pending_names()? {
+            if let Some(pending) = self.store.pending(&identity)? {
+                let paths = self.store.pending_paths(&identity);
+                waiting.push(Waiting { identity, request: pending.request, paths, made: pending.note.made });
+            }
+        }
+        Ok(waiting)
+    }
+
+    /// Throws a request away with its key: a certificate that comes for it later cannot be used.
+    ///
+    /// # Errors
+    /// There is none, or the disk.
+    pub fn discard(&self, identity: &str) -> Result<(), Error> {
+        if self.store.pending(identity)?.is_none() {
+            return Err(Error::NoRequest { identity: identity.to_owned() });
+        }
+        Ok(self.store.drop_pending(identity)?)
+    }
+
+    /// Makes the key of the next certificate beforehand, so that its TLSA record can be published in time. One that was made
+    /// before is kept.
+    ///
+    /// # Errors
+    /// There is no such identity, or the disk.
+    pub fn next_key(&self, identity: &str, kind: KeyKind) -> Result<PrivateKey, Error> {
+        if !self.store.holds(identity) {
+            return Err(Error::NoSuch { identity: identity.to_owned() });
+        }
+        if let Some(key) = self.store.next_key(identity)? {
+            return Ok(key);
+        }
+        let key = PrivateKey::generate(kind)?;
+        self.store.set_next_key(identity, &key)?;
+        Ok(key)
+    }
+
+    /// Hands an identity on to other programs.
+    ///
+    /// # Errors
+    /// There is no such identity, the folder cannot be written, or the hook failed.
+    pub async fn deploy(&self, identity: &str, to: &Deployment) -> Result<Deployed, Error> {
+        deploy::deploy(&self.store, identity, to).await
+    }
+
+    /// Whom to ask for names, without a daemon.
+    fn network(&self) -> Result<Network, super::Error> {
+        let ledger = Ledger::open_for_reading(&self.config.data_dir)?;
+        Ok(Network::open(&self.config.dns, &ledger, &Observer::new(Vec::new()))?)
+    }
+}
