@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 
 use crate::RequestError;
+use crate::ca::AuthorityError;
 
 /// A trouble with keys, certificates or TLS settings. All of them are local: an administrator can mend them.
 #[derive(Debug, thiserror::Error)]
@@ -131,6 +132,9 @@ pub enum Error {
     /// A certificate request cannot be made or believed.
     #[error(transparent)]
     Request(RequestError),
+    /// The private CA is in trouble.
+    #[error(transparent)]
+    Authority(Box<AuthorityError>),
     /// The cryptography library refused; this should not happen.
     #[error("the cryptography library refused: {0}")]
     Crypto(String),

@@ -15,7 +15,7 @@
 
 pub mod acme;
 mod bundle;
-mod ca;
+pub mod ca;
 mod certificate;
 mod checks;
 mod client;
