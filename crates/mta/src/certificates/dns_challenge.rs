@@ -3,6 +3,7 @@
 //! The authority asks for the TXT record of `_acme-challenge.NAME`; whoever can set it has control over the name. The
 //! types to know:
 //! - [`Publisher`]: sets the record and removes it. There are two.
+//! - [`DynamicUpdate`]: the name server takes it by dynamic update (RFC 2136).
 //! - [`Hook`]: a program of the administrator's does it, for name servers of any kind.
 //!
 //! Several proofs may stand at one name at the same time, that of a host and that of its wildcard: each call is about one
@@ -10,9 +11,12 @@
 //!
 //! What it deliberately does not do: make the value, talk to the authority, or try again.
 
+mod dynamic;
+
 use async_trait::async_trait;
 
 pub use super::hook::Hook;
+pub use dynamic::{Aliases, DynamicUpdate};
 
 /// Who can set a TXT record of ours, and remove it.
 ///
