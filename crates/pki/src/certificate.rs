@@ -61,6 +61,11 @@ impl<'a> Certificate<'a> {
         self.der
     }
 
+    /// All that can be read of it.
+    pub(crate) fn parsed(&self) -> Option<&X509Certificate<'a>> {
+        self.parsed.as_ref()
+    }
+
     /// Its public key with its algorithm (SubjectPublicKeyInfo) in DER.
     pub(crate) fn spki(&self) -> Option<Cow<'a, [u8]>> {
         if let Some(parsed) = &self.parsed {
@@ -109,7 +114,9 @@ impl<'a> Certificate<'a> {
     /// The name of the algorithm that it is signed with where that rests on a broken digest.
     pub(crate) fn weak_signature(&self) -> Option<String> {
         let algorithm = &self.parsed.as_ref()?.signature_algorithm.algorithm;
-        WEAK_SIGNATURES.contains(&algorithm.to_id_string().as_str()).then(|| oid_words(algorithm))
+        let oid = algorithm.to_id_string();
+        let (_, name) = WEAK_SIGNATURES.iter().find(|(weak, _)| *weak == oid)?;
+        Some((*name).to_owned())
     }
 
     /// Where this time lies in its life.
@@ -138,7 +145,8 @@ impl<'a> Certificate<'a> {
         (people, hosts)
     }
 
-    fn general_names(&self) -> &[GeneralName<'a>] {
+    /// The names that it is good for (RFC 5280 §4.2.1.6).
+    pub(crate) fn general_names(&self) -> &[GeneralName<'a>] {
         let Some(parsed) = &self.parsed else { return &[] };
         match parsed.subject_alternative_name() {
             Ok(Some(extension)) => &extension.value.general_names,
@@ -183,14 +191,14 @@ impl<'a> Certificate<'a> {
 const UNREADABLE: &str = "unreadable";
 
 /// Signature algorithms with MD2, MD4, MD5 and SHA-1 (RFC 3279 §2.2, RFC 9155).
-const WEAK_SIGNATURES: [&str; 7] = [
-    "1.2.840.113549.1.1.2",
-    "1.2.840.113549.1.1.3",
-    "1.2.840.113549.1.1.4",
-    "1.2.840.113549.1.1.5",
-    "1.3.14.3.2.29",
-    "1.2.840.10040.4.3",
-    "1.2.840.10045.4.1",
+const WEAK_SIGNATURES: [(&str, &str); 7] = [
+    ("1.2.840.113549.1.1.2", "md2WithRSAEncryption"),
+    ("1.2.840.113549.1.1.3", "md4WithRSAEncryption"),
+    ("1.2.840.113549.1.1.4", "md5WithRSAEncryption"),
+    ("1.2.840.113549.1.1.5", "sha1WithRSAEncryption"),
+    ("1.3.14.3.2.29", "sha1WithRSASignature"),
+    ("1.2.840.10040.4.3", "dsa-with-sha1"),
+    ("1.2.840.10045.4.1", "ecdsa-with-SHA1"),
 ];
 
 fn words(name: &X509Name<'_>) -> String {

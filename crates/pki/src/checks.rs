@@ -48,6 +48,10 @@ pub enum Aspect {
     Pins,
     /// Whether the administrator will not have it.
     Distrust,
+    /// Whether the private key is its own. Only who has the key can ask.
+    Fit,
+    /// Whether it may be used for what it is to be used for.
+    Purpose,
 }
 
 /// All checks that the policy gives the means for.
@@ -81,19 +85,28 @@ fn in_force(leaf: &Certificate<'_>, shown: &Shown<'_>) -> Result<(), TlsFailure>
 }
 
 /// Whether the chain leads to a trusted root, at a moment when the certificate is in force.
-fn known(leaf: &Certificate<'_>, roots: &RootCertStore, shown: &Shown<'_>) -> Result<(), TlsFailure> {
+pub(crate) fn known(
+    leaf: &Certificate<'_>,
+    roots: &RootCertStore,
+    shown: &Shown<'_>,
+) -> Result<(), TlsFailure> {
     if roots.is_empty() {
         return Err(TlsFailure::new(TlsFault::OurTrust, NO_ROOTS));
     }
-    let now = match leaf.life(shown.now) {
-        Life::InForce => shown.now,
-        Life::NotBegun(moment) | Life::Over(moment) => unix(moment),
-    };
-    let shown = Shown { now, ..*shown };
+    let shown = Shown { now: in_its_life(leaf, shown.now), ..*shown };
     lead_to(roots, &shown).map_err(|error| fault(&error, &shown))
 }
 
-fn unix(moment: Timestamp) -> UnixTime {
+/// The moment in the certificate's life that is nearest to this one.
+pub(crate) fn in_its_life(leaf: &Certificate<'_>, now: UnixTime) -> UnixTime {
+    match leaf.life(now) {
+        Life::InForce => now,
+        Life::NotBegun(moment) | Life::Over(moment) => unix(moment),
+    }
+}
+
+/// A time as the TLS library takes it.
+pub(crate) fn unix(moment: Timestamp) -> UnixTime {
     UnixTime::since_unix_epoch(Duration::from_secs(u64::try_from(moment.as_second()).unwrap_or(0)))
 }
 
@@ -108,6 +121,8 @@ impl fmt::Display for Aspect {
             Self::Dane => "dane",
             Self::Pins => "pins",
             Self::Distrust => "distrust",
+            Self::Fit => "fit",
+            Self::Purpose => "purpose",
         })
     }
 }

@@ -163,7 +163,11 @@ impl Handshake {
 }
 
 impl TrustAnchors {
-    fn load(&self) -> Result<RootCertStore, Error> {
+    /// Reads the roots.
+    ///
+    /// # Errors
+    /// Local: the PEM file is missing, unreadable or holds no certificate. That the system trusts nobody is no error.
+    pub fn load(&self) -> Result<RootCertStore, Error> {
         let mut store = RootCertStore::empty();
         match self {
             // Single files that cannot be read are skipped, as every program does with the system's store.

@@ -17,8 +17,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use postern_smtp::tls::{PeerProof, Proof, TlsFacts, TlsFailure, TlsFault};
 use rustls::client::danger::HandshakeSignatureValid;
-use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
 use rustls::{
     DigitallySignedStruct, DistinguishedName, Error as TlsError, RootCertStore, ServerConnection,
     SignatureScheme,
@@ -27,7 +27,7 @@ use rustls_pki_types::{CertificateDer, UnixTime};
 
 use crate::certificate::Certificate;
 use crate::identity::sha256;
-use crate::judge::{Shown, fault, long_enough};
+use crate::judge::{NO_ROOTS, Shown, fault, long_enough};
 use crate::{Error, describe, describe_certificate, files, signature};
 
 /// So many addresses and host names of a client's certificate count.
@@ -73,9 +73,19 @@ impl ClientCa {
         for certificate in files::read_certificates(path)? {
             roots.add(certificate).map_err(|error| broken(describe(&error)))?;
         }
-        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), crate::provider());
-        verifier.build().map(Self).map_err(|error| broken(error.to_string()))
+        Self::of(roots).map_err(|error| broken(error.to_string()))
     }
+
+    fn of(roots: RootCertStore) -> Result<Self, VerifierBuilderError> {
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), crate::provider());
+        verifier.build().map(Self)
+    }
+}
+
+/// Whether the chain that a client would show leads to one of these roots, and may be used for a client.
+pub(crate) fn lead_to(roots: &RootCertStore, shown: &Shown<'_>) -> Result<(), TlsFailure> {
+    let ca = ClientCa::of(roots.clone()).map_err(|_| TlsFailure::new(TlsFault::OurTrust, NO_ROOTS))?;
+    verify(&ca.0, shown.leaf, shown.others, shown.now)
 }
 
 impl ClientCertificates {

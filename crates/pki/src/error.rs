@@ -135,6 +135,12 @@ pub enum Error {
     /// The private CA is in trouble.
     #[error(transparent)]
     Authority(Box<AuthorityError>),
+    /// A passphrase that protects nothing, or that cannot be typed everywhere.
+    #[error("the passphrase {reason}; choose another")]
+    BadPassphrase {
+        /// What is wrong with it.
+        reason: &'static str,
+    },
     /// The cryptography library refused; this should not happen.
     #[error("the cryptography library refused: {0}")]
     Crypto(String),

@@ -246,7 +246,7 @@ fn by_look(shown: &Shown<'_>) -> Option<TlsFailure> {
     chain(shown).find_map(|certificate| weak_key(&certificate).or_else(|| weak_signature(&certificate)))
 }
 
-fn weak_key(certificate: &Certificate<'_>) -> Option<TlsFailure> {
+pub(crate) fn weak_key(certificate: &Certificate<'_>) -> Option<TlsFailure> {
     let bits = certificate.weak_key()?;
     let subject = certificate.subject();
     let why = format!("the RSA key of {subject} has {bits} bits; fewer than 2048 protect nothing");

@@ -53,14 +53,19 @@ pub(crate) fn tls13(
 
 /// Whether the certificate is signed by its own key; `None` when its algorithm is not among those that are checked here.
 pub(crate) fn is_self_made(der: &[u8]) -> Option<bool> {
+    is_made_by(der, &Certificate::new(der).spki()?)
+}
+
+/// Whether the certificate is signed by this key (SubjectPublicKeyInfo); `None` when its algorithm is not among those that
+/// are checked here.
+pub(crate) fn is_made_by(der: &[u8], spki: &[u8]) -> Option<bool> {
     let (_, certificate) = Any::from_der(der).ok()?;
     let (rest, _) = Any::from_der(certificate.data).ok()?;
     let signed = certificate.data.get(..certificate.data.len() - rest.len())?;
     let (rest, algorithm) = Any::from_der(rest).ok()?;
     let (_, signature) = Any::from_der(rest).ok()?;
-    let spki = Certificate::new(der).spki()?;
     let all = crate::provider().signature_verification_algorithms.all;
-    verifies(all, Some(algorithm.data), &spki, signed, bits(signature.data)?)
+    verifies(all, Some(algorithm.data), spki, signed, bits(signature.data)?)
 }
 
 /// Whether the library can verify certificates of this form at all.

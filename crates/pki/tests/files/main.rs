@@ -4,7 +4,10 @@
 #![allow(clippy::unwrap_used)]
 
 mod broken;
+mod chains;
+mod examine;
 mod read;
+mod write;
 
 use std::path::PathBuf;
 use std::process::{Command, Output};
@@ -30,9 +33,9 @@ impl Desk {
         desk.write("leaf", b"subjectAltName=DNS:mail.example.org\nextendedKeyUsage=serverAuth\n");
         desk.openssl("req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout root.key -out root.pem -subj /CN=Root -days 999");
         desk.key("issuing.key");
-        desk.sign("issuing", "Issuing", "root", "ca");
+        desk.sign("issuing", "Issuing", "root", "ca", 900);
         desk.key("host.key");
-        desk.sign("host", "mail.example.org", "issuing", "leaf");
+        desk.sign("host", "mail.example.org", "issuing", "leaf", 90);
         desk
     }
 
@@ -41,11 +44,11 @@ impl Desk {
         self.openssl(&format!("genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out {name}"));
     }
 
-    /// Makes `NAME.pem` for `NAME.key`, signed by `ISSUER`, with the extensions in the file of that name.
-    fn sign(&self, name: &str, common_name: &str, issuer: &str, extensions: &str) {
+    /// Makes `NAME.pem` for `NAME.key`, signed by `ISSUER`, with the extensions in the file of that name, for so many days.
+    fn sign(&self, name: &str, common_name: &str, issuer: &str, extensions: &str, days: u32) {
         self.openssl(&format!("req -new -key {name}.key -subj /CN={common_name} -out {name}.csr"));
         self.openssl(&format!(
-            "x509 -req -in {name}.csr -CA {issuer}.pem -CAkey {issuer}.key -CAcreateserial -days 90 -extfile {extensions} -out {name}.pem"
+            "x509 -req -in {name}.csr -CA {issuer}.pem -CAkey {issuer}.key -CAcreateserial -days {days} -extfile {extensions} -out {name}.pem"
         ));
     }
 
