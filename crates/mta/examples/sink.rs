@@ -60,6 +60,7 @@ fn acceptor(folder: &Path) -> Result<TlsAcceptor, postern_pki::Error> {
     let issued = ca.ensure_server_identity(&folder.join("tls"), &["sink.test".to_owned()], now)?;
     let options = ServerOptions {
         identities: vec![Arc::new(issued.loaded.identity)],
+        default_name: None,
         minimum: MinimumVersion::Tls12,
         tickets: Tickets::Off,
         client_certificates: ClientCertificates::Ignored,

@@ -4,6 +4,7 @@
 //! - [`TlsIdentity`]: a key and its certificate chain, as a listener presents them. It comes from files that an
 //!   administrator names, or from the [`PrivateCa`] that Postern makes for itself when none are named.
 //! - [`ServerOptions`] and [`server_config`]: what a listener needs, with the certificate chosen by SNI.
+//! - [`Challenges`]: what an ACME authority that validates a name is shown instead (TLS-ALPN-01).
 //! - [`ClientTls`], [`PeerPolicy`] and [`Handshake`]: outgoing connections. Every handshake has a verdict of its own, so
 //!   that opportunistic connections know *why* the peer's certificate would not have been trusted.
 //! - [`ClientCertificates`] and [`ClientIdentity`]: whether clients are asked for certificates, and who they are by them.
@@ -18,6 +19,7 @@ mod bundle;
 pub mod ca;
 mod certificate;
 mod chain;
+mod challenges;
 mod checks;
 mod client;
 mod clients;
@@ -45,6 +47,7 @@ pub use bundle::{Bundle, BundleError, BundleTrouble, Item, LARGEST_FILE};
 pub use ca::{Issue, PrivateCa, ServerIdentity};
 pub use certificate::describe_certificate;
 pub use chain::{Chain, ChainError, MissingIssuer, Purpose};
+pub use challenges::{ACME_TLS, Challenges};
 pub use checks::{Aspect, Check};
 pub use client::{ClientTls, Handshake, TrustAnchors, server_name};
 pub use clients::{ClientCa, ClientCertificates, ClientIdentity, client_identity};

@@ -37,6 +37,7 @@ impl Listener {
         let identity = self.office.ensure(&[HOST], now()).loaded.identity;
         server_config(&ServerOptions {
             identities: vec![Arc::new(identity)],
+            default_name: None,
             minimum: MinimumVersion::Tls12,
             tickets: Tickets::On,
             client_certificates: client_certificates.clone(),

@@ -221,6 +221,7 @@ fn asked_by_us(bench: &Bench, arguments: &str) -> (TlsFacts, Option<ClientIdenti
     let (office, certificates) = (office(now()), ClientCertificates::Asked(ca));
     let options = ServerOptions {
         identities: vec![Arc::new(office.ensure(&[HOST], now()).loaded.identity)],
+        default_name: None,
         minimum: MinimumVersion::Tls12,
         tickets: Tickets::Off,
         client_certificates: certificates.clone(),

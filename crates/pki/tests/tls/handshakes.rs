@@ -48,6 +48,7 @@ fn read_all(mut wire: &[u8], mut read: impl FnMut(&mut dyn std::io::Read) -> std
 fn options(identities: &[&ServerIdentity]) -> ServerOptions {
     ServerOptions {
         identities: identities.iter().map(|issued| Arc::new(issued.loaded.identity.clone())).collect(),
+        default_name: None,
         minimum: MinimumVersion::Tls12,
         tickets: Tickets::Off,
         client_certificates: ClientCertificates::Ignored,
@@ -299,7 +300,7 @@ fn an_identity_that_the_client_cannot_verify_gives_way_to_one_it_can() {
 
 /// Takes every certificate: for looking at which one is shown.
 #[derive(Debug)]
-struct AnyCertificate;
+pub(crate) struct AnyCertificate;
 
 /// Takes every certificate with an RSA key.
 #[derive(Debug)]

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod challenges;
 mod clients;
 mod dane;
 mod foreign;

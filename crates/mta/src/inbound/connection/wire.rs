@@ -57,6 +57,7 @@ impl Loopback {
         let (trusted, foreign) = (Authority::new(), Authority::new());
         let options = ServerOptions {
             identities: vec![Arc::new(identity(&ca, folder.path(), now))],
+            default_name: None,
             minimum: MinimumVersion::default(),
             tickets: Tickets::default(),
             client_certificates: ClientCertificates::Ignored,
