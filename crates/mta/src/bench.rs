@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use postern_dns::mta_sts::{Policy, RecordId};
+use postern_pki::Challenges;
 use postern_queue::{Destination, SenderTls};
 
 use crate::config::Config;
@@ -30,7 +31,10 @@ impl Planning {
         let observer = Observer::new(Vec::new());
         let ledger = Ledger::in_memory()?;
         let network = Network::open(&config.dns, &ledger, &observer)?;
-        Ok(Self { site: Site::new(config, network, &observer, Timestamp::now()), ledger })
+        Ok(Self {
+            site: Site::new(config, network, &Challenges::default(), &observer, Timestamp::now()),
+            ledger,
+        })
     }
 
     /// Keeps an MTA-STS policy as if it had just been fetched. To be called before the domain is planned.

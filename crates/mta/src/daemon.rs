@@ -27,6 +27,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use postern_dns::OpenError;
+use postern_pki::Challenges;
 use postern_queue::{MemoryStore, SqliteStore, Store};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
@@ -147,6 +148,8 @@ pub(crate) struct Shared {
     pub(crate) tasks: Tasks,
     /// What opportunistic TLS came to with each host.
     pub(crate) ladder: Ladder,
+    /// What ACME authorities that validate a name are shown on listeners with implicit TLS.
+    pub(crate) challenges: Challenges,
     /// Access tokens of connectors.
     pub(crate) tokens: Tokens,
     /// What is counted for TLS reports.
@@ -188,14 +191,16 @@ impl Daemon {
         let now = Timestamp::now();
         let ledger = open_ledger(&config.data_dir, &observer)?;
         let network = Network::open(&config.dns, &ledger, &observer)?;
+        let challenges = Challenges::default();
         let shared = Arc::new(Shared {
             store: open_store(&config).await?,
             users: Users::open(&config.data_dir)?,
             ladder: Ladder::default(),
             tokens: Tokens::new(&config.data_dir, observer.clone()),
             tls_results: TlsResults::new(ledger),
-            site: ArcSwap::from_pointee(Site::new(config, network, &observer, now)),
+            site: ArcSwap::from_pointee(Site::new(config, network, &challenges, &observer, now)),
             own_addresses: ArcSwap::from_pointee(Vec::new()),
+            challenges,
             sessions: Arc::default(),
             http_connections: Arc::default(),
             wake: Notify::new(),
@@ -239,7 +244,7 @@ impl Daemon {
             config.dns.clone_from(&self.shared.site.load().config.dns);
             self.shared.network()
         });
-        let site = Site::new(config, network, &self.shared.observer, Timestamp::now());
+        let site = self.site(config, network);
         site.announce(&self.shared.observer);
         let before = self.shared.site.swap(Arc::new(site));
         errors.extend(self.bound.adopt(&self.shared, &self.phase.subscribe()).await.err());
@@ -250,6 +255,11 @@ impl Daemon {
         let cure = cured::wake(Arc::clone(&self.shared), before);
         tokio::spawn(self.shared.tasks.track_future(cure));
         if errors.is_empty() { Ok(()) } else { Err(errors) }
+    }
+
+    fn site(&self, config: Config, network: Network) -> Site {
+        let Shared { challenges, observer, .. } = &*self.shared;
+        Site::new(config, network, challenges, observer, Timestamp::now())
     }
 
     fn complain_of(&self, errors: &[Error]) {
@@ -288,7 +298,7 @@ impl Daemon {
     /// Loads certificates anew, so that a renewed one is served: from files, or from the private CA before its end.
     pub async fn refresh(&mut self) {
         let config = Config::clone(&self.shared.site.load().config);
-        let site = Site::new(config, self.shared.network(), &self.shared.observer, Timestamp::now());
+        let site = self.site(config, self.shared.network());
         self.shared.site.store(Arc::new(site));
         // Every address is bound already, so that nothing can fail here.
         let _ = self.bound.adopt(&self.shared, &self.phase.subscribe()).await;

@@ -12,6 +12,7 @@ use rustls_pki_types::CertificateDer;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+use crate::certificate::Certificate;
 use crate::{Error, files};
 
 /// A key and its certificate chain, as a listener presents them.
@@ -38,6 +39,32 @@ pub struct Loaded {
     pub identity: TlsIdentity,
     /// What an administrator should know.
     pub warnings: Vec<Warning>,
+}
+
+/// A certificate of a chain, and for how long it is good.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChainLink {
+    /// Whose it is, as people read it: the distinguished name.
+    pub subject: String,
+    /// It is good from this time on.
+    pub not_before: Timestamp,
+    /// It is good until this time.
+    pub not_after: Timestamp,
+    /// SHA-256 of the certificate in lower-case hexadecimal digits.
+    pub fingerprint_sha256: String,
+}
+
+impl ChainLink {
+    /// Looks at a certificate in DER; `None` when it cannot be read.
+    pub fn of(der: &[u8]) -> Option<Self> {
+        let (_, parsed) = X509Certificate::from_der(der).ok()?;
+        Some(Self {
+            subject: Certificate::new(der).subject(),
+            not_before: timestamp(parsed.validity().not_before.timestamp()),
+            not_after: timestamp(parsed.validity().not_after.timestamp()),
+            fingerprint_sha256: fingerprint(der),
+        })
+    }
 }
 
 /// Something about an identity that does not stop Postern, but that clients may stumble over.
@@ -88,6 +115,11 @@ impl TlsIdentity {
         let identity = Self::describe_chain(name, certified_key, certificate)?;
         let warnings = identity.warnings(certificate, key, now);
         Ok(Loaded { identity, warnings })
+    }
+
+    /// The certificates of its chain, its own first.
+    pub fn chain(&self) -> Vec<ChainLink> {
+        self.certified_key.cert.iter().filter_map(|der| ChainLink::of(der)).collect()
     }
 
     /// Whether the certificate is good for this host name or IP address, by RFC 6125's rules.

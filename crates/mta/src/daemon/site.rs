@@ -14,7 +14,8 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use postern_pki::{
-    ClientCa, ClientCertificates, ClientTls, Loaded, PrivateCa, ServerOptions, TlsIdentity, TrustAnchors,
+    Challenges, ClientCa, ClientCertificates, ClientTls, Loaded, PrivateCa, ServerOptions, TlsIdentity,
+    TrustAnchors,
 };
 use postern_queue::Destination;
 use postern_queue::retry::Schedule;
@@ -50,11 +51,19 @@ pub struct Site {
 impl Site {
     /// Loads what a configuration names. What cannot be loaded is an alarm and never a silent loss: STARTTLS stays
     /// announced and is answered 454, and mail that needs a proof waits where the trusted roots are missing.
-    pub(crate) fn new(config: Config, network: Network, observer: &Observer, now: Timestamp) -> Self {
+    pub(crate) fn new(
+        config: Config,
+        network: Network,
+        challenges: &Challenges,
+        observer: &Observer,
+        now: Timestamp,
+    ) -> Self {
         let config = Arc::new(config);
         let identities = Identities::load(&config, observer, now);
-        let listener =
-            |listener: &config::Listener| Arc::new(make_listener(&config, listener, &identities, observer));
+        let listener = |listener: &config::Listener| {
+            let tls = listener_tls(&config, listener, &identities, challenges, observer);
+            Arc::new(make_listener(&config, listener, tls))
+        };
         Self {
             routing: Routing::new(Arc::clone(&config)),
             network,
@@ -243,13 +252,7 @@ fn complain_of(errors: &[postern_pki::Error], meanwhile: &str, observer: &Observ
     }
 }
 
-fn make_listener(
-    config: &Config,
-    listener: &config::Listener,
-    identities: &Identities,
-    observer: &Observer,
-) -> Listener {
-    let tls = listener_tls(listener, identities, observer);
+fn make_listener(config: &Config, listener: &config::Listener, tls: Option<ServerTls>) -> Listener {
     let settings = Settings {
         hostname: config.hostname.to_string(),
         tls: listener.tls,
@@ -264,17 +267,20 @@ fn make_listener(
 
 /// TLS on a listener, or an alarm that says why there is none.
 fn listener_tls(
+    config: &Config,
     listener: &config::Listener,
     identities: &Identities,
+    challenges: &Challenges,
     observer: &Observer,
 ) -> Option<ServerTls> {
     let options = ServerOptions {
         identities: identities.of(listener),
+        default_name: Some(config.hostname.to_string()),
         minimum: listener.minimum,
         tickets: listener.session_tickets,
         client_certificates: client_certificates(listener, observer)?,
     };
-    match ServerTls::new(&options) {
+    match ServerTls::new(&options, challenges) {
         Ok(tls) => Some(tls),
         // That there is no identity has been said, with the reason, when it was loaded.
         Err(postern_pki::Error::NoIdentity) => None,

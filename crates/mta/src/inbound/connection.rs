@@ -229,6 +229,8 @@ enum Stop {
     Closed(CloseReason),
     Lost(io::Error),
     Tls,
+    /// An ACME authority looked at the challenge certificate, and that was all.
+    Validated,
 }
 
 /// What came from outside.
@@ -418,23 +420,27 @@ async fn start_tls<P: Policy>(
     policy: &mut P,
     phase: &mut watch::Receiver<Phase>,
 ) -> Result<(Stream, Established), Stop> {
-    let Some(ServerTls { config, certificates, minimum }) = tls else {
+    let Some(tls) = tls else {
         policy.tls_failed("no usable certificate is loaded".into());
         return Err(Stop::Tls);
     };
     let done = tokio::select! {
-        done = bounded(HANDSHAKE, stream.start_tls(config)) => done,
+        done = bounded(HANDSHAKE, stream.start_tls(&tls)) => done,
         () = async { draining(phase).await; sleep(FAREWELL).await } => Err(io::ErrorKind::TimedOut.into()),
     };
     match done {
+        Ok(mut stream) if stream.is_validation() => {
+            let _ = timeout(FAREWELL, stream.close()).await;
+            Err(Stop::Validated)
+        }
         Ok(stream) => {
             let connection = stream.tls().ok_or(Stop::Tls)?;
-            let facts = facts_of_server(connection, &certificates, Timestamp::now());
+            let facts = facts_of_server(connection, &tls.certificates, Timestamp::now());
             let client = client_identity(connection, &facts);
             Ok((stream, Established { facts, client }))
         }
         Err(error) => {
-            policy.tls_failed(postern_pki::describe_client(&error, minimum));
+            policy.tls_failed(postern_pki::describe_client(&error, tls.minimum));
             Err(Stop::Tls)
         }
     }
@@ -450,6 +456,7 @@ impl fmt::Display for Stop {
             Self::Closed(reason) => f.write_str(describe(*reason)),
             Self::Lost(error) => write!(f, "connection lost ({error})"),
             Self::Tls => f.write_str("TLS failed"),
+            Self::Validated => f.write_str("an ACME authority validated a name (TLS-ALPN-01)"),
         }
     }
 }

@@ -13,9 +13,10 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use postern_pki::{ClientCertificates, MinimumVersion, ServerOptions, server_config};
+use postern_pki::{Challenges, ClientCertificates, MinimumVersion, ServerOptions, server_config};
 use postern_smtp::server::Settings;
 use rustls::ServerConfig;
+use rustls::server::ClientHello;
 
 use super::connection;
 use crate::config::{self, SessionLimits};
@@ -40,6 +41,9 @@ pub(crate) struct ServerTls {
     pub(crate) certificates: ClientCertificates,
     /// The oldest version that `config` takes.
     pub(crate) minimum: MinimumVersion,
+    /// What an authority that validates a name is shown instead.
+    pub(crate) challenges: Challenges,
+    validation: Arc<ServerConfig>,
 }
 
 /// The sessions that are open: in all, at each listener, and of each client.
@@ -81,9 +85,19 @@ impl ServerTls {
     ///
     /// # Errors
     /// Local: there is no identity, or no ticket key could be made.
-    pub(crate) fn new(options: &ServerOptions) -> Result<Self, postern_pki::Error> {
-        let (certificates, minimum) = (options.client_certificates.clone(), options.minimum);
-        Ok(Self { config: server_config(options)?, certificates, minimum })
+    pub(crate) fn new(options: &ServerOptions, challenges: &Challenges) -> Result<Self, postern_pki::Error> {
+        Ok(Self {
+            config: server_config(options)?,
+            certificates: options.client_certificates.clone(),
+            minimum: options.minimum,
+            challenges: challenges.clone(),
+            validation: challenges.config()?,
+        })
+    }
+
+    /// What to go on with after a client's hello: with an authority that validates, the challenge and nothing else.
+    pub(crate) fn config_for(&self, hello: &ClientHello<'_>) -> Arc<ServerConfig> {
+        Arc::clone(if Challenges::concern(hello) { &self.validation } else { &self.config })
     }
 }
 

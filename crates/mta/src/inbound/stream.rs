@@ -5,11 +5,14 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use rustls::ServerConfig;
+use postern_pki::ACME_TLS;
+use rustls::server::Acceptor;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
-use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
+use tokio_rustls::{LazyConfigAcceptor, TlsAcceptor};
+
+use super::listener::ServerTls;
 
 /// A connection in clear or under TLS.
 pub(crate) enum Stream {
@@ -21,9 +24,20 @@ pub(crate) enum Stream {
 
 impl Stream {
     /// Does the handshake. A stream that is already under TLS is a bug of the caller and an error.
-    pub(crate) async fn start_tls(self, config: Arc<ServerConfig>) -> io::Result<Self> {
+    pub(crate) async fn start_tls(self, tls: &ServerTls) -> io::Result<Self> {
         let Self::Clear(stream) = self else { return Err(io::Error::other("TLS is already started")) };
-        Ok(Self::Tls(Box::new(TlsAcceptor::from(config).accept(stream).await?)))
+        if !tls.challenges.are_open() {
+            let acceptor = TlsAcceptor::from(Arc::clone(&tls.config));
+            return Ok(Self::Tls(Box::new(acceptor.accept(stream).await?)));
+        }
+        let hello = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
+        let config = tls.config_for(&hello.client_hello());
+        Ok(Self::Tls(Box::new(hello.into_stream(config).await?)))
+    }
+
+    /// Whether the handshake was an ACME authority's, which has no other use for the connection (RFC 8737 §3).
+    pub(crate) fn is_validation(&self) -> bool {
+        self.tls().is_some_and(|connection| connection.alpn_protocol() == Some(ACME_TLS))
     }
 
     /// The TLS connection, when there is one.

@@ -3,6 +3,7 @@
 use std::io;
 use std::time::Duration;
 
+use postern_pki::ACME_TLS;
 use postern_smtp::server::CloseReason;
 use postern_testkit::transcript::{Scenario, Server, Transcript};
 use tokio::io::AsyncWriteExt;
@@ -99,6 +100,30 @@ fn a_drain_does_not_wait_for_a_client_that_never_begins_its_handshake() {
     let mut wire = loopback.connect_only(&scenario("submissions"));
     wire.drain();
     assert!(matches!(wire.stop(), Stop::Tls));
+}
+
+#[test]
+fn an_authority_that_validates_is_shown_its_challenge_and_gets_no_session() {
+    let loopback = Loopback::new();
+    let shown = loopback.open_challenge();
+    let mut wire = loopback.connect_speaking(&[ACME_TLS], &scenario("submissions"));
+    assert_eq!(wire.shown(), shown);
+    assert_eq!(wire.rest().unwrap(), "", "nothing is said");
+    assert!(matches!(wire.stop(), Stop::Validated));
+}
+
+#[test]
+fn while_a_challenge_is_open_everybody_else_gets_a_session() {
+    let loopback = Loopback::new();
+    let shown = loopback.open_challenge();
+    let others: [&[&[u8]]; 3] = [&[], &[b"smtp"], &[ACME_TLS, b"smtp"]];
+    for spoken in others {
+        let mut wire = loopback.connect_speaking(spoken, &scenario("submissions"));
+        assert_ne!(wire.shown(), shown, "{spoken:?}");
+        wire.send(b"QUIT\r\n");
+        assert_eq!(last_lines(&wire.rest().unwrap()), ["220", "221"], "{spoken:?}");
+        assert!(matches!(wire.stop(), Stop::Closed(CloseReason::Quit)), "{spoken:?}");
+    }
 }
 
 #[test]

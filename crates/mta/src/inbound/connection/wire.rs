@@ -14,12 +14,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use jiff::Timestamp;
 use postern_pki::{
-    ClientCa, ClientCertificates, ClientTls, MinimumVersion, PeerPolicy, PrivateCa, ServerOptions, Tickets,
-    TlsIdentity, TrustAnchors, server_name,
+    Challenges, ClientCa, ClientCertificates, ClientTls, MinimumVersion, PeerPolicy, PrivateCa,
+    ServerOptions, Tickets, TlsIdentity, TrustAnchors, server_name,
 };
 use postern_smtp::server::{Question, TlsMode, Verdict};
 use postern_smtp::tls::TlsRequirement;
 use postern_testkit::transcript::{ClientCertificate, Scenario, Script, Server};
+use rustls::ClientConfig;
+use rustls::pki_types::CertificateDer;
+use rustls::sign::CertifiedKey;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Runtime};
@@ -66,8 +69,8 @@ impl Loopback {
         let asking = ServerOptions { client_certificates: asked, ..options.clone() };
         Self {
             runtime: Builder::new_current_thread().enable_all().build().unwrap(),
-            server: ServerTls::new(&options).unwrap(),
-            asking: ServerTls::new(&asking).unwrap(),
+            server: ServerTls::new(&options, &Challenges::default()).unwrap(),
+            asking: ServerTls::new(&asking, &Challenges::default()).unwrap(),
             client: ClientTls::new(&TrustAnchors::File(ca.root_pem_path())).unwrap(),
             verified: trusted.identity("tim@example.org"),
             unproved: foreign.identity("tim@example.org"),
@@ -104,7 +107,8 @@ impl Loopback {
         let client = Client::Clear(ours);
         let certificate = scenario.certificate;
         let (heard, driver) = (Vec::new(), Some(driver));
-        Wire { loopback: self, client, certificate, heard, end: None, driver, phase, script }
+        let spoken = Vec::new();
+        Wire { loopback: self, client, certificate, spoken, heard, end: None, driver, phase, script }
     }
 
     /// A driver that has not yet done anything, in clear, and its client.
@@ -118,6 +122,22 @@ impl Loopback {
         let (ours, theirs) = self.within(connection());
         let begun = self.within(Driver::begin(theirs, settings, None, policy, phase));
         (begun.unwrap_or_else(|stop| panic!("{stop}")), ours)
+    }
+
+    /// The same with implicit TLS, for a client that says it speaks these protocols (RFC 7301).
+    pub(super) fn connect_speaking(&self, spoken: &[&[u8]], scenario: &Scenario) -> Wire<'_> {
+        let mut wire = self.connect_only(scenario);
+        wire.spoken = spoken.iter().map(|protocol| protocol.to_vec()).collect();
+        wire.start_tls().unwrap();
+        wire
+    }
+
+    /// Opens a challenge for the host name: the certificate that an authority is to be shown.
+    pub(super) fn open_challenge(&self) -> CertificateDer<'static> {
+        let challenge = CertifiedKey::clone(&self.verified.certified_key);
+        let shown = challenge.cert[0].clone();
+        self.server.challenges.set(HOSTNAME, challenge);
+        shown
     }
 
     pub(super) fn within<T>(&self, work: impl Future<Output = T>) -> T {
@@ -167,6 +187,8 @@ pub(super) struct Wire<'a> {
     loopback: &'a Loopback,
     client: Client,
     certificate: ClientCertificate,
+    /// The protocols that the client says it speaks over TLS.
+    spoken: Vec<Vec<u8>>,
     /// What the client has read and nobody has looked at.
     heard: Vec<u8>,
     /// How the server's side ended, when the client has seen it.
@@ -183,6 +205,12 @@ enum Client {
 }
 
 impl Wire<'_> {
+    /// The certificate that the client was shown.
+    pub(super) fn shown(&self) -> CertificateDer<'static> {
+        let Client::Tls(stream) = &self.client else { panic!("there is no TLS") };
+        stream.get_ref().1.peer_certificates().expect("a handshake")[0].clone().into_owned()
+    }
+
     /// The client ends its side, and goes on reading.
     pub(super) fn half_close(&mut self) {
         let Self { loopback, client, .. } = self;
@@ -330,7 +358,9 @@ impl Server for Wire<'_> {
             ClientCertificate::Verified => Some(Arc::clone(&self.loopback.verified)),
         };
         let policy = PeerPolicy { identity, ..PeerPolicy::of(TlsRequirement::REQUIRED) };
-        let connector = TlsConnector::from(self.loopback.client.handshake(&policy).config());
+        let mut config = ClientConfig::clone(&self.loopback.client.handshake(&policy).config());
+        config.alpn_protocols.clone_from(&self.spoken);
+        let connector = TlsConnector::from(Arc::new(config));
         let name = server_name(HOSTNAME).map_err(|error| error.to_string())?;
         let stream =
             self.loopback.within(connector.connect(name, stream)).map_err(|error| error.to_string())?;
