@@ -9,6 +9,7 @@
 //! - [`address_list`]: the mailboxes in a `From` or `Sender` field.
 //! - [`trace::Received`]: our own trace field. [`repair`]: what a submission lacks.
 //! - [`dsn::Report`]: the message that tells a sender what became of his mail.
+//! - [`notice::Notice`]: what the postmaster should know.
 //! - [`tls_report::TlsReport`]: what servers tell each other about how TLS between them went.
 //!
 //! What it deliberately does not do: decide anything, decode MIME bodies but for the reports in them, or read a clock.
@@ -17,6 +18,7 @@ pub mod address_list;
 pub mod dsn;
 pub mod header;
 pub mod inspect;
+pub mod notice;
 pub mod repair;
 pub mod tls_report;
 pub mod trace;
