@@ -8,7 +8,9 @@
 //! What it deliberately does not do: parse command lines, ask questions, or render answers for people.
 
 use jiff::Timestamp;
-use postern_pki::{IdentityStore, KeyKind, Name, PrivateKey, SigningRequest};
+use postern_pki::{IdentityStore, PrivateKey, SigningRequest};
+
+pub use postern_pki::{KeyKind, Name, Passphrase, RequestDetails, Subject, check_name};
 
 pub use crate::certificates::Error;
 pub use crate::certificates::assign::{AssignError, Binding, Change, assign};
@@ -62,6 +64,26 @@ impl Certificates<'_> {
     pub async fn concerns(&self, identity: &str, names: &[Name]) -> Result<Vec<Concern>, super::Error> {
         let network = self.network()?;
         Ok(proposal::concerns(self.config, &*network.resolver, identity, names).await)
+    }
+
+    /// The names of the identities in the certificate store.
+    ///
+    /// # Errors
+    /// The disk.
+    pub fn names(&self) -> Result<Vec<String>, Error> {
+        Ok(self.store.names()?)
+    }
+
+    /// The key that [`KeyChoice::Kept`] would ask for, in words; `None` where there is none to keep.
+    ///
+    /// # Errors
+    /// It is there and broken.
+    pub fn kept_key(&self, identity: &str) -> Result<Option<String>, Error> {
+        match request::kept_key(&self.store, identity) {
+            Ok(key) => Ok(Some(key.describe())),
+            Err(Error::NoSuch { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Makes a request, and keeps it with its key until its certificate comes.
