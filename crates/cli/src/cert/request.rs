@@ -42,6 +42,24 @@ pub(crate) struct Arguments {
     /// host name, or what the configuration says for this identity]
     #[arg(long = "name", value_name = "HOST", value_delimiter = ',')]
     names: Vec<Name>,
+    #[command(flatten)]
+    subject: SubjectArguments,
+    #[command(flatten)]
+    key: KeyArguments,
+    /// Throw a request away that waits under the same name
+    #[arg(long)]
+    replace: bool,
+    /// Ask nothing: take the proposals for what is not given
+    #[arg(long)]
+    yes: bool,
+    /// Print the request as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Whom the certificate is for.
+#[derive(Debug, Default, Args)]
+struct SubjectArguments {
     /// The common name [default: the first name]
     #[arg(long, value_name = "TEXT")]
     common_name: Option<String>,
@@ -60,21 +78,23 @@ pub(crate) struct Arguments {
     /// The town
     #[arg(long, value_name = "TEXT")]
     locality: Option<String>,
+}
+
+/// With which key.
+#[derive(Debug, Default, Args)]
+struct KeyArguments {
     /// Make a new key of this kind: ecdsa-p256, ecdsa-p384, rsa-2048, rsa-3072 or rsa-4096 [default: ecdsa-p256]
     #[arg(long, value_name = "KIND", conflicts_with = "keep_key")]
     key: Option<KeyKind>,
     /// Ask for the key that was made beforehand, else for the present one: TLSA records and pins stay true
     #[arg(long)]
     keep_key: bool,
-    /// Throw a request away that waits under the same name
-    #[arg(long)]
-    replace: bool,
-    /// Ask nothing: take the proposals for what is not given
-    #[arg(long)]
-    yes: bool,
-    /// Print the request as JSON
-    #[arg(long)]
-    json: bool,
+}
+
+impl KeyArguments {
+    fn choice(&self) -> Option<KeyChoice> {
+        if self.keep_key { Some(KeyChoice::Kept) } else { self.key.map(KeyChoice::New) }
+    }
 }
 
 /// Runs `postern cert request`.
@@ -118,27 +138,25 @@ fn with_hint(error: Error) -> Failure {
 fn gather(arguments: Arguments, certificates: &Certificates<'_>) -> Result<Ask, Failure> {
     let proposal = certificates.propose(arguments.identity.as_deref());
     let proposed = proposal.details.names;
-    let names = match (arguments.names, named_by(arguments.common_name.as_deref())) {
+    let names = match (arguments.names, named_by(arguments.subject.common_name.as_deref())) {
         (given, _) if !given.is_empty() => given,
         (_, Some(name)) => vec![name],
         (..) => proposed,
     };
+    let given = arguments.subject;
     let subject = Subject {
-        common_name: arguments.common_name.or_else(|| first_as_text(&names)),
-        organisation: arguments.organisation,
-        unit: arguments.unit,
-        country: arguments.country,
-        state: arguments.state,
-        locality: arguments.locality,
+        common_name: given.common_name.or_else(|| first_as_text(&names)),
+        organisation: given.organisation,
+        unit: given.unit,
+        country: given.country,
+        state: given.state,
+        locality: given.locality,
     };
     subject.check()?;
     Ok(Ask {
         identity: proposal.identity,
         details: RequestDetails { subject, names },
-        key: match arguments.key {
-            _ if arguments.keep_key => KeyChoice::Kept,
-            kind => KeyChoice::New(kind.unwrap_or_default()),
-        },
+        key: arguments.key.choice().unwrap_or(KeyChoice::New(KeyKind::default())),
         earlier: if arguments.replace { Earlier::Replace } else { Earlier::Keep },
     })
 }
@@ -154,16 +172,15 @@ fn gather_at_terminal(arguments: Arguments, certificates: &Certificates<'_>) -> 
     };
     let earlier = ask_earlier(certificates, &identity, arguments.replace)?;
     let proposed = certificates.propose(Some(&identity)).details;
+    let given = arguments.subject;
     let usual = proposed.subject.common_name.unwrap_or_default();
     let parts: [(&str, Option<String>, &str, Part); 6] = [
-        ("Common name", arguments.common_name, &usual, |subject| &mut subject.common_name),
-        ("Organisation (may be empty)", arguments.organisation, "", |subject| &mut subject.organisation),
-        ("Unit within it (may be empty)", arguments.unit, "", |subject| &mut subject.unit),
-        ("Country, two letters such as DE (may be empty)", arguments.country, "", |subject| {
-            &mut subject.country
-        }),
-        ("State or province (may be empty)", arguments.state, "", |subject| &mut subject.state),
-        ("Town (may be empty)", arguments.locality, "", |subject| &mut subject.locality),
+        ("Common name", given.common_name, &usual, |subject| &mut subject.common_name),
+        ("Organisation (may be empty)", given.organisation, "", |subject| &mut subject.organisation),
+        ("Unit within it (may be empty)", given.unit, "", |subject| &mut subject.unit),
+        ("Country, two letters such as DE (may be empty)", given.country, "", |subject| &mut subject.country),
+        ("State or province (may be empty)", given.state, "", |subject| &mut subject.state),
+        ("Town (may be empty)", given.locality, "", |subject| &mut subject.locality),
     ];
     let mut subject = Subject::default();
     for (question, given, proposed, part) in parts {
@@ -175,11 +192,10 @@ fn gather_at_terminal(arguments: Arguments, certificates: &Certificates<'_>) -> 
     subject.check()?;
     let names = match arguments.names {
         given if !given.is_empty() => given,
-        _ => ask_names(with(named_by(subject.common_name.as_deref()), proposed.names))?,
+        _ => ask_names(&with(named_by(subject.common_name.as_deref()), proposed.names))?,
     };
-    let key = match arguments.key {
-        _ if arguments.keep_key => KeyChoice::Kept,
-        Some(kind) => KeyChoice::New(kind),
+    let key = match arguments.key.choice() {
+        Some(choice) => choice,
         None => ask_key(certificates.kept_key(&identity)?)?,
     };
     eprintln!();
@@ -220,10 +236,10 @@ fn with(common_name: Option<Name>, mut names: Vec<Name>) -> Vec<Name> {
     names
 }
 
-fn ask_names(proposed: Vec<Name>) -> Result<Vec<Name>, Failure> {
+fn ask_names(proposed: &[Name]) -> Result<Vec<Name>, Failure> {
     let input = Input::<String>::new().with_prompt("All host names that it is to be good for, with commas");
     let text = input
-        .default(joined(&proposed))
+        .default(joined(proposed))
         .validate_with(|text: &String| names_in(text).map(|_| ()))
         .interact_text()?;
     Ok(names_in(&text)?)
