@@ -6,6 +6,7 @@
 mod broken;
 mod chains;
 mod examine;
+mod random;
 mod read;
 mod write;
 
