@@ -3,8 +3,6 @@
 //! Each subcommand is a module with its arguments and a `run`. What they do to a running or stopped installation goes
 //! through [`postern_mta::admin::Admin`]; nothing here reaches deeper.
 
-mod ask;
-mod cert;
 mod config;
 mod demo;
 mod init;
@@ -13,7 +11,6 @@ mod queue;
 mod reload;
 mod route;
 mod serve;
-mod table;
 mod tls;
 mod user;
 mod why;
@@ -68,9 +65,6 @@ enum Command {
     /// Messages that wait to be delivered
     #[command(subcommand)]
     Queue(queue::Command),
-    /// Our certificates: request, install, renew, show
-    #[command(subcommand)]
-    Cert(cert::Command),
     /// How encrypted delivery goes, to others and to us
     #[command(subcommand)]
     Tls(tls::Command),
@@ -95,7 +89,6 @@ fn main() -> ExitCode {
         Command::Route(arguments) => route::run(&arguments, &path),
         Command::Probe(arguments) => probe::run(&arguments, &path, given),
         Command::Queue(command) => queue::run(command, &path),
-        Command::Cert(command) => cert::run(command, &path),
         Command::Tls(command) => tls::run(&command, &path),
     };
     done.unwrap_or_else(|error| {

@@ -49,15 +49,6 @@ impl Config {
         let file = File::read(path).map_err(|problem| Problems(vec![problem]))?;
         file.resolve(&surroundings.beside(&file)).map_err(Problems)
     }
-
-    /// Resolves a text that is to become a file; `name` is what the problems call it.
-    ///
-    /// # Errors
-    /// All that is wrong with it, for the administrator.
-    pub fn parse(text: &str, name: &str, surroundings: &Surroundings) -> Result<Self, Problems> {
-        let file = File::parse(text, name).map_err(|problem| Problems(vec![problem]))?;
-        file.resolve(&surroundings.beside(&file)).map_err(Problems)
-    }
 }
 
 /// Where the configuration is when the command line names no file: `$POSTERN_CONFIG`, else `/etc/postern/postern.toml`.

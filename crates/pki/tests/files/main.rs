@@ -6,7 +6,6 @@
 mod broken;
 mod chains;
 mod examine;
-mod random;
 mod read;
 mod write;
 
