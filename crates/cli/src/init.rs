@@ -13,7 +13,7 @@ use std::process::ExitCode;
 use clap::Args;
 use dialoguer::{Confirm, Input, Select};
 use postern_mta::config::show::literal;
-use postern_mta::config::{File, Problems, Surroundings, default_path};
+use postern_mta::config::{Config, Problems, Surroundings, default_path};
 use postern_smtp::address::Domain;
 
 use crate::Done;
@@ -287,8 +287,7 @@ address_space = [\"*\"]
 ";
 
 fn judge(text: &str, path: &Path) -> Result<(), Problems> {
-    let file = File::parse(text, &path.display().to_string()).map_err(|problem| Problems(vec![problem]))?;
-    file.resolve(&Surroundings::detect()).map(|_| ()).map_err(Problems)
+    Config::parse(text, &path.display().to_string(), &Surroundings::detect()).map(|_| ())
 }
 
 fn write(path: &Path, text: &str, force: bool) -> Result<(), Box<dyn Error>> {

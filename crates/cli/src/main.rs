@@ -3,6 +3,8 @@
 //! Each subcommand is a module with its arguments and a `run`. What they do to a running or stopped installation goes
 //! through [`postern_mta::admin::Admin`]; nothing here reaches deeper.
 
+mod ask;
+mod cert;
 mod config;
 mod demo;
 mod init;
@@ -11,6 +13,7 @@ mod queue;
 mod reload;
 mod route;
 mod serve;
+mod table;
 mod tls;
 mod user;
 mod why;
@@ -65,6 +68,9 @@ enum Command {
     /// Messages that wait to be delivered
     #[command(subcommand)]
     Queue(queue::Command),
+    /// Our certificates: request, install, renew, show
+    #[command(subcommand)]
+    Cert(cert::Command),
     /// How encrypted delivery goes, to others and to us
     #[command(subcommand)]
     Tls(tls::Command),
@@ -89,6 +95,7 @@ fn main() -> ExitCode {
         Command::Route(arguments) => route::run(&arguments, &path),
         Command::Probe(arguments) => probe::run(&arguments, &path, given),
         Command::Queue(command) => queue::run(command, &path),
+        Command::Cert(command) => cert::run(command, &path),
         Command::Tls(command) => tls::run(&command, &path),
     };
     done.unwrap_or_else(|error| {

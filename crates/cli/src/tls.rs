@@ -13,6 +13,7 @@ use postern_mta::admin::tls_reports::{
 use postern_mta::admin::{self, Admin};
 use postern_mta::event::clean;
 
+use crate::table::{Line, table};
 use crate::{Done, admin, block_on, say, unexpected};
 
 /// Of one text a table shows so many characters.
@@ -200,18 +201,6 @@ fn with_name(word: &str, asked: Option<&str>) -> String {
     asked.map(|name| format!("{word}{}", clean(name))).unwrap_or_default()
 }
 
-/// A line of a table: cells, or a remark across all of them.
-enum Line {
-    Cells(Vec<String>),
-    Remark(String),
-}
-
-impl Line {
-    fn cells<const N: usize>(cells: [&str; N]) -> Self {
-        Self::Cells(cells.map(str::to_owned).into())
-    }
-}
-
 fn figures<const N: usize>(lead: [&str; N], policy: &PolicySeen) -> Line {
     let kind = match policy.policy.as_str() {
         "tlsa" => "DANE",
@@ -229,30 +218,6 @@ fn failure(failure: &FailureSeen) -> Line {
     let host = if host.is_empty() { "various hosts" } else { host };
     let why = if why.is_empty() { String::new() } else { format!(": {}", clean(why)) };
     Line::Remark(format!("{sessions} x {} at {}{why}", clean(result), clean(host)))
-}
-
-/// Columns as wide as their widest cell; figures stand to the right.
-fn table(lines: &[Line]) -> String {
-    let mut widths: Vec<usize> = Vec::new();
-    for line in lines {
-        let Line::Cells(cells) = line else { continue };
-        widths.resize(widths.len().max(cells.len()), 0);
-        for (width, cell) in widths.iter_mut().zip(cells) {
-            *width = (*width).max(cell.chars().count());
-        }
-    }
-    let cell = |(cell, width): (&String, &usize)| match cell.parse::<u64>() {
-        Ok(_) => format!("{cell:>width$}"),
-        Err(_) => format!("{cell:<width$}"),
-    };
-    let line = |line: &Line| match line {
-        Line::Cells(cells) => {
-            let row: Vec<String> = cells.iter().zip(&widths).map(cell).collect();
-            format!("  {}\n", row.join("  ").trim_end())
-        }
-        Line::Remark(remark) => format!("      {remark}\n"),
-    };
-    lines.iter().map(line).collect()
 }
 
 #[cfg(test)]

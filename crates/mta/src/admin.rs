@@ -8,6 +8,7 @@
 //! socket as JSON; [`route::RouteView`], where mail would go; [`why::Waiting`], why it waits. What it deliberately does
 //! not do: parse command lines, or render answers for people.
 
+pub mod acme;
 pub mod certificates;
 pub(crate) mod pages;
 pub mod reroute;
@@ -89,6 +90,13 @@ pub enum Request {
     },
     /// What TLS reports say, or send one.
     TlsReports(reports::Request),
+    /// What happened with ACME orders?
+    AcmeLog(acme::LogRequest),
+    /// Renew an identity that an `[[acme]]` issues, now.
+    RenewByAcme {
+        /// Which one.
+        identity: String,
+    },
     /// Read the configuration again.
     Reload,
 }
@@ -113,6 +121,10 @@ pub enum Response {
     Content(Vec<u8>),
     /// What came of an operation on TLS reports.
     TlsReports(reports::Response),
+    /// What happened with ACME orders.
+    AcmeLog(acme::Log),
+    /// The order that was placed, as far as it came.
+    AcmeOrder(Box<acme::OrderView>),
     /// It is done.
     Done,
     /// It could not be done.
@@ -159,9 +171,6 @@ pub enum Error {
     /// The data directory cannot be used.
     #[error(transparent)]
     DataDir(#[from] daemon::Error),
-    /// Something with our certificates cannot be done.
-    #[error(transparent)]
-    Certificates(#[from] certificates::Error),
     /// The operation failed in the daemon.
     #[error("{0}")]
     Failed(String),
@@ -209,7 +218,9 @@ impl Admin {
 
     async fn call_directly(&self, request: Request) -> Result<Response, Error> {
         match &request {
-            Request::Reload => return Err(Error::NotRunning(self.config.data_dir.clone())),
+            Request::Reload | Request::RenewByAcme { .. } => {
+                return Err(Error::NotRunning(self.config.data_dir.clone()));
+            }
             Request::Route { to } => {
                 let view = route::ask_directly(&self.config, to).await?;
                 return Ok(Response::Route(Box::new(view)));
@@ -217,9 +228,13 @@ impl Admin {
             _ => {}
         }
         prepare_data_dir(&self.config)?;
-        if let Request::TlsReports(request) = request {
-            return self.on_reports(request).await;
-        }
+        let request = match request {
+            Request::TlsReports(request) => return self.on_reports(request).await,
+            Request::AcmeLog(request) => {
+                return Ok(Response::AcmeLog(acme::log(&self.config.data_dir, request).await?));
+            }
+            request => request,
+        };
         let routing = Routing::new(Arc::new(self.config.clone()));
         match open_store(&self.config).await {
             Ok(store) => Ok(execute(&*store, &routing, request, Timestamp::now()).await?),
@@ -266,9 +281,11 @@ pub(crate) async fn execute(
             Response::Status(Status { deliveries, held, quarantined: store.quarantined().await? })
         }
         Request::Content { id, most } => Response::Content(read_content(store, id, most).await?),
-        Request::Reload | Request::Route { .. } | Request::TlsReports(_) => {
-            Response::Failed("that is no question to the queue".into())
-        }
+        Request::Reload
+        | Request::Route { .. }
+        | Request::TlsReports(_)
+        | Request::AcmeLog(_)
+        | Request::RenewByAcme { .. } => Response::Failed("that is no question to the queue".into()),
     })
 }
 

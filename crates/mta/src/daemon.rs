@@ -38,6 +38,8 @@ pub use site::Site;
 pub(crate) use tasks::Tasks;
 
 use crate::admin;
+use crate::certificates::acme::story::Story;
+use crate::certificates::acme::{self, Acme};
 use crate::config::{Config, StoreKind};
 use crate::directory::{self, Users};
 use crate::event::Event;
@@ -154,6 +156,8 @@ pub(crate) struct Shared {
     pub(crate) tokens: Tokens,
     /// What is counted for TLS reports.
     pub(crate) tls_results: TlsResults,
+    /// Certificates by ACME.
+    pub(crate) acme: Acme,
     session_count: AtomicU64,
     started: Timestamp,
 }
@@ -192,6 +196,7 @@ impl Daemon {
         let ledger = open_ledger(&config.data_dir, &observer)?;
         let network = Network::open(&config.dns, &ledger, &observer)?;
         let challenges = Challenges::default();
+        let (acme, wishes) = Acme::new(open_story(&config.data_dir, &observer)?);
         let shared = Arc::new(Shared {
             store: open_store(&config).await?,
             users: Users::open(&config.data_dir)?,
@@ -205,6 +210,7 @@ impl Daemon {
             http_connections: Arc::default(),
             wake: Notify::new(),
             tasks: Tasks::default(),
+            acme,
             session_count: AtomicU64::new(0),
             started: now,
             observer,
@@ -220,6 +226,8 @@ impl Daemon {
         let upkeep = tokio::spawn(upkeep::run(Arc::clone(&shared), running.clone()));
         let reports = reports::run(Arc::clone(&shared), running.clone());
         tokio::spawn(shared.tasks.track_future(reports));
+        let acme = acme::run::run(Arc::clone(&shared), wishes, running.clone());
+        tokio::spawn(shared.tasks.track_future(acme));
         announce_dnssec(shared.network(), shared.observer.clone());
         let scheduler = tokio::spawn(scheduler::run(Arc::clone(&shared), running));
         let mut daemon = Self { shared, phase, bound, scheduler, upkeep, control };
@@ -251,6 +259,7 @@ impl Daemon {
         self.complain_of(&errors);
         self.announce().await;
         self.shared.wake.notify_one();
+        self.shared.acme.look();
         self.shared.observer.daemon(Event::Reloaded);
         let cure = cured::wake(Arc::clone(&self.shared), before);
         tokio::spawn(self.shared.tasks.track_future(cure));
@@ -386,15 +395,23 @@ fn announce_dnssec(network: Network, observer: Observer) {
 /// Opens the ledger. What kept it from being the one on disk is an alarm and never stops the mail.
 fn open_ledger(data_dir: &Path, observer: &Observer) -> Result<Ledger, Error> {
     let opened = Ledger::open(data_dir)?;
-    if let Some(trouble) = opened.trouble {
-        observer.daemon(Event::Alarm {
-            what: trouble.to_string(),
-            remedy:
-                "nothing to do unless it comes again; then look at the disk that holds the data directory"
-                    .into(),
-        });
-    }
+    tell_of(opened.trouble, observer);
     Ok(opened.ledger)
+}
+
+fn open_story(data_dir: &Path, observer: &Observer) -> Result<Story, Error> {
+    let opened = Story::open(data_dir)?;
+    tell_of(opened.trouble, observer);
+    Ok(opened.story)
+}
+
+fn tell_of(trouble: Option<LedgerError>, observer: &Observer) {
+    let Some(trouble) = trouble else { return };
+    observer.daemon(Event::Alarm {
+        what: trouble.to_string(),
+        remedy: "nothing to do unless it comes again; then look at the disk that holds the data directory"
+            .into(),
+    });
 }
 
 #[cfg(test)]

@@ -92,6 +92,30 @@ pub enum Event {
         /// What to do.
         remedy: String,
     },
+    /// An authority issued a certificate, and it is in the store.
+    CertificateIssued {
+        /// The identity.
+        identity: String,
+        /// The `[[acme]]`.
+        authority: String,
+        /// Why it was asked for.
+        why: String,
+        /// Good until then.
+        until: Timestamp,
+    },
+    /// An authority was asked for a certificate and there is none. The one before stays in service.
+    CertificateNotIssued {
+        /// The identity.
+        identity: String,
+        /// The `[[acme]]`.
+        authority: String,
+        /// What went wrong.
+        trouble: String,
+        /// What to do.
+        remedy: String,
+        /// When it is tried again.
+        next: Timestamp,
+    },
     /// The configuration holds something that is allowed but probably not meant.
     ConfigWarning {
         /// Where, what, and what to do.
@@ -354,6 +378,7 @@ impl Event {
             Self::SessionOpened { .. } | Self::SessionClosed { .. } | Self::TlsStarted { .. } => Level::Debug,
             Self::Alarm { .. } | Self::NotRecorded { .. } => Level::Alarm,
             Self::ConfigWarning { .. }
+            | Self::CertificateNotIssued { .. }
             | Self::SessionRefused { .. }
             | Self::SessionTroubled { .. }
             | Self::TlsFailed { .. }
@@ -374,6 +399,7 @@ impl Event {
             | Self::Draining
             | Self::Stopped
             | Self::AuthorityMade { .. }
+            | Self::CertificateIssued { .. }
             | Self::SignedIn { .. }
             | Self::RelayPermitted { .. }
             | Self::Accepted { .. }
@@ -444,6 +470,13 @@ impl Event {
             Self::Draining => f.write_str("shutting down: finishing what is under way"),
             Self::Stopped => f.write_str("stopped"),
             Self::Alarm { what, remedy } => write!(f, "{what} | what to do: {remedy}"),
+            Self::CertificateIssued { identity, authority, why, until } => {
+                write!(f, "certificate issued: {identity} by {authority}, good until {until:.0} ({why})")
+            }
+            Self::CertificateNotIssued { identity, authority, trouble, remedy, next } => write!(
+                f,
+                "certificate not issued: {identity} by {authority}: {trouble}; next try {next:.0} | what to do: {remedy}"
+            ),
             Self::ConfigWarning { problem } => write!(f, "probably not meant: {problem}"),
             Self::SessionOpened { listener, client } => write!(f, "session opened: {client} on {listener}"),
             Self::SessionRefused { listener, client, reason } => {

@@ -1,7 +1,7 @@
 //! A small HTTPS client: one request, one reply, one connection.
 //!
 //! Policies (RFC 8461), reports (RFC 8460) and tokens are fetched and sent with it. The types to know:
-//! - [`Https`]: the client. [`Https::get`] and [`Https::post`] are all it can do.
+//! - [`Https`]: the client. [`Https::get`] and [`Https::post`] are what most need, [`Https::send`] is both and more.
 //! - [`HttpsUrl`]: an address that it can use. Whether its host is fit to be asked the caller decides: see
 //!   [`HttpsUrl::literal`].
 //! - [`Limits`]: how much is read and how long it all may take. [`Reply`]: what came back, whatever its status.
@@ -192,7 +192,7 @@ impl Https {
     /// # Cancel safety
     /// May be dropped at any time; the connection closes.
     pub async fn get(&self, url: &HttpsUrl, limits: Limits) -> Result<Reply, HttpsError> {
-        self.exchange(url, request(url, Method::GET, Bytes::new()), limits).await
+        Ok(reply_of(self.send(url, Method::GET, None, Bytes::new(), limits).await?))
     }
 
     /// Sends a body to an address. The content type is one of ours, such as `application/tlsrpt+gzip`.
@@ -209,8 +209,28 @@ impl Https {
         body: Bytes,
         limits: Limits,
     ) -> Result<Reply, HttpsError> {
-        let mut request = request(url, Method::POST, body);
-        request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        Ok(reply_of(self.send(url, Method::POST, Some(content_type), body, limits).await?))
+    }
+
+    /// Does anything that HTTP has a method for, and gives the reply with all of its fields.
+    ///
+    /// # Errors
+    /// There is no reply; any status is one.
+    ///
+    /// # Cancel safety
+    /// May be dropped at any time; the connection closes. Whether the other side did it is not known then.
+    pub async fn send(
+        &self,
+        url: &HttpsUrl,
+        method: Method,
+        content_type: Option<&'static str>,
+        body: Bytes,
+        limits: Limits,
+    ) -> Result<Response<Bytes>, HttpsError> {
+        let mut request = request(url, method, body);
+        if let Some(content_type) = content_type {
+            request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        }
         self.exchange(url, request, limits).await
     }
 
@@ -219,7 +239,7 @@ impl Https {
         url: &HttpsUrl,
         request: Request<Full<Bytes>>,
         limits: Limits,
-    ) -> Result<Reply, HttpsError> {
+    ) -> Result<Response<Bytes>, HttpsError> {
         let clock = Clock { host: &url.host, time: limits.time, end: Instant::now() + limits.time };
         let addresses = clock.within(Step::Lookup, self.addresses(url)).await?;
         let tcp = connect(&addresses, &clock).await?;
@@ -377,12 +397,22 @@ fn request(url: &HttpsUrl, method: Method, body: Bytes) -> Request<Full<Bytes>> 
     request
 }
 
+/// What most callers need of it.
+fn reply_of(response: Response<Bytes>) -> Reply {
+    let named = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let media_type = named.map(|value| {
+        let name = value.split(';').next().unwrap_or(value).trim();
+        text::clean(name, MEDIA_TYPE_MOST).to_ascii_lowercase()
+    });
+    Reply { status: response.status().as_u16(), media_type, body: response.into_body() }
+}
+
 async fn converse(
     host: &str,
     tls: TlsStream<TcpStream>,
     request: Request<Full<Bytes>>,
     body_most: usize,
-) -> Result<Reply, HttpsError> {
+) -> Result<Response<Bytes>, HttpsError> {
     let broken = |error: hyper::Error| of_hyper(host, &error);
     let (mut sender, connection) = http1::Builder::new()
         .max_buf_size(HEAD_MOST)
@@ -405,15 +435,11 @@ async fn converse(
     }
 }
 
-async fn read(host: &str, response: Response<Incoming>, most: usize) -> Result<Reply, HttpsError> {
+async fn read(host: &str, response: Response<Incoming>, most: usize) -> Result<Response<Bytes>, HttpsError> {
     let status = response.status().as_u16();
-    let named = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let media_type = named.map(|value| {
-        let name = value.split(';').next().unwrap_or(value).trim();
-        text::clean(name, MEDIA_TYPE_MOST).to_ascii_lowercase()
-    });
-    match Limited::new(response.into_body(), most).collect().await {
-        Ok(body) => Ok(Reply { status, media_type, body: body.to_bytes() }),
+    let (parts, body) = response.into_parts();
+    match Limited::new(body, most).collect().await {
+        Ok(body) => Ok(Response::from_parts(parts, body.to_bytes())),
         Err(error) if error.is::<LengthLimitError>() => {
             Err(HttpsError::TooLarge { host: host.to_owned(), most, status })
         }

@@ -29,7 +29,7 @@ mod transport;
 pub use account::{Ca, Client, ExternalAccount};
 pub use challenge::{Challenge, ChallengeKind, KeyAuthorisation, Solver};
 pub use error::{AcmeError, NameFault};
-pub use order::Order;
+pub use order::{Issued, Order};
 pub use problem::{About, Problem, ProblemKind};
 pub use renewal::{Window, renew_at, renew_without_hint};
 pub use step::{Step, Tell};

@@ -91,6 +91,11 @@ impl<'a> Certificate<'a> {
         self.parsed.as_ref().map(|parsed| parsed.issuer().as_raw())
     }
 
+    /// The subject's name in DER.
+    pub(crate) fn subject_der(&self) -> Option<&'a [u8]> {
+        self.parsed.as_ref().map(|parsed| parsed.tbs_certificate.subject.as_raw())
+    }
+
     /// Whether the other's name is that of this one's issuer.
     pub(crate) fn names_as_issuer(&self, other: &Certificate<'_>) -> bool {
         let (Some(own), Some(other)) = (&self.parsed, &other.parsed) else { return false };
@@ -201,7 +206,8 @@ const WEAK_SIGNATURES: [(&str, &str); 7] = [
     ("1.2.840.10045.4.1", "ecdsa-with-SHA1"),
 ];
 
-fn words(name: &X509Name<'_>) -> String {
+/// A name for people.
+pub(crate) fn words(name: &X509Name<'_>) -> String {
     let text = name.to_string();
     if text.is_empty() { "no name".to_owned() } else { clean(text, LONGEST_NAME) }
 }

@@ -7,10 +7,15 @@
 //! Mail servers show all sorts of certificates to whoever asks, so where a certificate is merely asked for, a bad one
 //! never ends the session: the client is then a stranger like any other, and the reason is kept.
 //!
+//! Revocation lists (CRLs) of those authorities may be given. A certificate that is on one is a bad one. A list that is
+//! out of date stays in force: what was revoked stays revoked, and what was revoked since is not known, which
+//! [`ClientList::is_overdue`] tells, for an alarm. Refusing everybody until the next list comes would make an authority
+//! that sleeps an outage of the mail. Certificates of an authority without a list are not looked up.
+//!
 //! What it deliberately does not do: resume sessions (listeners that ask give no tickets, so that every connection is
 //! judged on its own), look at the certificates' names, or decide who may do what.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,10 +28,12 @@ use rustls::{
     DigitallySignedStruct, DistinguishedName, Error as TlsError, RootCertStore, ServerConnection,
     SignatureScheme,
 };
-use rustls_pki_types::{CertificateDer, UnixTime};
+use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, UnixTime};
+use x509_parser::prelude::FromDer as _;
+use x509_parser::revocation_list::CertificateRevocationList;
 
-use crate::certificate::Certificate;
-use crate::identity::sha256;
+use crate::certificate::{self, Certificate};
+use crate::identity::{sha256, timestamp};
 use crate::judge::{NO_ROOTS, Shown, fault, long_enough};
 use crate::{Error, describe, describe_certificate, files, signature};
 
@@ -47,7 +54,21 @@ pub enum ClientCertificates {
 
 /// The authorities whose certificates prove who a client is. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct ClientCa(Arc<dyn ClientCertVerifier>);
+pub struct ClientCa {
+    verifier: Arc<dyn ClientCertVerifier>,
+    lists: Arc<[ClientList]>,
+}
+
+/// A revocation list that client certificates are looked up in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientList {
+    /// Its file.
+    pub path: PathBuf,
+    /// Whose it is, for people.
+    pub issuer: String,
+    /// When the next one should be there; some authorities do not say.
+    pub next_update: Option<Timestamp>,
+}
 
 /// Who a client is, by a certificate that was verified.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,24 +89,84 @@ impl ClientCa {
     /// # Errors
     /// Local: the file is missing, unreadable, or holds something that is no authority's certificate.
     pub fn load(path: &Path) -> Result<Self, Error> {
-        let broken = |reason: String| Error::Broken { path: path.to_owned(), reason };
-        let mut roots = RootCertStore::empty();
-        for certificate in files::read_certificates(path)? {
-            roots.add(certificate).map_err(|error| broken(describe(&error)))?;
-        }
-        Self::of(roots).map_err(|error| broken(error.to_string()))
+        Self::load_with_lists(path, &[])
     }
 
-    fn of(roots: RootCertStore) -> Result<Self, VerifierBuilderError> {
-        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), crate::provider());
-        verifier.build().map(Self)
+    /// Reads the authorities' certificates from a PEM file, and their revocation lists from files in PEM or DER.
+    ///
+    /// # Errors
+    /// Local: a file is missing or unreadable, or holds something that is no authority's certificate or no revocation
+    /// list, or a list that names one of the authorities was not signed by it.
+    pub fn load_with_lists(path: &Path, lists: &[PathBuf]) -> Result<Self, Error> {
+        let broken = |reason: String| Error::Broken { path: path.to_owned(), reason };
+        let (mut roots, authorities) = (RootCertStore::empty(), files::read_certificates(path)?);
+        for certificate in &authorities {
+            roots.add(certificate.clone()).map_err(|error| broken(describe(&error)))?;
+        }
+        let (mut read, mut known) = (Vec::new(), Vec::new());
+        for path in lists {
+            for list in files::read_lists(path)? {
+                known.push(ClientList::look_at(path, &list, &authorities)?);
+                read.push(list);
+            }
+        }
+        let verifier = verifier(roots, read).map_err(|error| broken(error.to_string()))?;
+        Ok(Self { verifier, lists: known.into() })
+    }
+
+    /// The revocation lists that count.
+    pub fn lists(&self) -> &[ClientList] {
+        &self.lists
+    }
+}
+
+impl ClientList {
+    /// Whether the next list should have been there.
+    pub fn is_overdue(&self, now: Timestamp) -> bool {
+        self.next_update.is_some_and(|next| next < now)
+    }
+
+    /// A list that names one of the authorities must be its own. The issuers of others, such as intermediates, are seen
+    /// only when a client shows them; the signature is checked then.
+    fn look_at(
+        path: &Path,
+        der: &CertificateRevocationListDer<'_>,
+        authorities: &[CertificateDer<'_>],
+    ) -> Result<Self, Error> {
+        let broken = |reason: &str| Error::Broken { path: path.to_owned(), reason: reason.to_owned() };
+        let (_, list) = CertificateRevocationList::from_der(der)
+            .map_err(|_| broken("it is no revocation list (CRL), or it is damaged"))?;
+        let authorities = authorities.iter().map(|authority| Certificate::new(authority));
+        let mut named = authorities
+            .filter(|authority| authority.subject_der() == Some(list.issuer().as_raw()))
+            .filter_map(|authority| signature::is_made_by(der, &authority.spki()?))
+            .peekable();
+        if named.peek().is_some() && !named.any(|is_made| is_made) {
+            return Err(broken("this revocation list was not signed by the authority that it names"));
+        }
+        let issuer = certificate::words(list.issuer());
+        let next_update = list.next_update().map(|time| timestamp(time.timestamp()));
+        Ok(Self { path: path.to_owned(), issuer, next_update })
     }
 }
 
 /// Whether the chain that a client would show leads to one of these roots, and may be used for a client.
 pub(crate) fn lead_to(roots: &RootCertStore, shown: &Shown<'_>) -> Result<(), TlsFailure> {
-    let ca = ClientCa::of(roots.clone()).map_err(|_| TlsFailure::new(TlsFault::OurTrust, NO_ROOTS))?;
-    verify(&ca.0, shown.leaf, shown.others, shown.now)
+    let unusable = |_| TlsFailure::new(TlsFault::OurTrust, NO_ROOTS);
+    let verifier = verifier(roots.clone(), Vec::new()).map_err(unusable)?;
+    verify(&verifier, shown.leaf, shown.others, shown.now)
+}
+
+/// Only the client's own certificate is looked up in the lists, and what no list is about is not doubted.
+fn verifier(
+    roots: RootCertStore,
+    lists: Vec<CertificateRevocationListDer<'static>>,
+) -> Result<Arc<dyn ClientCertVerifier>, VerifierBuilderError> {
+    WebPkiClientVerifier::builder_with_provider(Arc::new(roots), crate::provider())
+        .with_crls(lists)
+        .only_check_end_entity_revocation()
+        .allow_unknown_revocation_status()
+        .build()
 }
 
 impl ClientCertificates {
@@ -98,8 +179,8 @@ impl ClientCertificates {
     pub(crate) fn verifier(&self) -> Arc<dyn ClientCertVerifier> {
         match self {
             Self::Ignored => WebPkiClientVerifier::no_client_auth(),
-            Self::Asked(ca) => Arc::new(AnyClient(ca.0.clone())),
-            Self::Required(ca) => Arc::new(VerifiedClient(ca.0.clone())),
+            Self::Asked(ca) => Arc::new(AnyClient(ca.verifier.clone())),
+            Self::Required(ca) => Arc::new(VerifiedClient(ca.verifier.clone())),
         }
     }
 
@@ -115,7 +196,7 @@ impl ClientCertificates {
             certificate: Some(Box::new(describe_certificate(leaf, others.len() + 1))),
             ..PeerProof::default()
         };
-        match verify(&ca.0, leaf, others, now) {
+        match verify(&ca.verifier, leaf, others, now) {
             Ok(()) => proof.given = Proof::Verified.into(),
             Err(failure) => proof.missing.push(failure),
         }

@@ -6,7 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use rustls_pki_types::pem::{Error as PemError, PemObject};
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 
 use crate::Error;
 
@@ -46,6 +46,21 @@ pub(crate) fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'stati
         return Err(Error::NoCertificate { path: path.to_owned() });
     }
     Ok(certificates)
+}
+
+/// The revocation lists of a file in PEM or DER; at least one.
+pub(crate) fn read_lists(path: &Path) -> Result<Vec<CertificateRevocationListDer<'static>>, Error> {
+    let content = read(path)?;
+    if !holds(&content, b"-----BEGIN ") {
+        return Ok(vec![CertificateRevocationListDer::from(content)]);
+    }
+    let lists: Vec<_> = CertificateRevocationListDer::pem_slice_iter(&content)
+        .collect::<Result<_, _>>()
+        .map_err(|error| broken(path, &error))?;
+    if lists.is_empty() {
+        return Err(broken(path, &"it holds no revocation list (CRL)"));
+    }
+    Ok(lists)
 }
 
 /// The first private key of a PEM file: PKCS#8, PKCS#1 or SEC1.

@@ -244,7 +244,7 @@ fn fit(
     Err(Error::KeyMismatch { key: key.to_owned(), certificate: certificate.to_owned() })
 }
 
-fn names_of(certificate: &X509Certificate<'_>) -> Vec<String> {
+pub(crate) fn names_of(certificate: &X509Certificate<'_>) -> Vec<String> {
     let Ok(Some(extension)) = certificate.subject_alternative_name() else {
         return Vec::new();
     };

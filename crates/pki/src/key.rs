@@ -60,6 +60,19 @@ impl KeyKind {
     }
 }
 
+impl KeyKind {
+    /// As certificates' keys are described.
+    fn words(self) -> &'static str {
+        match self {
+            Self::EcdsaP256 => "P-256",
+            Self::EcdsaP384 => "P-384",
+            Self::Rsa2048 => "RSA 2048",
+            Self::Rsa3072 => "RSA 3072",
+            Self::Rsa4096 => "RSA 4096",
+        }
+    }
+}
+
 impl fmt::Display for KeyKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.token())
@@ -133,6 +146,13 @@ impl PrivateKey {
         Certificate::new(certificate).spki().is_some_and(|spki| *spki == self.spki())
     }
 
+    /// Which of the kinds that Postern makes it is; `None` for any other.
+    pub fn kind(&self) -> Option<KeyKind> {
+        let spki = self.spki();
+        let (_, key) = SubjectPublicKeyInfo::from_der(&spki).ok()?;
+        KeyKind::ALL.into_iter().find(|kind| kind.words() == key_words(&key))
+    }
+
     /// In PKCS #8, as DER.
     pub fn pkcs8(&self) -> &[u8] {
         &self.pkcs8
@@ -193,6 +213,13 @@ fn ec_as_pkcs8(der: &[u8]) -> Result<Zeroizing<Vec<u8>>, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_key_knows_its_kind() {
+        for kind in [KeyKind::EcdsaP256, KeyKind::EcdsaP384, KeyKind::Rsa2048] {
+            assert_eq!(PrivateKey::generate(kind).unwrap().kind(), Some(kind));
+        }
+    }
 
     #[test]
     fn every_kind_is_made_and_read_back() {

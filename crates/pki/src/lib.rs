@@ -42,6 +42,7 @@ mod secret;
 mod server;
 mod signature;
 mod store;
+pub mod trust;
 
 pub use bundle::{Bundle, BundleError, BundleTrouble, Item, LARGEST_FILE};
 pub use ca::{Issue, PrivateCa, ServerIdentity};
@@ -50,7 +51,7 @@ pub use chain::{Chain, ChainError, MissingIssuer, Purpose};
 pub use challenges::{ACME_TLS, Challenges};
 pub use checks::{Aspect, Check};
 pub use client::{ClientTls, Handshake, TrustAnchors, server_name};
-pub use clients::{ClientCa, ClientCertificates, ClientIdentity, client_identity};
+pub use clients::{ClientCa, ClientCertificates, ClientIdentity, ClientList, client_identity};
 pub use describe::{describe, describe_client};
 pub use error::Error;
 pub use examine::{Examination, Expectations, Finding, Severity, examine};

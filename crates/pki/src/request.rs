@@ -323,13 +323,13 @@ impl Subject {
             let fault = match value {
                 _ if value.trim().is_empty() => "is empty; leave it out instead".to_owned(),
                 _ if value.chars().any(char::is_control) => "holds a control character".to_owned(),
-                _ if value.chars().count() > most => format!("is longer than {most} characters"),
                 _ if kind == DnType::CountryName && !is_country(value) => {
                     format!(
                         "\"{}\" is no country code: two capital letters, such as DE or US",
                         clean_name(value)
                     )
                 }
+                _ if value.chars().count() > most => format!("is longer than {most} characters"),
                 _ => continue,
             };
             return Err(RequestError::Subject { part, fault });

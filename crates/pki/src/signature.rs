@@ -56,12 +56,12 @@ pub(crate) fn is_self_made(der: &[u8]) -> Option<bool> {
     is_made_by(der, &Certificate::new(der).spki()?)
 }
 
-/// Whether the certificate is signed by this key (SubjectPublicKeyInfo); `None` when its algorithm is not among those that
-/// are checked here.
+/// Whether a certificate or revocation list, which are signed alike (RFC 5280 §4.1.1, §5.1.1), is signed by this key
+/// (SubjectPublicKeyInfo); `None` when its algorithm is not among those that are checked here.
 pub(crate) fn is_made_by(der: &[u8], spki: &[u8]) -> Option<bool> {
-    let (_, certificate) = Any::from_der(der).ok()?;
-    let (rest, _) = Any::from_der(certificate.data).ok()?;
-    let signed = certificate.data.get(..certificate.data.len() - rest.len())?;
+    let (_, whole) = Any::from_der(der).ok()?;
+    let (rest, _) = Any::from_der(whole.data).ok()?;
+    let signed = whole.data.get(..whole.data.len() - rest.len())?;
     let (rest, algorithm) = Any::from_der(rest).ok()?;
     let (_, signature) = Any::from_der(rest).ok()?;
     let all = crate::provider().signature_verification_algorithms.all;

@@ -20,7 +20,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use super::{Error, Reload, Request, Response, control_path, execute, route, told};
+use super::{Error, Reload, Request, Response, acme, control_path, execute, route, told};
 use crate::daemon::{self, Shared};
 use crate::event::Event;
 use crate::policy::reports;
@@ -106,6 +106,11 @@ async fn converse(stream: UnixStream, shared: &Shared, reload: &Reload) -> io::R
 async fn carry_out(shared: &Shared, reload: &Reload, request: Request) -> Response {
     match request {
         Request::Reload => return ask_to_reload(reload).await,
+        Request::AcmeLog(request) => {
+            let log = acme::log_of(&shared.acme.story, request).await;
+            return log.map_or_else(|error| Response::Failed(error.to_string()), Response::AcmeLog);
+        }
+        Request::RenewByAcme { identity } => return acme::renew(shared, &identity).await,
         Request::TlsReports(request) => {
             return told(reports::carry_out(shared, request, Timestamp::now()).await);
         }

@@ -75,7 +75,7 @@ pub(crate) fn again(store: &IdentityStore, identity: &str, earlier: Earlier) -> 
 }
 
 /// The key for the next certificate of an identity that is there.
-fn kept_key(store: &IdentityStore, identity: &str) -> Result<PrivateKey, Error> {
+pub(crate) fn kept_key(store: &IdentityStore, identity: &str) -> Result<PrivateKey, Error> {
     if let Some(next) = store.next_key(identity)? {
         return Ok(next);
     }

@@ -30,11 +30,11 @@ use std::path::{Path, PathBuf};
 pub use check::Checked;
 pub use file::File;
 pub use model::{
-    AddressSpace, Certificates, ClientCertificates, Config, Connector, ConnectorName, CredentialFile,
-    CredentialSource, Dns, FromCheck, Identity, IdentitySource, InboundPolicy, InboundTls, IpPreference,
-    Issuer, Listener, ListenerLimits, LmtpAddress, LocalDomain, Metrics, NamedCertificates, NamedNetworks,
-    OAuth, Outbound, PeerDemand, Queue, Rate, Role, SessionLimits, SmtpHost, SpacePolicy, StoreKind, Tls,
-    TlsReports, Way,
+    Acme, AcmeExternal, AcmeProof, AddressSpace, Certificates, ClientCertificates, Config, Connector,
+    ConnectorName, CredentialFile, CredentialSource, Dns, DnsPublisher, FromCheck, Identity, IdentitySource,
+    InboundPolicy, InboundTls, IpPreference, Issuer, Listener, ListenerLimits, LmtpAddress, LocalDomain,
+    Metrics, NamedCertificates, NamedNetworks, OAuth, Outbound, PeerDemand, Queue, Rate, Role, SessionLimits,
+    SmtpHost, SpacePolicy, StoreKind, Tls, TlsReports, Way,
 };
 pub use problem::{Problem, Problems};
 pub use surroundings::Surroundings;
@@ -47,6 +47,15 @@ impl Config {
     /// All that is wrong with it, for the administrator.
     pub fn load(path: &Path, surroundings: &Surroundings) -> Result<Self, Problems> {
         let file = File::read(path).map_err(|problem| Problems(vec![problem]))?;
+        file.resolve(&surroundings.beside(&file)).map_err(Problems)
+    }
+
+    /// Resolves a text that is to become a file; `name` is what the problems call it.
+    ///
+    /// # Errors
+    /// All that is wrong with it, for the administrator.
+    pub fn parse(text: &str, name: &str, surroundings: &Surroundings) -> Result<Self, Problems> {
+        let file = File::parse(text, name).map_err(|problem| Problems(vec![problem]))?;
         file.resolve(&surroundings.beside(&file)).map_err(Problems)
     }
 }

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use postern_dns::DnssecMode;
+use postern_dns::update::TsigAlgorithm;
 use postern_pki::{IdentityStore, KeyKind, MinimumVersion, Name, Pin, Tickets};
 use postern_queue::retry::Schedule;
 use postern_smtp::address::{Domain, Mailbox};
@@ -45,6 +46,8 @@ pub struct Config {
     pub dns: Dns,
     /// Certificates and protocol versions.
     pub tls: Tls,
+    /// Authorities that issue certificates by ACME. No name occurs twice.
+    pub acme: Vec<Acme>,
     /// Sessions at the same time in the whole daemon.
     pub sessions: SessionLimits,
     /// Where Postern listens.
@@ -154,6 +157,71 @@ pub enum Issuer {
     PrivateCa,
     /// The `[[acme]]` of this name.
     Acme(String),
+}
+
+/// An `[[acme]]`: an authority that issues certificates by ACME (RFC 8555).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Acme {
+    /// The name that identities refer to, and that of a folder in the data directory.
+    pub name: String,
+    /// The address of its directory; it begins with `https://`.
+    pub directory: String,
+    /// Where it may write to.
+    pub contact: Vec<Mailbox>,
+    /// PEM: whom to trust for its own certificate, in place of the system's authorities.
+    pub trust: Option<PathBuf>,
+    /// The account with it that ours is bound to.
+    pub external: Option<AcmeExternal>,
+    /// One of the profiles that it offers.
+    pub profile: Option<String>,
+    /// How names are proved to it.
+    pub proof: AcmeProof,
+}
+
+/// An account that the authority knows from elsewhere (RFC 8555 §7.3.4).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AcmeExternal {
+    /// Its key id.
+    pub key_id: String,
+    /// The file; its first line is the MAC key in base64url.
+    pub key_file: PathBuf,
+}
+
+/// How names are proved to an authority.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AcmeProof {
+    /// By HTTP-01 (RFC 8555 §8.3).
+    Http {
+        /// Where it is answered; never empty.
+        bind: Vec<SocketAddr>,
+    },
+    /// By TLS-ALPN-01 (RFC 8737).
+    TlsAlpn {
+        /// Where it is answered besides the listeners with implicit TLS.
+        bind: Vec<SocketAddr>,
+    },
+    /// By DNS-01 (RFC 8555 §8.4).
+    Dns(DnsPublisher),
+}
+
+/// Who sets a TXT record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DnsPublisher {
+    /// The name server itself, asked by dynamic updates (RFC 2136).
+    Update {
+        /// It.
+        server: SocketAddr,
+        /// The zone; `None`: the server is asked.
+        zone: Option<Domain>,
+        /// The name of the key at the server.
+        key_name: String,
+        /// The file; its first line is the key's secret in base64.
+        key_file: PathBuf,
+        /// How updates are signed.
+        algorithm: TsigAlgorithm,
+    },
+    /// A program.
+    Hook(PathBuf),
 }
 
 /// `[certificates]`.

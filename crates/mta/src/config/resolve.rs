@@ -6,6 +6,7 @@
 //!
 //! What it deliberately does not do: look at files, addresses or name servers. The machine is known by [`Surroundings`].
 
+mod acme;
 mod certificates;
 mod connector;
 mod domain;
@@ -64,12 +65,17 @@ fn read<'a>(reader: &mut Reader<'a>, surroundings: &'a Surroundings) -> Option<C
     let dns = dns(reader, top);
     let limits = reader.section(top, "limits");
     let sessions = listener::limits(reader, &limits).map(|(limits, _)| limits.sessions);
-    let (tls, identities) = certificates::tls(reader, top, hostname.as_ref(), &surroundings.identities);
-    let minimum = tls.as_ref().map(|tls| tls.minimum);
     let mut bound = HashSet::new();
+    let authorities = acme::acme(reader, top, &mut bound);
+    let own = certificates::Own { hostname: hostname.as_ref(), challenges: &authorities.challenges };
+    let (tls, identities) = certificates::tls(reader, top, own, &surroundings.identities);
+    let minimum = tls.as_ref().map(|tls| tls.minimum);
     let of_all = &listener::OfAll { section: &limits, sessions, minimum, identities: &identities };
     let listeners = listener::listeners(reader, top, of_all, &mut bound);
     let http = http::http(reader, top, &mut bound);
+    if let (Some(tls), Some(listeners)) = (&tls, &listeners) {
+        acme::judge_use(reader, &authorities, tls, listeners);
+    }
     let inbound_policies = inbound::policies(reader, top, minimum, listeners.as_deref());
     let (relay_networks, relay_certificates) =
         relay::relay(reader, top, &surroundings.gateways, listeners.as_deref());
@@ -101,6 +107,7 @@ fn read<'a>(reader: &mut Reader<'a>, surroundings: &'a Surroundings) -> Option<C
         log: log?,
         dns: dns?,
         tls: tls?,
+        acme: authorities.all?,
         sessions: sessions?,
         listeners: listeners?,
         domains: domains?,

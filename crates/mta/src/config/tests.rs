@@ -14,9 +14,9 @@ use postern_smtp::tls::TlsRequirement;
 
 use super::reference::{self, Preset};
 use super::{
-    AddressSpace, Checked, ClientCertificates, Config, Connector, CredentialSource, File, FromCheck,
-    IdentitySource, InboundTls, IpPreference, Issuer, LmtpAddress, OAuth, Outbound, PeerDemand, Problem,
-    Problems, Rate, SessionLimits, SmtpHost, Surroundings, Way,
+    AcmeProof, AddressSpace, Checked, ClientCertificates, Config, Connector, CredentialSource, File,
+    FromCheck, IdentitySource, InboundTls, IpPreference, Issuer, LmtpAddress, OAuth, Outbound, PeerDemand,
+    Problem, Problems, Rate, SessionLimits, SmtpHost, Surroundings, Way,
 };
 
 const SOUND: &str = r#"hostname = "mail.example.org"
@@ -140,6 +140,95 @@ const BAD: &[Bad] = &[
         key: "tls.identity.a.issuer",
         line: 8,
         says: &["no issuer named", "did you mean \"private-ca\"?"],
+    },
+    Bad {
+        more: "[[acme]]\nname = \"le\"\ndirectory = \"https://ca.example/d\"",
+        key: "acme.le.terms_agreed",
+        line: 6,
+        says: &["missing", "agree"],
+    },
+    Bad {
+        more: "[[acme]]\nname = \"le\"\ndirectory = \"https://ca.example/d\"\nterms_agreed = false",
+        key: "acme.le.terms_agreed",
+        line: 9,
+        says: &["does not agree to its terms", "then write true"],
+    },
+    Bad {
+        more: "[[acme]]\nname = \"le\"\ndirectory = \"http://ca.example/d\"\nterms_agreed = true",
+        key: "acme.le.directory",
+        line: 8,
+        says: &["does not begin with https://"],
+    },
+    Bad {
+        more: "[[acme]]\nname = \"private-ca\"\ndirectory = \"https://ca.example/d\"\nterms_agreed = true",
+        key: "acme.private-ca.name",
+        line: 7,
+        says: &["Postern's own authority", "another name"],
+    },
+    Bad {
+        more: "[[acme]]\nname = \"a/b\"\ndirectory = \"https://ca.example/d\"\nterms_agreed = true",
+        key: "acme.\"a/b\".name",
+        line: 7,
+        says: &["a/b", "letters, digits"],
+    },
+    Bad {
+        more: "[[acme]]\nname = \"le\"\ndirectory = \"https://ca.example/d\"\nterms_agreed = true\neab_key_id = \"k\"",
+        key: "acme.le.eab_key_id",
+        line: 10,
+        says: &["eab_key_file is missing", "the authority gives both"],
+    },
+    Bad {
+        more: "[[acme]]\nname = \"le\"\ndirectory = \"https://ca.example/d\"\nterms_agreed = true\nhook = \"/h\"",
+        key: "acme.le.hook",
+        line: 10,
+        says: &["challenge is \"http-01\"", "dns-01"],
+    },
+    Bad {
+        more: "[[acme]]\nname = \"le\"\ndirectory = \"https://ca.example/d\"\nterms_agreed = true\nchallenge = \"dns-01\"",
+        key: "acme.le.challenge",
+        line: 10,
+        says: &["nobody is named", "dns_server", "hook"],
+    },
+    Bad {
+        more: "[[acme]]\nname = \"le\"\ndirectory = \"https://ca.example/d\"\nterms_agreed = true\nchallenge = \"dns-01\"\n\
+               hook = \"/h\"\ndns_zone = \"example.org\"",
+        key: "acme.le.dns_zone",
+        line: 12,
+        says: &["only one of them", "remove hook"],
+    },
+    Bad {
+        more: "[[acme]]\nname = \"le\"\ndirectory = \"https://ca.example/d\"\nterms_agreed = true\nchallenge = \"dns-01\"\n\
+               dns_server = \"::1\"\ndns_key_name = \"k\"",
+        key: "acme.le.dns_key_file",
+        line: 6,
+        says: &["it is missing"],
+    },
+    Bad {
+        more: "[[acme]]\nname = \"le\"\ndirectory = \"https://ca.example/d\"\nterms_agreed = true\n\
+               challenge = \"tls-alpn-01\"",
+        key: "acme.le.challenge",
+        line: 10,
+        says: &["no listener has tls = \"implicit\"", "[::]:443"],
+    },
+    Bad {
+        more: "[[acme]]\nname = \"le\"\ndirectory = \"https://ca.example/d\"\nterms_agreed = true\nbind = [\"[::]:25\"]",
+        key: "listener.mx.bind",
+        line: 5,
+        says: &["[::]:25"],
+    },
+    Bad {
+        more: "[[tls.identity]]\nname = \"a\"\nissuer = \"le\"\nnames = [\"*.example.org\"]\n[[acme]]\nname = \"le\"\n\
+               directory = \"https://ca.example/d\"\nterms_agreed = true",
+        key: "tls.identity.a.names",
+        line: 9,
+        says: &["wildcard", "challenge = \"dns-01\""],
+    },
+    Bad {
+        more: "[[tls.identity]]\nname = \"a\"\nissuer = \"le\"\nnames = [\"192.0.2.1\"]\n[[acme]]\nname = \"le\"\n\
+               directory = \"https://ca.example/d\"\nterms_agreed = true\nchallenge = \"dns-01\"\nhook = \"/h\"",
+        key: "tls.identity.a.names",
+        line: 9,
+        says: &["not in a zone"],
     },
     Bad {
         more: "[[tls.identity]]\nname = \"a\"\nissuer = \"letters\"",
@@ -1534,6 +1623,16 @@ fn an_identity_is_loaded_as_the_daemon_loads_it() {
 }
 
 #[test]
+fn an_acme_authority_answers_on_port_80_unless_told_otherwise() {
+    let section = "[[acme]]\nname = \"le\"\ndirectory = \"https://ca.example/d\"\nterms_agreed = true\n";
+    let config = sound(&with(section));
+    assert_eq!(config.acme[0].proof, AcmeProof::Http { bind: vec!["[::]:80".parse().unwrap()] });
+    assert!(config.warnings[0].what.contains("no identity is issued by it"), "{:?}", config.warnings);
+    let used = format!("{section}[[tls.identity]]\nname = \"a\"\nissuer = \"le\"");
+    assert_eq!(sound(&with(&used)).warnings, []);
+}
+
+#[test]
 fn an_identity_says_where_it_lies_and_who_renews_it() {
     let text = "[[tls.identity]]\nname = \"by-hand\"\n[[tls.identity]]\nname = \"own\"\nissuer = \"private-ca\"\n\
                 names = [\"*.Example.org\", \"::1\", \"*.example.org\"]\nkey_type = \"rsa-2048\"";
@@ -1656,11 +1755,22 @@ impl Variant {
         if self == Self::Mx { "\"mx\"" } else { "\"smtp:relay.example:587\"" }
     }
 
+    /// How names are proved.
+    fn challenge(self) -> &'static str {
+        match self {
+            Self::Password => "\"http-01\"",
+            Self::Mx => "\"tls-alpn-01\"",
+            Self::Token | Self::OAuth => "\"dns-01\"",
+        }
+    }
+
     /// Whether a key, or a section, goes with this one.
     fn has(self, section: &str, key: &str) -> bool {
         match (section, key) {
+            ("acme", "bind") => matches!(self, Self::Password | Self::Mx),
+            ("acme", key) if key.starts_with("dns_") => self == Self::Token,
             ("tls.identity", "issuer" | "names" | "key_type") => self != Self::Password,
-            ("connector.oauth", _) => self == Self::OAuth,
+            ("acme", "hook") | ("connector.oauth", _) => self == Self::OAuth,
             ("connector", "port" | "mta_sts") => self == Self::Mx,
             ("connector", "implicit_tls" | "user") => self != Self::Mx,
             ("connector", "password_file" | "mechanism") | ("tls.identity", "certificate" | "key") => {
@@ -1682,6 +1792,7 @@ fn everything(variant: Variant) -> String {
         writeln!(text, "{}", section.header()).unwrap();
         for key in keys(section) {
             let literal = match (section.path, key.name, key.default) {
+                ("acme", "challenge", _) => variant.challenge(),
                 ("listener", "identities", _) => "[\"main\"]",
                 ("listener", "client_certificates", _) => "\"asked\"",
                 ("relay.certificates", "names", _)

@@ -1,6 +1,7 @@
 //! The sockets that are bound, matched against what the configuration of the moment wants.
 //!
-//! [`Bound`] owns them, each with the task that accepts on it: those for mail, and those for HTTP. A socket is known by
+//! [`Bound`] owns them, each with the task that accepts on it: those for mail, those for HTTP, and
+//! those for ACME's handshakes. A socket is known by
 //! its listener's name and the address as it was written, so that a reload leaves those alone that did not change,
 //! whatever else did.
 //!
@@ -18,6 +19,8 @@ use tokio::task::JoinHandle;
 
 use super::accept::{Accepted, accept};
 use super::{Error, Phase, Shared, services};
+use crate::certificates::acme;
+use crate::certificates::acme::handshakes::{self, Port};
 use crate::http::{self, Service};
 use crate::inbound::listener::{self, Listener};
 
@@ -27,6 +30,7 @@ const BACKLOG: u32 = 1024;
 pub(super) struct Bound {
     mail: Sockets<Listener>,
     http: Sockets<Service>,
+    acme: Sockets<Port>,
     news: Vec<(String, SocketAddr)>,
 }
 
@@ -59,7 +63,12 @@ struct Common<'a> {
 
 impl Default for Bound {
     fn default() -> Self {
-        Self { mail: Sockets::new(listener::start), http: Sockets::new(http::start), news: Vec::new() }
+        Self {
+            mail: Sockets::new(listener::start),
+            http: Sockets::new(http::start),
+            acme: Sockets::new(handshakes::start),
+            news: Vec::new(),
+        }
     }
 }
 
@@ -76,19 +85,25 @@ impl Bound {
     ) -> Result<(), Error> {
         let site = shared.site.load_full();
         let (services, listeners) = (services::services(shared), &site.listeners);
+        let ports = acme::ports(&site.config, &shared.challenges);
         let mail = wanted(listeners, |listener| (&listener.config.name, &listener.config.bind));
         let http = wanted(&services, |service| (&service.name, &service.bind));
+        let acme = wanted(&ports, |port| (&port.name, &port.bind));
         self.mail.keep(&mail).await;
         self.http.keep(&http).await;
+        self.acme.keep(&acme).await;
         let addresses = mail.iter().map(|(key, _)| key.1).chain(http.iter().map(|(key, _)| key.1));
+        let addresses = addresses.chain(acme.iter().map(|(key, _)| key.1));
         let common = Common { shared, phase, addresses: addresses.collect() };
         let outcome = self.mail.open(mail, &common, &mut self.news);
-        outcome.and(self.http.open(http, &common, &mut self.news))
+        let outcome = outcome.and(self.http.open(http, &common, &mut self.news));
+        outcome.and(self.acme.open(acme, &common, &mut self.news))
     }
 
     /// The names and addresses of all that is bound.
     pub(super) fn addresses(&self) -> Vec<(String, SocketAddr)> {
-        let mut addresses: Vec<_> = self.mail.addresses().chain(self.http.addresses()).collect();
+        let mut addresses: Vec<_> =
+            self.mail.addresses().chain(self.http.addresses()).chain(self.acme.addresses()).collect();
         addresses.sort();
         addresses
     }

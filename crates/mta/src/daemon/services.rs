@@ -6,11 +6,14 @@
 use std::sync::Arc;
 
 use super::Shared;
+use crate::certificates::acme;
 use crate::http::{Service, authority};
 
 pub(super) fn services(shared: &Arc<Shared>) -> Vec<Arc<Service>> {
     let config = &shared.site.load().config;
     let authority =
         Service { name: "http".into(), bind: config.http.bind.clone(), handler: authority::handler(config) };
-    vec![Arc::new(authority)]
+    let mut services = vec![Arc::new(authority)];
+    services.extend(acme::services(config, &shared.acme));
+    services
 }

@@ -61,6 +61,17 @@ async fn a_reply_comes_back_with_status_type_and_body() {
 }
 
 #[tokio::test]
+async fn any_method_can_be_sent_and_the_fields_of_the_reply_come_back() {
+    let script = Script::reply("400 Bad Request", "Replay-Nonce: abc\r\nRetry-After: 7\r\n", "");
+    let fixture = Fixture::new(script).await;
+    let url = fixture.url(NAME);
+    let response = fixture.https.send(&url, Method::HEAD, None, Bytes::new(), LIMITS).await.unwrap();
+    assert_eq!((response.status().as_u16(), response.body().len()), (400, 0));
+    assert_eq!(response.headers()["replay-nonce"], "abc");
+    assert!(fixture.host.requests().remove(0).starts_with("HEAD /a/b?c=d HTTP/1.1\r\n"));
+}
+
+#[tokio::test]
 async fn a_long_media_type_is_cut() {
     let field = format!("Content-Type: text/{}\r\n", "X".repeat(20_000));
     let reply = Fixture::new(Script::reply("200 OK", &field, "")).await.get().await.unwrap();

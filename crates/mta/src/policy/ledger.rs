@@ -31,7 +31,20 @@ const APPLICATION: i64 = 0x506f_7374;
 /// How long to wait for another process that is writing.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// What made each version of the layout from the one before. Entries are only ever added.
+/// A file of this kind: others than the ledger itself keep things in the same way.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Layout {
+    /// The file's name in the data directory.
+    pub(crate) file: &'static str,
+    /// What made each version of the layout from the one before. Entries are only ever added.
+    pub(crate) migrations: &'static [&'static str],
+    /// What it means that the file is lost, for the administrator.
+    pub(crate) lost: &'static str,
+}
+
+const LEDGER: Layout =
+    Layout { file: FILE, migrations: MIGRATIONS, lost: "policies are fetched again, TLS reports begin anew" };
+
 const MIGRATIONS: &[&str] = &[
     "
     CREATE TABLE sts_policy (
@@ -149,7 +162,7 @@ pub enum LedgerError {
     /// The file was damaged, or another program's; an empty one took its place.
     #[error(
         "{path}: was damaged or not Postern's ({reason}); it is now {aside}, and an empty one took its place: \
-         policies are fetched again, TLS reports begin anew"
+         {lost}"
     )]
     MovedAside {
         /// The file.
@@ -158,6 +171,8 @@ pub enum LedgerError {
         reason: String,
         /// Where it is now.
         aside: PathBuf,
+        /// What that means.
+        lost: &'static str,
     },
     /// The file is damaged, or another program's.
     #[error("{path}: is damaged or not Postern's ({reason})")]
@@ -207,16 +222,24 @@ impl Ledger {
     /// # Errors
     /// Only when not even a database in memory can be had. All else is in [`Opened::trouble`].
     pub fn open(data_dir: &Path) -> Result<Opened, LedgerError> {
-        let path = data_dir.join(FILE);
-        let trouble = match Self::open_file(&path) {
+        Self::open_as(data_dir, &LEDGER)
+    }
+
+    /// The same for another file that is kept in this way.
+    ///
+    /// # Errors
+    /// As for [`Ledger::open`].
+    pub(crate) fn open_as(data_dir: &Path, layout: &Layout) -> Result<Opened, LedgerError> {
+        let path = data_dir.join(layout.file);
+        let trouble = match Self::open_file(&path, layout) {
             Ok(ledger) => return Ok(Opened { ledger, trouble: None }),
-            Err(LedgerError::Damaged { reason, .. }) => match begin_anew(&path, reason) {
+            Err(LedgerError::Damaged { reason, .. }) => match begin_anew(&path, layout, reason) {
                 Ok(opened) => return Ok(opened),
                 Err(trouble) => trouble,
             },
             Err(trouble) => trouble,
         };
-        Ok(Opened { ledger: Self::in_memory()?, trouble: Some(trouble) })
+        Ok(Opened { ledger: Self::in_memory_as(layout)?, trouble: Some(trouble) })
     }
 
     /// The ledger in the data directory as it is, or one in memory: for those who only look. No file is made or moved.
@@ -225,7 +248,7 @@ impl Ledger {
     /// Only when not even a database in memory can be had.
     pub fn open_for_reading(data_dir: &Path) -> Result<Self, LedgerError> {
         let path = data_dir.join(FILE);
-        let opened = if path.exists() { Self::open_file(&path).ok() } else { None };
+        let opened = if path.exists() { Self::open_file(&path, &LEDGER).ok() } else { None };
         opened.map_or_else(Self::in_memory, Ok)
     }
 
@@ -234,9 +257,17 @@ impl Ledger {
     /// # Errors
     /// Out of memory, or SQLite is broken.
     pub fn in_memory() -> Result<Self, LedgerError> {
-        let path = PathBuf::from("the ledger in memory");
+        Self::in_memory_as(&LEDGER)
+    }
+
+    /// The same for another layout.
+    ///
+    /// # Errors
+    /// As for [`Ledger::in_memory`].
+    pub(crate) fn in_memory_as(layout: &Layout) -> Result<Self, LedgerError> {
+        let path = PathBuf::from(format!("{} in memory", layout.file));
         let connection = Connection::open_in_memory().map_err(|source| of_sqlite(&path, source))?;
-        Self::prepared(path, connection)
+        Self::prepared(path, connection, layout)
     }
 
     /// Reads; all of it at one moment.
@@ -268,13 +299,13 @@ impl Ledger {
         done.unwrap_or_else(|_| Err(LedgerError::BrokenOff { path: self.open.path.clone() }))
     }
 
-    fn open_file(path: &Path) -> Result<Self, LedgerError> {
+    fn open_file(path: &Path, layout: &Layout) -> Result<Self, LedgerError> {
         make_private(path).map_err(|source| unopenable(path, source))?;
         let connection = Connection::open(path).map_err(|source| of_sqlite(path, source))?;
-        Self::prepared(path.to_owned(), connection)
+        Self::prepared(path.to_owned(), connection, layout)
     }
 
-    fn prepared(path: PathBuf, mut connection: Connection) -> Result<Self, LedgerError> {
+    fn prepared(path: PathBuf, mut connection: Connection, layout: &Layout) -> Result<Self, LedgerError> {
         prepare(&connection).map_err(|source| of_sqlite(&path, source))?;
         let verdict: rusqlite::Result<String> =
             connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0));
@@ -282,7 +313,7 @@ impl Ledger {
             sound if sound == "ok" => {}
             reason => return Err(LedgerError::Damaged { path, reason }),
         }
-        migrate(&mut connection, &path)?;
+        migrate(&mut connection, &path, layout)?;
         Ok(Self { open: Arc::new(Open { path, connection: Mutex::new(connection) }) })
     }
 }
@@ -306,7 +337,7 @@ impl Open {
 }
 
 /// The damaged file goes out of the way; of several such files only the last is kept.
-fn begin_anew(path: &Path, reason: String) -> Result<Opened, LedgerError> {
+fn begin_anew(path: &Path, layout: &Layout, reason: String) -> Result<Opened, LedgerError> {
     let aside = path.with_extension("db.damaged");
     fs::rename(path, &aside).map_err(|source| unopenable(path, source))?;
     for ending in ["db-wal", "db-shm"] {
@@ -315,8 +346,11 @@ fn begin_anew(path: &Path, reason: String) -> Result<Opened, LedgerError> {
             _ => {}
         }
     }
-    let ledger = Ledger::open_file(path)?;
-    Ok(Opened { ledger, trouble: Some(LedgerError::MovedAside { path: path.to_owned(), reason, aside }) })
+    let ledger = Ledger::open_file(path, layout)?;
+    Ok(Opened {
+        ledger,
+        trouble: Some(LedgerError::MovedAside { path: path.to_owned(), reason, aside, lost: layout.lost }),
+    })
 }
 
 /// The file exists before SQLite opens it, for its owner alone; SQLite's own files beside it follow its mode.
@@ -340,7 +374,7 @@ fn prepare(connection: &Connection) -> rusqlite::Result<()> {
 }
 
 /// Brings the file to this version's layout, one process at a time.
-fn migrate(connection: &mut Connection, path: &Path) -> Result<(), LedgerError> {
+fn migrate(connection: &mut Connection, path: &Path, layout: &Layout) -> Result<(), LedgerError> {
     let wrong = |source| of_sqlite(path, source);
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(wrong)?;
     let number = |name: &str| transaction.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
@@ -352,11 +386,11 @@ fn migrate(connection: &mut Connection, path: &Path) -> Result<(), LedgerError> 
         let reason = "it is another program's database".to_owned();
         return Err(LedgerError::Damaged { path: path.to_owned(), reason });
     }
-    let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
+    let known = i64::try_from(layout.migrations.len()).unwrap_or(i64::MAX);
     if found > known {
         return Err(LedgerError::TooNew { path: path.to_owned(), found, known });
     }
-    for (version, migration) in (1i64..).zip(MIGRATIONS).filter(|(version, _)| *version > found) {
+    for (version, migration) in (1i64..).zip(layout.migrations).filter(|(version, _)| *version > found) {
         transaction.execute_batch(migration).map_err(wrong)?;
         transaction.pragma_update(None, "user_version", version).map_err(wrong)?;
     }

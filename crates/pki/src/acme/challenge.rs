@@ -6,7 +6,6 @@
 
 use std::fmt;
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use async_trait::async_trait;
 use base64::Engine as _;
@@ -100,7 +99,7 @@ impl Challenge {
     ///
     /// # Errors
     /// The name cannot stand in a certificate, or no key can be made.
-    pub fn certificate(&self) -> Result<Arc<CertifiedKey>, Error> {
+    pub fn certificate(&self) -> Result<CertifiedKey, Error> {
         let crypto = |error: &dyn fmt::Display| Error::Crypto(error.to_string());
         let mut params =
             CertificateParams::new(vec![self.host().to_owned()]).map_err(|error| crypto(&error))?;
@@ -111,7 +110,7 @@ impl Challenge {
         let pkcs8 = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
         let signing =
             crate::provider().key_provider.load_private_key(pkcs8).map_err(|error| crypto(&error))?;
-        Ok(Arc::new(CertifiedKey::new(vec![certificate.der().clone()], signing)))
+        Ok(CertifiedKey::new(vec![certificate.der().clone()], signing))
     }
 }
 

@@ -13,12 +13,15 @@ use instant_acme::{AuthorizationStatus, Identifier, NewOrder, OrderStatus};
 use jiff::Timestamp;
 use postern_smtp::text;
 use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject as _;
 use tokio::time::{Instant, sleep};
+use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::{
     AcmeError, Challenge, Client, KeyAuthorisation, NameFault, Problem, ProblemKind, Solver, Step,
     with_fresh_nonce,
 };
+use crate::identity::{names_of, timestamp};
 
 /// So long the CA may look at our answers, and so long it may take to sign.
 const PATIENCE: Duration = Duration::from_mins(10);
@@ -40,8 +43,32 @@ pub struct Order<'a> {
     pub replaces: Option<&'a CertificateDer<'a>>,
 }
 
+/// What was issued.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Issued {
+    /// The certificate, then those that lead to the CA's root, as the CA gave them.
+    pub chain: Vec<CertificateDer<'static>>,
+    /// The names that it is good for.
+    pub names: Vec<String>,
+    /// When it ends.
+    pub not_after: Timestamp,
+}
+
+impl Issued {
+    /// From the chain in PEM (RFC 8555 §7.4.2).
+    fn read(pem: &str) -> Result<Self, AcmeError> {
+        let bad = |what: String| AcmeError::Protocol(format!("what was issued is no certificate: {what}"));
+        let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem.as_bytes()).collect();
+        let chain = chain.map_err(|error| bad(text::clean(error, 200)))?;
+        let leaf = chain.first().ok_or_else(|| bad("it is empty".to_owned()))?;
+        let (_, parsed) = X509Certificate::from_der(leaf).map_err(|error| bad(text::clean(error, 200)))?;
+        let (names, not_after) = (names_of(&parsed), timestamp(parsed.validity().not_after.timestamp()));
+        Ok(Self { chain, names, not_after })
+    }
+}
+
 impl Client<'_> {
-    /// Goes the whole way and returns the chain in PEM, as the CA gave it. It is not examined.
+    /// Goes the whole way and returns what was issued. That it is for our key and names, the caller sees to.
     ///
     /// When `stop` comes true before the names are proved, the order is given up; answers are taken down in any case.
     ///
@@ -55,7 +82,7 @@ impl Client<'_> {
         order: Order<'_>,
         solver: &dyn Solver,
         stop: impl Future<Output = ()>,
-    ) -> Result<String, AcmeError> {
+    ) -> Result<Issued, AcmeError> {
         let mut placed = match self.place(order).await {
             Err(error) if error.is_of_account() => {
                 self.renew_account(&error).await?;
@@ -244,7 +271,7 @@ impl Client<'_> {
     }
 
     /// Hands the request in and fetches the chain (RFC 8555 §7.4, §7.4.2).
-    async fn finish(&self, order: &mut instant_acme::Order, request: &[u8]) -> Result<String, AcmeError> {
+    async fn finish(&self, order: &mut instant_acme::Order, request: &[u8]) -> Result<Issued, AcmeError> {
         let doing = "handing the certificate request in";
         with_fresh_nonce!(order.finalize_csr(request).await).map_err(|error| self.failed(doing, error))?;
         (self.tell)(Step::Requested);
@@ -253,8 +280,9 @@ impl Client<'_> {
         let chain = chain.map_err(|error| self.failed("fetching the certificate", error))?;
         let chain = chain
             .ok_or_else(|| AcmeError::Protocol("the order is done and has no certificate".to_owned()))?;
+        let issued = Issued::read(&chain)?;
         (self.tell)(Step::Issued);
-        Ok(chain)
+        Ok(issued)
     }
 
     /// Waits while the order is in this state.

@@ -14,7 +14,6 @@ use serde_json::{Value, json};
 use super::{Method, Reply, Request, Transport, TransportError};
 
 pub(super) const BASE: &str = "https://ca.example";
-pub(super) const CHAIN: &str = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
 
 /// What the CA does, and what it saw.
 #[derive(Default)]
@@ -35,6 +34,8 @@ pub(super) struct Script {
     pub(super) only: Option<&'static str>,
     /// A name that is to be proved besides those that were ordered.
     pub(super) smuggled: Option<&'static str>,
+    /// What is issued.
+    pub(super) chain: String,
     /// The accounts that there are.
     pub(super) accounts: BTreeSet<String>,
     /// The account's contact addresses.
@@ -126,7 +127,9 @@ impl Script {
                 self.finalised = true;
                 ok(&self.order())
             }
-            ["", "certificate"] => Reply { status: 200, body: CHAIN.into(), ..Reply::default() },
+            ["", "certificate"] => {
+                Reply { status: 200, body: Bytes::from(self.chain.clone()), ..Reply::default() }
+            }
             ["", "authorisation", index] => self.authorisation(index, &payload),
             ["", "challenge", index] => self.look(index),
             other => panic!("{other:?}"),

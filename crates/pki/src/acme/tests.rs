@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use tokio::sync::Notify;
 use zeroize::Zeroizing;
 
-use super::scripted::{BASE, CHAIN, ScriptedCa};
+use super::scripted::{BASE, ScriptedCa};
 use super::*;
 
 struct Fixture {
@@ -73,7 +73,9 @@ impl Fixture {
             external: None,
             account_file: folder.path().join("acme/le/account.json"),
         };
-        Self { folder, ca, server: Arc::default(), steps: Arc::default() }
+        let server = Arc::new(ScriptedCa::default());
+        server.script().chain = issued().pem();
+        Self { folder, ca, server, steps: Arc::default() }
     }
 
     fn file(&self) -> PathBuf {
@@ -94,7 +96,7 @@ impl Fixture {
         Client::open(&self.ca, self.server.clone(), &*tell).await.map(|_| ())
     }
 
-    async fn order(&self, names: &[&str], board: &Board) -> Result<String, AcmeError> {
+    async fn order(&self, names: &[&str], board: &Board) -> Result<Issued, AcmeError> {
         self.order_for(names, None, board).await
     }
 
@@ -103,7 +105,7 @@ impl Fixture {
         names: &[&str],
         replaces: Option<&CertificateDer<'_>>,
         board: &Board,
-    ) -> Result<String, AcmeError> {
+    ) -> Result<Issued, AcmeError> {
         let names: Vec<_> = names.iter().map(ToString::to_string).collect();
         let order = Order { names: &names, request: b"request", profile: Some("tlsserver"), replaces };
         let tell = self.tell();
@@ -120,20 +122,25 @@ impl Fixture {
 
 /// A certificate with an authority key identifier.
 fn certificate() -> CertificateDer<'static> {
+    issued().der().clone()
+}
+
+fn issued() -> rcgen::Certificate {
     let key = rcgen::KeyPair::generate().unwrap();
     let mut root = rcgen::CertificateParams::default();
     root.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
     let issuer = rcgen::Issuer::new(root, key);
     let mut params = rcgen::CertificateParams::new(vec!["a.example".to_owned()]).unwrap();
     params.use_authority_key_identifier_extension = true;
-    params.signed_by(&rcgen::KeyPair::generate().unwrap(), &issuer).unwrap().der().clone()
+    params.signed_by(&rcgen::KeyPair::generate().unwrap(), &issuer).unwrap()
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_order_goes_the_whole_way_and_every_step_is_told() {
     let fixture = Fixture::new();
     let board = Board::default();
-    assert_eq!(fixture.order(&["a.example", "b.example"], &board).await.unwrap(), CHAIN);
+    let issued = fixture.order(&["a.example", "b.example"], &board).await.unwrap();
+    assert_eq!((issued.chain.len(), issued.names.as_slice()), (1, &["a.example".to_owned()][..]));
     assert_eq!(
         fixture.steps(),
         [
@@ -153,6 +160,16 @@ async fn an_order_goes_the_whole_way_and_every_step_is_told() {
     );
     assert!(board.up.lock().unwrap().is_empty());
     assert_eq!(fixture.server.script().profile.as_deref(), Some("tlsserver"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_issued_must_be_certificates() {
+    let fixture = Fixture::new();
+    for chain in ["", "<html>", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"] {
+        fixture.server.script().chain = chain.to_owned();
+        let error = fixture.order(&["a.example"], &Board::default()).await.unwrap_err();
+        assert!(error.to_string().contains("is no certificate"), "{chain}: {error}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

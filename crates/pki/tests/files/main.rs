@@ -6,6 +6,7 @@
 mod broken;
 mod chains;
 mod examine;
+mod random;
 mod read;
 mod write;
 
@@ -107,13 +108,4 @@ fn secret(text: &str) -> Passphrase {
 /// Whether exactly this key is in the bundle, and it belongs to this certificate.
 fn holds_key(bundle: &Bundle, certificate: &CertificateDer<'_>) -> bool {
     matches!(&bundle.keys[..], [key] if PrivateKey::fits(key, certificate))
-}
-
-/// How long the header and the content of an element of DER are.
-fn header(der: &[u8]) -> (usize, usize) {
-    match der[1] {
-        0x82 => (4, usize::from(der[2]) << 8 | usize::from(der[3])),
-        0x81 => (3, usize::from(der[2])),
-        short => (2, usize::from(short)),
-    }
 }

@@ -101,6 +101,13 @@ pub const SECTIONS: &[Section] = &[
         TLS_REPORTS,
     ),
     section(
+        "acme",
+        Often,
+        "A certificate authority that issues by ACME (RFC 8555), such as Let's Encrypt. Identities name it as their issuer; \
+         it is asked for their certificates, and for new ones in time.",
+        ACME,
+    ),
+    section(
         "certificates",
         Once,
         "Who hears when a certificate comes to its end: those that are served, their intermediates, and the private CA's own.",
@@ -349,6 +356,123 @@ const IDENTITY: &[Key] = &[
         default: Value("\"ecdsa-p256\""),
         reason: "The key that is made for it: ecdsa-p256, ecdsa-p384, rsa-2048, rsa-3072 or rsa-4096; the first is fast, small and understood by everything that speaks TLS 1.2.",
         example: "\"rsa-2048\"",
+    },
+];
+
+const ACME: &[Key] = &[
+    Key {
+        name: "name",
+        kind: Text,
+        default: Required,
+        reason: "The name by which identities refer to this authority; the account is kept in the folder acme/ of this name in the data directory.",
+        example: "\"letsencrypt\"",
+    },
+    Key {
+        name: "directory",
+        kind: Url,
+        default: Required,
+        reason: "The address of its directory, from its documentation. Try a new setup with a staging directory first: real ones count failures.",
+        example: "\"https://acme-v02.api.letsencrypt.org/directory\"",
+    },
+    Key {
+        name: "terms_agreed",
+        kind: Switch,
+        default: Required,
+        reason: "Whether you agree to the authority's terms of service; Postern cannot do that for you, and without it there is no account.",
+        example: "true",
+    },
+    Key {
+        name: "contact",
+        kind: List("mail addresses"),
+        default: Absent("the authority is given no address"),
+        reason: "Where the authority may write to about the account; a change is told to it at the next order.",
+        example: "[\"postmaster@example.org\"]",
+    },
+    Key {
+        name: "trust",
+        kind: Path,
+        default: Absent("the certificate authorities that the operating system trusts"),
+        reason: "A PEM file with the authorities whose certificate the ACME server itself must show: for one of your own.",
+        example: "\"/etc/postern/acme-root.pem\"",
+    },
+    Key {
+        name: "challenge",
+        kind: Choice(&["http-01", "tls-alpn-01", "dns-01"]),
+        default: Value("\"http-01\""),
+        reason: "How names are proved: by a page on port 80 (the simplest), by a TLS handshake on port 443 (nothing else there may end TLS), or by a record in the DNS (the only way for wildcards, and for servers that the authority cannot reach).",
+        example: "\"dns-01\"",
+    },
+    Key {
+        name: "bind",
+        kind: List("addresses with a port"),
+        default: Depends(
+            "[\"[::]:80\"] with http-01; with tls-alpn-01 the listeners with implicit TLS, to one of which port 443 must then lead",
+        ),
+        reason: "Where http-01 or tls-alpn-01 is answered. It stays bound, so that a port that cannot be had is seen at the start and not months later; nothing but challenges is answered there.",
+        example: "[\"192.0.2.1:80\"]",
+    },
+    Key {
+        name: "eab_key_id",
+        kind: Text,
+        default: Absent("the account is bound to no other"),
+        reason: "The key id of the account that you have with the authority, for those that take no others (external account binding).",
+        example: "\"kid-1\"",
+    },
+    Key {
+        name: "eab_key_file",
+        kind: Path,
+        default: Absent("the account is bound to no other"),
+        reason: "A file whose first line is the MAC key that belongs to eab_key_id, in base64url as the authority gave it.",
+        example: "\"/etc/postern/eab.key\"",
+    },
+    Key {
+        name: "profile",
+        kind: Text,
+        default: Absent("the authority's own choice"),
+        reason: "One of the certificate profiles that the authority offers.",
+        example: "\"tlsserver\"",
+    },
+    Key {
+        name: "dns_server",
+        kind: Text,
+        default: Absent("no dynamic updates"),
+        reason: "For dns-01: the name server that takes dynamic updates (RFC 2136), the zone's primary one; port 53 unless another is given.",
+        example: "\"192.0.2.53\"",
+    },
+    Key {
+        name: "dns_zone",
+        kind: Domain,
+        default: Absent("the server is asked"),
+        reason: "The zone that is changed.",
+        example: "\"example.org\"",
+    },
+    Key {
+        name: "dns_key_name",
+        kind: Text,
+        default: Absent("no dynamic updates"),
+        reason: "The name of the TSIG key (RFC 8945) at the name server; let it change TXT records below _acme-challenge and nothing else.",
+        example: "\"postern.example.org\"",
+    },
+    Key {
+        name: "dns_key_file",
+        kind: Path,
+        default: Absent("no dynamic updates"),
+        reason: "A file whose first line is the TSIG key's secret, in base64.",
+        example: "\"/etc/postern/tsig.key\"",
+    },
+    Key {
+        name: "dns_algorithm",
+        kind: Choice(&["hmac-sha256", "hmac-sha384", "hmac-sha512"]),
+        default: Value("\"hmac-sha256\""),
+        reason: "The TSIG key's algorithm, as at the name server; others are too weak.",
+        example: "\"hmac-sha512\"",
+    },
+    Key {
+        name: "hook",
+        kind: Path,
+        default: Absent("no program"),
+        reason: "For dns-01 without dynamic updates: a program that is run as PROGRAM present|cleanup _acme-challenge.NAME VALUE and sets or removes that TXT record before it ends with 0.",
+        example: "\"/etc/postern/dns-hook\"",
     },
 ];
 

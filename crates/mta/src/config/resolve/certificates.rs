@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use postern_pki::{KeyKind, Name, check_name};
 use postern_smtp::address::Domain;
 
+use super::acme::Challenges;
 use super::{Unique, listener};
 use crate::config::files::Named;
 use crate::config::model::{Certificates, Identity, IdentitySource, Issuer, Metrics, Tls};
@@ -20,7 +21,7 @@ use crate::config::reader::{Reader, Section, positive_duration};
 use crate::config::reference::nearest;
 
 /// What `issuer` says for the private CA.
-const PRIVATE_CA: &str = "private-ca";
+pub(super) const PRIVATE_CA: &str = "private-ca";
 
 /// Of one identity, at most so many names.
 const NAMES_MOST: usize = 100;
@@ -58,9 +59,16 @@ impl Identities<'_> {
     }
 }
 
+/// What an identity is judged by.
+#[derive(Clone, Copy)]
+pub(super) struct Own<'o> {
+    pub(super) hostname: Option<&'o Domain>,
+    pub(super) challenges: &'o Challenges,
+}
+
 /// What the defaults of an identity are made of.
 struct Known<'k> {
-    hostname: Option<&'k Domain>,
+    own: Own<'k>,
     /// The names of the `[[acme]]` sections.
     directories: Vec<&'k str>,
 }
@@ -69,12 +77,12 @@ struct Known<'k> {
 pub(super) fn tls<'a>(
     reader: &mut Reader<'a>,
     top: &Section<'a>,
-    hostname: Option<&Domain>,
+    own: Own<'_>,
     stored: &'a [String],
 ) -> (Option<Tls>, Identities<'a>) {
     let at = &reader.section(top, "tls");
     let minimum = reader.choice(at, "minimum", None, &listener::VERSIONS);
-    let known = Known { hostname, directories: top.given_names("acme") };
+    let known = Known { own, directories: top.given_names("acme") };
     let sections = reader.sections(at, "identity");
     let mut names = Unique::new("an identity");
     let identities: Vec<_> = sections.iter().map(|at| identity(reader, at, &mut names, &known)).collect();
@@ -151,8 +159,11 @@ fn from_files(
 fn from_store<'a>(reader: &mut Reader<'a>, at: &Section<'a>, known: &Known<'_>) -> Option<IdentitySource> {
     let issuer = reader.name(at, "issuer");
     let judged = issuer.as_deref().map(|issuer| judge_issuer(reader, at, issuer, known));
-    let names = names(reader, at, known.hostname);
+    let names = names(reader, at, known.own.hostname);
     let key: Option<KeyKind> = reader.parsed(at, "key_type", None);
+    if let (Some(Some(Issuer::Acme(issuer))), Some(names)) = (&judged, &names) {
+        known.own.challenges.judge_names(reader, at, issuer, names);
+    }
     let issuer = match judged {
         Some(issuer) => Some(issuer?),
         None if at.writes("issuer") => return None,

@@ -1,0 +1,55 @@
+//! `postern cert`: our certificates, from the request to the renewal.
+//!
+//! The operations are [`Certificates`]; what is here asks, shows and confirms. Files that an administrator names are read
+//! with the rights that the command was started with, before [`admin`](crate::admin) gives root up; everything in the
+//! data directory is done as its owner.
+//!
+//! What it deliberately does not do: judge certificates, or know what is in them.
+//!
+//! [`Certificates`]: postern_mta::admin::certificates::Certificates
+
+mod assign;
+mod deploy;
+mod request;
+mod requests;
+
+use std::path::Path;
+
+use clap::Subcommand;
+use postern_mta::admin::certificates::check_name;
+use postern_mta::config::default_path;
+
+use crate::Done;
+
+/// Subcommands of `postern cert`.
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Ask for a certificate: question by question at a terminal, by flags in scripts
+    Request(request::Arguments),
+    /// Requests that wait for their certificate
+    Requests(requests::Arguments),
+    /// Choose which listeners and connectors show a certificate
+    Assign(assign::Arguments),
+    /// Hand certificates on to programs beside Postern, such as Dovecot
+    Deploy(deploy::Arguments),
+}
+
+/// Carries out a subcommand.
+pub(crate) fn run(command: Command, path: &Path) -> Done {
+    match command {
+        Command::Request(arguments) => request::run(arguments, path),
+        Command::Requests(arguments) => requests::run(&arguments, path),
+        Command::Assign(arguments) => assign::run(&arguments, path),
+        Command::Deploy(arguments) => deploy::run(arguments, path),
+    }
+}
+
+/// The name of an identity on the command line: one that can become a folder's.
+fn identity(text: &str) -> Result<String, String> {
+    check_name(text).map(|()| text.to_owned()).map_err(|error| error.to_string())
+}
+
+/// ` --config FILE` for the commands that are proposed, where it is needed.
+fn also_config(path: &Path) -> String {
+    if path == default_path() { String::new() } else { format!(" --config {}", path.display()) }
+}

@@ -1,0 +1,63 @@
+//! Tables for people: as plain as they can be, so that they survive a narrow terminal and a mail.
+//!
+//! [`table`] sets [`Line`]s in columns; [`facts`] sets one thing's properties below each other. Neither cleans texts of others:
+//! whoever makes the cells does. What this deliberately does not do: colours, frames, or anything for programs, which
+//! read `--json`.
+
+/// A line of a table: cells, or a remark across all of them.
+pub(crate) enum Line {
+    /// One cell for each column.
+    Cells(Vec<String>),
+    /// A text of its own, set in.
+    Remark(String),
+}
+
+impl Line {
+    pub(crate) fn cells<const N: usize>(cells: [&str; N]) -> Self {
+        Self::Cells(cells.map(str::to_owned).into())
+    }
+}
+
+/// Columns as wide as their widest cell; figures stand to the right.
+pub(crate) fn table(lines: &[Line]) -> String {
+    let mut widths: Vec<usize> = Vec::new();
+    for line in lines {
+        let Line::Cells(cells) = line else { continue };
+        widths.resize(widths.len().max(cells.len()), 0);
+        for (width, cell) in widths.iter_mut().zip(cells) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let cell = |(cell, width): (&String, &usize)| match cell.parse::<u64>() {
+        Ok(_) => format!("{cell:>width$}"),
+        Err(_) => format!("{cell:<width$}"),
+    };
+    let line = |line: &Line| match line {
+        Line::Cells(cells) => {
+            let row: Vec<String> = cells.iter().zip(&widths).map(cell).collect();
+            format!("  {}\n", row.join("  ").trim_end())
+        }
+        Line::Remark(remark) => format!("      {remark}\n"),
+    };
+    lines.iter().map(line).collect()
+}
+
+/// What is known of one thing, a property a line; those without a value are left out, and further lines of a value stand
+/// below its first.
+pub(crate) fn facts<'a>(facts: impl IntoIterator<Item = (&'a str, String)>) -> String {
+    let facts: Vec<_> = facts.into_iter().filter(|(_, value)| !value.is_empty()).collect();
+    let width = facts.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
+    let below = format!("\n  {:width$}  ", "");
+    facts.iter().map(|(name, value)| format!("  {name:<width$}  {}\n", value.replace('\n', &below))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn properties_stand_below_each_other_and_absent_ones_not_at_all() {
+        let text = facts([("name", "mail".into()), ("unit", String::new()), ("key made", "a\nb".into())]);
+        assert_eq!(text, "  name      mail\n  key made  a\n            b\n");
+    }
+}

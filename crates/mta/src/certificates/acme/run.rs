@@ -1,0 +1,268 @@
+//! The runner: looks after every identity that an `[[acme]]` issues, each in its own time.
+//!
+//! [`run`] is a task of the daemon's. It sleeps until something is due, an administrator wants something, or the
+//! configuration changed; orders run as tasks of their own, [`AT_ONCE`] at a time, and those that an administrator waits for
+//! besides. What one of them meets, the others do not notice.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use tokio::sync::{Mutex, oneshot, watch};
+use tokio::task::{Id, JoinError, JoinSet};
+use tokio::time::sleep;
+
+use super::due::{Hint, Wanted};
+use super::issue::{Call, Done, Job, look_after};
+use super::story::OrderView;
+use super::{Wish, Wishes};
+use crate::config::{self, Config, IdentitySource, Issuer};
+use crate::daemon::{Phase, Shared};
+use crate::event::Event;
+
+/// So many orders at a time.
+const AT_ONCE: usize = 2;
+/// The longest sleep: clocks are set, and configurations change.
+const LONGEST_SLEEP: Duration = Duration::from_mins(1);
+/// After a bug, it is tried again after this.
+const AFTER_BUG: SignedDuration = SignedDuration::from_hours(1);
+
+/// Who wants to hear what came of an order.
+type Waiting = oneshot::Sender<Result<OrderView, String>>;
+
+/// Runs until the daemon drains; orders under way are broken off in order.
+pub(crate) async fn run(shared: Arc<Shared>, wishes: Wishes, mut phase: watch::Receiver<Phase>) {
+    let mut wishes = wishes.0;
+    let mut runner = Runner {
+        shared,
+        phase: phase.clone(),
+        config: None,
+        entries: HashMap::new(),
+        jobs: JoinSet::new(),
+        running: HashMap::new(),
+        accounts: Arc::default(),
+    };
+    loop {
+        runner.adopt();
+        let now = Timestamp::now();
+        runner.start_due(now);
+        let pause = runner.until_next(now);
+        let ended = tokio::select! {
+            _ = phase.wait_for(|phase| *phase != Phase::Running) => break,
+            Some(wish) = wishes.recv() => {
+                runner.hear(wish);
+                None
+            }
+            ended = runner.jobs.join_next_with_id(), if !runner.jobs.is_empty() => ended,
+            () = sleep(pause) => None,
+        };
+        if let Some(ended) = ended {
+            runner.take_up(ended).await;
+        }
+    }
+    // They hear of the drain by themselves.
+    while let Some(ended) = runner.jobs.join_next_with_id().await {
+        runner.take_up(ended).await;
+    }
+}
+
+struct Runner {
+    shared: Arc<Shared>,
+    phase: watch::Receiver<Phase>,
+    /// The one that the entries are of.
+    config: Option<Arc<Config>>,
+    entries: HashMap<String, Entry>,
+    jobs: JoinSet<Done>,
+    running: HashMap<Id, String>,
+    accounts: Arc<Mutex<()>>,
+}
+
+/// One identity.
+struct Entry {
+    wanted: Wanted,
+    authority: config::Acme,
+    hint: Hint,
+    next: Timestamp,
+    state: State,
+    waiting: Vec<Waiting>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Idle,
+    Runs(Call),
+    /// The same, under settings that are no longer wanted.
+    Outdated(Call),
+}
+
+impl Runner {
+    /// Brings the entries in line with the configuration of the moment. What did not change goes on as it was.
+    fn adopt(&mut self) {
+        let config = Arc::clone(&self.shared.site.load().config);
+        if self.config.as_ref().is_some_and(|known| Arc::ptr_eq(known, &config)) {
+            return;
+        }
+        let mut entries = HashMap::new();
+        for (wanted, authority) in wanted(&config) {
+            let name = wanted.identity.clone();
+            let entry = match self.entries.remove(&name) {
+                Some(same) if (&same.wanted, &same.authority) == (&wanted, &authority) => same,
+                // A job that still runs ends under its old settings, and is followed by one under the new.
+                Some(other) => other.under(wanted, authority),
+                None => Entry::new(wanted, authority),
+            };
+            entries.insert(name, entry);
+        }
+        for gone in std::mem::replace(&mut self.entries, entries).into_values() {
+            gone.answer_all(&Err("it is no longer issued by an [[acme]]".to_owned()));
+        }
+        self.config = Some(config);
+    }
+
+    fn start_due(&mut self, now: Timestamp) {
+        let mut due: Vec<_> = self
+            .entries
+            .values()
+            .filter(|entry| entry.state == State::Idle && (entry.next <= now || !entry.waiting.is_empty()))
+            .map(|entry| (entry.waiting.is_empty(), entry.next, entry.wanted.identity.clone()))
+            .collect();
+        due.sort();
+        for (routine, _, identity) in due {
+            if routine && self.jobs.len() >= AT_ONCE {
+                return;
+            }
+            self.start(&identity, if routine { Call::Routine } else { Call::ByHand }, now);
+        }
+    }
+
+    fn start(&mut self, identity: &str, call: Call, now: Timestamp) {
+        let Some(entry) = self.entries.get_mut(identity) else { return };
+        entry.state = State::Runs(call);
+        let job = Job {
+            shared: Arc::clone(&self.shared),
+            wanted: entry.wanted.clone(),
+            authority: entry.authority.clone(),
+            hint: entry.hint.clone(),
+            call,
+            phase: self.phase.clone(),
+            accounts: Arc::clone(&self.accounts),
+        };
+        let task = self.jobs.spawn(look_after(job, now));
+        self.running.insert(task.id(), identity.to_owned());
+    }
+
+    fn hear(&mut self, wish: Wish) {
+        let Wish::Renew(identity, answer) = wish else { return };
+        if let Some(entry) = self.entries.get_mut(&identity) {
+            entry.waiting.push(answer);
+            return;
+        }
+        let _ = answer.send(Err(format!("\"{identity}\" is no identity that an [[acme]] issues")));
+    }
+
+    /// What came of a job: when to look again, and who has to be told.
+    async fn take_up(&mut self, ended: Result<(Id, Done), JoinError>) {
+        let (id, done) = match ended {
+            Ok((id, done)) => (id, Some(done)),
+            Err(error) => (error.id(), None),
+        };
+        let Some(identity) = self.running.remove(&id) else { return };
+        let view = match done.as_ref().and_then(|done| done.order) {
+            Some(order) => Some(self.view(order).await),
+            None => None,
+        };
+        if done.is_none() {
+            self.shared.observer.daemon(Event::Alarm {
+                what: format!("looking after the certificate of {identity} broke off: this is a bug"),
+                remedy: "please report it; it is tried again in an hour".into(),
+            });
+        }
+        let Some(entry) = self.entries.get_mut(&identity) else { return };
+        let state = std::mem::replace(&mut entry.state, State::Idle);
+        let (State::Runs(call) | State::Outdated(call)) = state else { return };
+        match done {
+            Some(done) if matches!(state, State::Runs(_)) => {
+                (entry.hint, entry.next) = (done.hint, done.next);
+            }
+            // Under the new settings it is looked at at once.
+            Some(_) => {}
+            None => entry.next = Timestamp::now().checked_add(AFTER_BUG).unwrap_or(Timestamp::MAX),
+        }
+        match view {
+            Some(view) => std::mem::take(&mut entry.waiting).into_iter().for_each(|waiting| {
+                let _ = waiting.send(view.clone());
+            }),
+            // Whoever wished something in the middle of a look without an order gets an order of his own.
+            None if call == Call::Routine => {}
+            None => entry.take_waiting(&Err("the order broke off; see the log".to_owned())),
+        }
+    }
+
+    async fn view(&self, order: i64) -> Result<OrderView, String> {
+        let view = self.shared.acme.story.order(order).await;
+        view.map_err(|error| error.to_string())?.ok_or_else(|| "its story is gone".to_owned())
+    }
+
+    /// How long to sleep.
+    fn until_next(&self, now: Timestamp) -> Duration {
+        let idle = self.entries.values().filter(|entry| entry.state == State::Idle);
+        let next = idle.map(|entry| entry.next).min().unwrap_or(Timestamp::MAX);
+        // What is due and waits for room is started when a job ends.
+        match Duration::try_from(next.duration_since(now)) {
+            Ok(time) if !time.is_zero() => time.min(LONGEST_SLEEP),
+            _ => LONGEST_SLEEP,
+        }
+    }
+}
+
+impl Entry {
+    fn new(wanted: Wanted, authority: config::Acme) -> Self {
+        Self {
+            wanted,
+            authority,
+            hint: Hint::Unknown,
+            next: Timestamp::UNIX_EPOCH,
+            state: State::Idle,
+            waiting: Vec::new(),
+        }
+    }
+
+    /// The same identity under other settings.
+    fn under(self, wanted: Wanted, authority: config::Acme) -> Self {
+        let state = match self.state {
+            State::Runs(call) | State::Outdated(call) => State::Outdated(call),
+            State::Idle => State::Idle,
+        };
+        Self { state, waiting: self.waiting, ..Self::new(wanted, authority) }
+    }
+
+    fn answer_all(mut self, answer: &Result<OrderView, String>) {
+        self.take_waiting(answer);
+    }
+
+    fn take_waiting(&mut self, answer: &Result<OrderView, String>) {
+        for waiting in self.waiting.drain(..) {
+            let _ = waiting.send(answer.clone());
+        }
+    }
+}
+
+/// What the configuration wants of ACME.
+fn wanted(config: &Config) -> Vec<(Wanted, config::Acme)> {
+    let of_one = |identity: &config::Identity| {
+        let IdentitySource::Store { issuer: Some(Issuer::Acme(issuer)), names, key } = &identity.source
+        else {
+            return None;
+        };
+        let authority = config.acme.iter().find(|authority| authority.name == *issuer)?.clone();
+        let wanted = Wanted {
+            identity: identity.name.clone(),
+            names: names.clone(),
+            key: *key,
+            authority: issuer.clone(),
+        };
+        Some((wanted, authority))
+    };
+    config.tls.identities.iter().filter_map(of_one).collect()
+}
