@@ -2,7 +2,7 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, ErrorKind, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use rustls_pki_types::pem::{Error as PemError, PemObject};
@@ -81,8 +81,30 @@ pub(crate) fn make_folder(path: &Path, mode: u32) -> Result<(), Error> {
         return Ok(());
     }
     let unwritable = |source| Error::Unwritable { path: path.to_owned(), source };
-    DirBuilder::new().recursive(true).mode(mode).create(path).map_err(unwritable)?;
-    fs::set_permissions(path, Permissions::from_mode(mode)).map_err(unwritable)
+    let above = path.ancestors().skip(1).take_while(|above| !above.as_os_str().is_empty() && !above.is_dir());
+    let missing: Vec<&Path> = std::iter::once(path).chain(above).collect();
+    missing.into_iter().rev().try_for_each(|folder| make_one(folder, mode)).map_err(unwritable)
+}
+
+fn make_one(folder: &Path, mode: u32) -> io::Result<()> {
+    match DirBuilder::new().mode(mode).create(folder) {
+        // Another process was faster.
+        Err(error) if error.kind() == ErrorKind::AlreadyExists && folder.is_dir() => return Ok(()),
+        made => made?,
+    }
+    fs::set_permissions(folder, Permissions::from_mode(mode))?;
+    give_to_owner_of_folder(folder)
+}
+
+/// An administrator who works as root must not lock the daemon out of its own files: what root makes belongs to whom the
+/// folder around it belongs.
+pub(crate) fn give_to_owner_of_folder(path: &Path) -> io::Result<()> {
+    let around = path.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let (folder, own) = (fs::metadata(around)?, fs::metadata(path)?);
+    if own.uid() == 0 && folder.uid() != 0 {
+        std::os::unix::fs::chown(path, Some(folder.uid()), Some(folder.gid()))?;
+    }
+    Ok(())
 }
 
 /// Writes a file whole or not at all: a temporary neighbour, synced, then renamed, then the folder synced.
@@ -131,7 +153,8 @@ fn write_new(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     // The process's umask may have taken bits away that a public file needs.
     file.set_permissions(Permissions::from_mode(mode))?;
     file.write_all(content)?;
-    file.sync_all()
+    file.sync_all()?;
+    give_to_owner_of_folder(path)
 }
 
 fn put(temporary: &Path, path: &Path, existing: Existing) -> io::Result<()> {
@@ -166,6 +189,23 @@ mod tests {
         assert_eq!(fs::read(&path).unwrap(), b"two");
         assert_eq!(mode_of(&path), Some(0o644));
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "no temporary file stays behind");
+    }
+
+    /// Only root can give files away, so for others there is nothing to see here.
+    #[test]
+    fn what_root_makes_belongs_to_the_owner_of_the_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let owner = fs::metadata(folder.path()).unwrap().uid();
+        let expected = if owner == 0 { 4321 } else { owner };
+        if owner == 0 {
+            std::os::unix::fs::chown(folder.path(), Some(expected), Some(expected)).unwrap();
+        }
+        let below = folder.path().join("ca/private");
+        make_folder(&below, PRIVATE_FOLDER).unwrap();
+        write(&below.join("root.key"), b"key", PRIVATE_FILE, Existing::Keep).unwrap();
+        for path in [below.join("root.key"), below, folder.path().join("ca")] {
+            assert_eq!(fs::metadata(&path).unwrap().uid(), expected, "{}", path.display());
+        }
     }
 
     #[test]

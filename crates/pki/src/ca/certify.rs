@@ -133,7 +133,7 @@ impl Signer {
             .map_err(|error| AuthorityError::crypto(&error))
     }
 
-    /// A random number of 127 bits, and a life that neither outlasts what is asked for nor the CA's own.
+    /// A random number of 16 octets, and a life that neither outlasts what is asked for nor the CA's own.
     pub(super) fn span(&self, life: SignedDuration, now: Timestamp) -> Result<Span, AuthorityError> {
         let not_after = now.checked_add(life).unwrap_or(Timestamp::MAX).min(self.seat.not_after);
         Ok(Span { serial: new_serial()?, not_before: backdated(now), not_after })

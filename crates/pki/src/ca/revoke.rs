@@ -10,6 +10,7 @@ use rusqlite::Transaction;
 use super::certify::since_1970;
 use super::records::{self, Issued, Reason, Revocation, RevocationList, Serial};
 use super::{Authority, AuthorityError, Policy, Signer};
+use crate::Name;
 use crate::files::{self, Existing, PUBLIC_FILE};
 
 /// Lists begin a little in the past, for clients whose clocks are late.
@@ -30,7 +31,10 @@ impl Which {
         // A host name such as `cafe` could be either; a serial number of ours has 32 digits.
         match text.parse::<Serial>() {
             Ok(serial) if serial.as_str().len() >= 16 || text.contains(':') => Self::Serial(serial),
-            _ => Self::Name(text.trim().to_ascii_lowercase()),
+            // As names are recorded: only the part before the @ keeps its capitals.
+            _ => Self::Name(
+                text.parse::<Name>().map_or_else(|_| text.trim().to_owned(), |name| name.to_string()),
+            ),
         }
     }
 }
@@ -207,7 +211,7 @@ mod tests {
     #[test]
     fn a_name_of_hexadecimal_digits_is_no_serial_number() {
         assert_eq!(Which::of("cafe"), Which::Name("cafe".into()));
-        assert_eq!(Which::of("Anna@Example.org"), Which::Name("anna@example.org".into()));
+        assert_eq!(Which::of("Anna@Example.org"), Which::Name("Anna@example.org".into()));
         let serial = "4a0bff00112233445566778899aabbcc";
         assert_eq!(Which::of(serial), Which::Serial(serial.parse().unwrap()));
         assert_eq!(Which::of("4A:0B"), Which::Serial("4a0b".parse().unwrap()));

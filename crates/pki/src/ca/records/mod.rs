@@ -34,6 +34,7 @@ pub(crate) use requests::{
 pub use requests::{Enrolment, State};
 
 use super::AuthorityError;
+use crate::files;
 
 /// The file's name in the CA's folder.
 pub(crate) const FILE: &str = "records.db";
@@ -143,13 +144,13 @@ impl Records {
     }
 }
 
-/// The file exists before SQLite opens it, for its owner alone; SQLite's own files beside it follow its mode.
+/// The file exists before SQLite opens it, for its owner alone; SQLite's own files beside it follow its mode and owner.
 fn make_private(path: &Path) -> io::Result<()> {
     let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
     if file.metadata()?.permissions().mode() & 0o077 != 0 {
         file.set_permissions(Permissions::from_mode(0o600))?;
     }
-    Ok(())
+    files::give_to_owner_of_folder(path)
 }
 
 fn prepare(connection: &Connection) -> rusqlite::Result<()> {
