@@ -22,6 +22,7 @@ mod support;
 
 mod bounces;
 mod broken_store;
+mod cert_request;
 mod clients;
 mod config_check;
 mod connectors;

@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod client;
+mod files;
 mod message;
 mod policy;
 mod report;
@@ -17,6 +18,7 @@ mod tape;
 mod tlsa;
 
 pub use client::client;
+pub use files::{certificate_files, file_seeds, request_seeds, signing_request};
 pub use message::{dsn, header};
 pub use policy::mta_sts;
 pub use report::{tls_report, tls_report_seeds};

@@ -1,6 +1,6 @@
 //! What domains publish about TLS: MTA-STS records and policies, and where reports go.
 
-use postern_dns::mta_sts::{self, MAX_AGE_MOST, Mode, MX_MOST, Policy};
+use postern_dns::mta_sts::{self, MAX_AGE_MOST, MX_MOST, Mode, Policy};
 use postern_dns::tls_rpt::{self, Rua};
 
 /// Text records and a policy file: nothing panics, what is understood is sound and survives being written, and what is

@@ -1,4 +1,4 @@
-//! What to begin with: both sides of every transcript, and a TLS report in all its wrappings.
+//! What to begin with: both sides of every transcript, a TLS report in all its wrappings, certificate files.
 
 use std::fs;
 use std::io;
@@ -78,6 +78,14 @@ pub fn write_corpus(corpus: &Path) -> io::Result<()> {
     fs::create_dir_all(&folder)?;
     for (name, octets) in crate::tlsa_seeds() {
         fs::write(folder.join(name), octets)?;
+    }
+    for (name, octets) in crate::file_seeds() {
+        fs::create_dir_all(corpus.join("certificate_files"))?;
+        fs::write(corpus.join("certificate_files").join(name), octets)?;
+    }
+    for (name, octets) in crate::request_seeds() {
+        fs::create_dir_all(corpus.join("signing_request"))?;
+        fs::write(corpus.join("signing_request").join(name), octets)?;
     }
     Ok(())
 }

@@ -238,6 +238,20 @@ fn spoilt_report() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
+/// A good certificate file with a few octets written over, or cut off.
+fn spoilt_file(seeds: &[(&'static str, Vec<u8>)]) -> impl Strategy<Value = Vec<u8>> + use<> {
+    let file = prop::sample::select(seeds.to_vec());
+    let change = (any::<prop::sample::Index>(), 0_usize..4, vec(any::<u8>(), 0..4));
+    (file, vec(change, 0..4)).prop_map(|((_, mut octets), changes)| {
+        for (at, instead_of, piece) in changes {
+            let at = at.index(octets.len() + 1);
+            let end = octets.len().min(at + instead_of);
+            octets.splice(at..end, piece);
+        }
+        octets
+    })
+}
+
 /// Any settings, and then decisions most of which are for the usual course of things.
 fn decisions() -> impl Strategy<Value = Vec<u8>> {
     let usual = prop_oneof![12 => Just(0), 2 => 1_u8..20, 1 => any::<u8>()];
@@ -329,5 +343,15 @@ proptest! {
     #[test]
     fn no_tlsa_record_breaks_its_laws(data in vec(tlsa_record(), 0..6)) {
         postern_fuzz::tlsa(&data.concat());
+    }
+
+    #[test]
+    fn no_certificate_file_breaks_its_laws(data in spoilt_file(postern_fuzz::file_seeds())) {
+        postern_fuzz::certificate_files(&data);
+    }
+
+    #[test]
+    fn no_signing_request_breaks_its_laws(data in spoilt_file(&postern_fuzz::request_seeds())) {
+        postern_fuzz::signing_request(&data);
     }
 }

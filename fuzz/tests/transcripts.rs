@@ -20,6 +20,8 @@ fn every_target_takes_every_transcript() {
             postern_fuzz::tls_report(wire);
             postern_fuzz::mta_sts(wire);
             postern_fuzz::tlsa(wire);
+            postern_fuzz::certificate_files(wire);
+            postern_fuzz::signing_request(wire);
             postern_fuzz::reply(wire);
             postern_fuzz::client(&with_decisions(wire));
             postern_fuzz::sasl_client(&with_decisions(wire));

@@ -13,6 +13,7 @@ pub mod postern;
 pub mod postfix;
 pub mod programs;
 pub mod sink;
+pub mod terminal;
 pub mod tls_server;
 pub mod unpacked;
 pub mod wire;

@@ -171,6 +171,9 @@ pub enum Error {
     /// The data directory cannot be used.
     #[error(transparent)]
     DataDir(#[from] daemon::Error),
+    /// Something with our certificates cannot be done.
+    #[error(transparent)]
+    Certificates(#[from] certificates::Error),
     /// The operation failed in the daemon.
     #[error("{0}")]
     Failed(String),

@@ -12,6 +12,7 @@
 //! What it deliberately does not do: decide which certificate belongs to which key ([`chain`](crate::chain)), or whether
 //! any of them is good ([`examine`](crate::examine)).
 
+mod ber;
 mod der;
 mod error;
 mod foreign;
@@ -189,7 +190,7 @@ impl Collector<'_> {
 
     fn section(&mut self, section: &pem::Section, meaning: pem::Meaning) -> Result<(), BundleTrouble> {
         let (element, rest) = der::element(&section.der).map_err(|trouble| trouble.in_block(section.line))?;
-        let form = der::form(element).ok_or(BundleTrouble::Garbage).map_err(|t| t.in_block(section.line))?;
+        let form = der::form(&element).ok_or(BundleTrouble::Garbage).map_err(|t| t.in_block(section.line))?;
         let item = form.item();
         if item != Some(meaning.item) {
             let (label, line) = (section.label.clone(), section.line);
@@ -203,7 +204,7 @@ impl Collector<'_> {
             }
             .in_block(section.line));
         }
-        self.take(form, element).map_err(|trouble| trouble.in_block(section.line))
+        self.take(form, &element).map_err(|trouble| trouble.in_block(section.line))
     }
 
     /// One DER element after the other; an editor may have left line ends behind the last.
@@ -211,8 +212,8 @@ impl Collector<'_> {
         let mut rest = octets;
         while !rest.trim_ascii().is_empty() {
             let (element, behind) = der::element(rest)?;
-            let form = der::form(element).ok_or(BundleTrouble::Garbage)?;
-            self.take(form, element)?;
+            let form = der::form(&element).ok_or(BundleTrouble::Garbage)?;
+            self.take(form, &element)?;
             rest = behind;
         }
         Ok(())

@@ -145,9 +145,13 @@ impl IdentityStore {
         let version = fs::canonicalize(&current).unwrap_or(current);
         let chain = files::read_certificates(&version.join("certificate.pem"))?;
         let key = read_key(&version.join("key.pem"))?;
-        let about = read_json(&self.folder.join(name).join("about.json"))?;
         let unknown = About { origin: Origin::ByHand, installed: Timestamp::UNIX_EPOCH, asked: None };
-        Ok(Stored { chain, key, about: about.unwrap_or(unknown) })
+        Ok(Stored { chain, key, about: self.about(name).unwrap_or(unknown) })
+    }
+
+    /// Where an identity came from, if that is known.
+    pub fn about(&self, name: &str) -> Option<About> {
+        read_json(&self.folder.join(name).join("about.json")).ok().flatten()
     }
 
     /// Puts an identity into the store, or a new version of it in the place of the old one, in one step.

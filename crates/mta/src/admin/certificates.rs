@@ -8,18 +8,25 @@
 //! What it deliberately does not do: parse command lines, ask questions, or render answers for people.
 
 use jiff::Timestamp;
-use postern_pki::{IdentityStore, PrivateKey, SigningRequest};
+use postern_pki::pkcs12;
+use zeroize::Zeroizing;
 
-pub use postern_pki::{KeyKind, Name, Passphrase, RequestDetails, Subject, check_name};
+pub use postern_pki::pkcs12::Compatibility;
+pub use postern_pki::{
+    Chain, Finding, IdentityStore, KeyKind, Name, Passphrase, PrivateKey, RequestDetails, Severity,
+    SigningRequest, Subject, check_name,
+};
 
 pub use crate::certificates::Error;
 pub use crate::certificates::assign::{AssignError, Binding, Change, assign};
 pub use crate::certificates::deploy::{Deployed, Deployment};
+pub use crate::certificates::install::{Doubts, KeyFrom, Offer, Plan, needs_passphrase};
 pub use crate::certificates::proposal::{Concern, Proposal};
 pub use crate::certificates::request::{Ask, Earlier, KeyChoice};
 
-use super::Admin;
-use crate::certificates::{deploy, proposal, request};
+use super::{Admin, socket};
+use crate::certificates::install::Bench;
+use crate::certificates::{deploy, install, listing, proposal, request};
 use crate::config::Config;
 use crate::daemon::network::Network;
 use crate::observe::Observer;
@@ -29,6 +36,15 @@ use crate::policy::ledger::Ledger;
 pub struct Certificates<'a> {
     config: &'a Config,
     store: IdentityStore,
+}
+
+/// Whether a daemon runs and has heard of a change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Daemon {
+    /// It serves what is new from now on.
+    Told,
+    /// None runs; it will serve it when it is started.
+    Absent,
 }
 
 /// A request that waits for its certificate.
@@ -146,6 +162,82 @@ impl Certificates<'_> {
         let key = PrivateKey::generate(kind)?;
         self.store.set_next_key(identity, &key)?;
         Ok(key)
+    }
+
+    /// Reads and judges what an authority sent, and changes nothing. The name is the identity's, where it is not to be found
+    /// out. Also how an exported file is brought back.
+    ///
+    /// # Errors
+    /// A file cannot be read ([`needs_passphrase`] says whether it only needs that), or its key is not there. What speaks
+    /// against the certificate stands in the plan.
+    #[expect(clippy::unused_async, reason = "what is published is looked up next")]
+    pub async fn plan(
+        &self,
+        offers: &[Offer],
+        passphrase: Option<&Passphrase>,
+        named: Option<&str>,
+    ) -> Result<Plan, Error> {
+        install::plan(self.bench(Timestamp::now()), offers, passphrase, named)
+    }
+
+    /// Puts a certificate into the store, in the place of the present one, and has the running daemon serve it. Says whether
+    /// a daemon runs.
+    ///
+    /// # Errors
+    /// Something speaks against it and was not overridden, or the disk. Nothing is changed then.
+    pub async fn install(&self, plan: Plan, doubts: Doubts) -> Result<Daemon, super::Error> {
+        plan.carry_out(&self.store, doubts)?;
+        self.tell_daemon().await
+    }
+
+    /// An identity's chain and key.
+    ///
+    /// # Errors
+    /// There is none of that name, or its files are broken.
+    pub fn read(&self, identity: &str) -> Result<(Chain, PrivateKey), Error> {
+        listing::read(&listing::find(self.config, &self.store, identity)?)
+    }
+
+    /// An identity as one PKCS #12 file, for a backup or another program. The passphrase opens it.
+    ///
+    /// # Errors
+    /// There is no such identity, it is broken, or the passphrase is none.
+    pub fn export(
+        &self,
+        identity: &str,
+        passphrase: &Passphrase,
+        compatibility: Compatibility,
+    ) -> Result<Zeroizing<Vec<u8>>, Error> {
+        let (chain, key) = self.read(identity)?;
+        Ok(pkcs12::write(&key, &chain, passphrase, identity, compatibility)?)
+    }
+
+    /// Takes an identity out of the store, with its key.
+    ///
+    /// # Errors
+    /// Something is bound to it, it is not in the store, or the disk.
+    pub async fn remove(&self, identity: &str) -> Result<Daemon, super::Error> {
+        let place = listing::find(self.config, &self.store, identity)?;
+        let by = listing::bound_by(self.config, &place);
+        if !by.is_empty() {
+            return Err(Error::Bound { identity: identity.to_owned(), by }.into());
+        }
+        self.store.remove(identity).map_err(Error::from)?;
+        self.tell_daemon().await
+    }
+
+    /// Has the running daemon look at its certificates at once, instead of within a few seconds.
+    async fn tell_daemon(&self) -> Result<Daemon, super::Error> {
+        match socket::call(&self.config.data_dir, &super::Request::Reload).await? {
+            None => Ok(Daemon::Absent),
+            Some(super::Response::Done) => Ok(Daemon::Told),
+            Some(super::Response::Failed(why)) => Err(super::Error::Failed(why)),
+            Some(other) => Err(super::Error::Garbled(format!("{other:?}"))),
+        }
+    }
+
+    fn bench(&self, now: Timestamp) -> Bench<'_> {
+        Bench { config: self.config, store: &self.store, now }
     }
 
     /// Hands an identity on to other programs.

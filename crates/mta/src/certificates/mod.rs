@@ -1,6 +1,8 @@
 //! Our own certificates, from the request to the renewal.
 //!
 //! - [`proposal`], [`request`]: what could be asked for, and asking for it.
+//! - [`install`]: what came back from an authority becomes an identity.
+//! - [`listing`]: where identities lie, and who renews them.
 //! - [`assign`]: binding an identity to listeners and connectors.
 //! - [`acme`]: certificates that an ACME authority issues and renews by itself.
 //! - [`deploy`]: handing identities on to other programs.
@@ -15,6 +17,8 @@ pub mod assign;
 pub mod deploy;
 pub mod dns_challenge;
 mod hook;
+pub mod install;
+pub(crate) mod listing;
 pub mod proposal;
 pub mod request;
 
@@ -33,6 +37,59 @@ pub enum Error {
     Waiting {
         /// The identity.
         identity: String,
+    },
+    /// A file cannot be read.
+    #[error(transparent)]
+    File(#[from] postern_pki::BundleError),
+    /// The certificates make no chain.
+    #[error(transparent)]
+    Chain(#[from] postern_pki::ChainError),
+    /// The key that was brought is another certificate's.
+    #[error(
+        "the private key that you brought does not belong to the certificate ({certificates}); bring the one that its \
+         request was made with, or leave the key out if that was made here"
+    )]
+    OtherKey {
+        /// Whose certificates they are.
+        certificates: String,
+    },
+    /// Nobody has the key.
+    #[error(
+        "there is no private key for this certificate ({certificates}): it answers another request, or one that was \
+         thrown away; {}", waiting_words(.waiting)
+    )]
+    NoKey {
+        /// Whose certificates they are.
+        certificates: String,
+        /// The requests that wait here.
+        waiting: Vec<String>,
+    },
+    /// The identity's files are somebody else's.
+    #[error(
+        "the identity \"{identity}\" is read from {path}, which somebody else writes and renews; install under another name, \
+         or remove certificate and key from its [[tls.identity]] first: then it is kept in the certificate store"
+    )]
+    Foreign {
+        /// The identity.
+        identity: String,
+        /// Its certificate's file.
+        path: std::path::PathBuf,
+    },
+    /// Something speaks against the certificate.
+    #[error("the certificate for \"{identity}\" is not installed:\n{}", findings_words(.findings))]
+    Refused {
+        /// The identity.
+        identity: String,
+        /// What was found.
+        findings: Vec<postern_pki::Finding>,
+    },
+    /// Something needs it.
+    #[error("the identity \"{identity}\" is in use by {}; take it out there first", .by.join(", "))]
+    Bound {
+        /// The identity.
+        identity: String,
+        /// What is bound to it.
+        by: Vec<String>,
     },
     /// No request of this name waits.
     #[error("no request for \"{identity}\" waits; see: postern cert list")]
@@ -54,4 +111,16 @@ pub enum Error {
         /// The identity.
         identity: String,
     },
+}
+
+fn waiting_words(waiting: &[String]) -> String {
+    if waiting.is_empty() {
+        return "no request waits here; bring the key as well, or make a new request: postern cert request"
+            .to_owned();
+    }
+    format!("requests wait here for: {}; or bring the key as well", waiting.join(", "))
+}
+
+fn findings_words(findings: &[postern_pki::Finding]) -> String {
+    findings.iter().map(|finding| format!("  {finding}")).collect::<Vec<_>>().join("\n")
 }

@@ -3,10 +3,12 @@
 //! Certificates are cut out of PKCS #7 as they stand: a library that reads them and writes them again would break the
 //! signature of any that is not in the one form that DER allows, and there are such.
 
+use std::borrow::Cow;
+
 use x509_parser::asn1_rs::{Any, Class, FromBer, FromDer, Header, Length, Tag};
 use x509_parser::prelude::X509Certificate;
 
-use super::{BundleTrouble, Item};
+use super::{BundleTrouble, Item, ber};
 
 /// So many elements tell what something is.
 const ELEMENTS: usize = 10;
@@ -65,14 +67,14 @@ impl Form {
     }
 }
 
-/// The first element, whole, and what is behind it.
-pub(super) fn element(octets: &[u8]) -> Result<(&[u8], &[u8]), BundleTrouble> {
+/// The first element, whole and in DER, and what is behind it.
+pub(super) fn element(octets: &[u8]) -> Result<(Cow<'_, [u8]>, &[u8]), BundleTrouble> {
     if octets.first() != Some(&0x30) {
         return Err(BundleTrouble::Garbage);
     }
     let Ok((content, header)) = Header::from_ber(octets) else { return Err(cut_in_header(octets)) };
     let Length::Definite(length) = header.length() else {
-        return Err(BundleTrouble::UnknownContainer(INDEFINITE));
+        return ber::first(octets).ok_or(BundleTrouble::NoEndOfContents);
     };
     let Some((_, rest)) = content.split_at_checked(length) else {
         let wants = (octets.len() - content.len()) as u64;
@@ -81,11 +83,9 @@ pub(super) fn element(octets: &[u8]) -> Result<(&[u8], &[u8]), BundleTrouble> {
             wants: wants.saturating_add(length as u64),
         });
     };
-    Ok(octets.split_at(octets.len() - rest.len())).map(|(element, _)| (element, rest))
+    let element = &octets[..octets.len() - rest.len()];
+    Ok((ber::first(element).map_or(Cow::Borrowed(element), |(der, _)| der), rest))
 }
-
-const INDEFINITE: &str = "is written in BER with lengths left open, as some old programs and telephones export it; write \
-                          it again with: openssl pkcs12 -in FILE -out plain.pem";
 
 /// Too short for what its own header says, or no header at all.
 fn cut_in_header(octets: &[u8]) -> BundleTrouble {
@@ -200,4 +200,22 @@ fn sequences(mut octets: &[u8]) -> Option<Vec<&[u8]>> {
         octets = rest;
     }
     Some(found)
+}
+
+/// A PKCS #12 file whose inside is in BER, made anew in DER; `None` if that is not what it is.
+///
+/// The checksum is left out, because it is over the octets as they were: whoever calls this has checked it.
+pub(super) fn pkcs12_inside_in_der(element: &[u8]) -> Option<Vec<u8>> {
+    let (_, outer) = Any::from_der(element).ok()?;
+    let (behind, version) = Any::from_der(outer.data).ok()?;
+    let version = ber::wrap(0x02, version.data);
+    let (_, content) = Any::from_der(behind).ok()?;
+    let (explicit, kind) = Any::from_der(content.data).ok()?;
+    let (_, explicit) = Any::from_der(explicit).ok()?;
+    let (_, string) = Any::from_der(explicit.data).ok()?;
+    let (inside, _) = ber::first(string.data)?;
+    let Cow::Owned(inside) = inside else { return None };
+    let explicit = ber::wrap(0xa0, &ber::wrap(0x04, &inside));
+    let content = ber::wrap(0x30, &[ber::wrap(0x06, kind.data), explicit].concat());
+    Some(ber::wrap(0x30, &[version, content].concat()))
 }

@@ -109,6 +109,8 @@ pub enum BundleTrouble {
         /// So many there should be.
         wants: u64,
     },
+    /// It leaves its length open (BER) and never ends.
+    NoEndOfContents,
     /// It is what it should be, but damaged.
     Damaged {
         /// What it is.
@@ -266,6 +268,11 @@ impl BundleTrouble {
             Self::Truncated { has, wants } => format!(
                 "is cut off: {has} octets are there, and there should be {wants}; download or copy it again"
             ),
+            Self::NoEndOfContents => {
+                "is cut off or damaged: it leaves its length open, as some programs write it, and \
+                                      does not end; download or copy it again"
+                    .to_owned()
+            }
             Self::Damaged { item, reason } => {
                 format!("holds a {item} that is damaged: {reason}; download or copy it again")
             }

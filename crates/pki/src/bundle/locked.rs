@@ -42,7 +42,15 @@ pub(super) fn open_pkcs12(
     if text.chars().any(|c| u32::from(c) > 0xffff) {
         return Err(BundleTrouble::UnknownContainer(UNUSUAL_CHARACTER));
     }
-    Pkcs12Archive::from_pkcs12(element, text).map_err(|error| match error {
+    let opened = match Pkcs12Archive::from_pkcs12(element, text) {
+        // The checksum was good, or there is none: what cannot be read is behind it.
+        Err(ArchiveError::DerError(error)) => match der::pkcs12_inside_in_der(element) {
+            Some(der) => Pkcs12Archive::from_pkcs12(&der, text),
+            None => Err(error.into()),
+        },
+        other => other,
+    };
+    opened.map_err(|error| match error {
         ArchiveError::MacError(_) | ArchiveError::UnpadError | ArchiveError::Pkcs5Error(_) => {
             shut(passphrase)
         }

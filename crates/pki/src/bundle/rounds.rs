@@ -4,6 +4,7 @@
 //! each of any number of parts: days, if a stranger made the file. So they are added up first. What it deliberately does
 //! not do: see parts that are inside an encrypted part; the PKCS #12 library has bounds of its own for each of those.
 
+use super::ber;
 use x509_parser::asn1_rs::{Any, Class, FromDer, Tag};
 
 /// So many rounds are tried; about two seconds. OpenSSL asks for 2048 by itself, and careful people for up to a million.
@@ -37,16 +38,24 @@ fn walk(octets: &[u8], depth: usize) -> u64 {
     let mut rest = octets;
     while let Ok((behind, element)) = Any::from_der(rest) {
         sum = sum.saturating_add(own(&element));
-        let opens = element.header.is_constructed() || is_universal(&element, Tag::OctetString);
-        if opens && !element.data.is_empty() {
-            sum = sum.saturating_add(walk(element.data, depth + 1));
-        }
+        sum = sum.saturating_add(inside(&element, depth + 1));
         rest = behind;
         if rest.is_empty() {
             break;
         }
     }
     sum
+}
+
+fn inside(element: &Any<'_>, depth: usize) -> u64 {
+    if element.header.is_constructed() {
+        return walk(element.data, depth);
+    }
+    if !is_universal(element, Tag::OctetString) {
+        return 0;
+    }
+    // What an octet string holds may be in BER, whatever is around it.
+    ber::first(element.data).map_or(0, |(der, _)| walk(&der, depth))
 }
 
 /// The rounds that this element itself names.

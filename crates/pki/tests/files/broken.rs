@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use postern_pki::{Bundle, BundleTrouble, Item, LARGEST_FILE};
 
-use crate::{Desk, secret};
+use crate::{Desk, header, secret};
 
 fn sentence(desk: &Desk, name: &str, passphrase: Option<&str>) -> String {
     match desk.read(name, passphrase) {
@@ -268,14 +268,6 @@ fn grow(der: &[u8], place: usize, number: &[u8]) -> Vec<u8> {
         }
     }
     out
-}
-
-fn header(der: &[u8]) -> (usize, usize) {
-    match der[1] {
-        0x82 => (4, usize::from(der[2]) << 8 | usize::from(der[3])),
-        0x81 => (3, usize::from(der[2])),
-        short => (2, usize::from(short)),
-    }
 }
 
 #[test]

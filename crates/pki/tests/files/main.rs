@@ -109,3 +109,12 @@ fn secret(text: &str) -> Passphrase {
 fn holds_key(bundle: &Bundle, certificate: &CertificateDer<'_>) -> bool {
     matches!(&bundle.keys[..], [key] if PrivateKey::fits(key, certificate))
 }
+
+/// How long the header and the content of an element of DER are.
+fn header(der: &[u8]) -> (usize, usize) {
+    match der[1] {
+        0x82 => (4, usize::from(der[2]) << 8 | usize::from(der[3])),
+        0x81 => (3, usize::from(der[2])),
+        short => (2, usize::from(short)),
+    }
+}

@@ -179,6 +179,73 @@ fn what_gnutls_writes_is_read() {
     assert!(desk.read("a.p7b", None).unwrap().certificates.contains(&host));
 }
 
+/// Firefox and Apple's keychain write so.
+#[test]
+fn files_with_open_lengths_are_read() {
+    let desk = Desk::with_chain();
+    let host = desk.certificate("host.pem");
+    desk.openssl("cms -sign -binary -nodetach -stream -in host.pem -signer host.pem -inkey host.key -outform DER -out a.p7b");
+    assert!(desk.bytes("a.p7b").starts_with(&[0x30, 0x80]));
+    assert_eq!(desk.read("a.p7b", None).unwrap().certificates, std::slice::from_ref(&host));
+    for how in ["", " -legacy", " -nomac"] {
+        desk.openssl(&format!(
+            "pkcs12 -export -inkey host.key -in host.pem -passout pass:geheim -out a.p12{how}"
+        ));
+        let open = opened(&desk.bytes("a.p12"));
+        desk.write("open.p12", &open);
+        assert!(open.starts_with(&[0x30, 0x80]) && open.ends_with(&[0, 0]));
+        let bundle = desk.read("open.p12", Some("geheim")).unwrap_or_else(|error| panic!("{how}: {error}"));
+        assert!(holds_key(&bundle, &host) && bundle.certificates == [host.clone()], "{how}");
+        let error = desk.read("open.p12", Some("falsch")).unwrap_err();
+        assert!(matches!(error.trouble, BundleTrouble::WrongPassphrase(_)), "{how}: {error}");
+        desk.write("cut.p12", &open[..open.len() - 3]);
+        let error = desk.read("cut.p12", Some("geheim")).unwrap_err().to_string();
+        assert!(error.contains("leaves its length open"), "{error}");
+    }
+}
+
+/// `nss.p12` was exported by NSS 3.87, with the passphrase `geheim`: its inside is in BER too.
+#[test]
+fn what_firefox_exports_is_read() {
+    let file = include_bytes!("nss.p12");
+    let bundle = Bundle::parse(file, "nss.p12", Some(&secret("geheim"))).unwrap();
+    assert!(holds_key(&bundle, &bundle.certificates[0]) && bundle.certificates.len() == 1);
+    let error = Bundle::parse(file, "nss.p12", Some(&secret("falsch"))).unwrap_err();
+    assert!(matches!(error.trouble, BundleTrouble::WrongPassphrase(_)), "{error}");
+}
+
+/// The same PKCS #12 file with every length outside the octet strings left open, and those in pieces.
+fn opened(der: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut rest = der;
+    while !rest.is_empty() {
+        let (header, length) = crate::header(rest);
+        let (content, behind) = (&rest[header..header + length], &rest[header + length..]);
+        match rest[0] {
+            // Octet strings, and the encrypted content, which is one.
+            0x04 | 0x80 if length > 40 => {
+                let (one, two) = content.split_at(length / 2);
+                out.extend([rest[0] | 0x20, 0x80]);
+                out.extend([piece_of(one), piece_of(two)].concat());
+                out.extend([0, 0]);
+            }
+            tag if tag & 0x20 != 0 => {
+                out.extend([tag, 0x80]);
+                out.extend(opened(content));
+                out.extend([0, 0]);
+            }
+            _ => out.extend(&rest[..header + length]),
+        }
+        rest = behind;
+    }
+    out
+}
+
+fn piece_of(content: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(content.len()).unwrap().to_be_bytes();
+    [&[0x04, 0x82, length[0], length[1]], content].concat()
+}
+
 #[test]
 fn several_files_become_one() {
     let desk = Desk::with_chain();
