@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use jiff::Timestamp;
 use postern_smtp::tls::{CertificateSeen, Level, PeerProof, TlsFacts, TlsFailure, TlsFault};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{ResolvesClientCert, Resumption};
@@ -26,7 +27,7 @@ use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
 use crate::certificate::Certificate;
 use crate::checks::{self, Check};
-use crate::judge::{Shown, as_error, judge};
+use crate::judge::{Shown, as_error, judge, shown_as, verified};
 use crate::{
     ClientHello, Error, PeerPolicy, describe, describe_certificate, facts, failure, files, signature,
 };
@@ -88,6 +89,14 @@ impl ClientTls {
     /// How many certificate authorities are trusted. None means that nothing can be verified.
     pub fn trusted_roots(&self) -> usize {
         self.roots.len()
+    }
+
+    /// Whether the trusted roots would vouch for a chain that is to be shown as this host's, its own certificate first.
+    ///
+    /// # Errors
+    /// What would be found wrong with it. A chain without a certificate is wrong too.
+    pub fn verify(&self, chain: &[CertificateDer<'_>], host: &str, now: Timestamp) -> Result<(), TlsFailure> {
+        shown_as(host, chain, now, |shown| verified(&self.roots, shown))
     }
 
     /// The settings for one connection under this policy. Never use one for two connections.

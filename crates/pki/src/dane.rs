@@ -12,6 +12,7 @@ use std::borrow::Cow;
 use std::cell::OnceCell;
 
 use aws_lc_rs::digest;
+use jiff::Timestamp;
 use postern_dns::tlsa::{Matching, Selector, Tlsa, Usage};
 use postern_smtp::tls::{TlsFailure, TlsFault};
 use rustls::RootCertStore;
@@ -20,13 +21,37 @@ use x509_parser::asn1_rs::{Any, FromDer};
 
 use crate::certificate::{Certificate, Life};
 use crate::identity::{hexadecimal, sha256};
-use crate::judge::{Shown, fault, lead_to, long_enough, match_name, out_of_date};
+use crate::judge::{Shown, fault, lead_to, long_enough, match_name, out_of_date, shown_as};
 
 /// So many certificates of a chain are compared with the records. Real chains have two to four.
 const LONGEST_CHAIN: usize = 16;
 /// So many records are repeated when none matches, and so many octets of each.
 const RECORDS_SHOWN: usize = 3;
 const OCTETS_SHOWN: usize = 8;
+
+/// Whether those who check these records would take a chain that is to be shown as this host's, its own certificate first.
+///
+/// # Errors
+/// What they would find wrong with it. A chain without a certificate is wrong too.
+pub fn fits_tlsa(
+    records: &[Tlsa],
+    chain: &[CertificateDer<'_>],
+    host: &str,
+    now: Timestamp,
+) -> Result<(), TlsFailure> {
+    shown_as(host, chain, now, |shown| prove(records, shown))
+}
+
+/// The record of a key, for the host that has it itself: `3 1 1` with SHA-256, `3 1 2` with SHA-512. `spki` is the public key
+/// in DER, as certificates have it (RFC 7671 §5.1).
+pub fn tlsa_of_key(spki: &[u8], matching: Matching) -> Tlsa {
+    let data = match matching {
+        Matching::Full => spki.to_vec(),
+        Matching::Sha256 => sha256(spki).to_vec(),
+        Matching::Sha512 => digest::digest(&digest::SHA512, spki).as_ref().to_vec(),
+    };
+    Tlsa { usage: Usage::EndEntity, selector: Selector::Spki, matching, data }
+}
 
 /// Checks what was shown against the records. One that holds is enough.
 pub(crate) fn prove(records: &[Tlsa], shown: &Shown<'_>) -> Result<(), TlsFailure> {

@@ -9,7 +9,9 @@
 //! What it deliberately does not do: make the connection fail. That is the verifier's, in `client`.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use jiff::Timestamp;
 use postern_smtp::text::clean;
 use postern_smtp::tls::{Level, Proof, Proofs, TlsFailure, TlsFault, TlsRequirement};
 use rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
@@ -137,7 +139,7 @@ fn pins_of(certificate: &CertificateDer<'_>) -> Vec<Pin> {
 }
 
 /// RFC 5280 §6 for the chain, RFC 6125 §6 for the name.
-fn verified(roots: &RootCertStore, shown: &Shown<'_>) -> Result<(), TlsFailure> {
+pub(crate) fn verified(roots: &RootCertStore, shown: &Shown<'_>) -> Result<(), TlsFailure> {
     if roots.is_empty() {
         return Err(TlsFailure::new(TlsFault::OurTrust, NO_ROOTS));
     }
@@ -145,6 +147,25 @@ fn verified(roots: &RootCertStore, shown: &Shown<'_>) -> Result<(), TlsFailure> 
     lead_to(roots, shown).map_err(|error| fault(&error, shown))?;
     // The other names count under DANE only (RFC 7672 §3.2.2); here it must be the host's own (RFC 8461 §4.1).
     match_name(&Shown { names: &[], ..*shown })
+}
+
+/// Judges a chain that nobody was shown yet, as if this host had shown it at this moment.
+pub(crate) fn shown_as(
+    host: &str,
+    chain: &[CertificateDer<'_>],
+    now: Timestamp,
+    judge: impl FnOnce(&Shown<'_>) -> Result<(), TlsFailure>,
+) -> Result<(), TlsFailure> {
+    let Some((leaf, others)) = chain.split_first() else {
+        return Err(TlsFailure::new(TlsFault::BadCertificate, "there is no certificate in the chain"));
+    };
+    let Ok(host) = ServerName::try_from(host) else {
+        let why = format!("{} is no host name", clean(host, LONGEST_WHY));
+        return Err(TlsFailure::new(TlsFault::HostMismatch, why));
+    };
+    let seconds = u64::try_from(now.as_second()).unwrap_or(0);
+    let now = UnixTime::since_unix_epoch(Duration::from_secs(seconds));
+    judge(&Shown { leaf, others, host: Some(&host), names: &[], now })
 }
 
 pub(crate) const NO_ROOTS: &str = "this machine trusts no certificate authority at all; install the ca-certificates package or name a file of roots";

@@ -52,6 +52,7 @@ pub use challenges::{ACME_TLS, Challenges};
 pub use checks::{Aspect, Check};
 pub use client::{ClientTls, Handshake, TrustAnchors, server_name};
 pub use clients::{ClientCa, ClientCertificates, ClientIdentity, ClientList, client_identity};
+pub use dane::{fits_tlsa, tlsa_of_key};
 pub use describe::{describe, describe_client};
 pub use error::Error;
 pub use examine::{Examination, Expectations, Finding, Severity, examine};

@@ -8,6 +8,7 @@
 //! - [`deploy`]: handing identities on to other programs.
 //! - [`dns_challenge`]: putting a proof for a certificate authority into the DNS (RFC 8555 §8.4). [`hook`]: programs of the
 //!   administrator's.
+//! - [`published`]: whether a new certificate keeps to our own TLSA records and MTA-STS policies.
 //!
 //! What it deliberately does not do: make keys or read containers (that is `postern_pki`), or choose which certificate a
 //! client is shown.
@@ -20,6 +21,7 @@ mod hook;
 pub mod install;
 pub(crate) mod listing;
 pub mod proposal;
+pub mod published;
 pub mod request;
 
 /// Why something with our certificates cannot be done. Nothing was changed then.

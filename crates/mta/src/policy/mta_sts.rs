@@ -41,6 +41,7 @@ use decide::Step;
 use slots::{Slot, Slots};
 
 pub use super::ledger::sts::FetchedPolicy;
+pub(crate) use fetch::announced;
 
 /// So many policies are refreshed at the same time.
 const REFRESHES_MOST: usize = 8;

@@ -1,9 +1,32 @@
 //! Asking a policy host (RFC 8461 §3.3).
 
-use postern_dns::mta_sts::{Policy, PolicyError, policy_host};
+use postern_dns::Resolver;
+use postern_dns::mta_sts::{POLICY_MOST, Policy, PolicyError, policy_host, record_id, record_name};
 
-use super::StsFault;
+use super::{StsFault, StsOptions};
 use crate::https::{Https, HttpsError, HttpsUrl, Limits, Reply};
+
+/// The policy that a domain announces and shows now, whatever is kept of it; `None` when it announces none.
+///
+/// # Errors
+/// What is wrong with it, or why nobody knows.
+pub(crate) async fn announced(
+    resolver: &dyn Resolver,
+    https: &Https,
+    domain: &str,
+    options: &StsOptions,
+) -> Result<Option<Policy>, StsFault> {
+    let texts = match resolver.txt(&record_name(domain)).await {
+        Ok(answer) => answer.records,
+        Err(error) if error.is_negative() => return Ok(None),
+        Err(error) => return Err(StsFault::Lookup(error.to_string())),
+    };
+    if record_id(&texts).map_err(StsFault::Record)?.is_none() {
+        return Ok(None);
+    }
+    let limits = Limits { body_most: POLICY_MOST, time: options.time };
+    fetch(https, domain, options.port, limits).await.map(Some)
+}
 
 pub(super) async fn fetch(
     https: &Https,
