@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use postern_smtp::text::clean;
 use rusqlite::Transaction;
 
-use super::records::{self, Decision, Enrolment, State};
+use super::records::{self, Decision, Enrolment, KeyHistory, State};
 use super::{Approval, Authority, AuthorityError, Issued, Order, Policy, Purpose, Verdict};
 use crate::SigningRequest;
 use crate::identity::fingerprint;
@@ -53,7 +53,7 @@ impl Authority {
     /// Takes a request. The same request sent again is the same one, unless it was denied or expired meanwhile.
     ///
     /// # Errors
-    /// The sender's: it is forbidden. Local: too many wait, or the records cannot be written.
+    /// The sender's: it is forbidden, or its key is known to be in others' hands. Local: too many wait, or the records cannot be written.
     pub fn submit(
         &self,
         submission: &Submission<'_>,
@@ -64,6 +64,7 @@ impl Authority {
         let verdict = policy.judge(submission.request, submission.purpose)?;
         let digest = digest(submission);
         self.records.write(|transaction| {
+            let verdict = in_view_of_the_past(verdict, transaction, submission)?;
             sweep(transaction, now)?;
             let enrolment = match known(transaction, &digest, now)? {
                 Some(known) => known,
@@ -158,6 +159,19 @@ impl Authority {
         let decision = Decision { state, by: approval.by.to_owned(), at: now };
         records::decide(transaction, &enrolment.id, &decision)?;
         Ok(issued)
+    }
+}
+
+/// Nobody gets back at once, with the same key, what was revoked: somebody has to look at it.
+fn in_view_of_the_past(
+    verdict: Verdict,
+    transaction: &Transaction<'_>,
+    submission: &Submission<'_>,
+) -> Result<Verdict, AuthorityError> {
+    match records::key_history(transaction, &fingerprint(submission.request.spki()))? {
+        KeyHistory::Clean => Ok(verdict),
+        KeyHistory::Revoked => Ok(Verdict::NeedsApproval),
+        KeyHistory::Compromised => Err(AuthorityError::CompromisedKey),
     }
 }
 

@@ -74,6 +74,12 @@ pub enum AuthorityError {
     /// The request itself is broken.
     #[error(transparent)]
     Request(#[from] RequestError),
+    /// The key was revoked because somebody else may have it.
+    #[error(
+        "a certificate for this very key was revoked because others may have the key; make a new key (move the old one \
+         away), and ask again with that"
+    )]
+    CompromisedKey,
     /// Too many requests wait.
     #[error(
         "{waiting} requests wait for approval already; approve or deny some of them first (postern ca requests)"

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use rusqlite::Transaction;
 
 use super::certify::Leaf;
+use super::records::KeyHistory;
 use super::{Authority, AuthorityError, Issued, Policy, Purpose, Signer, policy, records};
 use crate::certificate::Certificate;
 use crate::identity::fingerprint;
@@ -59,7 +60,8 @@ impl Authority {
     /// Issues a certificate. It is on record before this returns.
     ///
     /// # Errors
-    /// Local: the signer is another CA's, the CA ended, or the records cannot be written.
+    /// The key is known to be in others' hands. Local: the signer is another CA's, the CA ended, or the records cannot be
+    /// written.
     pub fn issue(
         &self,
         order: &Order,
@@ -96,6 +98,10 @@ impl Authority {
         now: Timestamp,
     ) -> Result<Issued, AuthorityError> {
         self.check_signer(approval.signer, now)?;
+        let key = fingerprint(&order.spki);
+        if records::key_history(transaction, &key)? == KeyHistory::Compromised {
+            return Err(AuthorityError::CompromisedKey);
+        }
         let Approval { signer, policy, by } = *approval;
         let mut span = signer.span(policy.life(order.purpose), now)?;
         for _ in 1..DRAWS {
@@ -119,7 +125,7 @@ impl Authority {
             revoked: None,
             der: der.to_vec(),
         };
-        records::insert(transaction, &issued, &signer.seat.id)?;
+        records::insert(transaction, &issued, &signer.seat.id, &key)?;
         Ok(issued)
     }
 

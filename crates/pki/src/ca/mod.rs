@@ -53,7 +53,7 @@ use certify::Seat;
 use folder::Folder;
 use records::Records;
 
-/// The private CA in its folder. Cheap to clone.
+/// The private CA in its folder. Cheap to clone. Its methods read and write files, so they may block.
 #[derive(Debug, Clone)]
 pub struct Authority {
     folder: Folder,

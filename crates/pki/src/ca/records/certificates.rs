@@ -65,6 +65,17 @@ pub(crate) enum Standing {
     Unknown,
 }
 
+/// What became of the certificates for a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum KeyHistory {
+    /// None was revoked.
+    Clean,
+    /// One was revoked, for a reason that says nothing about the key.
+    Revoked,
+    /// One was revoked because somebody else may have the key.
+    Compromised,
+}
+
 /// A certificate that was issued, as it is recorded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Issued {
@@ -242,16 +253,30 @@ pub(crate) fn serial_is_free(transaction: &Transaction<'_>, serial: &Serial) -> 
     Ok(!statement.exists([serial.as_str()])?)
 }
 
-/// Records a certificate. `issuer` is the fingerprint of the key that signed it.
+/// What became of the certificates for the key with this fingerprint.
+pub(crate) fn key_history(transaction: &Transaction<'_>, key: &str) -> Result<KeyHistory, AuthorityError> {
+    let sql = "SELECT max(reason = ?2) FROM certificate WHERE key = ?1 AND revoked IS NOT NULL";
+    let values = params![key, Reason::KeyCompromise.code()];
+    let compromised: Option<bool> = transaction.prepare_cached(sql)?.query_row(values, |row| row.get(0))?;
+    Ok(match compromised {
+        None => KeyHistory::Clean,
+        Some(false) => KeyHistory::Revoked,
+        Some(true) => KeyHistory::Compromised,
+    })
+}
+
+/// Records a certificate. `issuer` is the fingerprint of the key that signed it, `key` that of its own.
 pub(crate) fn insert(
     transaction: &Transaction<'_>,
     issued: &Issued,
     issuer: &str,
+    key: &str,
 ) -> Result<(), AuthorityError> {
-    let sql = "INSERT INTO certificate (serial, issuer, purpose, subject, not_before, not_after, fingerprint, request,
-                                        approved_by, issued, der)
-               VALUES (:serial, :issuer, :purpose, :subject, :not_before, :not_after, :fingerprint, :request,
-                       :approved_by, :issued, :der)";
+    let sql =
+        "INSERT INTO certificate (serial, issuer, purpose, subject, not_before, not_after, fingerprint, key,
+                                        request, approved_by, issued, der)
+               VALUES (:serial, :issuer, :purpose, :subject, :not_before, :not_after, :fingerprint, :key,
+                       :request, :approved_by, :issued, :der)";
     transaction.prepare_cached(sql)?.execute(named_params! {
         ":serial": issued.serial.as_str(),
         ":issuer": issuer,
@@ -260,6 +285,7 @@ pub(crate) fn insert(
         ":not_before": issued.not_before.as_second(),
         ":not_after": issued.not_after.as_second(),
         ":fingerprint": issued.fingerprint,
+        ":key": key,
         ":request": issued.request,
         ":approved_by": issued.approved_by,
         ":issued": issued.issued.as_second(),

@@ -23,8 +23,8 @@ use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
 
 pub use certificates::{Issued, Purpose, Reason, Revocation, Serial};
 pub(crate) use certificates::{
-    Standing, by_name, by_serial, count, insert, issued, revoke, revoked_after, serial_is_free, standing,
-    was_revoked_since,
+    KeyHistory, Standing, by_name, by_serial, count, insert, issued, key_history, revoke, revoked_after,
+    serial_is_free, standing, was_revoked_since,
 };
 pub use lists::RevocationList;
 pub(crate) use lists::{latest_list, next_number, store_list};
@@ -53,6 +53,7 @@ const MIGRATIONS: &[&str] = &["
         not_before  INTEGER NOT NULL,  -- seconds since 1970
         not_after   INTEGER NOT NULL,
         fingerprint TEXT NOT NULL,     -- SHA-256
+        key         TEXT NOT NULL,     -- SHA-256 of its public key
         request     TEXT,              -- its id, if somebody asked
         approved_by TEXT NOT NULL,
         issued      INTEGER NOT NULL,
@@ -62,6 +63,7 @@ const MIGRATIONS: &[&str] = &["
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX certificate_issued ON certificate (issued DESC);
     CREATE INDEX certificate_revoked ON certificate (issuer, revoked) WHERE revoked IS NOT NULL;
+    CREATE INDEX certificate_key ON certificate (key) WHERE revoked IS NOT NULL;
     CREATE TABLE certificate_name (
         name   TEXT NOT NULL,
         serial TEXT NOT NULL REFERENCES certificate (serial),
