@@ -9,6 +9,7 @@
 //! not do: parse command lines, or render answers for people.
 
 pub mod acme;
+pub mod authority;
 pub mod certificates;
 pub(crate) mod pages;
 pub mod reroute;

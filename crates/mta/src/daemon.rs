@@ -43,6 +43,7 @@ use crate::certificates::acme::{self, Acme};
 use crate::config::{Config, StoreKind};
 use crate::directory::{self, Users};
 use crate::event::Event;
+use crate::http::authority::Quotas;
 use crate::inbound::listener::Sessions;
 use crate::observe::Observer;
 use crate::outbound::ladder::Ladder;
@@ -145,6 +146,8 @@ pub(crate) struct Shared {
     pub(crate) sessions: Arc<Sessions>,
     /// Connections to what is served by HTTP; they are counted apart.
     pub(crate) http_connections: Arc<Sessions>,
+    /// How many certificates each client asked for.
+    pub(crate) quotas: Arc<Quotas>,
     /// Rung when something became due.
     pub(crate) wake: Notify,
     pub(crate) tasks: Tasks,
@@ -208,6 +211,7 @@ impl Daemon {
             challenges,
             sessions: Arc::default(),
             http_connections: Arc::default(),
+            quotas: Arc::default(),
             wake: Notify::new(),
             tasks: Tasks::default(),
             acme,

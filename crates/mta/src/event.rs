@@ -126,6 +126,24 @@ pub enum Event {
         /// The file with its root, to be imported into mail programs.
         root: String,
     },
+    /// Somebody asked the private CA for a certificate, and waits for approval.
+    CertificateRequested {
+        /// The request: `postern ca approve` wants it.
+        id: String,
+        /// The names asked for.
+        names: Vec<String>,
+        /// Who asked.
+        from: String,
+    },
+    /// The private CA issued a certificate, as its policy has it.
+    CertificateGranted {
+        /// Its serial number.
+        serial: String,
+        /// Its names.
+        names: Vec<String>,
+        /// Who asked for it.
+        from: String,
+    },
     /// A client connected.
     SessionOpened {
         /// The listener's name.
@@ -379,6 +397,7 @@ impl Event {
             Self::Alarm { .. } | Self::NotRecorded { .. } => Level::Alarm,
             Self::ConfigWarning { .. }
             | Self::CertificateNotIssued { .. }
+            | Self::CertificateRequested { .. }
             | Self::SessionRefused { .. }
             | Self::SessionTroubled { .. }
             | Self::TlsFailed { .. }
@@ -400,6 +419,7 @@ impl Event {
             | Self::Stopped
             | Self::AuthorityMade { .. }
             | Self::CertificateIssued { .. }
+            | Self::CertificateGranted { .. }
             | Self::SignedIn { .. }
             | Self::RelayPermitted { .. }
             | Self::Accepted { .. }
@@ -479,6 +499,13 @@ impl Event {
             ),
             Self::ConfigWarning { problem } => write!(f, "probably not meant: {problem}"),
             Self::SessionOpened { listener, client } => write!(f, "session opened: {client} on {listener}"),
+            Self::CertificateRequested { id, names, from } => {
+                let names = names.join(", ");
+                write!(f, "certificate asked for: {names} by {from}; postern ca approve {id}, or deny it")
+            }
+            Self::CertificateGranted { serial, names, from } => {
+                write!(f, "certificate issued: {} for {from}, serial number {serial}", names.join(", "))
+            }
             Self::SessionRefused { listener, client, reason } => {
                 write!(f, "session refused: {client} on {listener}: {reason}")
             }

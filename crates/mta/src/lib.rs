@@ -12,6 +12,7 @@
 //! `outbound::attempt` → `report` → `Store::record`.
 
 pub mod admin;
+mod authority;
 #[doc(hidden)]
 pub mod bench;
 pub mod certificates;

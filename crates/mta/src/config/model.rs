@@ -17,6 +17,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use postern_dns::DnssecMode;
 use postern_dns::update::TsigAlgorithm;
+use postern_pki::ca::Policy;
 use postern_pki::{IdentityStore, KeyKind, MinimumVersion, Name, Pin, Tickets};
 use postern_queue::retry::Schedule;
 use postern_smtp::address::{Domain, Mailbox};
@@ -74,10 +75,23 @@ pub struct Config {
     pub queue: Queue,
     /// What is offered over HTTP, and where.
     pub http: Http,
+    /// What may be asked of the private CA.
+    pub ca: Ca,
     /// What is allowed but probably not meant. To be logged at start.
     pub warnings: Vec<Problem>,
     /// Every setting with its value and where it came from, in the order of the file's sections.
     pub settings: Vec<Setting>,
+}
+
+/// `[ca]`: what may be asked of the private CA, and how its key is opened.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Ca {
+    /// What is issued, and for how long. The names of `automatic` are among those that may be asked for.
+    pub policy: Policy,
+    /// Whoever asks from one of these networks gets at once what is automatic; everybody else waits.
+    pub automatic_from: Vec<IpNet>,
+    /// The file whose first line opens the CA's key; none: somebody types it, or the key is open.
+    pub passphrase_file: Option<PathBuf>,
 }
 
 /// `[http]`: the private CA's public face.

@@ -7,6 +7,7 @@
 //! What it deliberately does not do: look at files, addresses or name servers. The machine is known by [`Surroundings`].
 
 mod acme;
+mod ca;
 mod certificates;
 mod connector;
 mod domain;
@@ -76,6 +77,7 @@ fn read<'a>(reader: &mut Reader<'a>, surroundings: &'a Surroundings) -> Option<C
     if let (Some(tls), Some(listeners)) = (&tls, &listeners) {
         acme::judge_use(reader, &authorities, tls, listeners);
     }
+    let ca = ca::ca(reader, top, http.as_ref());
     let inbound_policies = inbound::policies(reader, top, minimum, listeners.as_deref());
     let (relay_networks, relay_certificates) =
         relay::relay(reader, top, &surroundings.gateways, listeners.as_deref());
@@ -121,6 +123,7 @@ fn read<'a>(reader: &mut Reader<'a>, surroundings: &'a Surroundings) -> Option<C
         metrics: metrics?,
         queue: queue?,
         http: http?,
+        ca: ca?,
         warnings: Vec::new(),
         settings: Vec::new(),
     })

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use postern_dns::DnssecMode;
+use postern_pki::ca::{NamePattern, Policy};
 use postern_pki::{KeyKind, MinimumVersion, Pin, PrivateCa, Tickets};
 use postern_smtp::sasl::Mechanism;
 use postern_smtp::server::{AuthOffer, LineEndings, TlsMode};
@@ -77,6 +78,29 @@ const BAD: &[Bad] = &[
         line: 7,
         says: &["not a time span", "\"30s\""],
     },
+    Bad {
+        more: "[ca]\nnames = [\"*@*\"]",
+        key: "ca.names",
+        line: 7,
+        says: &["is no pattern of names", "*.example.org"],
+    },
+    Bad {
+        more: "[ca]\nautomatic_from = [\"0.0.0.0/0\"]",
+        key: "ca.automatic_from",
+        line: 7,
+        says: &["the whole world", "your own servers"],
+    },
+    Bad { more: "[ca]\nlifetime = \"3650d\"", key: "ca.lifetime", line: 7, says: &["825 days", "\"825d\""] },
+    Bad { more: "[ca]\ncrl_lifetime = \"5m\"", key: "ca.crl_lifetime", line: 7, says: &["\"1h\" or more"] },
+    Bad { more: "[ca]\nkeys = [\"rsa-1024\"]", key: "ca.keys", line: 7, says: &["shorter than 2048 bits"] },
+    Bad { more: "[ca]\nkeys = []", key: "ca.keys", line: 7, says: &["no certificate could be issued"] },
+    Bad {
+        more: "[ca]\nurl = \"https://ca.example.org\"",
+        key: "ca.url",
+        line: 7,
+        says: &["goes in circles", "http://ca.example.org:8080"],
+    },
+    Bad { more: "[ca]\nurl = \"http://me@ca.example.org\"", key: "ca.url", line: 7, says: &["user name"] },
     Bad {
         more: "[http]\nbind = [\"[::]:25\"]",
         key: "http.bind",
@@ -1899,4 +1923,32 @@ fn essence(config: Config) -> String {
         })
         .collect();
     format!("{config:?} {sets:?}")
+}
+
+#[test]
+fn automatic_names_may_be_asked_for_and_are_issued_to_this_machine_alone() {
+    let text = "[http]\nbind = [\"[::1]:8080\"]\n[ca]\nnames = [\"*@example.org\"]\nautomatic = [\"*.example.org\"]\n\
+                url = \"http://ca.example.org:8080/\"\n";
+    let ca = sound(&with(text)).ca;
+    let shown = |patterns: &[NamePattern]| patterns.iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!(shown(&ca.policy.names), ["*@example.org", "*.example.org"]);
+    assert_eq!(shown(&ca.policy.automatic), ["*.example.org"]);
+    assert_eq!(ca.policy.url.as_deref(), Some("http://ca.example.org:8080"));
+    let networks: Vec<String> = ca.automatic_from.iter().map(ToString::to_string).collect();
+    assert_eq!(networks, ["127.0.0.0/8", "::1/128"]);
+}
+
+#[test]
+fn without_a_word_the_policy_of_the_private_ca_is_its_default() {
+    let config = sound(SOUND);
+    assert_eq!(config.ca.policy, Policy::default());
+    assert_eq!(config.ca.passphrase_file, None);
+    assert!(config.http.bind.is_empty());
+}
+
+#[test]
+fn an_address_of_the_ca_that_leads_nowhere_is_a_warning() {
+    let config = sound(&with("[ca]\nurl = \"http://ca.example.org\"\n"));
+    let warnings: Vec<String> = config.warnings.iter().map(ToString::to_string).collect();
+    assert!(warnings.iter().any(|warning| warning.contains("ca.url")), "{warnings:?}");
 }

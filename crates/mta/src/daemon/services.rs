@@ -7,13 +7,19 @@ use std::sync::Arc;
 
 use super::Shared;
 use crate::certificates::acme;
-use crate::http::{Service, authority};
+use crate::http::Service;
+use crate::http::authority::Face;
 
 pub(super) fn services(shared: &Arc<Shared>) -> Vec<Arc<Service>> {
-    let config = &shared.site.load().config;
-    let authority =
-        Service { name: "http".into(), bind: config.http.bind.clone(), handler: authority::handler(config) };
-    let mut services = vec![Arc::new(authority)];
-    services.extend(acme::services(config, &shared.acme));
+    let mut services = vec![Arc::new(authority(shared))];
+    services.extend(acme::services(&shared.site.load().config, &shared.acme));
     services
+}
+
+/// The private CA's public face.
+fn authority(shared: &Shared) -> Service {
+    let config = Arc::clone(&shared.site.load().config);
+    let (observer, quotas) = (shared.observer.clone(), Arc::clone(&shared.quotas));
+    let bind = config.http.bind.clone();
+    Service { name: "http".into(), bind, handler: Arc::new(Face::new(config, observer, quotas)) }
 }

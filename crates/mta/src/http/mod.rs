@@ -12,9 +12,7 @@
 //! What it deliberately does not do: TLS, HTTP/2, streams, cookies, or a log of requests.
 
 pub(crate) mod authority;
-#[expect(dead_code, reason = "enrolment over HTTP, which comes next, reads all of it")]
 mod request;
-#[expect(dead_code, reason = "enrolment over HTTP, which comes next, answers so")]
 mod response;
 mod serve;
 #[cfg(test)]

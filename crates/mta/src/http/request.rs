@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use bytes::Bytes;
-use hyper::header::{AsHeaderName, CONTENT_TYPE, HOST, HeaderMap};
+use hyper::header::{CONTENT_TYPE, HeaderMap};
 use hyper::{Method, Uri};
 
 /// Fields that proxies add; one of them is enough to know that the client is somebody else.
@@ -43,20 +43,16 @@ impl Request {
         self.uri.path()
     }
 
-    /// The media type of the body in lower case, without its parameters.
-    pub(crate) fn media_type(&self) -> Option<String> {
-        let value = self.content_type()?;
-        Some(value.split(';').next().unwrap_or(value).trim().to_ascii_lowercase())
-    }
-
     /// The media type of the body as it was written, with its parameters.
     pub(crate) fn content_type(&self) -> Option<&str> {
-        self.field(CONTENT_TYPE)
+        self.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok())
     }
 
-    /// The host and port that the client thinks it talks to.
-    pub(crate) fn host(&self) -> Option<&str> {
-        self.uri.authority().map(hyper::http::uri::Authority::as_str).or_else(|| self.field(HOST))
+    /// The value of a parameter in the query, if it is there and well written.
+    pub(crate) fn parameter(&self, name: &str) -> Option<String> {
+        let pairs = self.uri.query()?.split('&').filter_map(|pair| pair.split_once('='));
+        let value = pairs.into_iter().find_map(|(key, value)| (key == name).then_some(value))?;
+        percent_decoded(&value.replace('+', " "))
     }
 
     /// How it came here. Every browser says where a POST comes from (Fetch §3.1).
@@ -69,10 +65,6 @@ impl Request {
         } else {
             Way::Direct
         }
-    }
-
-    fn field(&self, name: impl AsHeaderName) -> Option<&str> {
-        self.headers.get(name).and_then(|value| value.to_str().ok())
     }
 }
 
@@ -136,9 +128,12 @@ mod tests {
     }
 
     #[test]
-    fn a_media_type_is_compared_without_case_and_parameters() {
-        let request = request(&[("content-type", "Multipart/Form-Data ; boundary=x")]);
-        assert_eq!(request.media_type().as_deref(), Some("multipart/form-data"));
-        assert_eq!(request.content_type(), Some("Multipart/Form-Data ; boundary=x"));
+    fn a_parameter_of_the_query_is_found_by_its_name() {
+        let mut request = hyper::Request::new(());
+        *request.uri_mut() = "/ca/requests?a=b&purpose=cl%69ent&bad=%zz".parse().unwrap();
+        let request = Request::new([127, 0, 0, 1].into(), request.into_parts().0, Bytes::new());
+        let values = ["purpose", "a", "bad", "none"].map(|name| request.parameter(name));
+        assert_eq!(values, [Some("client".into()), Some("b".into()), None, None]);
+        assert_eq!(request.path(), "/ca/requests");
     }
 }

@@ -47,6 +47,17 @@ pub struct Submitted {
     pub id: String,
     /// What became of it.
     pub state: State,
+    /// Whether it was seen before.
+    pub novelty: Novelty,
+}
+
+/// Whether a request was seen before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Novelty {
+    /// It was sent for the first time.
+    New,
+    /// It was sent again.
+    Known,
 }
 
 impl Authority {
@@ -66,17 +77,17 @@ impl Authority {
         self.records.write(|transaction| {
             let verdict = in_view_of_the_past(verdict, transaction, submission)?;
             sweep(transaction, now)?;
-            let enrolment = match known(transaction, &digest, now)? {
-                Some(known) => known,
-                None => remember(transaction, submission, &digest, now)?,
+            let (enrolment, novelty) = match known(transaction, &digest, now)? {
+                Some(known) => (known, Novelty::Known),
+                None => (remember(transaction, submission, &digest, now)?, Novelty::New),
             };
             match (verdict, answer) {
                 (Verdict::Automatic, Answer::AtOnce(signer)) if enrolment.state == State::Waiting => {
                     let approval = Approval { signer, policy, by: "the policy" };
                     let issued = self.grant(transaction, &enrolment, &approval, now)?;
-                    Ok(Submitted { id: enrolment.id, state: State::Issued(issued.serial) })
+                    Ok(Submitted { id: enrolment.id, state: State::Issued(issued.serial), novelty })
                 }
-                _ => Ok(Submitted { id: enrolment.id, state: enrolment.state }),
+                _ => Ok(Submitted { id: enrolment.id, state: enrolment.state, novelty }),
             }
         })
     }

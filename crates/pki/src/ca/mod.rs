@@ -36,7 +36,7 @@ use rustls_pki_types::CertificateDer;
 
 pub use automatic::{Issue, PrivateCa, ServerIdentity};
 pub use certify::{CRL_PATH, ISSUER_PATH, OCSP_PATH, Signer};
-pub use enrol::{Answer, Submission, Submitted};
+pub use enrol::{Answer, Novelty, Submission, Submitted};
 pub use error::AuthorityError;
 pub use issue::{Approval, Order};
 pub use keyfile::KeyState;

@@ -122,8 +122,16 @@ pub const SECTIONS: &[Section] = &[
     section(
         "http",
         Once,
-        "What is offered over HTTP: the private CA's root certificate. It holds no secret, so that it needs no TLS.",
+        "The private CA over HTTP: its root certificate, its revocation list, answers about single certificates (OCSP), and \
+         requests for certificates. Nothing there is secret and all that matters is signed, so that it needs no TLS.",
         HTTP,
+    ),
+    section(
+        "ca",
+        Once,
+        "What may be asked of the private CA over HTTP, what its certificates are like, and how its key is opened. What \
+         `postern ca issue` issues is not bound to the names here.",
+        CA,
     ),
 ];
 
@@ -1147,3 +1155,69 @@ const HTTP: &[Key] = &[Key {
     reason: "Where it is offered; nowhere unless it is written. Port 0 lets the system choose.",
     example: "[\"[::]:8080\"]",
 }];
+
+const CA: &[Key] = &[
+    Key {
+        name: "names",
+        kind: List("host names, mail addresses, networks, and patterns of them"),
+        default: Value("[]"),
+        reason: "The names that may be asked for: \"mail.example.org\"; \"*.example.org\" for all below, however deep; \"*@example.org\" for people; \"192.0.2.0/24\". A request waits until `postern ca approve`. Without any, nothing can be asked for.",
+        example: "[\"*.example.org\", \"*@example.org\"]",
+    },
+    Key {
+        name: "automatic",
+        kind: List("host names, mail addresses, networks, and patterns of them"),
+        default: Value("[]"),
+        reason: "The names whose certificates are issued at once, if all names of a request are among them and it comes from automatic_from. They may be asked for without standing in names, too.",
+        example: "[\"*.servers.example.org\"]",
+    },
+    Key {
+        name: "automatic_from",
+        kind: List("addresses or networks"),
+        default: Value("[\"127.0.0.0/8\", \"::1\"]"),
+        reason: "Who gets at once what is automatic: by default, programs on this machine only, for whoever can reach the port can ask. What a browser or a proxy sends waits for approval wherever it comes from; but behind a proxy that does not say it is one, all clients look like that proxy: do not list it.",
+        example: "[\"127.0.0.1\", \"192.0.2.0/28\"]",
+    },
+    Key {
+        name: "lifetime",
+        kind: Duration,
+        default: Value("\"90d\""),
+        reason: "How long a server's certificate is good for; short ones make renewal a habit, and a stolen key a small loss.",
+        example: "\"30d\"",
+    },
+    Key {
+        name: "client_lifetime",
+        kind: Duration,
+        default: Value("\"365d\""),
+        reason: "How long a person's or a device's certificate is good for; people import them by hand.",
+        example: "\"180d\"",
+    },
+    Key {
+        name: "keys",
+        kind: List("kinds of key"),
+        default: Value("[\"ecdsa-p256\", \"ecdsa-p384\", \"rsa-2048\", \"rsa-3072\", \"rsa-4096\"]"),
+        reason: "The kinds of key that certificates are issued for.",
+        example: "[\"ecdsa-p256\", \"ecdsa-p384\"]",
+    },
+    Key {
+        name: "url",
+        kind: Text,
+        default: Absent("certificates do not say where to ask whether they were revoked"),
+        reason: "Where clients reach what [http] offers. It goes into each certificate, and stays there: where its revocation list, its answers (OCSP) and its issuer are. Plain http:// is right, for what is fetched there is signed (RFC 5280 §8).",
+        example: "\"http://ca.example.org:8080\"",
+    },
+    Key {
+        name: "crl_lifetime",
+        kind: Duration,
+        default: Value("\"7d\""),
+        reason: "How long a revocation list is good for. Half-way through, and after each revocation, the next one is signed.",
+        example: "\"2d\"",
+    },
+    Key {
+        name: "passphrase_file",
+        kind: Path,
+        default: Absent("a locked key is opened only when somebody types its passphrase"),
+        reason: "The file whose first line opens the CA's key; readable by Postern only. It is needed for automatic certificates if the key is locked; an open intermediate under a locked root is safer.",
+        example: "\"/etc/postern/ca.passphrase\"",
+    },
+];

@@ -1,0 +1,219 @@
+//! The private CA of this installation: where it lies, and what opens its key.
+//!
+//! - [`open`]: the CA in the data directory. [`signer`]: its open key, with a passphrase that was given or the one in
+//!   `[ca] passphrase_file`.
+//! - [`read_request`]: a certificate request as people bring it, PEM or DER.
+//!
+//! What it deliberately does not do: decide what is issued (that is `postern_pki::ca`), ask for passphrases, or keep a key
+//! open: each signing opens it anew.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use postern_pki::ca::{Authority, AuthorityError, KeyState, Signer};
+use postern_pki::{Passphrase, RequestError, SigningRequest};
+use rustls_pki_types::pem::{PemObject as _, SectionKind};
+use zeroize::Zeroizing;
+
+use crate::config::Config;
+
+/// More of a passphrase file is not read, in octets.
+const PASSPHRASE_FILE_MOST: u64 = 64 * 1024;
+/// What some programs write above a request (RFC 7468 §7 asks to take it), and what it means.
+const OLD_LABEL: &str = "NEW CERTIFICATE REQUEST";
+const LABEL: &str = "CERTIFICATE REQUEST";
+
+/// Why something with the private CA cannot be done. Nothing was changed then.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The CA itself, its records, or what was asked of it.
+    #[error(transparent)]
+    Authority(#[from] AuthorityError),
+    /// The file of `[ca] passphrase_file`.
+    #[error(
+        "{path}: the passphrase of the private CA cannot be read: {why}; mend the file, or [ca] passphrase_file"
+    )]
+    PassphraseFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// What was brought as a request is none.
+    #[error("{0}")]
+    NoRequest(&'static str),
+    /// A name that cannot stand in a certificate.
+    #[error(transparent)]
+    Name(#[from] postern_pki::BadName),
+    /// A time that is longer than time lasts.
+    #[error("{0} is too long")]
+    Life(String),
+    /// The data directory cannot be used.
+    #[error(transparent)]
+    DataDir(#[from] Box<crate::daemon::Error>),
+}
+
+impl From<RequestError> for Error {
+    fn from(error: RequestError) -> Self {
+        Self::Authority(error.into())
+    }
+}
+
+/// Where the private CA lies.
+pub(crate) fn folder(config: &Config) -> PathBuf {
+    config.data_dir.join("ca")
+}
+
+/// The private CA, without its key.
+///
+/// # Errors
+/// There is none, it has ended, or its files are broken.
+pub(crate) fn open(config: &Config, now: Timestamp) -> Result<Authority, AuthorityError> {
+    Authority::open(&folder(config), now)
+}
+
+/// The open key of what signs daily.
+///
+/// # Errors
+/// It is missing, or locked and the passphrase is not at hand or wrong.
+pub(crate) fn signer(
+    authority: &Authority,
+    config: &Config,
+    given: Option<&Passphrase>,
+) -> Result<Signer, Error> {
+    match (authority.key_state(), given, &config.ca.passphrase_file) {
+        (KeyState::Locked, None, Some(path)) => Ok(authority.signer(Some(&first_line(path)?))?),
+        (KeyState::Locked, given, _) => Ok(authority.signer(given)?),
+        _ => Ok(authority.signer(None)?),
+    }
+}
+
+/// Whether the key opens without anybody's help.
+pub(crate) fn signs_alone(authority: &Authority, config: &Config) -> bool {
+    match authority.key_state() {
+        KeyState::Open => true,
+        KeyState::Locked => config.ca.passphrase_file.is_some(),
+        KeyState::Missing => false,
+    }
+}
+
+/// The first line of a file that holds a passphrase.
+///
+/// # Errors
+/// It cannot be read, or its first line is empty.
+pub fn first_line(path: &Path) -> Result<Passphrase, Error> {
+    let wrong = |why: String| Error::PassphraseFile { path: path.to_owned(), why };
+    let mut text = Zeroizing::new(String::new());
+    let file = File::open(path).map_err(|error| wrong(error.to_string()))?;
+    file.take(PASSPHRASE_FILE_MOST).read_to_string(&mut text).map_err(|error| wrong(error.to_string()))?;
+    match text.lines().next().filter(|line| !line.is_empty()) {
+        Some(line) => Ok(Passphrase::new(line.to_owned())),
+        None => Err(wrong("its first line is empty".into())),
+    }
+}
+
+/// A certificate request (PKCS #10) in PEM or DER. Its signature is checked.
+///
+/// # Errors
+/// It is something else, broken, or its signature is wrong.
+pub(crate) fn read_request(octets: &[u8]) -> Result<SigningRequest, Error> {
+    // DER begins with a SEQUENCE (X.690 §8.9); no PEM does.
+    if octets.first() == Some(&0x30) && !octets.starts_with(b"0\r") && !octets.starts_with(b"0\n") {
+        return Ok(SigningRequest::from_der(octets)?);
+    }
+    let Ok(text) = std::str::from_utf8(octets) else {
+        return Err(Error::NoRequest("this is neither PEM nor DER; send a certificate request (PKCS #10)"));
+    };
+    let text = text.replace(OLD_LABEL, LABEL);
+    let mut sections = <(SectionKind, Vec<u8>)>::pem_slice_iter(text.as_bytes());
+    match sections.next() {
+        Some(Ok((SectionKind::Csr, der))) => match sections.next() {
+            None => Ok(SigningRequest::from_der(&der)?),
+            Some(_) => Err(Error::NoRequest("there is more than the request in it; send one request alone")),
+        },
+        Some(Ok((SectionKind::Certificate, _))) => {
+            Err(Error::NoRequest("this is a certificate; send the request (PKCS #10) from which one is made"))
+        }
+        Some(Ok((SectionKind::PrivateKey | SectionKind::RsaPrivateKey | SectionKind::EcPrivateKey, _))) => {
+            Err(Error::NoRequest(
+                "this is a private key, which nobody else may see: make a new key, and send the certificate request \
+                 (PKCS #10) alone",
+            ))
+        }
+        Some(Ok(_)) => Err(Error::NoRequest("this is no certificate request (PKCS #10), but something else")),
+        Some(Err(_)) => Err(Error::NoRequest("the PEM is damaged; copy it whole, from BEGIN to END")),
+        None => Err(Error::NoRequest(
+            "there is no certificate request in it; send the PKCS #10 as PEM (-----BEGIN CERTIFICATE REQUEST-----) or DER",
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use postern_pki::{KeyKind, PrivateKey, RequestDetails, Subject};
+
+    use super::*;
+
+    fn request() -> (SigningRequest, PrivateKey) {
+        let key = PrivateKey::generate(KeyKind::EcdsaP256).unwrap();
+        let names = vec!["mail.example.org".parse().unwrap()];
+        (SigningRequest::make(&RequestDetails { subject: Subject::default(), names }, &key).unwrap(), key)
+    }
+
+    fn refusal(octets: &[u8]) -> String {
+        read_request(octets).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_request_is_read_as_pem_of_either_label_and_as_der() {
+        let (request, _) = request();
+        let pem = request.pem();
+        for octets in [
+            request.der().to_vec(),
+            pem.clone().into_bytes(),
+            format!("My request:\r\n\r\n{}", pem.replace('\n', "\r\n")).into_bytes(),
+            pem.replace(LABEL, OLD_LABEL).into_bytes(),
+        ] {
+            assert_eq!(read_request(&octets).unwrap().der(), request.der());
+        }
+    }
+
+    #[test]
+    fn what_is_no_request_is_called_by_its_name() {
+        let (request, key) = request();
+        assert!(refusal(key.to_pem().as_bytes()).contains("nobody else may see"));
+        assert!(
+            refusal(request.pem().replace(LABEL, "CERTIFICATE").as_bytes()).contains("this is a certificate")
+        );
+        assert!(refusal(format!("{0}{0}", request.pem()).as_bytes()).contains("more than the request"));
+        assert!(refusal(b"hello").contains("BEGIN CERTIFICATE REQUEST"));
+        assert!(refusal(b"").contains("BEGIN CERTIFICATE REQUEST"));
+        assert!(refusal(&[0xff, 0xfe, 0]).contains("neither PEM nor DER"));
+        assert!(refusal(&request.der()[..40]).contains("damaged"));
+        let cut: String = request.pem().lines().take(3).map(|line| format!("{line}\n")).collect();
+        assert!(!refusal(cut.as_bytes()).is_empty());
+    }
+
+    #[test]
+    fn a_request_that_was_changed_is_refused() {
+        let (request, _) = request();
+        let mut der = request.der().to_vec();
+        let last = der.len() - 1;
+        der[last] ^= 1;
+        assert!(refusal(&der).contains("signature"), "{}", refusal(&der));
+    }
+
+    #[test]
+    fn a_passphrase_is_the_first_line_and_not_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("passphrase");
+        std::fs::write(&path, "correct horse\r\nmore\n").unwrap();
+        assert_eq!(first_line(&path).unwrap().expose(), "correct horse");
+        std::fs::write(&path, "\nmore").unwrap();
+        assert!(first_line(&path).unwrap_err().to_string().contains("first line is empty"));
+        assert!(first_line(folder.path()).unwrap_err().to_string().contains("[ca] passphrase_file"));
+    }
+}
