@@ -29,7 +29,7 @@ use zeroize::Zeroizing;
 
 use crate::{Passphrase, PrivateKey, SigningRequest};
 
-pub use error::{BundleError, BundleTrouble, Item};
+pub use error::{BundleError, BundleTrouble, Item, Locked};
 
 use der::Form;
 
@@ -194,7 +194,7 @@ impl Collector<'_> {
         let item = form.item();
         if item != Some(meaning.item) {
             let (label, line) = (section.label.clone(), section.line);
-            return Err(BundleTrouble::Mislabelled { label, line, holds: form.words() });
+            return Err(BundleTrouble::Mislabelled { label, line, holds: form.words(), item });
         }
         // OpenSSL's trusted certificates bear a supplement that nobody else reads.
         if !rest.is_empty() && meaning.supplement == pem::Supplement::None {
@@ -241,7 +241,8 @@ impl Collector<'_> {
                 self.key(&PrivateKeyDer::Pkcs8(plain.as_bytes().into()))?;
             }
             Form::OtherKey => return Err(BundleTrouble::UnusableKey("it is a DSA key".to_owned())),
-            Form::RevocationList | Form::PublicKey => self.others.push(form.words().to_owned()),
+            Form::RevocationList => self.others.push(foreign::REVOCATION_LIST.to_owned()),
+            Form::PublicKey => self.others.push(foreign::PUBLIC_KEY.to_owned()),
         }
         self.count()
     }

@@ -44,7 +44,7 @@ mod signature;
 mod store;
 pub mod trust;
 
-pub use bundle::{Bundle, BundleError, BundleTrouble, Item, LARGEST_FILE};
+pub use bundle::{Bundle, BundleError, BundleTrouble, Item, LARGEST_FILE, Locked};
 pub use ca::{Issue, PrivateCa, ServerIdentity};
 pub use certificate::describe_certificate;
 pub use chain::{Chain, ChainError, MissingIssuer, Purpose};

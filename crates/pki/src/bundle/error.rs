@@ -8,8 +8,7 @@ use crate::RequestError;
 use super::{LARGEST_FILE, MOST_ITEMS, rounds};
 
 /// A file that cannot be used, and why.
-#[derive(Debug, thiserror::Error)]
-#[error("{what}: {}", trouble.sentence(what))]
+#[derive(Debug)]
 pub struct BundleError {
     /// The file, or what else the octets were called.
     pub what: String,
@@ -28,41 +27,74 @@ pub enum Item {
     Request,
 }
 
+/// What a passphrase protects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Locked {
+    /// A private key.
+    Key,
+    /// A whole PKCS #12 file.
+    Pkcs12,
+}
+
 /// What is wrong with a file.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BundleTrouble {
     /// It is not there.
+    #[error("there is no such file")]
     Missing,
     /// It cannot be read.
+    #[error("cannot be read: {0}")]
     Unreadable(io::Error),
     /// It is a folder.
+    #[error("this is a folder; name the file in it that holds the certificate")]
     Folder,
     /// There is nothing in it.
+    #[error("the file is empty; download or copy it again")]
     Empty,
     /// It is larger than anything that it could be.
+    #[error("the file is larger than {} KiB; no certificate is, so this is another file", LARGEST_FILE / 1024)]
     TooLarge,
     /// It holds more certificates, keys or requests than anybody needs.
+    #[error("holds more than {MOST_ITEMS} certificates or keys; take out those that belong together")]
     TooMany,
     /// It is a web page.
+    #[error(
+        "this is a web page, not a certificate; use the authority's download button, or copy only what stands from \
+         -----BEGIN to -----END"
+    )]
     WebPage,
     /// It is a key for SSH.
+    #[error(
+        "this is a key for SSH, which has no certificate of this kind; make a request with `postern cert request`, \
+         which makes the key too"
+    )]
     Ssh,
     /// It belongs to PGP.
+    #[error("this belongs to PGP (GnuPG), which has certificates of another kind")]
     Pgp,
     /// It is a Java key store.
+    #[error("this is a Java key store; convert it")]
     JavaKeystore,
     /// It is packed.
+    #[error("this is a {0} file; unpack it and name the files in it")]
     Archive(&'static str),
     /// It is text in UTF-16.
+    #[error(
+        "this is text in UTF-16, as Windows' Notepad and PowerShell write it; save it as UTF-8, or convert it"
+    )]
     Utf16,
     /// It is a list of revoked certificates.
+    #[error("this is a list of revoked certificates (CRL), not a certificate")]
     RevocationList,
     /// It is a public key alone.
+    #[error("this is a public key alone; the certificate or the private key is needed")]
     PublicKey,
     /// There is nothing in it that can be used; these blocks are.
+    #[error("holds no certificate, no private key and no request{}", only(.0))]
     Nothing(Vec<String>),
     /// It is not what is wanted, but something else.
+    #[error("{}", instead(*.wanted, .found))]
     Instead {
         /// What is wanted.
         wanted: Item,
@@ -70,6 +102,7 @@ pub enum BundleTrouble {
         found: Vec<Item>,
     },
     /// A block says that it is one thing and is another.
+    #[error("the block that begins in line {line} says {label}, but holds a {holds}: {}", what_to_copy(*.item))]
     Mislabelled {
         /// What it says.
         label: String,
@@ -77,8 +110,14 @@ pub enum BundleTrouble {
         line: usize,
         /// What it is.
         holds: &'static str,
+        /// What that is good for, if it is good for anything.
+        item: Option<Item>,
     },
     /// A block has no end.
+    #[error(
+        "the block {label} that begins in line {line} has no -----END {label}----- line: the rest is missing; copy the \
+         whole of it"
+    )]
     NoEnd {
         /// What it says that it is.
         label: String,
@@ -86,16 +125,24 @@ pub enum BundleTrouble {
         line: usize,
     },
     /// A block has no beginning.
+    #[error(
+        "line {line} ends a block that nothing begins: the -----BEGIN line is missing; copy the whole of it"
+    )]
     NoBegin {
         /// The line in which it ends.
         line: usize,
     },
     /// A BEGIN or END line is not as it should be.
+    #[error(
+        "line {line} is not as it should be: -----BEGIN CERTIFICATE----- has five plain hyphens on either side and \
+         stands in a line of its own; copy it again as plain text"
+    )]
     BadBoundary {
         /// The line.
         line: usize,
     },
     /// A line of a block is no base64.
+    #[error("line {line} is damaged: {reason}; copy the whole block again")]
     Base64 {
         /// The line.
         line: usize,
@@ -103,6 +150,7 @@ pub enum BundleTrouble {
         reason: &'static str,
     },
     /// It says that it is longer than it is.
+    #[error("is cut off: {has} octets are there, and there should be {wants}; download or copy it again")]
     Truncated {
         /// So many octets are there.
         has: usize,
@@ -110,8 +158,13 @@ pub enum BundleTrouble {
         wants: u64,
     },
     /// It leaves its length open (BER) and never ends.
+    #[error(
+        "is cut off or damaged: it leaves its length open, as some programs write it, and does not end; download or \
+         copy it again"
+    )]
     NoEndOfContents,
     /// It is what it should be, but damaged.
+    #[error("holds a {item} that is damaged: {reason}; download or copy it again")]
     Damaged {
         /// What it is.
         item: &'static str,
@@ -119,6 +172,7 @@ pub enum BundleTrouble {
         reason: String,
     },
     /// Something is wrong with one block of several.
+    #[error("the block that begins in line {line}: {trouble}")]
     Block {
         /// The line in which it begins.
         line: usize,
@@ -126,28 +180,47 @@ pub enum BundleTrouble {
         trouble: Box<BundleTrouble>,
     },
     /// A private key is of a kind that cannot be used, or damaged.
+    #[error("the private key cannot be used: {0}; make a new key with `postern cert request`")]
     UnusableKey(String),
     /// A request cannot be believed.
+    #[error(transparent)]
     Request(RequestError),
     /// A passphrase is needed.
-    PassphraseNeeded(&'static str),
+    #[error("this {0} is protected by a passphrase, and none was given")]
+    PassphraseNeeded(Locked),
     /// The passphrase is wrong.
-    WrongPassphrase(&'static str),
+    #[error("the passphrase does not open this {0}")]
+    WrongPassphrase(Locked),
     /// A key is protected in the old way of OpenSSL.
+    #[error(
+        "the private key that begins in line {line} is protected in the old way of OpenSSL, which is not safe; \
+             convert it"
+    )]
     LegacyLock {
         /// The line in which it begins.
         line: usize,
     },
     /// It is protected in a way that cannot be opened here.
-    UnknownLock(&'static str),
+    #[error("this {0} is protected in a way that is not supported; convert it")]
+    UnknownLock(Locked),
     /// Opening it would take too long.
+    #[error(
+        "asks for {} rounds of key derivation to be opened, more than the {} that are tried; if it is yours, write it \
+         again with fewer",
+        number(*.rounds), rounds::MOST
+    )]
     Costly {
         /// So many rounds it asks for.
         rounds: u64,
     },
     /// It is in a form of PKCS #7 or PKCS #12 that is not read.
+    #[error("{0}")]
     UnknownContainer(&'static str),
     /// It is none of what is known.
+    #[error(
+        "this is no certificate, key or request in any form that is known (PEM, DER, PKCS #7, PKCS #12), or it is \
+         badly damaged; download or copy it again"
+    )]
     Garbage,
 }
 
@@ -156,146 +229,45 @@ impl BundleTrouble {
         Self::Block { line, trouble: Box::new(self) }
     }
 
-    /// What is wrong and what to do, about the file of this name.
-    fn sentence(&self, file: &str) -> String {
+    /// The command that makes a file of this name into one that is read, where there is one.
+    pub fn command(&self, file: &str) -> Option<String> {
         match self {
-            Self::Missing => "there is no such file".to_owned(),
-            Self::Unreadable(error) => format!("cannot be read: {error}"),
-            Self::Folder => "this is a folder; name the file in it that holds the certificate".to_owned(),
-            Self::Empty => "the file is empty; download or copy it again".to_owned(),
-            Self::TooLarge => format!(
-                "the file is larger than {} KiB; no certificate is, so this is another file",
-                LARGEST_FILE / 1024
-            ),
-            Self::TooMany => {
-                format!(
-                    "holds more than {MOST_ITEMS} certificates or keys; take out those that belong together"
-                )
+            Self::Block { trouble, .. } => trouble.command(file),
+            Self::LegacyLock { .. } => Some(format!("openssl pkcs8 -topk8 -in {file} -out converted.key")),
+            Self::UnknownLock(Locked::Pkcs12) => {
+                Some(format!("openssl pkcs12 -legacy -in {file} -out converted.pem"))
             }
-            Self::Instead { wanted, found } => instead(*wanted, found),
-            Self::Block { line, trouble } => {
-                format!("the block that begins in line {line}: {}", trouble.sentence(file))
-            }
-            Self::LegacyLock { .. } | Self::UnknownLock(_) | Self::JavaKeystore | Self::Utf16 => {
-                self.with_command(file)
-            }
-            Self::WebPage
-            | Self::Ssh
-            | Self::Pgp
-            | Self::Archive(_)
-            | Self::RevocationList
-            | Self::PublicKey
-            | Self::Nothing(_)
-            | Self::Garbage => self.other_file(),
-            _ => self.broken(),
+            Self::UnknownLock(Locked::Key) => Some(format!(
+                "openssl pkcs8 -in {file} -out plain.key && \
+                 openssl pkcs8 -topk8 -v2 aes-256-cbc -in plain.key -out converted.key"
+            )),
+            Self::JavaKeystore => Some(format!(
+                "keytool -importkeystore -srckeystore {file} -destkeystore converted.p12 -deststoretype PKCS12"
+            )),
+            Self::Utf16 => Some(format!("iconv -f UTF-16 -t UTF-8 {file} > converted.pem")),
+            _ => None,
         }
     }
+}
 
-    /// What another program can turn into something that is read.
-    fn with_command(&self, file: &str) -> String {
-        match self {
-            Self::LegacyLock { line } => format!(
-                "the private key that begins in line {line} is protected in the old way of OpenSSL, which is not safe; \
-                 convert it: openssl pkcs8 -topk8 -in {file} -out converted.key"
-            ),
-            Self::UnknownLock("PKCS #12 file") => format!(
-                "this PKCS #12 file is protected in a way that is not supported; convert it: \
-                 openssl pkcs12 -legacy -in {file} -out converted.pem"
-            ),
-            Self::UnknownLock(item) => format!(
-                "this {item} is protected in a way that is not supported; convert it: \
-                 openssl pkcs8 -in {file} -out plain.key && openssl pkcs8 -topk8 -v2 aes-256-cbc -in plain.key -out \
-                 converted.key"
-            ),
-            Self::JavaKeystore => format!(
-                "this is a Java key store; convert it: keytool -importkeystore -srckeystore {file} \
-                 -destkeystore converted.p12 -deststoretype PKCS12"
-            ),
-            _ => format!(
-                "this is text in UTF-16, as Windows' Notepad and PowerShell write it; save it as UTF-8, or convert it: \
-                 iconv -f UTF-16 -t UTF-8 {file} > converted.pem"
-            ),
+impl fmt::Display for BundleError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.what, self.trouble)?;
+        match self.trouble.command(&self.what) {
+            Some(command) => write!(f, ": {command}"),
+            None => Ok(()),
         }
     }
+}
 
-    /// Something that is whole, but not what is looked for.
-    fn other_file(&self) -> String {
-        match self {
-            Self::WebPage => "this is a web page, not a certificate; use the authority's download button, or copy \
-                              only what stands from -----BEGIN to -----END"
-                .to_owned(),
-            Self::Ssh => "this is a key for SSH, which has no certificate of this kind; make a request with \
-                          `postern cert request`, which makes the key too"
-                .to_owned(),
-            Self::Pgp => "this belongs to PGP (GnuPG), which has certificates of another kind".to_owned(),
-            Self::Archive(kind) => format!("this is a {kind} file; unpack it and name the files in it"),
-            Self::RevocationList => {
-                "this is a list of revoked certificates (CRL), not a certificate".to_owned()
-            }
-            Self::PublicKey => {
-                "this is a public key alone; the certificate or the private key is needed".to_owned()
-            }
-            Self::Nothing(labels) if labels.is_empty() => {
-                "holds no certificate, no private key and no request".to_owned()
-            }
-            Self::Nothing(labels) => {
-                format!("holds no certificate, no private key and no request, only: {}", labels.join(", "))
-            }
-            _ => "this is no certificate, key or request in any form that is known (PEM, DER, PKCS #7, PKCS #12), or \
-                  it is badly damaged; download or copy it again"
-                .to_owned(),
-        }
-    }
+impl std::error::Error for BundleError {}
 
-    /// Something that is looked for, but not whole or not to be opened.
-    fn broken(&self) -> String {
-        match self {
-            Self::Mislabelled { label, line, holds } => mislabelled(label, *line, holds),
-            Self::NoEnd { label, line } => format!(
-                "the block {label} that begins in line {line} has no -----END {label}----- line: the rest is missing; \
-                 copy the whole of it"
-            ),
-            Self::NoBegin { line } => format!(
-                "line {line} ends a block that nothing begins: the -----BEGIN line is missing; copy the whole of it"
-            ),
-            Self::BadBoundary { line } => format!(
-                "line {line} is not as it should be: -----BEGIN CERTIFICATE----- has five plain hyphens on either side \
-                 and stands in a line of its own; copy it again as plain text"
-            ),
-            Self::Base64 { line, reason } => {
-                format!("line {line} is damaged: {reason}; copy the whole block again")
-            }
-            Self::Truncated { has, wants } => format!(
-                "is cut off: {has} octets are there, and there should be {wants}; download or copy it again"
-            ),
-            Self::NoEndOfContents => {
-                "is cut off or damaged: it leaves its length open, as some programs write it, and \
-                                      does not end; download or copy it again"
-                    .to_owned()
-            }
-            Self::Damaged { item, reason } => {
-                format!("holds a {item} that is damaged: {reason}; download or copy it again")
-            }
-            Self::UnusableKey(reason) => {
-                format!(
-                    "the private key cannot be used: {reason}; make a new key with `postern cert request`"
-                )
-            }
-            Self::Request(error) => error.to_string(),
-            Self::PassphraseNeeded(item) => {
-                format!("this {item} is protected by a passphrase, and none was given")
-            }
-            Self::WrongPassphrase(item) => format!("the passphrase does not open this {item}"),
-            Self::Costly { rounds } => format!(
-                "asks for {} rounds of key derivation to be opened, more than the {} that are tried; if it is yours, \
-                 write it again with fewer",
-                if *rounds == u64::MAX { "too many".to_owned() } else { rounds.to_string() },
-                rounds::MOST
-            ),
-            Self::UnknownContainer(reason) => (*reason).to_owned(),
-            _ => "cannot be used".to_owned(),
-        }
-    }
+fn only(labels: &[String]) -> String {
+    if labels.is_empty() { String::new() } else { format!(", only: {}", labels.join(", ")) }
+}
+
+fn number(rounds: u64) -> String {
+    if rounds == u64::MAX { "too many".to_owned() } else { rounds.to_string() }
 }
 
 fn instead(wanted: Item, found: &[Item]) -> String {
@@ -318,15 +290,12 @@ fn instead(wanted: Item, found: &[Item]) -> String {
     format!("holds a {} and no {wanted}: {remedy}", words.join(" and a "))
 }
 
-fn mislabelled(label: &str, line: usize, holds: &str) -> String {
-    let remedy = match holds {
-        "private key" | "protected private key" => {
-            "a private key is never shown to anybody; if this went out, make a new key"
-        }
-        "certificate request" => "the authority makes a certificate of it; install that",
+fn what_to_copy(item: Option<Item>) -> &'static str {
+    match item {
+        Some(Item::Key) => "a private key is never shown to anybody; if this went out, make a new key",
+        Some(Item::Request) => "the authority makes a certificate of it; install that",
         _ => "copy the right block into it",
-    };
-    format!("the block that begins in line {line} says {label}, but holds a {holds}: {remedy}")
+    }
 }
 
 impl fmt::Display for Item {
@@ -335,6 +304,15 @@ impl fmt::Display for Item {
             Self::Certificate => "certificate",
             Self::Key => "private key",
             Self::Request => "certificate request",
+        })
+    }
+}
+
+impl fmt::Display for Locked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Key => "private key",
+            Self::Pkcs12 => "PKCS #12 file",
         })
     }
 }

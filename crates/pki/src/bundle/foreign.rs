@@ -3,6 +3,10 @@
 use super::BundleTrouble;
 use super::pem::holds;
 
+/// The labels (RFC 7468 §6, §13) of what is often sent instead of a certificate.
+pub(super) const REVOCATION_LIST: &str = "X509 CRL";
+pub(super) const PUBLIC_KEY: &str = "PUBLIC KEY";
+
 /// So many octets at the beginning are looked at for the marks of a web page.
 const HEAD: usize = 512;
 
@@ -40,11 +44,12 @@ pub(super) fn by_label(label: &str) -> Option<BundleTrouble> {
 
 /// What to say of a file that holds nothing of use, but these.
 pub(super) fn nothing(mut labels: Vec<String>) -> BundleTrouble {
+    labels.sort();
     labels.dedup();
     labels.truncate(8);
     match labels.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        ["X509 CRL" | "list of revoked certificates"] => BundleTrouble::RevocationList,
-        ["PUBLIC KEY" | "RSA PUBLIC KEY" | "public key"] => BundleTrouble::PublicKey,
+        [REVOCATION_LIST] => BundleTrouble::RevocationList,
+        [PUBLIC_KEY | "RSA PUBLIC KEY"] => BundleTrouble::PublicKey,
         _ => BundleTrouble::Nothing(labels),
     }
 }

@@ -7,29 +7,26 @@ use p12_keystore::error::Error as ArchiveError;
 use pkcs8::pkcs5::Error as LockError;
 use pkcs8::{EncryptedPrivateKeyInfoRef, Error as KeyError, SecretDocument};
 
-use super::{BundleTrouble, der, rounds};
+use super::{BundleTrouble, Locked, der, rounds};
 use crate::Passphrase;
-
-const KEY: &str = "private key";
-const ARCHIVE: &str = "PKCS #12 file";
 
 /// The key inside a protected one (PKCS #8, RFC 5958 §3).
 pub(super) fn open_key(
     element: &[u8],
     passphrase: Option<&Passphrase>,
 ) -> Result<SecretDocument, BundleTrouble> {
-    let passphrase = passphrase.ok_or(BundleTrouble::PassphraseNeeded(KEY))?;
+    let passphrase = passphrase.ok_or(BundleTrouble::PassphraseNeeded(Locked::Key))?;
     let Ok(locked) = EncryptedPrivateKeyInfoRef::try_from(element) else {
-        return Err(BundleTrouble::UnknownLock(KEY));
+        return Err(BundleTrouble::UnknownLock(Locked::Key));
     };
     locked.decrypt(passphrase.expose()).map_err(|error| match error {
         KeyError::EncryptedPrivateKey(
             LockError::UnsupportedAlgorithm { .. }
             | LockError::AlgorithmParametersInvalid { .. }
             | LockError::NoPbes1CryptSupport,
-        ) => BundleTrouble::UnknownLock(KEY),
+        ) => BundleTrouble::UnknownLock(Locked::Key),
         // With a wrong passphrase one file in 256 decrypts to rubbish, instead of not at all.
-        _ => BundleTrouble::WrongPassphrase(KEY),
+        _ => BundleTrouble::WrongPassphrase(Locked::Key),
     })
 }
 
@@ -56,12 +53,12 @@ pub(super) fn open_pkcs12(
         }
         ArchiveError::InvalidParameters => BundleTrouble::Costly { rounds: rounds::asked_by(element) },
         ArchiveError::UnsupportedEncryptionScheme | ArchiveError::UnsupportedMacAlgorithm => {
-            BundleTrouble::UnknownLock(ARCHIVE)
+            BundleTrouble::UnknownLock(Locked::Pkcs12)
         }
         ArchiveError::UnsupportedContentType => BundleTrouble::UnknownContainer(FOR_A_PERSON),
         // Without a checksum a wrong passphrase is seen only by the rubbish that it makes.
         _ if is_encrypted_without_checksum(element) => shut(passphrase),
-        other => BundleTrouble::Damaged { item: ARCHIVE, reason: other.to_string() },
+        other => BundleTrouble::Damaged { item: "PKCS #12 file", reason: other.to_string() },
     })
 }
 
@@ -72,8 +69,8 @@ const FOR_A_PERSON: &str = "this PKCS #12 file is protected for a person or a ma
 
 fn shut(passphrase: Option<&Passphrase>) -> BundleTrouble {
     match passphrase {
-        None => BundleTrouble::PassphraseNeeded(ARCHIVE),
-        Some(_) => BundleTrouble::WrongPassphrase(ARCHIVE),
+        None => BundleTrouble::PassphraseNeeded(Locked::Pkcs12),
+        Some(_) => BundleTrouble::WrongPassphrase(Locked::Pkcs12),
     }
 }
 
