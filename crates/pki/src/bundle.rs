@@ -10,7 +10,7 @@
 //! its passphrase is right.
 //!
 //! What it deliberately does not do: decide which certificate belongs to which key ([`chain`](crate::chain)), or whether
-//! any of them is good ([`examine`](crate::examine)).
+//! any of them is good ([`examine`](crate::examine())).
 
 mod ber;
 mod der;

@@ -10,6 +10,9 @@
 //! - [`ClientCertificates`] and [`ClientIdentity`]: whether clients are asked for certificates, and who they are by them.
 //! - [`facts_of_server`] and [`Handshake::facts`]: what is true of an established connection.
 //! - [`describe`]: handshake failures in plain words.
+//! - [`PrivateKey`], [`SigningRequest`] and [`IdentityStore`]: keys, requests, and where identities lie.
+//! - [`Bundle`], [`Chain`], [`examine()`] and [`pkcs12`]: files that people bring, what belongs together in them, whether it
+//!   is any good, and files for other programs.
 //!
 //! What it deliberately does not do: read a clock (`now` is an argument), read configuration, open sockets, or keep
 //! static state; the crypto provider is passed along and the process-wide default is never consulted.
