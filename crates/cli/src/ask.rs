@@ -5,8 +5,6 @@
 //! Passphrases come from the terminal or from a file, never from an argument or the environment, which other users of
 //! the machine can read.
 
-#![allow(dead_code, reason = "what asks for passphrases follows")]
-
 use std::error::Error;
 use std::fs::File;
 use std::io::{self, IsTerminal as _, Read as _};

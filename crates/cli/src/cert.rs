@@ -10,8 +10,11 @@
 
 mod assign;
 mod deploy;
+mod export;
+mod install;
 mod request;
 mod requests;
+mod words;
 
 use std::path::Path;
 
@@ -28,6 +31,13 @@ pub(crate) enum Command {
     Request(request::Arguments),
     /// Requests that wait for their certificate
     Requests(requests::Arguments),
+    /// Install what an authority sent, once everything about it has been judged
+    #[command(visible_alias = "import")]
+    Install(install::Arguments),
+    /// Write a certificate with its key into one file, for a backup or another server
+    Export(export::ExportArguments),
+    /// Take a certificate away
+    Remove(export::RemoveArguments),
     /// Choose which listeners and connectors show a certificate
     Assign(assign::Arguments),
     /// Hand certificates on to programs beside Postern, such as Dovecot
@@ -39,6 +49,9 @@ pub(crate) fn run(command: Command, path: &Path) -> Done {
     match command {
         Command::Request(arguments) => request::run(arguments, path),
         Command::Requests(arguments) => requests::run(&arguments, path),
+        Command::Install(arguments) => Ok(install::run(&arguments, path)),
+        Command::Export(arguments) => export::export(&arguments, path),
+        Command::Remove(arguments) => export::remove(&arguments, path),
         Command::Assign(arguments) => assign::run(&arguments, path),
         Command::Deploy(arguments) => deploy::run(arguments, path),
     }

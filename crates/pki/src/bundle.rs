@@ -56,9 +56,15 @@ impl Bundle {
     /// The file cannot be read, or is none of what is read here: see [`BundleTrouble`]. A file of more than 1 MiB is refused
     /// without being read.
     pub fn read(path: &Path, passphrase: Option<&Passphrase>) -> Result<Self, BundleError> {
-        let what = path.display().to_string();
-        let octets = octets_of(path).map_err(|trouble| BundleError { what: what.clone(), trouble })?;
-        Self::parse(&octets, &what, passphrase)
+        Self::parse(&Self::octets(path)?, &path.display().to_string(), passphrase)
+    }
+
+    /// What is in a file, for [`Bundle::parse`] later on, perhaps as another user.
+    ///
+    /// # Errors
+    /// The file cannot be read, or is of more than 1 MiB.
+    pub fn octets(path: &Path) -> Result<Zeroizing<Vec<u8>>, BundleError> {
+        octets_of(path).map_err(|trouble| BundleError { what: path.display().to_string(), trouble })
     }
 
     /// Takes what is already in memory; `what` is what errors call it.

@@ -8,6 +8,7 @@
 
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Args;
 use dialoguer::{Input, Select};
@@ -25,6 +26,9 @@ use crate::{Done, admin, block_on, say};
 
 /// Why something cannot be asked for.
 type Failure = Box<dyn std::error::Error>;
+
+/// So long the names are looked up; what is wrong with them is only a warning.
+const LOOKUPS_MOST: Duration = Duration::from_secs(20);
 
 /// Arguments of `postern cert request`.
 #[derive(Debug, Default, Args)]
@@ -346,11 +350,18 @@ fn warn(certificates: &Certificates<'_>, ask: &Ask) {
             "warning: {name} is the common name but none of the names: mail programs look at the names alone"
         );
     }
-    match block_on(certificates.concerns(&ask.identity, names)) {
-        Ok(Ok(concerns)) => concerns.iter().for_each(|concern| eprintln!("warning: {concern}")),
-        Ok(Err(error)) => eprintln!("warning: the names were not looked up: {error}"),
-        Err(error) => eprintln!("warning: the names were not looked up: {error}"),
-    }
+    let looked_up = block_on(async {
+        tokio::time::timeout(LOOKUPS_MOST, certificates.concerns(&ask.identity, names)).await
+    });
+    let why = match looked_up {
+        Ok(Ok(Ok(concerns))) => {
+            return concerns.iter().for_each(|concern| eprintln!("warning: {}", clean(&concern.to_string())));
+        }
+        Ok(Ok(Err(error))) => error.to_string(),
+        Ok(Err(_)) => format!("the DNS did not answer within {} seconds", LOOKUPS_MOST.as_secs()),
+        Err(error) => error.to_string(),
+    };
+    eprintln!("warning: it could not be found out where the names lead: {why}");
 }
 
 fn next_steps(waiting: &Waiting, path: &Path) -> String {

@@ -9,13 +9,13 @@
 
 use jiff::Timestamp;
 use postern_pki::pkcs12;
-use zeroize::Zeroizing;
 
 pub use postern_pki::pkcs12::Compatibility;
 pub use postern_pki::{
     Chain, Finding, IdentityStore, KeyKind, Name, Passphrase, PrivateKey, RequestDetails, Severity,
     SigningRequest, Subject, check_name,
 };
+pub use zeroize::Zeroizing;
 
 pub use crate::certificates::Error;
 pub use crate::certificates::assign::{AssignError, Binding, Change, assign};

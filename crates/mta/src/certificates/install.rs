@@ -8,6 +8,7 @@
 //! operations wake it.
 
 use std::fmt;
+use std::path::Path;
 
 use jiff::Timestamp;
 use postern_pki::{
@@ -27,6 +28,16 @@ pub struct Offer {
     pub what: String,
     /// What is in it.
     pub octets: Zeroizing<Vec<u8>>,
+}
+
+impl Offer {
+    /// Reads a file, with the rights of whoever calls.
+    ///
+    /// # Errors
+    /// It cannot be read, or is larger than anything that it could be.
+    pub fn read(path: &Path) -> Result<Self, Error> {
+        Ok(Self { what: path.display().to_string(), octets: Bundle::octets(path)? })
+    }
 }
 
 /// Where the key of a certificate was found.
