@@ -31,10 +31,7 @@ impl Planning {
         let observer = Observer::new(Vec::new());
         let ledger = Ledger::in_memory()?;
         let network = Network::open(&config.dns, &ledger, &observer)?;
-        Ok(Self {
-            site: Site::new(config, network, &Challenges::default(), &observer, Timestamp::now()),
-            ledger,
-        })
+        Ok(Self { site: Site::new(config, network, Vec::new(), &Challenges::default(), &observer), ledger })
     }
 
     /// Keeps an MTA-STS policy as if it had just been fetched. To be called before the domain is planned.

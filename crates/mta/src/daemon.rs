@@ -14,6 +14,7 @@ mod bind;
 mod cured;
 pub(crate) mod network;
 mod services;
+pub(crate) mod serving;
 mod site;
 mod tasks;
 mod upkeep;
@@ -27,9 +28,9 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use postern_dns::OpenError;
-use postern_pki::Challenges;
+use postern_pki::{Challenges, TlsIdentity};
 use postern_queue::{MemoryStore, SqliteStore, Store};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Mutex, Notify, mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -38,13 +39,16 @@ pub use site::Site;
 pub(crate) use tasks::Tasks;
 
 use crate::admin;
+use crate::certificates;
 use crate::certificates::acme::story::Story;
 use crate::certificates::acme::{self, Acme};
+use crate::certificates::watch::{Look, Watch};
 use crate::config::{Config, StoreKind};
 use crate::directory::{self, Users};
 use crate::event::Event;
 use crate::http::authority::Quotas;
 use crate::inbound::listener::Sessions;
+use crate::metrics::Counters;
 use crate::observe::Observer;
 use crate::outbound::ladder::Ladder;
 use crate::outbound::own_addresses;
@@ -55,6 +59,7 @@ use crate::policy::tls_results::TlsResults;
 use crate::scheduler;
 use bind::Bound;
 use network::Network;
+use serving::{Asked, Stage};
 
 /// Whoever had the queue before may still be stopping, or the system clearing it away: it is waited for so long.
 const LOCK_PATIENCE: Duration = Duration::from_secs(3);
@@ -63,6 +68,9 @@ const LOCK_PAUSE: Duration = Duration::from_millis(50);
 
 /// How long a drain waits for sessions and attempts that are under way.
 const GRACE: Duration = Duration::from_secs(30);
+
+/// So many may wait for a look at the files of certificates.
+const LOOKS_MOST: usize = 16;
 
 /// Session ids begin with when the daemon was started, in ticks of so many milliseconds: restarts are never closer.
 const ID_TICK: i64 = 100;
@@ -155,12 +163,18 @@ pub(crate) struct Shared {
     pub(crate) ladder: Ladder,
     /// What ACME authorities that validate a name are shown on listeners with implicit TLS.
     pub(crate) challenges: Challenges,
+    /// What is known of our certificates on disk and in service.
+    pub(crate) watch: Arc<Mutex<Watch>>,
+    /// Asks for a look at the files of our certificates.
+    pub(crate) looks: mpsc::Sender<Asked>,
     /// Access tokens of connectors.
     pub(crate) tokens: Tokens,
     /// What is counted for TLS reports.
     pub(crate) tls_results: TlsResults,
     /// Certificates by ACME.
     pub(crate) acme: Acme,
+    /// What is counted for the monitoring.
+    pub(crate) counters: Counters,
     session_count: AtomicU64,
     started: Timestamp,
 }
@@ -182,7 +196,8 @@ impl Shared {
 pub struct Daemon {
     shared: Arc<Shared>,
     phase: watch::Sender<Phase>,
-    bound: Bound,
+    stage: Stage,
+    addresses: Vec<(String, SocketAddr)>,
     scheduler: JoinHandle<()>,
     upkeep: JoinHandle<()>,
     control: JoinHandle<()>,
@@ -200,15 +215,22 @@ impl Daemon {
         let network = Network::open(&config.dns, &ledger, &observer)?;
         let challenges = Challenges::default();
         let (acme, wishes) = Acme::new(open_story(&config.data_dir, &observer)?);
+        let (config, watch) = (Arc::new(config), Arc::default());
+        let identities = look(&watch, &config, &observer).await;
+        let config = Arc::unwrap_or_clone(config);
+        let (looks, asked) = mpsc::channel(LOOKS_MOST);
         let shared = Arc::new(Shared {
             store: open_store(&config).await?,
             users: Users::open(&config.data_dir)?,
             ladder: Ladder::default(),
             tokens: Tokens::new(&config.data_dir, observer.clone()),
             tls_results: TlsResults::new(ledger),
-            site: ArcSwap::from_pointee(Site::new(config, network, &challenges, &observer, now)),
+            counters: Counters::default(),
+            site: ArcSwap::from_pointee(Site::new(config, network, identities, &challenges, &observer)),
             own_addresses: ArcSwap::from_pointee(Vec::new()),
             challenges,
+            watch,
+            looks,
             sessions: Arc::default(),
             http_connections: Arc::default(),
             quotas: Arc::default(),
@@ -232,16 +254,22 @@ impl Daemon {
         tokio::spawn(shared.tasks.track_future(reports));
         let acme = acme::run::run(Arc::clone(&shared), wishes, running.clone());
         tokio::spawn(shared.tasks.track_future(acme));
+        let stage = Arc::new(Mutex::new(bound));
+        let serving = serving::run(Arc::clone(&shared), Arc::clone(&stage), running.clone(), asked);
+        tokio::spawn(shared.tasks.track_future(serving));
+        let warnings = certificates::warn::run(Arc::clone(&shared), running.clone());
+        tokio::spawn(shared.tasks.track_future(warnings));
         announce_dnssec(shared.network(), shared.observer.clone());
         let scheduler = tokio::spawn(scheduler::run(Arc::clone(&shared), running));
-        let mut daemon = Self { shared, phase, bound, scheduler, upkeep, control };
+        let addresses = Vec::new();
+        let mut daemon = Self { shared, phase, stage, addresses, scheduler, upkeep, control };
         daemon.announce().await;
         Ok(daemon)
     }
 
     /// Listeners' names and the addresses that they are bound to.
     pub fn addresses(&self) -> Vec<(String, SocketAddr)> {
-        self.bound.addresses()
+        self.addresses.clone()
     }
 
     /// Takes over a new configuration. Sessions that are open go on as they began.
@@ -249,6 +277,9 @@ impl Daemon {
     /// # Errors
     /// What of the new configuration could not be put into force, which is an alarm as well. The rest of it is.
     pub async fn reload(&mut self, mut config: Config) -> Result<(), Vec<Error>> {
+        // Nobody else changes the site meanwhile.
+        let stage = Arc::clone(&self.stage);
+        let mut bound = stage.lock().await;
         let mut errors = self.keep_what_must_stay(&mut config);
         let network = self.network_for(&config).unwrap_or_else(|error| {
             errors.push(error);
@@ -256,10 +287,11 @@ impl Daemon {
             config.dns.clone_from(&self.shared.site.load().config.dns);
             self.shared.network()
         });
-        let site = self.site(config, network);
+        let site = self.site(config, network, Look::AtOnce).await;
         site.announce(&self.shared.observer);
         let before = self.shared.site.swap(Arc::new(site));
-        errors.extend(self.bound.adopt(&self.shared, &self.phase.subscribe()).await.err());
+        errors.extend(bound.adopt(&self.shared, &self.phase.subscribe()).await.err());
+        drop(bound);
         self.complain_of(&errors);
         self.announce().await;
         self.shared.wake.notify_one();
@@ -270,9 +302,17 @@ impl Daemon {
         if errors.is_empty() { Ok(()) } else { Err(errors) }
     }
 
-    fn site(&self, config: Config, network: Network) -> Site {
-        let Shared { challenges, observer, .. } = &*self.shared;
-        Site::new(config, network, challenges, observer, Timestamp::now())
+    async fn site(&self, config: Config, network: Network, look: Look) -> Site {
+        let Shared { challenges, observer, watch, .. } = &*self.shared;
+        let config = Arc::new(config);
+        let identities = match serving::look(watch, &config, look).await {
+            Some(looked) => {
+                looked.events.into_iter().for_each(|event| observer.daemon(event));
+                looked.identities
+            }
+            None => self.shared.site.load().identities().to_vec(),
+        };
+        Site::new(Arc::unwrap_or_clone(config), network, identities, challenges, observer)
     }
 
     fn complain_of(&self, errors: &[Error]) {
@@ -308,13 +348,14 @@ impl Daemon {
         Ok(network)
     }
 
-    /// Loads certificates anew, so that a renewed one is served: from files, or from the private CA before its end.
+    /// Loads trusted roots and the authorities of client certificates anew. Our own certificates are watched all the time.
     pub async fn refresh(&mut self) {
+        let mut bound = self.stage.lock().await;
         let config = Config::clone(&self.shared.site.load().config);
-        let site = self.site(config, self.shared.network());
+        let site = self.site(config, self.shared.network(), Look::Routine).await;
         self.shared.site.store(Arc::new(site));
         // Every address is bound already, so that nothing can fail here.
-        let _ = self.bound.adopt(&self.shared, &self.phase.subscribe()).await;
+        let _ = bound.adopt(&self.shared, &self.phase.subscribe()).await;
     }
 
     /// Ends in order: no new sessions, 421 to those that idle, and what is under way is finished within the grace.
@@ -342,13 +383,22 @@ impl Daemon {
 
     /// Says where we listen: in the log, for programs in `listeners.json`, and for the loop protection.
     async fn announce(&mut self) {
-        let own = own_addresses(&self.bound.mail_addresses());
+        let mut bound = self.stage.lock().await;
+        let own = own_addresses(&bound.mail_addresses());
         self.shared.own_addresses.store(Arc::new(own));
-        self.bound.write_list(&self.shared).await;
-        for (listener, address) in self.bound.take_news() {
+        bound.write_list(&self.shared).await;
+        self.addresses = bound.addresses();
+        for (listener, address) in bound.take_news() {
             self.shared.observer.daemon(Event::Listening { listener, address });
         }
     }
+}
+
+/// The certificates to begin with, and an alarm for each that cannot be used.
+async fn look(watch: &Arc<Mutex<Watch>>, config: &Arc<Config>, observer: &Observer) -> Vec<Arc<TlsIdentity>> {
+    let Some(looked) = serving::look(watch, config, Look::AtOnce).await else { return Vec::new() };
+    looked.events.into_iter().for_each(|event| observer.daemon(event));
+    looked.identities
 }
 
 /// Others may pass through, to the root certificate that they import; every file that is not for them says so itself.

@@ -144,6 +144,20 @@ pub enum Event {
         /// Who asked for it.
         from: String,
     },
+    /// A certificate took the place of the one before it; new sessions see it.
+    IdentityRenewed {
+        /// The identity's name.
+        identity: String,
+        /// SHA-256 of the new certificate.
+        fingerprint: String,
+        /// Until when it is good.
+        until: Timestamp,
+    },
+    /// The files of an identity can be used again.
+    IdentityMended {
+        /// The identity's name.
+        identity: String,
+    },
     /// A client connected.
     SessionOpened {
         /// The listener's name.
@@ -420,6 +434,8 @@ impl Event {
             | Self::AuthorityMade { .. }
             | Self::CertificateIssued { .. }
             | Self::CertificateGranted { .. }
+            | Self::IdentityRenewed { .. }
+            | Self::IdentityMended { .. }
             | Self::SignedIn { .. }
             | Self::RelayPermitted { .. }
             | Self::Accepted { .. }
@@ -485,6 +501,15 @@ impl Event {
                 f,
                 "no certificate is configured, so a private CA was made; import its root into mail programs: {root}"
             ),
+            Self::IdentityRenewed { identity, fingerprint, until } => {
+                write!(
+                    f,
+                    "TLS identity {identity}: a new certificate is served, good until {until:.0}, SHA-256 {fingerprint}"
+                )
+            }
+            Self::IdentityMended { identity } => {
+                write!(f, "TLS identity {identity}: its files can be used again")
+            }
             Self::Dnssec { status } => f.write_str(status),
             Self::Reloaded => f.write_str("configuration reloaded; no session was dropped"),
             Self::Draining => f.write_str("shutting down: finishing what is under way"),

@@ -6,6 +6,7 @@
 //!   responsibility. `outbound`: from a leased batch to one outcome per recipient.
 //! - [`routing::Routing`]: the relay policy and the choice of a connector, as pure decisions.
 //! - [`event::Event`]: everything that happens, as a typed fact; [`observe`] renders it.
+//! - `metrics`: figures for a monitoring system.
 //! - [`admin::Admin`]: what the command line (and later the console) can do, whether the daemon runs or not.
 //!
 //! One message's way: `inbound::connection` → `inbound::gate` → `inbound::accept` → `Store::enqueue` → `scheduler` →
@@ -24,6 +25,7 @@ pub mod event;
 mod http;
 pub mod https;
 mod inbound;
+mod metrics;
 pub mod observe;
 mod outbound;
 mod pace;

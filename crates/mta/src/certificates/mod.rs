@@ -6,6 +6,8 @@
 //! - [`assign`]: binding an identity to listeners and connectors.
 //! - [`acme`]: certificates that an ACME authority issues and renews by itself.
 //! - [`deploy`]: handing identities on to other programs.
+//! - `watch`: which certificate is in service, beside what lies on disk. `private_ca`: those that the private CA issues.
+//! - [`expiry`], [`warn`]: who hears when one comes to its end.
 //! - [`dns_challenge`]: putting a proof for a certificate authority into the DNS (RFC 8555 §8.4). [`hook`]: programs of the
 //!   administrator's.
 //! - [`published`]: whether a new certificate keeps to our own TLSA records and MTA-STS policies.
@@ -17,12 +19,18 @@ pub(crate) mod acme;
 pub mod assign;
 pub mod deploy;
 pub mod dns_challenge;
+pub mod expiry;
 mod hook;
 pub mod install;
 pub(crate) mod listing;
+mod private_ca;
 pub mod proposal;
 pub mod published;
 pub mod request;
+pub mod warn;
+pub(crate) mod watch;
+
+pub use watch::Served;
 
 /// Why something with our certificates cannot be done. Nothing was changed then.
 #[derive(Debug, thiserror::Error)]

@@ -9,9 +9,10 @@ use super::Shared;
 use crate::certificates::acme;
 use crate::http::Service;
 use crate::http::authority::Face;
+use crate::metrics;
 
 pub(super) fn services(shared: &Arc<Shared>) -> Vec<Arc<Service>> {
-    let mut services = vec![Arc::new(authority(shared))];
+    let mut services = vec![Arc::new(authority(shared)), Arc::new(figures(shared))];
     services.extend(acme::services(&shared.site.load().config, &shared.acme));
     services
 }
@@ -22,4 +23,10 @@ fn authority(shared: &Shared) -> Service {
     let (observer, quotas) = (shared.observer.clone(), Arc::clone(&shared.quotas));
     let bind = config.http.bind.clone();
     Service { name: "http".into(), bind, handler: Arc::new(Face::new(config, observer, quotas)) }
+}
+
+/// Figures for a monitoring system.
+fn figures(shared: &Arc<Shared>) -> Service {
+    let bind = shared.site.load().config.metrics.bind.clone();
+    Service { name: "metrics".into(), bind, handler: metrics::handler(shared) }
 }

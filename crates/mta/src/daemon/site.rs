@@ -1,11 +1,12 @@
 //! All that follows from one configuration: the policy, the resolver, the listeners' settings, certificates and
 //! trusted roots.
 //!
-//! A [`Site`] is built whole at the start, at a reload, and every few hours so that renewed certificates are served; it
-//! never changes, and whoever works with one may keep it to the end of what he does. What cannot be loaded is an alarm,
-//! not a reason to stop: the rest goes on.
+//! A [`Site`] is built whole at the start, at a reload, and when a certificate is renewed; it never changes, and whoever
+//! works with one may keep it to the end of what he does. What cannot be loaded is an alarm, not a reason to stop: the
+//! rest goes on.
 //!
-//! What it deliberately does not do: open the store or the users, or bind sockets. Those outlive a configuration.
+//! What it deliberately does not do: open the store or the users, bind sockets, or load certificates. Those outlive a
+//! configuration.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -14,8 +15,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use postern_pki::{
-    Challenges, ClientCa, ClientCertificates, ClientTls, Loaded, PrivateCa, ServerOptions, TlsIdentity,
-    TrustAnchors,
+    Challenges, ClientCa, ClientCertificates, ClientTls, ServerOptions, TlsIdentity, TrustAnchors,
 };
 use postern_queue::Destination;
 use postern_queue::retry::Schedule;
@@ -23,6 +23,7 @@ use postern_smtp::server::Settings;
 use postern_smtp::tls::{Level, Proof};
 
 use super::network::Network;
+use crate::certificates::watch::Watch;
 use crate::config::{self, Config, Connector, SpacePolicy};
 use crate::event::Event;
 use crate::inbound::listener::{Listener, ServerTls};
@@ -37,41 +38,55 @@ pub struct Site {
     /// The configuration itself.
     pub(crate) config: Arc<Config>,
     /// Who may send where, and by which way.
-    pub(crate) routing: Routing,
+    pub(crate) routing: Arc<Routing>,
     /// Whom to ask for names and policies.
     pub(crate) network: Network,
     /// The listeners, in the order of the file.
     pub(crate) listeners: Vec<Arc<Listener>>,
-    trust: HashMap<Option<PathBuf>, Result<ClientTls, String>>,
+    trust: Arc<HashMap<Option<PathBuf>, Result<ClientTls, String>>>,
     /// For a connector that is none of this configuration's.
     no_trust: Result<ClientTls, String>,
     identities: Vec<Arc<TlsIdentity>>,
 }
 
 impl Site {
-    /// Loads what a configuration names. What cannot be loaded is an alarm and never a silent loss: STARTTLS stays
-    /// announced and is answered 454, and mail that needs a proof waits where the trusted roots are missing.
+    /// Loads what a configuration names besides its certificates. What cannot be loaded is an alarm and never a silent loss:
+    /// without a certificate STARTTLS stays announced and is answered 454, and mail that needs a proof waits where the
+    /// trusted roots are missing.
     pub(crate) fn new(
         config: Config,
         network: Network,
+        identities: Vec<Arc<TlsIdentity>>,
         challenges: &Challenges,
         observer: &Observer,
-        now: Timestamp,
     ) -> Self {
         let config = Arc::new(config);
-        let identities = Identities::load(&config, observer, now);
-        let listener = |listener: &config::Listener| {
-            let tls = listener_tls(&config, listener, &identities, challenges, observer);
-            Arc::new(make_listener(&config, listener, tls))
-        };
         Self {
-            routing: Routing::new(Arc::clone(&config)),
+            routing: Arc::new(Routing::new(Arc::clone(&config))),
             network,
-            listeners: config.listeners.iter().map(listener).collect(),
-            trust: load_trust(&config, observer),
-            no_trust: Err("its trusted roots were not loaded".into()),
-            identities: identities.0,
+            listeners: make_listeners(&config, &identities, challenges, observer),
+            trust: Arc::new(load_trust(&config, observer)),
+            no_trust: no_trust(),
+            identities,
             config,
+        }
+    }
+
+    /// The same with other certificates.
+    pub(crate) fn with_identities(
+        &self,
+        identities: Vec<Arc<TlsIdentity>>,
+        challenges: &Challenges,
+        observer: &Observer,
+    ) -> Self {
+        Self {
+            config: Arc::clone(&self.config),
+            routing: Arc::clone(&self.routing),
+            network: self.network.clone(),
+            listeners: make_listeners(&self.config, &identities, challenges, observer),
+            trust: Arc::clone(&self.trust),
+            no_trust: no_trust(),
+            identities,
         }
     }
 
@@ -88,15 +103,17 @@ impl Site {
         let ledger = Ledger::open_for_reading(&config.data_dir)?;
         let network = Network::open(&config.dns, &ledger, observer)?;
         let config = Arc::new(config);
-        let (identities, errors) = Identities::named(&config, observer, now);
-        complain_of(&errors, "a server that asks for its certificate is shown none", observer);
+        let looked = Watch::default().look_without_authority(&config, now);
+        for event in looked.events {
+            observer.daemon(event);
+        }
         Ok(Self {
-            routing: Routing::new(Arc::clone(&config)),
+            routing: Arc::new(Routing::new(Arc::clone(&config))),
             network,
             listeners: Vec::new(),
-            trust: load_trust(&config, observer),
-            no_trust: Err("its trusted roots were not loaded".into()),
-            identities: identities.0,
+            trust: Arc::new(load_trust(&config, observer)),
+            no_trust: no_trust(),
+            identities: looked.identities,
             config,
         })
     }
@@ -115,6 +132,11 @@ impl Site {
     /// The identity of this name, to be shown to servers that ask for a client certificate.
     pub(crate) fn identity(&self, name: &str) -> Option<Arc<TlsIdentity>> {
         self.identities.iter().find(|identity| identity.name == name).cloned()
+    }
+
+    /// All identities that can be used, in order.
+    pub(crate) fn identities(&self) -> &[Arc<TlsIdentity>] {
+        &self.identities
     }
 
     /// Says what is allowed but probably not meant: once for each configuration, at its start.
@@ -161,95 +183,37 @@ impl Site {
     }
 }
 
-/// The identities that could be loaded.
-struct Identities(Vec<Arc<TlsIdentity>>);
-
-impl Identities {
-    fn load(config: &Config, observer: &Observer, now: Timestamp) -> Self {
-        let (usable, errors) = if config.tls.identities.is_empty() {
-            Self::admit([from_private_ca(config, observer, now)], observer)
-        } else {
-            Self::named(config, observer, now)
-        };
-        complain_of(&errors, meanwhile(usable.0.len()), observer);
-        usable
-    }
-
-    /// Those that the configuration names, and what is wrong with the others.
-    fn named(config: &Config, observer: &Observer, now: Timestamp) -> (Self, Vec<postern_pki::Error>) {
-        let load = |identity: &config::Identity| {
-            let (certificate, key) = identity.files(&config.data_dir);
-            TlsIdentity::load(&identity.name, &certificate, &key, now)
-        };
-        Self::admit(config.tls.identities.iter().map(load), observer)
-    }
-
-    fn admit(
-        loaded: impl IntoIterator<Item = Result<Loaded, postern_pki::Error>>,
-        observer: &Observer,
-    ) -> (Self, Vec<postern_pki::Error>) {
-        let (mut usable, mut errors) = (Vec::new(), Vec::new());
-        for loaded in loaded {
-            match loaded {
-                Ok(loaded) => usable.push(admit(loaded, observer)),
-                Err(error) => errors.push(error),
-            }
-        }
-        (Self(usable), errors)
-    }
-
-    /// Those that a listener wants, the first one first; all when it names none.
-    fn of(&self, listener: &config::Listener) -> Vec<Arc<TlsIdentity>> {
-        let wanted = |name: &String| self.0.iter().find(|identity| identity.name == *name).cloned();
-        if listener.identities.is_empty()
-            || self.0.iter().all(|identity| !listener.identities.contains(&identity.name))
-        {
-            return self.0.clone();
-        }
-        listener.identities.iter().filter_map(wanted).collect()
-    }
+fn no_trust() -> Result<ClientTls, String> {
+    Err("its trusted roots were not loaded".into())
 }
 
-fn from_private_ca(
+fn make_listeners(
     config: &Config,
+    identities: &[Arc<TlsIdentity>],
+    challenges: &Challenges,
     observer: &Observer,
-    now: Timestamp,
-) -> Result<Loaded, postern_pki::Error> {
-    let folder = config.data_dir.join("ca");
-    let was_there = folder.join("root.pem").exists();
-    let ca = PrivateCa::open_or_create(&folder, config.hostname.as_str(), now)?;
-    if !was_there {
-        observer.daemon(Event::AuthorityMade { root: ca.root_pem_path().display().to_string() });
-    }
-    let mut names = vec![config.hostname.to_string()];
-    // People on this very machine connect to "localhost" as often as not.
-    names.extend(["localhost", "127.0.0.1", "::1"].map(str::to_owned));
-    Ok(ca.ensure_server_identity(&config.data_dir.join("tls"), &names, now)?.loaded)
+) -> Vec<Arc<Listener>> {
+    let make = |listener: &config::Listener| {
+        let tls = client_certificates(listener, observer).and_then(|client_certificates| {
+            let options = ServerOptions {
+                identities: shown_by(listener, identities),
+                default_name: Some(config.hostname.to_string()),
+                minimum: listener.minimum,
+                tickets: listener.session_tickets,
+                client_certificates,
+            };
+            listener_tls(listener, &options, challenges, observer)
+        });
+        Arc::new(make_listener(config, listener, tls))
+    };
+    config.listeners.iter().map(make).collect()
 }
 
-fn admit(loaded: Loaded, observer: &Observer) -> Arc<TlsIdentity> {
-    for warning in &loaded.warnings {
-        let what = format!("TLS identity {}: {warning}", loaded.identity.name);
-        observer.daemon(Event::Alarm { what, remedy: warning.remedy() });
-    }
-    Arc::new(loaded.identity)
-}
-
-/// What identities that cannot be used mean for the listeners, where so many can.
-fn meanwhile(usable: usize) -> &'static str {
-    match usable {
-        0 => "no listener has TLS: STARTTLS answers 454",
-        _ => "clients are shown another identity",
-    }
-}
-
-/// One alarm for each identity that cannot be used, which speaks for all who would have shown it.
-fn complain_of(errors: &[postern_pki::Error], meanwhile: &str, observer: &Observer) {
-    for error in errors {
-        let what = format!("a TLS identity cannot be used: {error}");
-        observer
-            .daemon(Event::Alarm { what, remedy: format!("mend it, then reload; until then {meanwhile}") });
-    }
+/// The identities that a listener wants, the first one first; all when it names none that can be used.
+fn shown_by(listener: &config::Listener, identities: &[Arc<TlsIdentity>]) -> Vec<Arc<TlsIdentity>> {
+    let wanted = |name: &String| identities.iter().find(|identity| identity.name == *name).cloned();
+    let shown: Vec<_> = listener.identities.iter().filter_map(wanted).collect();
+    if shown.is_empty() { identities.to_vec() } else { shown }
 }
 
 fn make_listener(config: &Config, listener: &config::Listener, tls: Option<ServerTls>) -> Listener {
@@ -267,22 +231,14 @@ fn make_listener(config: &Config, listener: &config::Listener, tls: Option<Serve
 
 /// TLS on a listener, or an alarm that says why there is none.
 fn listener_tls(
-    config: &Config,
     listener: &config::Listener,
-    identities: &Identities,
+    options: &ServerOptions,
     challenges: &Challenges,
     observer: &Observer,
 ) -> Option<ServerTls> {
-    let options = ServerOptions {
-        identities: identities.of(listener),
-        default_name: Some(config.hostname.to_string()),
-        minimum: listener.minimum,
-        tickets: listener.session_tickets,
-        client_certificates: client_certificates(listener, observer)?,
-    };
-    match ServerTls::new(&options, challenges) {
+    match ServerTls::new(options, challenges) {
         Ok(tls) => Some(tls),
-        // That there is no identity has been said, with the reason, when it was loaded.
+        // That there is no identity has been said, with the reason, when it was looked for.
         Err(postern_pki::Error::NoIdentity) => None,
         Err(error) => {
             let what = format!("listener {} has no TLS: {error}", listener.name);
@@ -348,36 +304,4 @@ fn load_roots(file: Option<&PathBuf>, whose: &str, observer: &Observer) -> Resul
         });
     }
     loaded
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::Mutex;
-
-    use super::*;
-    use crate::observe::{Record, Sink};
-
-    #[derive(Clone, Default)]
-    struct Said(Arc<Mutex<Vec<String>>>);
-
-    impl Sink for Said {
-        fn record(&self, record: &Record) {
-            self.0.lock().unwrap().push(record.event.to_string());
-        }
-    }
-
-    #[test]
-    fn an_unusable_identity_is_one_alarm_with_its_reason() {
-        for (usable, words) in [(0, "STARTTLS answers 454"), (1, "another identity")] {
-            let said = Said::default();
-            let error = postern_pki::Error::Missing { path: "mx.pem".into() };
-            complain_of(&[error], meanwhile(usable), &Observer::new(vec![Box::new(said.clone())]));
-            let lines = said.0.lock().unwrap().clone();
-            assert_eq!(lines.len(), 1, "{lines:?}");
-            assert!(
-                lines[0].contains("mx.pem: there is no such file") && lines[0].contains(words),
-                "{lines:?}"
-            );
-        }
-    }
 }

@@ -121,6 +121,11 @@ impl Sessions {
         Ok(Place { sessions: Arc::clone(self), listener: listener.to_owned(), client })
     }
 
+    /// How many are open.
+    pub(crate) fn open_now(&self) -> usize {
+        self.lock().whole.all
+    }
+
     fn lock(&self) -> MutexGuard<'_, Open> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }

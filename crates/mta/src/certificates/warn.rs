@@ -1,0 +1,264 @@
+//! Tells people that a certificate comes to its end: in the log, by mail to the postmaster, and for monitoring.
+//!
+//! - [`run`]: looks every hour at what is served and at the private CA's own certificates, and says what is due.
+//! - [`check`]: the same for `postern cert check`, from what lies on disk, without a daemon and without a memory.
+//!
+//! What was said is kept in `certificate-warnings.json` in the data directory, so that a restart does not say it again. It
+//! is kept only once the mail is queued: what could not be said is said later.
+//!
+//! What it deliberately does not do: decide what is due (see [`expiry`](super::expiry)), or renew anything.
+
+use std::fs;
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use postern_message::notice::Notice;
+use postern_pki::{IdentityStore, TlsIdentity};
+use postern_queue::{Draft, Envelope, NewMessage, Origin, Recipient as QueueRecipient, SenderTls};
+use postern_smtp::address::{ForwardPath, Mailbox, ReversePath};
+use tokio::sync::watch;
+use tokio::task::spawn_blocking;
+
+use super::expiry::{self, Finding, Owner, Position, Renewal, Said, Severity, Warning, Watched};
+use super::private_ca;
+use super::watch::Watch;
+use crate::config::{Config, IdentitySource, Issuer};
+use crate::daemon::{Phase, Shared, Site};
+use crate::event::{Event, Subject};
+use crate::routing::Recipient;
+
+/// So often it is looked whether something comes to its end.
+const ROUND: Duration = Duration::from_hours(1);
+/// Where it stands what was said.
+const FILE: &str = "certificate-warnings.json";
+/// That file is never so large, in octets, unless somebody else wrote it.
+const FILE_MOST: u64 = 4 * 1024 * 1024;
+
+/// Says what is due, until the daemon drains.
+pub(crate) async fn run(shared: Arc<Shared>, mut phase: watch::Receiver<Phase>) {
+    let data_dir = shared.site.load().config.data_dir.clone();
+    let path = data_dir.join(FILE);
+    let mut said = match read(&path) {
+        Ok(said) => said,
+        Err(error) => {
+            complain(&shared, &path, "cannot be read", &error);
+            Said::default()
+        }
+    };
+    loop {
+        round(&shared, &path, &mut said, Timestamp::now()).await;
+        // Whether it drains or the daemon is gone: there is nothing left to do.
+        if tokio::time::timeout(ROUND, phase.wait_for(|phase| *phase != Phase::Running)).await.is_ok() {
+            return;
+        }
+    }
+}
+
+/// How things stand with every certificate on disk, the worst first. An identity whose files cannot be used is critical.
+pub fn check(config: &Config, now: Timestamp) -> Vec<Finding> {
+    let mut watch = Watch::default();
+    let looked = watch.look_without_authority(config, now);
+    let broken = watch.served().into_iter().filter_map(|served| {
+        Some(Finding {
+            severity: Severity::Critical,
+            what: format!("TLS identity {} cannot be used: {}", served.identity, served.trouble?),
+            owner: Owner::Identity(served.identity),
+            remedy: "put a certificate and the key that belongs to it there".to_owned(),
+            not_after: None,
+        })
+    });
+    let (mut watched, trouble) = match private_ca::authorities(config) {
+        Ok(authorities) => (authorities, None),
+        Err(error) => (Vec::new(), Some(unreadable(&error))),
+    };
+    watched.extend(of_identities(config, &looked.identities));
+    let ends = expiry::findings(&watched, &config.certificates.warn, now);
+    let mut findings: Vec<Finding> = broken.chain(trouble).chain(ends).collect();
+    findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
+    findings
+}
+
+/// Every certificate whose end is watched: what is served, and the private CA's own. It blocks, for as long as the disk
+/// takes.
+pub(crate) fn watched(site: &Site) -> Vec<Watched> {
+    let mut watched = of_identities(&site.config, site.identities());
+    // That the CA cannot be opened is said where it is needed.
+    watched.extend(private_ca::authorities(&site.config).unwrap_or_default());
+    watched
+}
+
+/// Every certificate that these identities show, with whoever renews it.
+fn of_identities(config: &Config, identities: &[Arc<TlsIdentity>]) -> Vec<Watched> {
+    let mut watched = Vec::new();
+    for identity in identities {
+        let renewal = renewal(config, identity);
+        for (place, link) in identity.chain().into_iter().enumerate() {
+            let position = if place == 0 { Position::Own } else { Position::Intermediate };
+            let owner = Owner::Identity(identity.name.clone());
+            watched.push(Watched { owner, position, link, renewal: renewal.clone() });
+        }
+    }
+    watched
+}
+
+fn unreadable(error: &postern_pki::Error) -> Finding {
+    Finding {
+        severity: Severity::Critical,
+        owner: Owner::PrivateCa,
+        what: format!("the private CA cannot be opened: {error}"),
+        remedy: "postern ca status".to_owned(),
+        not_after: None,
+    }
+}
+
+/// One that the configuration does not list, and that is not in the store, is the private CA's automatic one.
+fn renewal(config: &Config, identity: &TlsIdentity) -> Renewal {
+    let listed = config.tls.identities.iter().find(|listed| listed.name == identity.name);
+    match listed.map(|listed| &listed.source) {
+        Some(IdentitySource::Files { certificate, .. }) => Renewal::Files(certificate.clone()),
+        Some(IdentitySource::Store { issuer: Some(Issuer::Acme(directory)), .. }) => {
+            Renewal::Acme(directory.clone())
+        }
+        Some(IdentitySource::Store { issuer: None, .. }) => Renewal::ByHand,
+        None if IdentityStore::new(&config.data_dir).holds(&identity.name) => Renewal::ByHand,
+        Some(IdentitySource::Store { issuer: Some(Issuer::PrivateCa), .. }) | None => Renewal::PrivateCa,
+    }
+}
+
+async fn round(shared: &Arc<Shared>, path: &Path, said: &mut Said, now: Timestamp) {
+    let site = shared.site.load_full();
+    let in_service = Arc::clone(&site);
+    let Ok(watched) = spawn_blocking(move || watched(&in_service)).await else { return };
+    let due = expiry::due(&watched, &site.config.certificates.warn, said, now);
+    if due.is_empty() {
+        return;
+    }
+    for warning in &due {
+        let alarm = Event::Alarm { what: warning.to_string(), remedy: warning.remedy() };
+        shared.observer.daemon(alarm);
+    }
+    if site.config.certificates.mail
+        && let Err(error) = mail(shared, &site, &due, now).await
+    {
+        let what = format!("the postmaster could not be told of certificates that end: {error}");
+        let remedy = "it is tried again in an hour; see that the queue's disk has room".to_owned();
+        shared.observer.daemon(Event::Alarm { what, remedy });
+        return;
+    }
+    for warning in &due {
+        said.remember(warning, now);
+    }
+    if let Err(error) = write(path, said) {
+        complain(shared, path, "cannot be written", &error);
+    }
+}
+
+/// Queues the mail. Without a local domain and without a postmaster, nobody would get it.
+async fn mail(
+    shared: &Arc<Shared>,
+    site: &Site,
+    due: &[Warning],
+    now: Timestamp,
+) -> Result<(), postern_queue::Error> {
+    let config = &site.config;
+    if config.domains.is_empty() && config.postmaster.is_none() {
+        return Ok(());
+    }
+    let Ok(Recipient::Local(to)) = site.routing.recipient(&ForwardPath::Postmaster, &shared.users) else {
+        return Ok(());
+    };
+    let Some(first) = to.first() else { return Ok(()) };
+    let id = shared.store.begin(now).id();
+    let content = Notice {
+        from: &config.report_from,
+        to: first,
+        subject: &subject(due, config.hostname.as_str()),
+        paragraphs: &paragraphs(due),
+        hostname: config.hostname.as_str(),
+        now,
+        unique: &id.to_string(),
+    }
+    .compose();
+    let shown = first.to_string();
+    let envelope = envelope(site, &config.report_from, to);
+    let message = NewMessage { envelope, head: Bytes::new(), draft: Draft::from_bytes(id, content) };
+    let id = shared.store.enqueue(now, message).await?;
+    shared.wake.notify_one();
+    let kind = "certificate-warning".to_owned();
+    shared.observer.emit(Subject::Message(id), Event::Reported { kind, to: shown, report: id });
+    Ok(())
+}
+
+fn subject(due: &[Warning], hostname: &str) -> String {
+    match due {
+        [only] => format!("{hostname}: {}", only.headline()),
+        several => format!("{hostname}: {} certificates come to their end", several.len()),
+    }
+}
+
+fn paragraphs(due: &[Warning]) -> Vec<String> {
+    let mut paragraphs = Vec::new();
+    for warning in due {
+        paragraphs.push(format!("{warning}."));
+        paragraphs.push(format!("What to do: {}.", warning.remedy()));
+        paragraphs.push(String::new());
+    }
+    paragraphs.push("How things stand at any time: postern cert check".to_owned());
+    paragraphs
+}
+
+/// What a machine writes gets no report back (RFC 3834 §2); that it could not be delivered is in the log.
+fn envelope(site: &Site, from: &Mailbox, to: Vec<Mailbox>) -> Envelope {
+    let recipient = |address: Mailbox| QueueRecipient {
+        destination: site.routing.destination_of(&address),
+        address,
+        notify: None,
+        orcpt: None,
+    };
+    Envelope {
+        from: ReversePath::Mailbox(from.clone()),
+        ret: None,
+        envid: None,
+        body: None,
+        smtputf8: false,
+        eight_bit: false,
+        utf8_headers: false,
+        tls: SenderTls::AsPolicy,
+        origin: Origin::default(),
+        recipients: to.into_iter().map(recipient).collect(),
+    }
+}
+
+fn complain(shared: &Shared, path: &Path, what: &str, error: &io::Error) {
+    let what = format!("{} {what}: {error}", path.display());
+    let remedy =
+        "mend or remove it; until then a restart repeats warnings of certificates that end".to_owned();
+    shared.observer.daemon(Event::Alarm { what, remedy });
+}
+
+fn read(path: &Path) -> io::Result<Said> {
+    match fs::metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Said::default()),
+        Ok(metadata) if metadata.len() > FILE_MOST => {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "it is much too large"));
+        }
+        _ => {}
+    }
+    let text = fs::read(path)?;
+    serde_json::from_slice(&text).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+}
+
+/// Whole or not at all.
+fn write(path: &Path, said: &Said) -> io::Result<()> {
+    let text = serde_json::to_vec_pretty(said)?;
+    let new: PathBuf = path.with_extension("new");
+    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+    file.write_all(&text)?;
+    file.sync_all()?;
+    fs::rename(new, path)
+}
