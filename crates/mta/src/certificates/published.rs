@@ -5,6 +5,7 @@
 //! - [`places`]: under which names and ports an identity will be seen. [`look_up`]: what is published there, as [`Facts`].
 //! - [`judge`]: the facts held against a chain, pure. [`Published`] says for each promise whether the chain keeps it, and
 //!   which records must be published first.
+//! - [`compare`] does all of that for a configuration. [`Published::findings`] is for those who install.
 //! - [`tlsa_records`]: the records of a key, to be put into a zone.
 //!
 //! What cannot be looked up is unknown, and never counts as well.
@@ -12,6 +13,7 @@
 //! What it deliberately does not do: decide whether a chain is installed, publish anything, or judge a chain by itself (that is
 //! `postern_pki::examine`).
 
+mod compare;
 mod look_up;
 #[cfg(test)]
 mod tests;
@@ -23,17 +25,21 @@ use jiff::Timestamp;
 use postern_dns::mta_sts::{Mode, Policy};
 use postern_dns::tlsa::{Matching, Selector, Tlsa, Usage, strongest, tlsa_name};
 use postern_dns::{Dnssec, TlsaRecord};
-use postern_pki::{ClientTls, Name, fits_tlsa, tlsa_of_key};
+use postern_pki::{Aspect, ClientTls, Finding, Name, Severity, fits_tlsa, tlsa_of_key};
 use postern_smtp::server::TlsMode;
 use rustls_pki_types::CertificateDer;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{Config, Listener, Role};
 
+pub use compare::{New, compare};
 pub use look_up::{Asking, look_up};
 
 /// The time to live of the records that we propose, in seconds.
 const TTL: u32 = 3600;
+
+/// What to do where nobody knows.
+const TRY_AGAIN: &str = "try again later, or insist on it if you know what is published";
 
 /// A host and port where TLS clients will be shown the identity.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -370,6 +376,13 @@ impl Published {
         tlsa || self.mta_sts.iter().any(|state| matches!(state.verdict, StsVerdict::Unknown { .. }))
     }
 
+    /// The same for those who weigh a chain before its installation: what is contradicted speaks against it, and so does what
+    /// nobody knows.
+    pub fn findings(&self) -> Vec<Finding> {
+        let tlsa = self.tlsa.iter().filter_map(TlsaState::finding);
+        tlsa.chain(self.mta_sts.iter().filter_map(StsState::finding)).collect()
+    }
+
     /// The records to publish before the chain is installed, as lines of a zone file.
     pub fn records_first(&self) -> Vec<String> {
         let mut lines = BTreeSet::new();
@@ -396,6 +409,46 @@ impl Published {
             ));
         }
         sentences
+    }
+}
+
+impl TlsaState {
+    fn finding(&self) -> Option<Finding> {
+        let (severity, remedy) = match &self.verdict {
+            TlsaVerdict::NotPublished => return None,
+            TlsaVerdict::Kept if self.unusable.is_empty() => (Severity::Note, String::new()),
+            TlsaVerdict::Kept => (Severity::Note, "delete the records that are not for mail".to_owned()),
+            TlsaVerdict::NotSigned => (Severity::Note, "sign the zone, or delete the records".to_owned()),
+            TlsaVerdict::NoneUsable => (Severity::Warn, "publish a record 3 1 1 of the key".to_owned()),
+            TlsaVerdict::Contradicted { first, .. } => (
+                Severity::Refuse,
+                format!(
+                    "publish {} beside the records that are there, wait twice the time to live of those, and install it \
+                     again",
+                    first.join(" and ")
+                ),
+            ),
+            TlsaVerdict::Unknown { .. } => (Severity::Refuse, TRY_AGAIN.to_owned()),
+        };
+        Some(Finding { severity, about: Aspect::Dane, sentence: self.to_string(), remedy })
+    }
+}
+
+impl StsState {
+    fn finding(&self) -> Option<Finding> {
+        let mend = "mend the policy or use a certificate of an authority that everybody trusts";
+        let (severity, remedy) = match &self.verdict {
+            StsVerdict::NotPublished | StsVerdict::NotConcerned => return None,
+            StsVerdict::Kept => (Severity::Note, ""),
+            StsVerdict::Broken { .. } => {
+                (Severity::Warn, "mend the policy, or delete the record that announces it")
+            }
+            StsVerdict::Reported { .. } => (Severity::Warn, mend),
+            StsVerdict::Contradicted { .. } => (Severity::Refuse, mend),
+            StsVerdict::Unknown { .. } => (Severity::Refuse, TRY_AGAIN),
+        };
+        let (sentence, remedy) = (self.to_string(), remedy.to_owned());
+        Some(Finding { severity, about: Aspect::Chain, sentence, remedy })
     }
 }
 

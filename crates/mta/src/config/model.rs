@@ -15,8 +15,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ipnet::IpNet;
-use postern_dns::DnssecMode;
 use postern_dns::update::TsigAlgorithm;
+use postern_dns::{DnssecMode, Options};
 use postern_pki::ca::Policy;
 use postern_pki::{IdentityStore, KeyKind, MinimumVersion, Name, Pin, Tickets};
 use postern_queue::retry::Schedule;
@@ -110,6 +110,14 @@ pub struct Dns {
     pub timeout: Duration,
     /// Who checks DNSSEC.
     pub dnssec: DnssecMode,
+}
+
+impl Dns {
+    /// How a resolver is to ask.
+    pub fn options(&self) -> Options {
+        let Self { servers, timeout, dnssec } = self.clone();
+        Options { servers, timeout: Some(timeout), dnssec }
+    }
 }
 
 /// `[tls]`.

@@ -6,7 +6,7 @@
 use std::mem::discriminant;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use postern_dns::{Opened, Options, Resolver, Validation};
+use postern_dns::{Opened, Resolver, Validation};
 use postern_pki::{ClientTls, TrustAnchors};
 
 use super::Error;
@@ -44,9 +44,7 @@ impl Network {
     /// # Errors
     /// Local: no resolver can be set up, or TLS cannot.
     pub(crate) fn open(dns: &Dns, ledger: &Ledger, observer: &Observer) -> Result<Self, Error> {
-        let options =
-            Options { servers: dns.servers.clone(), timeout: Some(dns.timeout), dnssec: dns.dnssec.clone() };
-        let opened = postern_dns::open(&options)?;
+        let opened = postern_dns::open(&dns.options())?;
         let resolver = Arc::clone(&opened.resolver);
         let https = Https::new(Arc::clone(&resolver), ClientTls::new(&TrustAnchors::System)?);
         let sts = StsPolicies::new(

@@ -228,6 +228,15 @@ fn what_is_said_ends_with_the_records_to_publish_first() {
     assert!(sentences[2].contains("nobody knows"), "{}", sentences[2]);
     let own = ours.key(Matching::Sha256);
     assert!(sentences[3].contains(&format!("\n{NAME}. 3600 IN TLSA {own}\n")), "{}", sentences[3]);
+    let findings = published.findings();
+    assert!(
+        findings.len() == 3 && findings.iter().all(|finding| finding.severity == Severity::Refuse),
+        "{findings:?}"
+    );
+    assert!(
+        findings[0].remedy.contains(&format!("publish {NAME}. 3600 IN TLSA {own} beside")),
+        "{findings:?}"
+    );
     let text = serde_json::to_string(&published).unwrap();
     assert_eq!(serde_json::from_str::<Published>(&text).unwrap(), published);
 }
@@ -240,6 +249,7 @@ fn nothing_published_is_nothing_to_say() {
         ours.judge(&Facts { tlsa: vec![(place(HOST, 25), TlsaFound::Nothing)], mta_sts: vec![sts] });
     assert!(!published.is_contradicted() && !published.is_unknown());
     assert!(published.sentences().is_empty(), "{:?}", published.sentences());
+    assert_eq!(published.findings(), []);
 }
 
 /// What is looked up for one place and `example.org`, where only the policy host's DNS and `zone` are scripted.
@@ -398,4 +408,29 @@ fn an_identity_is_seen_at_the_ports_of_the_listeners_that_show_it() {
     assert_eq!(second, [place(HOST, 587), place("www.example.org", 25), place("www.example.org", 587)]);
     let wildcard = places(&config, "third", &names(&["*.example.org"]));
     assert_eq!(wildcard, [place(HOST, 25)]);
+}
+
+/// A name server of the test's own, and a configuration that asks it.
+async fn compared(zone: Zone, dnssec: &str, identity: &str) -> Published {
+    let server = postern_testkit::dns::serve(zone).await.unwrap();
+    let config = config(&format!(
+        "[dns]\nservers = [\"{}\"]\ndnssec = \"{dnssec}\"\n\
+         [[listener]]\nname = \"in\"\nrole = \"relay\"\nbind = [\"127.0.0.1:2525\"]\nidentities = [\"first\"]\n",
+        server.address()
+    ));
+    let ours = Ours::new();
+    let new = New { identity, names: &names(&[HOST]), chain: &ours.chain, spki: &ours.spki };
+    compare(&config, &new, Timestamp::now()).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_configuration_is_enough_to_compare() {
+    let zone = || Zone::new().address(HOST, Ipv4Addr::LOCALHOST).tlsa(NAME, 3, 1, 1, &[7; 32]);
+    let published = compared(zone().all_secure(), "resolver", "first").await;
+    assert!(published.is_contradicted() && !published.is_unknown(), "{published:?}");
+    // Who does not look at DNSSEC does not know what others see.
+    let published = compared(zone(), "off", "first").await;
+    assert!(published.is_unknown() && !published.is_contradicted(), "{published:?}");
+    let published = compared(zone().all_secure(), "resolver", "second").await;
+    assert_eq!(published, Published::default());
 }
