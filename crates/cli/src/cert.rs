@@ -12,6 +12,7 @@ mod assign;
 mod deploy;
 mod export;
 mod install;
+mod next_key;
 mod request;
 mod requests;
 mod words;
@@ -38,6 +39,8 @@ pub(crate) enum Command {
     Export(export::ExportArguments),
     /// Take a certificate away
     Remove(export::RemoveArguments),
+    /// Make the key of the next certificate beforehand, and print what to publish about it
+    NextKey(next_key::Arguments),
     /// Choose which listeners and connectors show a certificate
     Assign(assign::Arguments),
     /// Hand certificates on to programs beside Postern, such as Dovecot
@@ -52,6 +55,7 @@ pub(crate) fn run(command: Command, path: &Path) -> Done {
         Command::Install(arguments) => Ok(install::run(&arguments, path)),
         Command::Export(arguments) => export::export(&arguments, path),
         Command::Remove(arguments) => export::remove(&arguments, path),
+        Command::NextKey(arguments) => next_key::run(&arguments, path),
         Command::Assign(arguments) => assign::run(&arguments, path),
         Command::Deploy(arguments) => deploy::run(arguments, path),
     }

@@ -26,7 +26,7 @@ pub use crate::certificates::request::{Ask, Earlier, KeyChoice};
 
 use super::{Admin, socket};
 use crate::certificates::install::Bench;
-use crate::certificates::{deploy, install, listing, proposal, request};
+use crate::certificates::{deploy, install, listing, proposal, published, request};
 use crate::config::Config;
 use crate::daemon::network::Network;
 use crate::observe::Observer;
@@ -162,6 +162,19 @@ impl Certificates<'_> {
         let key = PrivateKey::generate(kind)?;
         self.store.set_next_key(identity, &key)?;
         Ok(key)
+    }
+
+    /// The TLSA records of a key, wherever the identity is seen: to be published before a certificate that has it is shown.
+    ///
+    /// # Errors
+    /// There is no such identity, or it is broken.
+    pub fn tlsa_records(&self, identity: &str, key: &PrivateKey) -> Result<Vec<String>, Error> {
+        let (chain, _) = self.read(identity)?;
+        let details = RequestDetails::of_certificate(chain.leaf()).map_err(postern_pki::Error::from)?;
+        let places = published::places(self.config, identity, &details.names);
+        let records =
+            |place: &published::Place| published::tlsa_records(&place.host, &[place.port], &key.spki());
+        Ok(places.iter().flat_map(records).collect())
     }
 
     /// Reads and judges what an authority sent, and changes nothing. The name is the identity's, where it is not to be found

@@ -225,6 +225,15 @@ pub enum BundleTrouble {
 }
 
 impl BundleTrouble {
+    /// Whether another passphrase, or one at all, would help.
+    pub fn is_of_passphrase(&self) -> bool {
+        match self {
+            Self::Block { trouble, .. } => trouble.is_of_passphrase(),
+            Self::PassphraseNeeded(_) | Self::WrongPassphrase(_) => true,
+            _ => false,
+        }
+    }
+
     pub(super) fn in_block(self, line: usize) -> Self {
         Self::Block { line, trouble: Box::new(self) }
     }
