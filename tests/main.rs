@@ -20,6 +20,7 @@
 
 mod support;
 
+mod acme;
 mod bounces;
 mod broken_store;
 mod cert_request;

@@ -499,7 +499,6 @@ pub(crate) async fn served(shared: &Shared) -> Vec<Served> {
 }
 
 /// Has the files of our certificates looked at, and waits until what is new is served.
-#[expect(dead_code, reason = "the operation that installs a certificate asks for it")]
 pub(crate) async fn look_now(shared: &Shared) -> Vec<Served> {
     let (waits, done) = oneshot::channel();
     if shared.looks.send(waits).await.is_ok() {

@@ -29,6 +29,7 @@ use super::solve::{Handshakes, Pages, Records};
 use super::story::{Ended, NewOrder, Standing, TroubleView};
 use super::transport::Wire;
 use crate::certificates::dns_challenge::{Aliases, DynamicUpdate, Hook, Publisher};
+use crate::certificates::watch::look_now;
 use crate::config::{self, AcmeProof, DnsPublisher};
 use crate::daemon::{Phase, Shared};
 use crate::event::Event;
@@ -210,6 +211,9 @@ impl Job {
         };
         let issued = client.order(order, &*solver, stop).await.map_err(Trouble::Acme)?;
         let installed = self.install(issued, key, details).await;
+        if installed.is_ok() {
+            look_now(&self.shared).await;
+        }
         tell(match &installed {
             Ok(until) => Step::Installed { what: format!("good until {until:.0}") },
             Err(Trouble::Local(why, _)) => Step::NotInstalled { why: why.clone() },
@@ -350,6 +354,7 @@ impl Job {
 
     /// Notes the failure, and says when it is tried again.
     async fn put_off(&self, trouble: &Trouble, now: Timestamp) -> Timestamp {
+        self.shared.counters.acme_failed(&self.wanted.identity);
         let story = &self.shared.acme.story;
         let before = story.standing(&self.wanted.identity).await.ok().flatten();
         let before = before.filter(|standing| standing.terms == self.terms());
