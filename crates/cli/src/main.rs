@@ -4,6 +4,7 @@
 //! through [`postern_mta::admin::Admin`]; nothing here reaches deeper.
 
 mod ask;
+mod ca;
 mod cert;
 mod config;
 mod demo;
@@ -71,6 +72,9 @@ enum Command {
     /// Our certificates: request, install, renew, show
     #[command(subcommand)]
     Cert(cert::Command),
+    /// The private certificate authority
+    #[command(subcommand)]
+    Ca(ca::Command),
     /// How encrypted delivery goes, to others and to us
     #[command(subcommand)]
     Tls(tls::Command),
@@ -96,6 +100,7 @@ fn main() -> ExitCode {
         Command::Probe(arguments) => probe::run(&arguments, &path, given),
         Command::Queue(command) => queue::run(command, &path),
         Command::Cert(command) => cert::run(command, &path),
+        Command::Ca(command) => ca::run(command, &path),
         Command::Tls(command) => tls::run(&command, &path),
     };
     done.unwrap_or_else(|error| {

@@ -48,6 +48,9 @@ pub enum Error {
     /// A name that cannot stand in a certificate.
     #[error(transparent)]
     Name(#[from] postern_pki::BadName),
+    /// What was issued makes no chain.
+    #[error(transparent)]
+    Chain(#[from] postern_pki::ChainError),
     /// A time that is longer than time lasts.
     #[error("{0} is too long")]
     Life(String),

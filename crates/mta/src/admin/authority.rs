@@ -14,13 +14,16 @@ use jiff::{SignedDuration, Timestamp};
 use postern_pki::ca::{
     self, Approval, Chore, Enrolment, Init, Issued, KeyState, Need, Order, RevocationList, State, Which,
 };
-use postern_pki::{Name, PrivateKey, Subject, describe_certificate};
+use postern_pki::{Chain, Name, PrivateKey, Subject, describe_certificate, pkcs12, trust};
 use postern_smtp::tls::CertificateSeen;
+use rustls_pki_types::CertificateDer;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 pub use crate::authority::{Error, first_line};
 pub use postern_pki::ca::{Locks, Purpose, Reason};
+pub use postern_pki::pkcs12::Compatibility;
+pub use postern_pki::trust::{Format, INSTRUCTIONS, Instructions, instructions};
 pub use postern_pki::{KeyKind, Passphrase};
 
 use super::Admin;
@@ -77,15 +80,30 @@ pub enum Subjects {
 }
 
 /// A certificate that was issued just now, to be handed over.
-#[derive(Debug, Serialize)]
+#[derive(Debug)]
 pub struct Handed {
     /// What stands in the records.
     pub certificate: IssuedSeen,
     /// The certificate with what a server sends behind it, in PEM.
     pub chain: String,
-    /// Its key in PEM, if it was made here. It is nowhere else.
+    whole: Vec<CertificateDer<'static>>,
+    /// Its key, if it was made here. It is nowhere else.
+    key: Option<PrivateKey>,
+}
+
+/// The root certificate in every form that mail programs import.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Root {
+    /// What people compare.
+    pub certificate: CertificateSeen,
+    /// Text.
+    pub pem: String,
+    /// Octets.
     #[serde(skip)]
-    pub key: Option<Zeroizing<String>>,
+    pub der: Vec<u8>,
+    /// A profile for Apple's systems.
+    #[serde(skip)]
+    pub profile: String,
 }
 
 /// The CA at a glance.
@@ -291,6 +309,26 @@ impl Authority<'_> {
         })
     }
 
+    /// The root certificate.
+    ///
+    /// # Errors
+    /// There is no CA, or it is broken.
+    pub fn root(&self) -> Result<Root, Error> {
+        let authority = ca::Authority::open_whatever_its_age(&folder(self.config))?;
+        let der = authority.root();
+        Ok(Root {
+            certificate: describe_certificate(der, 1),
+            pem: std::fs::read_to_string(authority.root_pem_path()).map_err(|source| {
+                ca::AuthorityError::from(postern_pki::Error::Unreadable {
+                    path: authority.root_pem_path(),
+                    source,
+                })
+            })?,
+            profile: trust::profile(der),
+            der: der.to_vec(),
+        })
+    }
+
     /// Issues a certificate. Whatever names are asked for, for whoever may do this has the CA's key.
     ///
     /// # Errors
@@ -309,8 +347,9 @@ impl Authority<'_> {
         let issued = authority.issue(&order, &approval, now)?;
         Ok(Handed {
             chain: authority.chain_pem(&issued.der),
+            whole: authority.chain_of(&issued.der),
             certificate: IssuedSeen::of(&issued),
-            key: key.map(|key| key.to_pem()),
+            key,
         })
     }
 
@@ -427,6 +466,29 @@ impl Authority<'_> {
             next_update: list.next_update,
             file: folder(self.config).join("crl.pem"),
         }
+    }
+}
+
+impl Handed {
+    /// The key in PEM, if it was made here.
+    pub fn key_pem(&self) -> Option<Zeroizing<String>> {
+        self.key.as_ref().map(PrivateKey::to_pem)
+    }
+
+    /// Certificate and key in one file as mail programs import it, if the key was made here.
+    ///
+    /// # Errors
+    /// The file cannot be made.
+    pub fn pkcs12(
+        &self,
+        passphrase: &Passphrase,
+        compatibility: Compatibility,
+    ) -> Result<Option<Zeroizing<Vec<u8>>>, Error> {
+        let Some(key) = &self.key else { return Ok(None) };
+        let name = self.certificate.names.first().map_or("", String::as_str);
+        let chain = Chain::arrange(self.whole.clone(), &key.spki())?;
+        let made = pkcs12::write(key, &chain, passphrase, name, compatibility);
+        Ok(Some(made.map_err(ca::AuthorityError::from)?))
     }
 }
 

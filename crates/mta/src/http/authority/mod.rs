@@ -1,6 +1,6 @@
 //! The private CA's public face: what `[http] bind` offers to everybody.
 //!
-//! - `GET /ca/root.pem`, `.der`, `.crt`: the root certificate, to be trusted by mail programs. `/ca/issuer.der`: what signs
+//! - `GET /ca/root.pem`, `.der`, `.crt`, `.mobileconfig`: the root certificate, to be trusted by mail programs. `/ca/issuer.der`: what signs
 //!   (RFC 5280 §4.2.2.1). `/ca/chain.pem`: both.
 //! - `GET /ca/crl.der`, `.pem`: the revocation list. `POST /ca/ocsp`, `GET /ca/ocsp/…`: single answers (RFC 6960
 //!   Appendix A).
@@ -30,6 +30,7 @@ use hyper::StatusCode;
 use hyper::header::{CACHE_CONTROL, HeaderValue};
 use jiff::Timestamp;
 use postern_pki::ca::{Authority, AuthorityError};
+use postern_pki::trust::{self, Format};
 use tokio::sync::Semaphore;
 
 use super::request::percent_decoded;
@@ -132,6 +133,7 @@ impl Desk {
         Ok(match route {
             Route::Root(Encoding::Der) => lasting(CERTIFICATE, authority.root().to_vec()),
             Route::Root(Encoding::Pem) => lasting(PEM, certificate_pem(authority.root())),
+            Route::Profile => lasting(Format::Profile.media_type(), trust::profile(authority.root())),
             Route::Issuer => lasting(CERTIFICATE, authority.issuer().to_vec()),
             Route::Chain => lasting(PEM_CHAIN, authority.authorities_pem()),
             Route::List(encoding) => list(authority, *encoding)?,

@@ -13,6 +13,8 @@ const LONGEST_ID: usize = 64;
 pub(super) enum Route {
     /// The root certificate.
     Root(Encoding),
+    /// The root certificate as a profile for Apple's systems.
+    Profile,
     /// The certificate of what signs.
     Issuer,
     /// The CA's own certificates.
@@ -60,6 +62,7 @@ impl Route {
         Some(match path {
             "/ca/root.der" | "/ca/root.crt" => Self::Root(Encoding::Der),
             "/ca/root.pem" => Self::Root(Encoding::Pem),
+            "/ca/root.mobileconfig" => Self::Profile,
             "/ca/chain.pem" => Self::Chain,
             "/ca/crl.pem" => Self::List(Encoding::Pem),
             CRL_PATH => Self::List(Encoding::Der),

@@ -261,6 +261,7 @@ async fn the_authoritys_own_files_are_there_for_everybody_and_its_keys_for_nobod
         "/ca/root.pem",
         "/ca/root.der",
         "/ca/root.crt",
+        "/ca/root.mobileconfig",
         "/ca/issuer.der",
         "/ca/chain.pem",
         "/ca/crl.der",
