@@ -10,6 +10,7 @@
 //! What it deliberately does not do: read files or signals. Whoever runs it does, and hands it a resolved configuration.
 
 mod accept;
+mod authority;
 mod bind;
 mod cured;
 pub(crate) mod network;

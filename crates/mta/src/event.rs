@@ -126,6 +126,11 @@ pub enum Event {
         /// The file with its root, to be imported into mail programs.
         root: String,
     },
+    /// The private CA's revocation list or responder was seen to.
+    AuthorityKept {
+        /// What was done.
+        chore: String,
+    },
     /// Somebody asked the private CA for a certificate, and waits for approval.
     CertificateRequested {
         /// The request: `postern ca approve` wants it.
@@ -432,6 +437,7 @@ impl Event {
             | Self::Draining
             | Self::Stopped
             | Self::AuthorityMade { .. }
+            | Self::AuthorityKept { .. }
             | Self::CertificateIssued { .. }
             | Self::CertificateGranted { .. }
             | Self::IdentityRenewed { .. }
@@ -511,6 +517,7 @@ impl Event {
                 write!(f, "TLS identity {identity}: its files can be used again")
             }
             Self::Dnssec { status } => f.write_str(status),
+            Self::AuthorityKept { chore } => f.write_str(chore),
             Self::Reloaded => f.write_str("configuration reloaded; no session was dropped"),
             Self::Draining => f.write_str("shutting down: finishing what is under way"),
             Self::Stopped => f.write_str("stopped"),

@@ -194,7 +194,7 @@ fn make_listeners(
     observer: &Observer,
 ) -> Vec<Arc<Listener>> {
     let make = |listener: &config::Listener| {
-        let tls = client_certificates(listener, observer).and_then(|client_certificates| {
+        let tls = client_certificates(config, listener, observer).and_then(|client_certificates| {
             let options = ServerOptions {
                 identities: shown_by(listener, identities),
                 default_name: Some(config.hostname.to_string()),
@@ -250,14 +250,21 @@ fn listener_tls(
 
 /// The authorities that a listener's clients are verified by. Without them it asks nobody, and nobody is verified; where a
 /// certificate is required, `None`: it has no TLS at all rather than one that lets everybody in.
-fn client_certificates(listener: &config::Listener, observer: &Observer) -> Option<ClientCertificates> {
+///
+/// What the private CA revoked counts for nothing, if it is one of the authorities.
+fn client_certificates(
+    config: &Config,
+    listener: &config::Listener,
+    observer: &Observer,
+) -> Option<ClientCertificates> {
     use config::ClientCertificates::{Asked, Ignored, Required};
     let (path, meanwhile, fallback) = match &listener.client_certificates {
         Ignored => return Some(ClientCertificates::Ignored),
         Asked(path) => (path, "no client certificate counts there", Some(ClientCertificates::Ignored)),
         Required(path) => (path, "it has no TLS", None),
     };
-    match (ClientCa::load(path), &listener.client_certificates) {
+    let revoked = Some(config.data_dir.join("ca/crl.pem")).filter(|list| list.exists());
+    match (ClientCa::load_with_lists(path, revoked.as_slice()), &listener.client_certificates) {
         (Ok(ca), Required(_)) => Some(ClientCertificates::Required(ca)),
         (Ok(ca), _) => Some(ClientCertificates::Asked(ca)),
         (Err(error), _) => {

@@ -1,5 +1,6 @@
 //! What is done from time to time besides carrying mail: MTA-STS policies are fetched again before they expire, it is
-//! looked whether DNSSEC is still validated, and what was counted for TLS reports is carried to disk.
+//! looked whether DNSSEC is still validated, the private CA is looked after, and what was counted for TLS reports is
+//! carried to disk.
 //!
 //! What it deliberately does not do: anything that a message waits for.
 
@@ -10,6 +11,7 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 
+use super::authority::{self, Remind};
 use super::{Phase, Shared};
 use crate::event::Event;
 
@@ -48,6 +50,8 @@ async fn look_after(shared: &Shared, count: u32) {
     }
     if count.is_multiple_of(HOUR) {
         network.sts.refresh_due(Timestamp::now()).await;
+        let remind = if count.is_multiple_of(24 * HOUR) { Remind::Now } else { Remind::NotAgain };
+        authority::keep(shared, remind).await;
     }
 }
 
