@@ -69,7 +69,7 @@ pub use request::{BadName, Name, RequestDetails, RequestError, SigningRequest, S
 pub use secret::Passphrase;
 pub use server::{MinimumVersion, ServerOptions, Tickets, server_config};
 pub use store::{
-    About, IdentityPaths, IdentityStore, Origin, Pending, PendingNote, Stored, chain_pem, check_name,
+    About, IdentityPaths, IdentityStore, Origin, Pending, PendingNote, SentTo, Stored, chain_pem, check_name,
 };
 
 use std::sync::Arc;

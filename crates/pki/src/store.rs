@@ -104,8 +104,16 @@ pub struct PendingNote {
     pub made: Timestamp,
     /// What it was made of.
     pub details: RequestDetails,
-    /// The number under which the private CA has it, once it was sent there.
-    pub sent: Option<String>,
+    /// Where it was sent, if that is known.
+    pub sent: Option<SentTo>,
+}
+
+/// Who has a request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SentTo {
+    /// An ACME authority, by its name in the configuration.
+    Acme(String),
 }
 
 impl IdentityStore {
@@ -283,6 +291,18 @@ impl IdentityStore {
         files::write(&der, pending.request.der(), PUBLIC_FILE, Existing::Replace)?;
         // Written last: only with it is the request there.
         write_json(&folder.join("request.json"), &pending.note)
+    }
+
+    /// Notes where a request was sent.
+    ///
+    /// # Errors
+    /// Local: there is none, or the disk.
+    pub fn note_sent(&self, name: &str, to: SentTo) -> Result<(), Error> {
+        check_name(name)?;
+        let _lock = self.lock()?;
+        let path = self.folder.join(REQUESTS).join(name).join("request.json");
+        let Some(note) = read_json::<PendingNote>(&path)? else { return Err(Error::Missing { path }) };
+        write_json(&path, &PendingNote { sent: Some(to), ..note })
     }
 
     /// Throws a request away with its key.

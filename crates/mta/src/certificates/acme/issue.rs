@@ -16,7 +16,7 @@ use postern_pki::acme::{
     AcmeError, Ca, Client, ExternalAccount, Issued, Order, Solver, Step, Tell, Transport,
 };
 use postern_pki::{
-    About, ClientTls, IdentityStore, Origin, PrivateKey, RequestDetails, SigningRequest, Subject,
+    About, ClientTls, IdentityStore, Origin, PrivateKey, RequestDetails, SentTo, SigningRequest, Subject,
     TlsIdentity, TrustAnchors,
 };
 use tokio::sync::{Mutex, mpsc, watch};
@@ -222,11 +222,16 @@ impl Job {
         installed
     }
 
-    /// The key that was made beforehand, else the one in use, so that TLSA records stay true; a new one where the kind is
+    /// The key of the request that was sent here, else the one that was made beforehand, else the one in use, so that TLSA records stay true; a new one where the kind is
     /// to change, and at the first issue.
     async fn key(&self, why: Why) -> Result<PrivateKey, Trouble> {
         let (store, identity, kind) = (self.store(), self.wanted.identity.clone(), self.wanted.key);
+        let sent_here = Some(SentTo::Acme(self.authority.name.clone()));
         let found = spawn_blocking(move || {
+            if let Some(pending) = store.pending(&identity)?.filter(|pending| pending.note.sent == sent_here)
+            {
+                return Ok(pending.key);
+            }
             if let Some(key) = store.next_key(&identity)? {
                 return Ok(key);
             }

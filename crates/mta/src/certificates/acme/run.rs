@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use postern_pki::{IdentityStore, Origin, SentTo};
 use tokio::sync::{Mutex, oneshot, watch};
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::sleep;
@@ -153,6 +154,9 @@ impl Runner {
     }
 
     fn hear(&mut self, wish: Wish) {
+        // Something may have been put into the store, or been sent to an authority.
+        self.config = None;
+        self.adopt();
         let Wish::Renew(identity, answer) = wish else { return };
         if let Some(entry) = self.entries.get_mut(&identity) {
             entry.waiting.push(answer);
@@ -248,21 +252,55 @@ impl Entry {
     }
 }
 
-/// What the configuration wants of ACME.
+/// What is wanted of ACME: what the configuration lists, then what lies in the store and came from there or was sent there.
 fn wanted(config: &Config) -> Vec<(Wanted, config::Acme)> {
     let of_one = |identity: &config::Identity| {
         let IdentitySource::Store { issuer: Some(Issuer::Acme(issuer)), names, key } = &identity.source
         else {
             return None;
         };
-        let authority = config.acme.iter().find(|authority| authority.name == *issuer)?.clone();
-        let wanted = Wanted {
+        Some(Wanted {
             identity: identity.name.clone(),
             names: names.clone(),
             key: *key,
             authority: issuer.clone(),
-        };
+        })
+    };
+    let mut all: Vec<Wanted> = config.tls.identities.iter().filter_map(of_one).collect();
+    all.extend(kept(config));
+    let with_authority = |wanted: Wanted| {
+        let authority = config.acme.iter().find(|authority| authority.name == wanted.authority)?.clone();
         Some((wanted, authority))
     };
-    config.tls.identities.iter().filter_map(of_one).collect()
+    all.into_iter().filter_map(with_authority).collect()
+}
+
+/// Identities whose issuer the configuration does not name: their last certificate came by ACME, or their request was sent
+/// there. What cannot be read is left alone; `postern cert list` says so.
+fn kept(config: &Config) -> Vec<Wanted> {
+    let store = IdentityStore::new(&config.data_dir);
+    let named = |name: &String| {
+        config.tls.identities.iter().any(|listed| {
+            listed.name == *name && !matches!(listed.source, IdentitySource::Store { issuer: None, .. })
+        })
+    };
+    let mut names = store.names().unwrap_or_default();
+    names.extend(store.pending_names().unwrap_or_default());
+    names.sort();
+    names.dedup();
+    names.into_iter().filter(|name| !named(name)).filter_map(|name| kept_one(&store, name)).collect()
+}
+
+fn kept_one(store: &IdentityStore, identity: String) -> Option<Wanted> {
+    if let Some(pending) = store.pending(&identity).ok().flatten()
+        && let Some(SentTo::Acme(authority)) = pending.note.sent
+    {
+        let key = pending.key.kind().unwrap_or_default();
+        return Some(Wanted { identity, names: pending.note.details.names, key, authority });
+    }
+    let stored = store.read(&identity).ok()?;
+    let (Origin::Acme(authority), Some(asked)) = (stored.about.origin, stored.about.asked) else {
+        return None;
+    };
+    Some(Wanted { identity, names: asked.names, key: stored.key.kind().unwrap_or_default(), authority })
 }
