@@ -98,6 +98,8 @@ pub enum Request {
         /// Which one.
         identity: String,
     },
+    /// Our own certificates.
+    Certificates(certificates::Request),
     /// Read the configuration again.
     Reload,
 }
@@ -126,6 +128,8 @@ pub enum Response {
     AcmeLog(acme::Log),
     /// The order that was placed, as far as it came.
     AcmeOrder(Box<acme::OrderView>),
+    /// What is being served.
+    Served(Vec<certificates::Served>),
     /// It is done.
     Done,
     /// It could not be done.
@@ -175,6 +179,9 @@ pub enum Error {
     /// Something with our certificates cannot be done.
     #[error(transparent)]
     Certificates(#[from] certificates::Error),
+    /// Something with the private CA cannot be done.
+    #[error(transparent)]
+    Authority(#[from] crate::authority::Error),
     /// The operation failed in the daemon.
     #[error("{0}")]
     Failed(String),
@@ -222,7 +229,7 @@ impl Admin {
 
     async fn call_directly(&self, request: Request) -> Result<Response, Error> {
         match &request {
-            Request::Reload | Request::RenewByAcme { .. } => {
+            Request::Reload | Request::RenewByAcme { .. } | Request::Certificates(_) => {
                 return Err(Error::NotRunning(self.config.data_dir.clone()));
             }
             Request::Route { to } => {
@@ -289,6 +296,7 @@ pub(crate) async fn execute(
         | Request::Route { .. }
         | Request::TlsReports(_)
         | Request::AcmeLog(_)
+        | Request::Certificates(_)
         | Request::RenewByAcme { .. } => Response::Failed("that is no question to the queue".into()),
     })
 }

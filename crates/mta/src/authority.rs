@@ -59,6 +59,12 @@ pub enum Error {
     DataDir(#[from] Box<crate::daemon::Error>),
 }
 
+impl From<postern_pki::Error> for Error {
+    fn from(error: postern_pki::Error) -> Self {
+        Self::Authority(error.into())
+    }
+}
+
 impl From<RequestError> for Error {
     fn from(error: RequestError) -> Self {
         Self::Authority(error.into())

@@ -8,7 +8,9 @@
 //! What it deliberately does not do: parse command lines, ask questions, or render answers for people.
 
 use jiff::Timestamp;
-use postern_pki::pkcs12;
+use postern_pki::{About, BundleTrouble, Origin, SentTo, pkcs12};
+use postern_smtp::tls::CertificateSeen;
+use serde::{Deserialize, Serialize};
 
 pub use postern_pki::pkcs12::Compatibility;
 pub use postern_pki::{
@@ -18,15 +20,20 @@ pub use postern_pki::{
 pub use zeroize::Zeroizing;
 
 pub use crate::certificates::Error;
+pub use crate::certificates::Served;
 pub use crate::certificates::assign::{AssignError, Binding, Change, assign};
 pub use crate::certificates::deploy::{Deployed, Deployment};
-pub use crate::certificates::install::{Doubts, KeyFrom, Offer, Plan, needs_passphrase};
+pub use crate::certificates::expiry;
+pub use crate::certificates::install::{Doubts, KeyFrom, Offer, Plan};
+pub use crate::certificates::listing::{Listed, OnDisk};
 pub use crate::certificates::proposal::{Concern, Proposal};
 pub use crate::certificates::request::{Ask, Earlier, KeyChoice};
 
+use super::acme::OrderView;
 use super::{Admin, socket};
-use crate::certificates::install::Bench;
-use crate::certificates::{deploy, install, listing, proposal, published, request};
+use crate::certificates::install::{Bench, Delivery, Silence};
+use crate::certificates::listing::Renewal;
+use crate::certificates::{deploy, install, listing, private_ca, proposal, published, request, warn};
 use crate::config::Config;
 use crate::daemon::network::Network;
 use crate::observe::Observer;
@@ -36,6 +43,33 @@ use crate::policy::ledger::Ledger;
 pub struct Certificates<'a> {
     config: &'a Config,
     store: IdentityStore,
+}
+
+/// Whether a passphrase would help.
+pub fn needs_passphrase(error: &super::Error) -> bool {
+    let super::Error::Certificates(Error::File(error)) = error else { return false };
+    matches!(error.trouble, BundleTrouble::PassphraseNeeded(_))
+}
+
+/// What is asked of the running daemon about certificates.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Request {
+    /// What is being served?
+    Served,
+    /// Look at the files now, and then the same.
+    Look,
+}
+
+/// What a renewal came to.
+#[derive(Debug)]
+pub enum Renewed {
+    /// A request was made, to be sent to the authority that issued the certificate.
+    Requested(Box<Waiting>),
+    /// The private CA issued it, and it is installed.
+    Installed(Box<CertificateSeen>, Daemon),
+    /// An ACME authority was asked; what came of the order.
+    Ordered(Box<OrderView>),
 }
 
 /// Whether a daemon runs and has heard of a change.
@@ -183,14 +217,16 @@ impl Certificates<'_> {
     /// # Errors
     /// A file cannot be read ([`needs_passphrase`] says whether it only needs that), or its key is not there. What speaks
     /// against the certificate stands in the plan.
-    #[expect(clippy::unused_async, reason = "what is published is looked up next")]
     pub async fn plan(
         &self,
         offers: &[Offer],
         passphrase: Option<&Passphrase>,
         named: Option<&str>,
-    ) -> Result<Plan, Error> {
-        install::plan(self.bench(Timestamp::now()), offers, passphrase, named)
+    ) -> Result<Plan, super::Error> {
+        let now = Timestamp::now();
+        let mut plan = install::plan(self.bench(now), offers, passphrase, named)?;
+        plan.hold_against_published(self.config, Silence::Refuses, now).await?;
+        Ok(plan)
     }
 
     /// Puts a certificate into the store, in the place of the present one, and has the running daemon serve it. Says whether
@@ -201,6 +237,84 @@ impl Certificates<'_> {
     pub async fn install(&self, plan: Plan, doubts: Doubts) -> Result<Daemon, super::Error> {
         plan.carry_out(&self.store, doubts)?;
         self.tell_daemon().await
+    }
+
+    /// Has the private CA certify the request that waits under this name. Nothing is installed yet.
+    ///
+    /// # Errors
+    /// There is no request, no CA, or its key is locked and the passphrase is not at hand.
+    pub async fn send_to_private_ca(
+        &self,
+        identity: &str,
+        passphrase: Option<&Passphrase>,
+    ) -> Result<Plan, super::Error> {
+        let pending = self.store.pending(identity).map_err(Error::from)?;
+        let pending = pending.ok_or_else(|| Error::NoRequest { identity: identity.to_owned() })?;
+        self.issue(identity, pending.note.details, pending.key, passphrase).await
+    }
+
+    /// Has an ACME authority certify the request that waits under this name, and install what it issues. From then on it is
+    /// renewed there.
+    ///
+    /// # Errors
+    /// There is no request, no `[[acme]]` of that name, or no daemon runs. An order that failed is no error.
+    pub async fn send_to_acme(&self, identity: &str, authority: &str) -> Result<OrderView, super::Error> {
+        if !self.config.acme.iter().any(|known| known.name == authority) {
+            let known = self.config.acme.iter().map(|known| known.name.clone()).collect();
+            return Err(Error::NoAcme { name: authority.to_owned(), known }.into());
+        }
+        let pending = self.store.pending(identity).map_err(Error::from)?;
+        pending.ok_or_else(|| Error::NoRequest { identity: identity.to_owned() })?;
+        self.store.note_sent(identity, SentTo::Acme(authority.to_owned())).map_err(Error::from)?;
+        self.order(identity).await
+    }
+
+    /// The names of the ACME authorities that the configuration has.
+    pub fn acme_authorities(&self) -> Vec<String> {
+        self.config.acme.iter().map(|authority| authority.name.clone()).collect()
+    }
+
+    /// Renews an identity now, in the way that it is renewed by itself; by hand, a request is made.
+    ///
+    /// # Errors
+    /// Somebody else writes its files, a request waits already, or its authority cannot be asked.
+    pub async fn renew(
+        &self,
+        identity: &str,
+        passphrase: Option<&Passphrase>,
+    ) -> Result<Renewed, super::Error> {
+        let place = listing::find(self.config, &self.store, identity)?;
+        match place.renewed_by {
+            Renewal::Elsewhere => {
+                let (identity, path) = (identity.to_owned(), place.paths.certificate);
+                Err(Error::Foreign { identity, path }.into())
+            }
+            Renewal::ByHand => {
+                let waiting = self.request_again(identity, Earlier::Keep, Timestamp::now())?;
+                Ok(Renewed::Requested(Box::new(waiting)))
+            }
+            Renewal::Acme(_) => Ok(Renewed::Ordered(Box::new(self.order(identity).await?))),
+            Renewal::PrivateCa => {
+                let (asked, key) = request::successor(&self.store, identity)?;
+                let plan = self.issue(identity, asked, key, passphrase).await?;
+                let certificate = Box::new(plan.certificate.clone());
+                Ok(Renewed::Installed(certificate, self.install(plan, Doubts::Heed).await?))
+            }
+        }
+    }
+
+    /// How things stand with every certificate, the worst first.
+    pub fn check(&self, now: Timestamp) -> Vec<expiry::Finding> {
+        warn::check(self.config, now)
+    }
+
+    /// Every identity, on disk and as it is being served.
+    ///
+    /// # Errors
+    /// The store cannot be read, or the daemon cannot be reached.
+    pub async fn list(&self) -> Result<Vec<Listed>, super::Error> {
+        let served = self.ask_daemon(Request::Served).await?;
+        Ok(listing::list(self.config, &self.store, served.as_deref(), Timestamp::now())?)
     }
 
     /// An identity's chain and key.
@@ -239,11 +353,44 @@ impl Certificates<'_> {
         self.tell_daemon().await
     }
 
+    async fn issue(
+        &self,
+        identity: &str,
+        asked: RequestDetails,
+        key: PrivateKey,
+        passphrase: Option<&Passphrase>,
+    ) -> Result<Plan, super::Error> {
+        let now = Timestamp::now();
+        let certificates = private_ca::issue(self.config, &asked, &key, passphrase, now)?;
+        let about = About { origin: Origin::PrivateCa, installed: now, asked: Some(asked) };
+        let delivery = Delivery { identity: identity.to_owned(), certificates, key, about };
+        let mut plan = install::plan_for(self.bench(now), delivery)?;
+        plan.hold_against_published(self.config, Silence::Refuses, now).await?;
+        Ok(plan)
+    }
+
+    /// Places an order at an identity's ACME authority, which the running daemon does.
+    async fn order(&self, identity: &str) -> Result<OrderView, super::Error> {
+        let request = super::Request::RenewByAcme { identity: identity.to_owned() };
+        match socket::call(&self.config.data_dir, &request).await? {
+            Some(super::Response::AcmeOrder(order)) => Ok(*order),
+            Some(super::Response::Failed(why)) => Err(super::Error::Failed(why)),
+            Some(other) => Err(super::Error::Garbled(format!("{other:?}"))),
+            None => Err(super::Error::NotRunning(self.config.data_dir.clone())),
+        }
+    }
+
     /// Has the running daemon look at its certificates at once, instead of within a few seconds.
     async fn tell_daemon(&self) -> Result<Daemon, super::Error> {
-        match socket::call(&self.config.data_dir, &super::Request::Reload).await? {
-            None => Ok(Daemon::Absent),
-            Some(super::Response::Done) => Ok(Daemon::Told),
+        let served = self.ask_daemon(Request::Look).await?;
+        Ok(served.map_or(Daemon::Absent, |_| Daemon::Told))
+    }
+
+    /// What the running daemon serves; `None` where none runs.
+    async fn ask_daemon(&self, request: Request) -> Result<Option<Vec<Served>>, super::Error> {
+        match socket::call(&self.config.data_dir, &super::Request::Certificates(request)).await? {
+            None => Ok(None),
+            Some(super::Response::Served(served)) => Ok(Some(served)),
             Some(super::Response::Failed(why)) => Err(super::Error::Failed(why)),
             Some(other) => Err(super::Error::Garbled(format!("{other:?}"))),
         }

@@ -20,7 +20,8 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use super::{Error, Reload, Request, Response, acme, control_path, execute, route, told};
+use super::{Error, Reload, Request, Response, acme, certificates, control_path, execute, route, told};
+use crate::certificates::watch;
 use crate::daemon::{self, Shared};
 use crate::event::Event;
 use crate::policy::reports;
@@ -109,6 +110,12 @@ async fn carry_out(shared: &Shared, reload: &Reload, request: Request) -> Respon
         Request::AcmeLog(request) => {
             let log = acme::log_of(&shared.acme.story, request).await;
             return log.map_or_else(|error| Response::Failed(error.to_string()), Response::AcmeLog);
+        }
+        Request::Certificates(certificates::Request::Served) => {
+            return Response::Served(watch::served(shared).await);
+        }
+        Request::Certificates(certificates::Request::Look) => {
+            return Response::Served(watch::look_now(shared).await);
         }
         Request::RenewByAcme { identity } => return acme::renew(shared, &identity).await,
         Request::TlsReports(request) => {

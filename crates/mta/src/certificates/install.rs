@@ -12,14 +12,14 @@ use std::path::Path;
 
 use jiff::Timestamp;
 use postern_pki::{
-    About, Aspect, Bundle, BundleTrouble, Chain, Examination, Expectations, Finding, IdentityStore, Item,
-    Name, Origin, Passphrase, PrivateKey, Purpose, RequestDetails, Severity, TrustAnchors,
-    describe_certificate, examine,
+    About, Aspect, Bundle, Chain, Examination, Expectations, Finding, IdentityStore, Item, Name, Origin,
+    Passphrase, PrivateKey, Purpose, RequestDetails, Severity, TrustAnchors, describe_certificate, examine,
 };
 use postern_smtp::tls::CertificateSeen;
 use zeroize::Zeroizing;
 
 use super::Error;
+use super::published::{self, New};
 use crate::config::{Config, IdentitySource};
 
 /// A file that somebody brought, as it was read by whoever may read it.
@@ -82,6 +82,16 @@ pub enum Doubts {
     Override,
 }
 
+/// What it means that something published could not be looked up. With the key that was there before a TLSA record goes on
+/// being true, and it is a warning in any case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Silence {
+    /// Somebody has to insist.
+    Refuses,
+    /// Nobody is there to insist, and a certificate that runs out is worse.
+    Passes,
+}
+
 /// A certificate that came without files: from ACME, or from the private CA.
 pub(crate) struct Delivery {
     /// The identity that it is for.
@@ -135,7 +145,6 @@ pub(crate) fn plan(
 ///
 /// # Errors
 /// As [`plan`].
-#[expect(dead_code, reason = "certificates from ACME and the private CA come next")]
 pub(crate) fn plan_for(bench: Bench<'_>, delivery: Delivery) -> Result<Plan, Error> {
     bench.judge(delivery, KeyFrom::Offered)
 }
@@ -157,16 +166,33 @@ impl Plan {
         Ok(())
     }
 
-    /// The chain as it will be sent, its own certificate first.
-    #[expect(dead_code, reason = "what is published is compared with it next")]
-    pub(crate) fn chain(&self) -> &Chain {
-        &self.chain
+    /// Looks up what we have published, in the DNS and as MTA-STS policies, and adds what that says about the certificate.
+    ///
+    /// # Errors
+    /// Local: the TLS library cannot be set up.
+    pub(crate) async fn hold_against_published(
+        &mut self,
+        config: &Config,
+        silence: Silence,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        let names = RequestDetails::of_certificate(self.chain.leaf()).unwrap_or_default().names;
+        let (chain, spki) = (self.chain.certificates(), self.key.spki());
+        let new = New { identity: &self.identity, names: &names, chain, spki: &spki };
+        let published = published::compare(config, &new, now).await?;
+        let tolerated = silence == Silence::Passes || self.keeps_key();
+        let only_unknown = published.is_unknown() && !published.is_contradicted();
+        let mut findings = published.findings();
+        for finding in findings.iter_mut().filter(|_| tolerated && only_unknown) {
+            finding.severity = finding.severity.max(Severity::Warn);
+        }
+        self.add(findings);
+        Ok(())
     }
 
-    /// The key that it is for, without the private part (SubjectPublicKeyInfo).
-    #[expect(dead_code, reason = "what is published is compared with it next")]
-    pub(crate) fn spki(&self) -> Vec<u8> {
-        self.key.spki()
+    /// Whether its key is that of the certificate before it: then a TLSA record of that key stays true.
+    fn keeps_key(&self) -> bool {
+        self.present.as_ref().is_some_and(|present| present.spki_sha256 == self.certificate.spki_sha256)
     }
 
     /// Adds what somebody else found.
@@ -355,11 +381,6 @@ fn lost_names(plan: &Plan) -> Option<Finding> {
         sentence: format!("it no longer bears {}, which the present certificate does", lost.join(", ")),
         remedy: "make sure that no mail program and no server is set to that name".to_owned(),
     })
-}
-
-/// Whether a passphrase would help.
-pub fn needs_passphrase(error: &Error) -> bool {
-    matches!(error, Error::File(error) if matches!(error.trouble, BundleTrouble::PassphraseNeeded(_)))
 }
 
 #[cfg(test)]

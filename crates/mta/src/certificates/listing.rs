@@ -3,20 +3,58 @@
 //! [`Listed`] is one line of `postern cert list`. The two sides are looked at apart, because the renewed file that is not
 //! served is the classic trouble. What it deliberately does not do: judge certificates, or change anything.
 
-use postern_pki::{Bundle, Chain, IdentityPaths, IdentityStore, Origin, PrivateKey};
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use postern_pki::{
+    Bundle, Chain, IdentityPaths, IdentityStore, Origin, PrivateKey, TlsIdentity, describe_certificate,
+};
+use postern_smtp::tls::CertificateSeen;
+use serde::Serialize;
 
 use super::Error;
+use super::watch::Served;
 use crate::config::{Config, IdentitySource, Issuer};
 
 /// The identity that the private CA makes by itself where no other bears the host name.
 const AUTOMATIC: &str = "private-ca";
+
+/// An identity.
+#[derive(Debug, Clone, Serialize)]
+pub struct Listed {
+    /// Its name.
+    pub identity: String,
+    /// Who renews it, in words.
+    pub renewed_by: String,
+    /// The file of its chain.
+    pub certificate: PathBuf,
+    /// The file of its key.
+    pub key: PathBuf,
+    /// What lies on disk.
+    pub on_disk: OnDisk,
+    /// What is being served; `None` where no daemon runs.
+    pub served: Option<Served>,
+    /// Whether a request for it waits for its certificate.
+    pub waiting: bool,
+}
+
+/// What lies on disk.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnDisk {
+    /// A certificate and its key.
+    Good(Box<CertificateSeen>),
+    /// Not yet there: an authority is still to issue it.
+    Missing,
+    /// What is there cannot be used.
+    Broken(String),
+}
 
 /// Where an identity lies, and who renews it.
 #[derive(Debug, Clone)]
 pub(crate) struct Place {
     pub(crate) identity: String,
     pub(crate) paths: IdentityPaths,
-    #[expect(dead_code, reason = "listing and renewing come next")]
     pub(crate) renewed_by: Renewal,
 }
 
@@ -31,6 +69,45 @@ pub(crate) enum Renewal {
     PrivateCa,
     /// Postern, at an ACME authority.
     Acme(String),
+}
+
+impl Listed {
+    /// Whether what is served is not what lies on disk.
+    pub fn differs(&self) -> bool {
+        let OnDisk::Good(seen) = &self.on_disk else { return false };
+        let served = self.served.as_ref().and_then(|served| served.fingerprint.as_deref());
+        self.served.is_some() && served != Some(seen.sha256.as_str())
+    }
+}
+
+/// All identities: those of the configuration in its order, then those of the store, then those that only the daemon knows.
+pub(crate) fn list(
+    config: &Config,
+    store: &IdentityStore,
+    served: Option<&[Served]>,
+    now: Timestamp,
+) -> Result<Vec<Listed>, Error> {
+    let waiting = store.pending_names()?;
+    let mut places = places(config, store)?;
+    for served in served.unwrap_or_default() {
+        if places.iter().all(|place| place.identity != served.identity) {
+            let paths = IdentityPaths { certificate: served.certificate.clone(), key: served.key.clone() };
+            let renewed_by = Renewal::PrivateCa;
+            places.push(Place { identity: served.identity.clone(), paths, renewed_by });
+        }
+    }
+    let listed = places.into_iter().map(|place| Listed {
+        on_disk: look(&place, now),
+        served: served
+            .as_ref()
+            .and_then(|all| all.iter().find(|one| one.identity == place.identity).cloned()),
+        waiting: waiting.contains(&place.identity),
+        renewed_by: place.renewed_by.to_string(),
+        identity: place.identity,
+        certificate: place.paths.certificate,
+        key: place.paths.key,
+    });
+    Ok(listed.collect())
 }
 
 /// Where the identity of this name lies.
@@ -98,6 +175,24 @@ fn stored_renewal(store: &IdentityStore, identity: &str) -> Renewal {
         Some(Origin::Acme(name)) => Renewal::Acme(name),
         Some(Origin::ByHand) | None => Renewal::ByHand,
     }
+}
+
+fn look(place: &Place, now: Timestamp) -> OnDisk {
+    let (certificate, key) = (&place.paths.certificate, &place.paths.key);
+    if !is_there(certificate) && !is_there(key) && place.renewed_by != Renewal::Elsewhere {
+        return OnDisk::Missing;
+    }
+    match TlsIdentity::load(&place.identity, certificate, key, now) {
+        Err(error) => OnDisk::Broken(error.to_string()),
+        Ok(loaded) => match loaded.identity.certified_key.cert.as_slice() {
+            [] => OnDisk::Missing,
+            chain @ [leaf, ..] => OnDisk::Good(Box::new(describe_certificate(leaf, chain.len()))),
+        },
+    }
+}
+
+fn is_there(path: &Path) -> bool {
+    path.symlink_metadata().is_ok()
 }
 
 impl std::fmt::Display for Renewal {

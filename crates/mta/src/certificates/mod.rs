@@ -2,7 +2,7 @@
 //!
 //! - [`proposal`], [`request`]: what could be asked for, and asking for it.
 //! - [`install`]: what came back from an authority becomes an identity.
-//! - [`listing`]: where identities lie, and who renews them.
+//! - [`listing`]: what lies on disk and what is being served.
 //! - [`assign`]: binding an identity to listeners and connectors.
 //! - [`acme`]: certificates that an ACME authority issues and renews by itself.
 //! - [`deploy`]: handing identities on to other programs.
@@ -22,8 +22,8 @@ pub mod dns_challenge;
 pub mod expiry;
 mod hook;
 pub mod install;
-pub(crate) mod listing;
-mod private_ca;
+pub mod listing;
+pub(crate) mod private_ca;
 pub mod proposal;
 pub mod published;
 pub mod request;
@@ -93,6 +93,14 @@ pub enum Error {
         /// What was found.
         findings: Vec<postern_pki::Finding>,
     },
+    /// The configuration has no such authority.
+    #[error("the configuration has no [[acme]] named \"{name}\"; it has: {}", none_or_list(.known))]
+    NoAcme {
+        /// The name.
+        name: String,
+        /// Those that there are.
+        known: Vec<String>,
+    },
     /// Something needs it.
     #[error("the identity \"{identity}\" is in use by {}; take it out there first", .by.join(", "))]
     Bound {
@@ -133,4 +141,8 @@ fn waiting_words(waiting: &[String]) -> String {
 
 fn findings_words(findings: &[postern_pki::Finding]) -> String {
     findings.iter().map(|finding| format!("  {finding}")).collect::<Vec<_>>().join("\n")
+}
+
+fn none_or_list(names: &[String]) -> String {
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
 }

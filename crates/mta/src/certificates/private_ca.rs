@@ -3,19 +3,21 @@
 //! - [`ensure_automatic`]: keeps a certificate for the host name in force, for installations that have no other.
 //! - [`ensure_stored`]: issues and renews, into the certificate store, what the configuration says is the private CA's to
 //!   issue.
+//! - [`issue`]: a certificate for one of our own keys because an administrator wants it.
 //! - [`authorities`]: the CA's own certificates, whose end is watched too.
 //!
 //! What it deliberately does not do: enrolment, revocation, or anything for others.
 
 use jiff::{SignedDuration, Timestamp};
-use postern_pki::ca::{Approval, Authority, Order, Policy, Purpose, Which};
+use postern_pki::ca::{Approval, Authority, KeyState, Order, Purpose, Which};
 use postern_pki::{
-    About, ChainLink, Error, IdentityStore, KeyKind, Name, Origin, PrivateCa, PrivateKey, RequestDetails,
-    ServerIdentity, Stored,
+    About, ChainLink, Error, IdentityStore, KeyKind, Name, Origin, Passphrase, PrivateCa, PrivateKey,
+    RequestDetails, ServerIdentity, Stored,
 };
 use rustls::pki_types::CertificateDer;
 
 use super::expiry::{Owner, Position, Renewal, Watched};
+use crate::authority;
 use crate::config::Config;
 use crate::event::Event;
 
@@ -39,7 +41,7 @@ pub(super) struct Wanted<'a> {
 pub(super) fn ensure_automatic(
     config: &Config,
     now: Timestamp,
-) -> Result<(ServerIdentity, Option<Event>), Error> {
+) -> Result<(ServerIdentity, Option<Event>), authority::Error> {
     let (ca, made) = open(config, now)?;
     let names: Vec<String> = [config.hostname.as_str()].into_iter().chain(ALSO).map(str::to_owned).collect();
     Ok((ca.ensure_server_identity(&config.data_dir.join("tls"), &names, now)?, made))
@@ -54,7 +56,7 @@ pub(super) fn ensure_stored(
     config: &Config,
     wanted: &Wanted<'_>,
     now: Timestamp,
-) -> Result<Option<Event>, Error> {
+) -> Result<Option<Event>, authority::Error> {
     let store = IdentityStore::new(&config.data_dir);
     let stored = store.holds(wanted.identity).then(|| store.read(wanted.identity)).transpose()?;
     let (ca, made) = open(config, now)?;
@@ -64,13 +66,42 @@ pub(super) fn ensure_stored(
     let kept = stored.map(|stored| stored.key);
     let fitting = store.next_key(wanted.identity)?.into_iter().chain(kept).find(|key| key.is_of(wanted.key));
     let key = fitting.map_or_else(|| PrivateKey::generate(wanted.key), Ok)?;
-    let order = Order::of_key(&key, wanted.names.to_vec(), Purpose::Server)?;
-    let approval = Approval { signer: ca.signer(), policy: &Policy::default(), by: "Postern, for itself" };
-    let issued = ca.authority().issue(&order, &approval, now)?;
     let asked = RequestDetails { names: wanted.names.to_vec(), ..RequestDetails::default() };
+    let approval = Approval { signer: ca.signer(), policy: &config.ca.policy, by: "Postern, for itself" };
+    let chain = certify(ca.authority(), &approval, &asked, &key, now)?;
     let about = About { origin: Origin::PrivateCa, installed: now, asked: Some(asked) };
-    store.install(wanted.identity, &ca.authority().chain_of(&issued.der), &key, &about)?;
+    store.install(wanted.identity, &chain, &key, &about)?;
     Ok(made)
+}
+
+/// A certificate for one of our own keys, with what is sent behind it, by an administrator's word. The passphrase opens the
+/// CA's key; without it, the one in `[ca] passphrase_file`.
+///
+/// # Errors
+/// There is no CA, its key is locked, it has ended, or its records cannot be written.
+pub(crate) fn issue(
+    config: &Config,
+    asked: &RequestDetails,
+    key: &PrivateKey,
+    passphrase: Option<&Passphrase>,
+    now: Timestamp,
+) -> Result<Vec<CertificateDer<'static>>, authority::Error> {
+    let ca = authority::open(config, now)?;
+    let signer = authority::signer(&ca, config, passphrase)?;
+    let approval = Approval { signer: &signer, policy: &config.ca.policy, by: "the administrator" };
+    certify(&ca, &approval, asked, key, now)
+}
+
+fn certify(
+    ca: &Authority,
+    approval: &Approval<'_>,
+    asked: &RequestDetails,
+    key: &PrivateKey,
+    now: Timestamp,
+) -> Result<Vec<CertificateDer<'static>>, authority::Error> {
+    let order = Order::of_key(key, asked.names.clone(), Purpose::Server)?;
+    let issued = ca.issue(&order, approval, now)?;
+    Ok(ca.chain_of(&issued.der))
 }
 
 /// The CA's own certificates, if there is a CA.
@@ -107,10 +138,16 @@ fn is_still_good(stored: &Stored, authority: &Authority, wanted: &Wanted<'_>, no
     known.iter().any(|issued| issued.fingerprint == link.fingerprint_sha256 && issued.is_in_force(now))
 }
 
-fn open(config: &Config, now: Timestamp) -> Result<(PrivateCa, Option<Event>), Error> {
-    let folder = config.data_dir.join("ca");
-    let was_there = Authority::is_in(&folder);
-    let ca = PrivateCa::open_or_create(&folder, config.hostname.as_str(), now)?;
-    let root = ca.root_pem_path().display().to_string();
-    Ok((ca, (!was_there).then_some(Event::AuthorityMade { root })))
+/// The CA with its open key, made first if there is none.
+fn open(config: &Config, now: Timestamp) -> Result<(PrivateCa, Option<Event>), authority::Error> {
+    let folder = authority::folder(config);
+    if !Authority::is_in(&folder) {
+        let ca = PrivateCa::open_or_create(&folder, config.hostname.as_str(), now)?;
+        let root = ca.root_pem_path().display().to_string();
+        return Ok((ca, Some(Event::AuthorityMade { root })));
+    }
+    let locked = Authority::open_whatever_its_age(&folder)?.key_state() == KeyState::Locked;
+    let file = config.ca.passphrase_file.as_deref().filter(|_| locked);
+    let passphrase = file.map(authority::first_line).transpose()?;
+    Ok((PrivateCa::open(&folder, passphrase.as_ref(), now)?, None))
 }

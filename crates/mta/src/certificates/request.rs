@@ -67,11 +67,22 @@ pub(crate) fn make(store: &IdentityStore, ask: Ask, now: Timestamp) -> Result<Si
 /// # Errors
 /// There is no such identity, or it is broken.
 pub(crate) fn again(store: &IdentityStore, identity: &str, earlier: Earlier) -> Result<Ask, Error> {
+    let (details, _) = successor(store, identity)?;
+    Ok(Ask { identity: identity.to_owned(), details, key: KeyChoice::Kept, earlier })
+}
+
+/// The same for an authority inside: with the key itself.
+///
+/// # Errors
+/// As [`again`].
+pub(crate) fn successor(
+    store: &IdentityStore,
+    identity: &str,
+) -> Result<(RequestDetails, PrivateKey), Error> {
     if !store.holds(identity) {
         return Err(Error::NoSuch { identity: identity.to_owned() });
     }
-    let details = details_of(&store.read(identity)?)?;
-    Ok(Ask { identity: identity.to_owned(), details, key: KeyChoice::Kept, earlier })
+    Ok((details_of(&store.read(identity)?)?, kept_key(store, identity)?))
 }
 
 /// The key for the next certificate of an identity that is there.

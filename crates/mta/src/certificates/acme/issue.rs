@@ -4,7 +4,6 @@
 //! [`look_after`] is all of it. The present certificate is not touched before the new one is whole, fits its key and bears
 //! the names. What this deliberately does not do: decide when to look (the runner does).
 
-use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -29,6 +28,7 @@ use super::solve::{Handshakes, Pages, Records};
 use super::story::{Ended, NewOrder, Standing, TroubleView};
 use super::transport::Wire;
 use crate::certificates::dns_challenge::{Aliases, DynamicUpdate, Hook, Publisher};
+use crate::certificates::install::{Bench, Delivery, Doubts, Silence, plan_for};
 use crate::certificates::watch::look_now;
 use crate::config::{self, AcmeProof, DnsPublisher};
 use crate::daemon::{Phase, Shared};
@@ -306,19 +306,32 @@ impl Job {
         Ok(Box::new(DynamicUpdate::new(zone, self.shared.network().resolver, Aliases::Followed)))
     }
 
-    /// Puts the new certificate into the store, in the place of the present one, and says until when it is good.
+    /// Judges the new certificate as any other, puts it into the store, in the place of the present one, and says until when
+    /// it is good.
     async fn install(
         &self,
         issued: Issued,
         key: PrivateKey,
         details: RequestDetails,
     ) -> Result<Timestamp, Trouble> {
-        let (store, identity) = (self.store(), self.wanted.identity.clone());
+        let now = Timestamp::now();
         let origin = Origin::Acme(self.authority.name.clone());
-        let about = About { origin, installed: Timestamp::now(), asked: Some(details) };
-        let names: BTreeSet<_> = self.wanted.names.iter().map(ToString::to_string).collect();
-        let done = spawn_blocking(move || install(&store, &identity, &issued, &key, &about, &names));
-        done.await.map_err(|error| broken_off(&error))?
+        let about = About { origin, installed: now, asked: Some(details) };
+        let identity = self.wanted.identity.clone();
+        let delivery = Delivery { identity, certificates: issued.chain, key, about };
+        let (store, site) = (self.store(), self.shared.site.load_full());
+        let planned = {
+            let (store, config) = (store.clone(), Arc::clone(&site.config));
+            spawn_blocking(move || plan_for(Bench { config: &config, store: &store, now }, delivery))
+        };
+        let mut plan =
+            planned.await.map_err(|error| broken_off(&error))?.map_err(|error| not_installed(&error))?;
+        plan.hold_against_published(&site.config, Silence::Passes, now)
+            .await
+            .map_err(|error| not_installed(&error))?;
+        let done = spawn_blocking(move || plan.carry_out(&store, Doubts::Heed));
+        done.await.map_err(|error| broken_off(&error))?.map_err(|error| not_installed(&error))?;
+        Ok(issued.not_after)
     }
 
     /// Writes down how it ended, tells it, and says when to look again.
@@ -431,28 +444,14 @@ fn held(store: &IdentityStore, identity: &str) -> Option<Held> {
     })
 }
 
-fn install(
-    store: &IdentityStore,
-    identity: &str,
-    issued: &Issued,
-    key: &PrivateKey,
-    about: &About,
-    names: &BTreeSet<String>,
-) -> Result<Timestamp, Trouble> {
-    let bad = |what: String| {
-        Trouble::Local(what, "nothing: it is tried again; if it lasts, tell the authority".to_owned())
+fn not_installed(error: &crate::certificates::Error) -> Trouble {
+    let remedy = match error {
+        crate::certificates::Error::Refused { .. } => {
+            "do what it says; it is tried again by itself, and the present certificate stays in service"
+        }
+        _ => "mend what it names; it is tried again by itself",
     };
-    if !issued.chain.first().is_some_and(|leaf| key.fits(leaf)) {
-        return Err(bad("the certificate that was issued is for another key".to_owned()));
-    }
-    if let Some(missing) = names.iter().find(|name| !issued.names.contains(name)) {
-        return Err(bad(format!("the certificate that was issued is not for {missing}")));
-    }
-    let unwritten = |error: postern_pki::Error| {
-        Trouble::Local(error.to_string(), "look at the disk that holds the data directory".to_owned())
-    };
-    store.install(identity, &issued.chain, key, about).map_err(unwritten)?;
-    Ok(issued.not_after)
+    Trouble::Local(error.to_string(), remedy.to_owned())
 }
 
 /// The MAC key of an external account, as CAs give it: base64url, with or without padding.
