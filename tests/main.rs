@@ -24,6 +24,7 @@ mod acme;
 mod bounces;
 mod broken_store;
 mod cert_request;
+mod certificate_watch;
 mod clients;
 mod config_check;
 mod connectors;

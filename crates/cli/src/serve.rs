@@ -18,7 +18,7 @@ use tokio::sync::mpsc;
 
 use crate::{Done, load};
 
-/// Certificates are looked at again this often, so that renewed ones are served.
+/// Trusted roots are loaded again this often, so that renewed ones count.
 const REFRESH: Duration = Duration::from_hours(6);
 
 /// Arguments of `postern serve`.

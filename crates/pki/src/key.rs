@@ -15,7 +15,6 @@ use aws_lc_rs::signature::{
 use rcgen::{KeyPair, PublicKeyData, RsaKeySize};
 use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use x509_parser::prelude::FromDer;
-use x509_parser::public_key::PublicKey;
 use x509_parser::x509::SubjectPublicKeyInfo;
 use zeroize::Zeroizing;
 
@@ -174,22 +173,6 @@ impl PrivateKey {
         describe_spki(&self.spki())
     }
 
-    /// Whether it is of this kind.
-    pub fn is_of(&self, kind: KeyKind) -> bool {
-        let algorithm = self.pair.algorithm();
-        let bits = match kind {
-            KeyKind::EcdsaP256 => return algorithm == &rcgen::PKCS_ECDSA_P256_SHA256,
-            KeyKind::EcdsaP384 => return algorithm == &rcgen::PKCS_ECDSA_P384_SHA384,
-            KeyKind::Rsa2048 => 2048,
-            KeyKind::Rsa3072 => 3072,
-            KeyKind::Rsa4096 => 4096,
-        };
-        let spki = self.spki();
-        let parsed = SubjectPublicKeyInfo::from_der(&spki);
-        let key = parsed.as_ref().ok().and_then(|(_, key)| key.parsed().ok());
-        matches!(key, Some(PublicKey::RSA(rsa)) if rsa.key_size() == bits)
-    }
-
     pub(crate) fn pair(&self) -> &KeyPair {
         &self.pair
     }
@@ -245,7 +228,6 @@ mod tests {
             let again = PrivateKey::from_der(&key.to_der()).unwrap();
             assert_eq!(key.spki(), again.spki(), "{kind}");
             assert_eq!(kind.token().parse(), Ok(kind));
-            assert_eq!(KeyKind::ALL.map(|other| again.is_of(other)), KeyKind::ALL.map(|other| other == kind));
             let bits = kind.token().rsplit_once(|c: char| !c.is_ascii_digit()).unwrap().1;
             assert!(key.describe().ends_with(bits), "{kind}: {}", key.describe());
             assert!(key.to_pem().starts_with("-----BEGIN PRIVATE KEY-----"));

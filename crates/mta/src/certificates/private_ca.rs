@@ -64,7 +64,8 @@ pub(super) fn ensure_stored(
         return Ok(made);
     }
     let kept = stored.map(|stored| stored.key);
-    let fitting = store.next_key(wanted.identity)?.into_iter().chain(kept).find(|key| key.is_of(wanted.key));
+    let fitting =
+        store.next_key(wanted.identity)?.into_iter().chain(kept).find(|key| key.kind() == Some(wanted.key));
     let key = fitting.map_or_else(|| PrivateKey::generate(wanted.key), Ok)?;
     let asked = RequestDetails { names: wanted.names.to_vec(), ..RequestDetails::default() };
     let approval = Approval { signer: ca.signer(), policy: &config.ca.policy, by: "Postern, for itself" };
@@ -130,7 +131,7 @@ fn is_still_good(stored: &Stored, authority: &Authority, wanted: &Wanted<'_>, no
     let renewal = link.not_after - RENEW_BEFORE.min(life / 3);
     let same_names = stored.about.asked.as_ref().is_some_and(|asked| asked.names == wanted.names);
     let of_us = stored.about.origin == Origin::PrivateCa;
-    if !(of_us && same_names && now < renewal && stored.key.is_of(wanted.key)) {
+    if !(of_us && same_names && now < renewal && stored.key.kind() == Some(wanted.key)) {
         return false;
     }
     let Some(name) = wanted.names.first() else { return false };
