@@ -6,15 +6,12 @@
 //! the machine can read.
 
 use std::error::Error;
-use std::fs::File;
-use std::io::{self, IsTerminal as _, Read as _};
+use std::io::{self, IsTerminal as _};
 use std::path::Path;
 
 use dialoguer::{Confirm, Password};
+use postern_mta::admin::authority::first_line;
 use postern_mta::admin::certificates::Passphrase;
-
-/// A passphrase that is longer was not meant as one, in octets.
-const LONGEST_PASSPHRASE: usize = 1024;
 
 /// What Enter alone answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,6 +61,14 @@ pub(crate) fn new_passphrase(question: &str, otherwise: &str) -> Result<Passphra
     Ok(Passphrase::new(prompt.interact()?))
 }
 
+/// The passphrase in a file: its first line.
+///
+/// # Errors
+/// The file cannot be read, or its first line is empty.
+pub(crate) fn passphrase_in(path: &Path) -> Result<Passphrase, Box<dyn Error>> {
+    Ok(first_line(path)?)
+}
+
 fn refuse_without_terminal(otherwise: &str) -> Result<(), String> {
     if at_terminal() {
         return Ok(());
@@ -71,42 +76,9 @@ fn refuse_without_terminal(otherwise: &str) -> Result<(), String> {
     Err(format!("there is no terminal to ask for the passphrase at: give {otherwise}"))
 }
 
-/// The passphrase in a file: its first line.
-///
-/// # Errors
-/// The file cannot be read, holds no text, or no passphrase.
-pub(crate) fn passphrase_in(path: &Path) -> Result<Passphrase, Box<dyn Error>> {
-    let explain = |what: &dyn std::fmt::Display| format!("{}: {what}", path.display());
-    let mut octets = Vec::with_capacity(LONGEST_PASSPHRASE + 2);
-    let file = File::open(path).map_err(|error| explain(&error))?;
-    file.take(LONGEST_PASSPHRASE as u64 + 2).read_to_end(&mut octets).map_err(|error| explain(&error))?;
-    // From here on it is wiped, whatever comes of it.
-    let text = Passphrase::new(String::from_utf8(octets).map_err(|_| explain(&"this is no text"))?);
-    let line = text.expose().lines().next().unwrap_or_default();
-    if line.len() > LONGEST_PASSPHRASE {
-        return Err(explain(&format!("its first line is longer than {LONGEST_PASSPHRASE} octets")).into());
-    }
-    Ok(Passphrase::new(line.to_owned()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_passphrase_of_a_file_is_its_first_line() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("passphrase");
-        let read = |octets: &[u8]| {
-            std::fs::write(&path, octets).unwrap();
-            passphrase_in(&path).map(|read| read.expose().to_owned()).map_err(|error| error.to_string())
-        };
-        assert_eq!(read(b"open sesame \r\nnot this").unwrap(), "open sesame ");
-        assert_eq!(read(b"").unwrap(), "");
-        assert!(read(&[b'x'; 5000]).unwrap_err().contains("longer than"));
-        assert!(read(&[0xff]).unwrap_err().contains("no text"));
-        assert!(passphrase_in(&folder.path().join("none")).is_err());
-    }
 
     #[test]
     fn a_question_that_nobody_can_answer_names_the_flag() {

@@ -8,13 +8,17 @@
 //!
 //! [`Certificates`]: postern_mta::admin::certificates::Certificates
 
+mod acme;
 mod assign;
+mod check;
 mod deploy;
 mod export;
 mod install;
+mod list;
 mod next_key;
 mod request;
 mod requests;
+mod send;
 mod words;
 
 use std::path::Path;
@@ -32,9 +36,19 @@ pub(crate) enum Command {
     Request(request::Arguments),
     /// Requests that wait for their certificate
     Requests(requests::Arguments),
+    /// Have a request that waits certified by the private CA or an ACME authority
+    Send(send::SendArguments),
     /// Install what an authority sent, once everything about it has been judged
     #[command(visible_alias = "import")]
     Install(install::Arguments),
+    /// Every certificate, on disk and as it is being served
+    List(list::ListArguments),
+    /// Show a certificate
+    Show(list::ShowArguments),
+    /// Say whether all certificates are well, by words and exit code
+    Check(check::Arguments),
+    /// Renew a certificate now
+    Renew(send::RenewArguments),
     /// Write a certificate with its key into one file, for a backup or another server
     Export(export::ExportArguments),
     /// Take a certificate away
@@ -45,6 +59,9 @@ pub(crate) enum Command {
     Assign(assign::Arguments),
     /// Hand certificates on to programs beside Postern, such as Dovecot
     Deploy(deploy::Arguments),
+    /// Certificates from ACME authorities
+    #[command(subcommand)]
+    Acme(acme::Command),
 }
 
 /// Carries out a subcommand.
@@ -52,6 +69,12 @@ pub(crate) fn run(command: Command, path: &Path) -> Done {
     match command {
         Command::Request(arguments) => request::run(arguments, path),
         Command::Requests(arguments) => requests::run(&arguments, path),
+        Command::Send(arguments) => send::run(&arguments, path),
+        Command::List(arguments) => list::list(&arguments, path),
+        Command::Show(arguments) => list::show(&arguments, path),
+        Command::Check(arguments) => Ok(check::run(&arguments, path)),
+        Command::Renew(arguments) => send::renew(&arguments, path),
+        Command::Acme(command) => acme::run(command, path),
         Command::Install(arguments) => Ok(install::run(&arguments, path)),
         Command::Export(arguments) => export::export(&arguments, path),
         Command::Remove(arguments) => export::remove(&arguments, path),

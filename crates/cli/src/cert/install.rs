@@ -64,6 +64,15 @@ pub(crate) struct Arguments {
     yes: bool,
 }
 
+/// What is confirmed already.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Confirmation {
+    /// That it is installed though something speaks against it.
+    pub(super) force: bool,
+    /// That it is installed.
+    pub(super) yes: bool,
+}
+
 /// Runs `postern cert install`; what went wrong is said, and the exit code tells what kind of trouble it was.
 pub(crate) fn run(arguments: &Arguments, path: &Path) -> ExitCode {
     install(arguments, path).unwrap_or_else(|error| {
@@ -79,16 +88,17 @@ fn install(arguments: &Arguments, path: &Path) -> Done {
     let admin = admin(path)?;
     let certificates = admin.certificates();
     let plan = plan(&certificates, &offers, opened.as_ref(), arguments.identity.as_deref())?;
-    confirm_and_carry_out(&certificates, plan, arguments.force, arguments.yes)
+    let confirmation = Confirmation { force: arguments.force, yes: arguments.yes };
+    confirm_and_carry_out(&certificates, plan, confirmation)
 }
 
 /// Shows a plan, asks, and carries it out.
 pub(super) fn confirm_and_carry_out(
     certificates: &Certificates<'_>,
     plan: Plan,
-    force: bool,
-    yes: bool,
+    confirmation: Confirmation,
 ) -> Done {
+    let Confirmation { force, yes } = confirmation;
     eprint!("{}", summary(&plan, Timestamp::now()));
     let refused = plan.examination.is_refused();
     if refused && !force {

@@ -6,13 +6,14 @@
 //!
 //! The request itself goes to standard output, as PEM or within JSON; all else is said on standard error.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
 use dialoguer::{Input, Select};
 use jiff::Timestamp;
+use postern_mta::admin::Admin;
 use postern_mta::admin::certificates::{
     Ask, Certificates, Earlier, Error, KeyChoice, KeyKind, Name, RequestDetails, Subject, Waiting,
 };
@@ -20,7 +21,9 @@ use postern_mta::event::clean;
 use serde_json::json;
 
 use super::also_config;
-use crate::ask::{Usual, at_terminal, go_on};
+use super::install::Confirmation;
+use super::send::{Target, send};
+use crate::ask::{Usual, at_terminal, go_on, passphrase_in};
 use crate::table::facts;
 use crate::{Done, admin, block_on, say};
 
@@ -36,6 +39,8 @@ const LOOKUPS_MOST: Duration = Duration::from_secs(20);
 Examples:
   postern cert request
       asks for everything at the terminal, with proposals
+  postern cert request --send private-ca --yes
+      has the private CA certify it, and installs it
   postern cert request --identity mail --name mail.example.org,smtp.example.org --organisation 'Example GmbH' --country DE --yes > mail.csr
       prepares a request for an authority elsewhere; install what it sends with: postern cert install FILE")]
 pub(crate) struct Arguments {
@@ -53,11 +58,17 @@ pub(crate) struct Arguments {
     /// Throw a request away that waits under the same name
     #[arg(long)]
     replace: bool,
+    /// Send it now: to private-ca, or to the [[acme]] of this name [default: send it later]
+    #[arg(long, value_name = "AUTHORITY")]
+    send: Option<Target>,
+    /// The file whose first line opens the private CA's key; asked for at the terminal otherwise
+    #[arg(long, value_name = "FILE", requires = "send")]
+    passphrase_file: Option<PathBuf>,
     /// Ask nothing: take the proposals for what is not given
     #[arg(long)]
     yes: bool,
     /// Print the request as JSON
-    #[arg(long)]
+    #[arg(long, conflicts_with = "send")]
     json: bool,
 }
 
@@ -106,28 +117,52 @@ impl KeyArguments {
 /// # Errors
 /// What is asked for cannot be in a certificate, nobody confirms it, or it cannot be written.
 pub(crate) fn run(arguments: Arguments, path: &Path) -> Done {
+    let opened = arguments.passphrase_file.as_deref().map(passphrase_in).transpose()?;
     let admin = admin(path)?;
     let certificates = admin.certificates();
-    let (yes, json) = (arguments.yes, arguments.json);
-    let ask = if at_terminal() && !yes {
-        gather_at_terminal(arguments, &certificates)?
+    let (yes, json, given) = (arguments.yes, arguments.json, arguments.send.clone());
+    given.as_ref().map_or(Ok(()), |target| target.refuse_unknown(&admin))?;
+    let (ask, target) = if at_terminal() && !yes {
+        let ask = gather_at_terminal(arguments, &certificates)?;
+        let target = if given.is_some() { given } else { ask_target(&admin)? };
+        (ask, target)
     } else {
-        gather(arguments, &certificates)?
+        (gather(arguments, &certificates)?, given)
     };
-    eprint!("{}", summary(&ask));
+    eprint!("{}", summary(&ask, target.as_ref()));
     warn(&certificates, &ask);
     if !go_on("Make this request?", Usual::Yes, yes)? {
         eprintln!("Nothing was made.");
         return Ok(ExitCode::FAILURE);
     }
     let waiting = certificates.request(ask, Timestamp::now()).map_err(with_hint)?;
+    match target {
+        Some(target) => {
+            let confirmation = Confirmation { force: false, yes };
+            let sent = send(&admin, &waiting.identity, &target, opened.as_ref(), confirmation);
+            sent.inspect_err(|_| eprintln!("{}", again(&waiting.identity, &target, path)))
+        }
+        None => hand_out(&waiting, json, path),
+    }
+}
+
+/// A request that its maker carries to an authority.
+fn hand_out(waiting: &Waiting, json: bool, path: &Path) -> Done {
     if json {
-        say(&(serde_json::to_string_pretty(&as_json(&waiting))? + "\n"))?;
+        say(&(serde_json::to_string_pretty(&as_json(waiting))? + "\n"))?;
     } else {
-        eprintln!("\n{}", next_steps(&waiting, path));
+        eprintln!("\n{}", next_steps(waiting, path));
         say(&waiting.request.pem())?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn again(identity: &str, target: &Target, path: &Path) -> String {
+    format!(
+        "The request was made and waits here. To send it again: postern cert send {identity} {}{}",
+        target.word(),
+        also_config(path)
+    )
 }
 
 /// The words of the operation know no flags.
@@ -290,6 +325,19 @@ fn ask_key(kept: Option<String>) -> Result<KeyChoice, Failure> {
     Ok(choices.get(chosen).copied().unwrap_or(KeyChoice::New(KeyKind::default())))
 }
 
+/// Nothing is asked where there is nobody to send it to.
+fn ask_target(admin: &Admin) -> Result<Option<Target>, Failure> {
+    let targets = Target::all(admin);
+    if targets.is_empty() {
+        return Ok(None);
+    }
+    let words = targets.iter().map(|(_, words)| format!("send it now to {words}"));
+    let words: Vec<String> =
+        std::iter::once("prepare it now, send it later".to_owned()).chain(words).collect();
+    let chosen = Select::new().with_prompt("Where it goes").items(words).default(0).interact()?;
+    Ok(chosen.checked_sub(1).and_then(|at| targets.into_iter().nth(at)).map(|(target, _)| target))
+}
+
 fn merit(kind: KeyKind) -> &'static str {
     match kind {
         KeyKind::EcdsaP256 => "fast, and right for nearly everybody",
@@ -309,7 +357,7 @@ fn first_as_text(names: &[Name]) -> Option<String> {
     Subject::named(&names.first()?.to_string()).common_name
 }
 
-fn summary(ask: &Ask) -> String {
+fn summary(ask: &Ask, target: Option<&Target>) -> String {
     let Subject { common_name, organisation, unit, country, state, locality } = &ask.details.subject;
     let part = |part: &Option<String>| clean(part.as_deref().unwrap_or_default());
     let key = match ask.key {
@@ -330,6 +378,7 @@ fn summary(ask: &Ask) -> String {
         ("state", part(state)),
         ("locality", part(locality)),
         ("key", key),
+        ("sent to", target.map_or("nobody yet: it is prepared", Target::word).to_owned()),
         ("earlier request", earlier.to_owned()),
     ]);
     format!("The request:\n{facts}")
@@ -364,7 +413,7 @@ fn warn(certificates: &Certificates<'_>, ask: &Ask) {
     eprintln!("warning: it could not be found out where the names lead: {why}");
 }
 
-fn next_steps(waiting: &Waiting, path: &Path) -> String {
+pub(super) fn next_steps(waiting: &Waiting, path: &Path) -> String {
     let named = also_config(path);
     let [pem, der] = &waiting.paths;
     format!(

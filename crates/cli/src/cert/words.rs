@@ -8,6 +8,8 @@ use postern_smtp::tls::CertificateSeen;
 
 /// Of a certificate's names, so many are shown.
 const NAMES_MOST: usize = 20;
+/// So many digits tell two certificates apart at a glance.
+const DIGITS: usize = 8;
 
 /// A certificate on a few lines.
 pub(super) fn in_full(seen: &CertificateSeen, now: Timestamp) -> String {
@@ -23,6 +25,13 @@ pub(super) fn in_full(seen: &CertificateSeen, now: Timestamp) -> String {
         seen.sha256,
         seen.spki_sha256
     )
+}
+
+/// A certificate on one line: until when, and the first digits of its fingerprint.
+pub(super) fn brief(sha256: &str, not_after: &str) -> String {
+    let day = not_after.split('T').next().unwrap_or_default();
+    let digits: String = sha256.chars().take(DIGITS).collect();
+    format!("{digits} until {day}")
 }
 
 /// How much time there is until then: `89 days left`, `ended 3 days ago`.
@@ -65,5 +74,6 @@ mod tests {
         ] {
             assert_eq!(left(end, now), said, "{end}");
         }
+        assert_eq!(brief("0123456789abcdef", "2027-02-19T12:00:00Z"), "01234567 until 2027-02-19");
     }
 }

@@ -8,14 +8,14 @@
 //! What it deliberately does not do: parse command lines, ask questions, or render answers for people.
 
 use jiff::Timestamp;
-use postern_pki::{About, BundleTrouble, Origin, SentTo, pkcs12};
+use postern_pki::{About, Origin, SentTo, pkcs12};
 use postern_smtp::tls::CertificateSeen;
 use serde::{Deserialize, Serialize};
 
 pub use postern_pki::pkcs12::Compatibility;
 pub use postern_pki::{
     Chain, Finding, IdentityStore, KeyKind, Name, Passphrase, PrivateKey, RequestDetails, Severity,
-    SigningRequest, Subject, check_name,
+    SigningRequest, Subject, check_name, describe_certificate,
 };
 pub use zeroize::Zeroizing;
 
@@ -45,10 +45,10 @@ pub struct Certificates<'a> {
     store: IdentityStore,
 }
 
-/// Whether a passphrase would help.
+/// Whether a passphrase, or another one, would help.
 pub fn needs_passphrase(error: &super::Error) -> bool {
     let super::Error::Certificates(Error::File(error)) = error else { return false };
-    matches!(error.trouble, BundleTrouble::PassphraseNeeded(_))
+    error.trouble.is_of_passphrase()
 }
 
 /// What is asked of the running daemon about certificates.
