@@ -127,8 +127,23 @@ impl<'a> Client<'a> {
         }))
     }
 
+    /// Makes a new account if it is for the account's sake that the CA refuses an order.
+    ///
+    /// # Errors
+    /// The account is sound, so that the refusal stands; or there is no new one to be had.
+    pub(super) async fn replace_account(&mut self, refusal: AcmeError) -> Result<(), AcmeError> {
+        if !refusal.is_of_account() {
+            return Err(refusal);
+        }
+        // A sound account may be forbidden a name as well: only what the CA says of the account itself counts.
+        match self.tell_contact().await {
+            Err(error) if error.is_of_account() => self.renew_account(&refusal).await,
+            _ => Err(refusal),
+        }
+    }
+
     /// Makes a new account in place of one that the CA does not accept any more.
-    pub(super) async fn renew_account(&mut self, why: &AcmeError) -> Result<(), AcmeError> {
+    async fn renew_account(&mut self, why: &AcmeError) -> Result<(), AcmeError> {
         lose(self.ca, self.tell, why.to_string())?;
         self.account = make(self.ca, &self.transport, &self.seen, self.tell).await?;
         Ok(())
@@ -139,9 +154,7 @@ impl<'a> Client<'a> {
     }
 
     async fn change_contact(&mut self) -> Result<(), AcmeError> {
-        let contact: Vec<_> = self.ca.contact.iter().map(String::as_str).collect();
-        let changed = with_fresh_nonce!(self.account.update_contacts(&contact).await);
-        match changed.map_err(|error| self.failed("changing the contact addresses", error)) {
+        match self.tell_contact().await {
             Ok(()) => {}
             Err(error) if error.is_of_account() => return self.renew_account(&error).await,
             Err(error) => return Err(error),
@@ -155,6 +168,12 @@ impl<'a> Client<'a> {
         keep(self.ca, kept.account)?;
         (self.tell)(Step::ContactChanged);
         Ok(())
+    }
+    /// Tells the CA our contact addresses (RFC 8555 §7.3.2). It answers so only for an account that is in force.
+    async fn tell_contact(&self) -> Result<(), AcmeError> {
+        let contact: Vec<_> = self.ca.contact.iter().map(String::as_str).collect();
+        let told = with_fresh_nonce!(self.account.update_contacts(&contact).await);
+        told.map_err(|error| self.failed("changing the contact addresses", error))
     }
 }
 

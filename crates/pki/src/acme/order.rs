@@ -84,11 +84,11 @@ impl Client<'_> {
         stop: impl Future<Output = ()>,
     ) -> Result<Issued, AcmeError> {
         let mut placed = match self.place(order).await {
-            Err(error) if error.is_of_account() => {
-                self.renew_account(&error).await?;
+            Ok(placed) => placed,
+            Err(error) => {
+                self.replace_account(error).await?;
                 self.place(order).await?
             }
-            placed => placed?,
         };
         (self.tell)(Step::Ordered { url: text::clean(placed.url(), 300) });
         self.prove(&mut placed, order.names, solver, stop).await?;

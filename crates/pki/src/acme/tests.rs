@@ -286,6 +286,16 @@ async fn a_rate_limit_says_when_to_come_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_account_that_is_forbidden_a_name_is_kept() {
+    let fixture = Fixture::new();
+    fixture.server.script().no_orders = Some(("unauthorized", ""));
+    let error = fixture.order(&["a.example"], &Board::default()).await.unwrap_err();
+    assert!(error.to_string().contains("unauthorized"), "{error}");
+    assert_eq!(fixture.server.script().accounts.len(), 1);
+    assert!(!fixture.file().with_extension("json.previous").exists());
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_account_is_bound_to_the_one_that_the_ca_knows() {
     let mut fixture = Fixture::new();
     fixture.server.script().wants_binding = true;
