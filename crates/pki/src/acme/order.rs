@@ -18,8 +18,8 @@ use tokio::time::{Instant, sleep};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::{
-    AcmeError, Challenge, Client, KeyAuthorisation, NameFault, Problem, ProblemKind, Solver, Step,
-    with_fresh_nonce,
+    AcmeError, Challenge, Client, KeyAuthorisation, NameFault, Problem, ProblemKind, RetryAfter, Solver,
+    Step, with_fresh_nonce,
 };
 use crate::identity::{names_of, timestamp};
 
@@ -354,9 +354,12 @@ impl Pauses {
     }
 
     async fn next(&mut self, client: &Client<'_>, what: &'static str) -> Result<(), AcmeError> {
-        // Only the pause is measured by it: no certificate depends on this clock.
-        let said = client.seen.retry_after().map(|after| after.from(Timestamp::now()));
-        let pause = said.unwrap_or(self.next).max(PAUSE);
+        let pause = match client.seen.retry_after() {
+            Some(RetryAfter::In(time)) => time.max(PAUSE),
+            // There is no clock here to hold a date against.
+            Some(RetryAfter::At(_)) => LONGEST_PAUSE,
+            None => self.next,
+        };
         self.next = (self.next * 3 / 2).min(LONGEST_PAUSE);
         if Instant::now() + pause > self.end {
             return Err(AcmeError::TooSlow(PATIENCE.as_secs() / 60, what));
