@@ -23,6 +23,7 @@ mod support;
 mod acme;
 mod bounces;
 mod broken_store;
+mod ca_http;
 mod cert_commands;
 mod cert_request;
 mod certificate_watch;
