@@ -163,6 +163,11 @@ pub enum Event {
         /// The identity's name.
         identity: String,
     },
+    /// A renewed identity was handed on to the programs beside Postern.
+    IdentityDeployed {
+        /// The identity's name.
+        identity: String,
+    },
     /// A client connected.
     SessionOpened {
         /// The listener's name.
@@ -442,6 +447,7 @@ impl Event {
             | Self::CertificateGranted { .. }
             | Self::IdentityRenewed { .. }
             | Self::IdentityMended { .. }
+            | Self::IdentityDeployed { .. }
             | Self::SignedIn { .. }
             | Self::RelayPermitted { .. }
             | Self::Accepted { .. }
@@ -515,6 +521,9 @@ impl Event {
             }
             Self::IdentityMended { identity } => {
                 write!(f, "TLS identity {identity}: its files can be used again")
+            }
+            Self::IdentityDeployed { identity } => {
+                write!(f, "TLS identity {identity}: handed on to other programs")
             }
             Self::Dnssec { status } => f.write_str(status),
             Self::AuthorityKept { chore } => f.write_str(chore),

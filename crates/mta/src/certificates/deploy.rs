@@ -5,12 +5,15 @@
 //! store changes. What it deliberately does not do: know those programs; a hook may restart them.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use postern_pki::{IdentityPaths, IdentityStore};
 use serde::{Deserialize, Serialize};
 
 use super::Error;
 use super::hook::Hook;
+use crate::daemon::Shared;
+use crate::event::Event;
 
 /// Where identities are handed to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -65,6 +68,25 @@ pub(crate) async fn deploy(
         None => None,
     };
     Ok(Deployed { identity: identity.to_owned(), certificate, key, said })
+}
+
+/// Hands identities of the store on as `[certificates]` says, one after the other. What fails is an alarm.
+pub(crate) async fn hand_on(shared: Arc<Shared>, identities: Vec<String>) {
+    let config = Arc::clone(&shared.site.load().config);
+    let (to, store) = (&config.certificates.deployment, IdentityStore::new(&config.data_dir));
+    if !to.is_wanted() {
+        return;
+    }
+    for identity in identities.iter().filter(|identity| store.holds(identity)) {
+        let event = match deploy(&store, identity, to).await {
+            Ok(_) => Event::IdentityDeployed { identity: identity.clone() },
+            Err(error) => Event::Alarm {
+                what: error.to_string(),
+                remedy: format!("mend it, then: postern cert deploy {identity}"),
+            },
+        };
+        shared.observer.daemon(event);
+    }
 }
 
 async fn tell(

@@ -28,6 +28,7 @@ use postern_smtp::tls::TlsRequirement;
 use super::Problem;
 use super::show::Setting;
 use super::template::Template;
+use crate::certificates::deploy::Deployment;
 use crate::observe::LogStyle;
 
 /// The configuration as it will run.
@@ -253,6 +254,8 @@ pub struct Certificates {
     pub warn: Vec<Duration>,
     /// Whether warnings go to the postmaster by mail, too.
     pub mail: bool,
+    /// Where identities of the store are handed to whenever they are renewed.
+    pub deployment: Deployment,
 }
 
 /// `[metrics]`.

@@ -11,12 +11,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use postern_pki::TlsIdentity;
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use tokio::task::spawn_blocking;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::bind::Bound;
-use super::{Phase, Shared};
+use super::{Phase, Shared, Site};
+use crate::certificates::deploy;
 use crate::certificates::watch::{Change, Look, Looked, Watch};
 use crate::config::Config;
 
@@ -64,10 +66,27 @@ async fn refresh(shared: &Arc<Shared>, stage: &Stage, phase: &watch::Receiver<Ph
     if looked.change == Change::None {
         return;
     }
+    hand_on(shared, &site, &looked.identities);
     let renewed = site.with_identities(looked.identities, &shared.challenges, &shared.observer);
     shared.site.store(Arc::new(renewed));
     // Every address is bound already, so that nothing can fail here.
     let _ = bound.adopt(shared, phase).await;
+}
+
+/// Hands new and renewed identities on to other programs, which nobody waits for.
+fn hand_on(shared: &Arc<Shared>, before: &Site, now: &[Arc<TlsIdentity>]) {
+    let was_there = |identity: &&Arc<TlsIdentity>| {
+        let same = |old: &Arc<TlsIdentity>| {
+            (&old.name, &old.fingerprint_sha256) == (&identity.name, &identity.fingerprint_sha256)
+        };
+        before.identities().iter().any(same)
+    };
+    let new = now.iter().filter(|identity| !was_there(identity)).map(|identity| identity.name.clone());
+    let new: Vec<String> = new.collect();
+    if !new.is_empty() {
+        let work = deploy::hand_on(Arc::clone(shared), new);
+        tokio::spawn(shared.tasks.track_future(work));
+    }
 }
 
 /// Looks at the files, on a thread that may wait for them. `None`: it could not.

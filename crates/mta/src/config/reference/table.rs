@@ -1138,6 +1138,20 @@ const CERTIFICATE_WARNINGS: &[Key] = &[
         reason: "Whether the postmaster gets these warnings by mail: a log that nobody reads has let many certificates expire.",
         example: "false",
     },
+    Key {
+        name: "deploy_directory",
+        kind: Path,
+        default: Absent("nothing is copied"),
+        reason: "A folder for the programs beside Postern, such as an IMAP server: each identity in the certificate store is copied there whenever it is renewed, as NAME.pem and NAME.key.",
+        example: "\"/etc/dovecot/postern\"",
+    },
+    Key {
+        name: "deploy_hook",
+        kind: Path,
+        default: Absent("no program is run"),
+        reason: "A program that is run whenever an identity in the certificate store is renewed, as `PROGRAM deploy NAME CERTIFICATE KEY`, after it was copied: to reload an IMAP server, say. It runs as the user that runs Postern, without a shell, for two minutes at most.",
+        example: "\"/usr/local/sbin/reload-dovecot\"",
+    },
 ];
 
 const METRICS: &[Key] = &[Key {

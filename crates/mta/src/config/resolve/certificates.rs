@@ -15,6 +15,7 @@ use postern_smtp::address::Domain;
 
 use super::acme::Challenges;
 use super::{Unique, listener};
+use crate::certificates::deploy::Deployment;
 use crate::config::files::Named;
 use crate::config::model::{Certificates, Identity, IdentitySource, Issuer, Metrics, Tls};
 use crate::config::reader::{Reader, Section, positive_duration};
@@ -234,6 +235,8 @@ pub(super) fn certificates<'a>(reader: &mut Reader<'a>, top: &Section<'a>) -> Op
     let at = &reader.section(top, "certificates");
     let warn = reader.list(at, "warn", positive_duration);
     let mail = reader.switch(at, "mail", None);
+    let deployment =
+        Deployment { folder: reader.path(at, "deploy_directory"), hook: reader.path(at, "deploy_hook") };
     let mut warn = warn?;
     warn.sort_unstable_by(|one, other| other.cmp(one));
     warn.dedup();
@@ -247,7 +250,7 @@ pub(super) fn certificates<'a>(reader: &mut Reader<'a>, top: &Section<'a>) -> Op
         );
         return None;
     }
-    Some(Certificates { warn, mail: mail? })
+    Some(Certificates { warn, mail: mail?, deployment })
 }
 
 pub(super) fn metrics<'a>(
