@@ -140,7 +140,10 @@ pub(crate) fn run(arguments: Arguments, path: &Path) -> Done {
         Some(target) => {
             let confirmation = Confirmation { force: false, yes };
             let sent = send(&admin, &waiting.identity, &target, opened.as_ref(), confirmation);
-            sent.inspect_err(|_| eprintln!("{}", again(&waiting.identity, &target, path)))
+            if !sent.as_ref().is_ok_and(|code| *code == ExitCode::SUCCESS) {
+                eprintln!("{}", again(&waiting.identity, &target, path));
+            }
+            sent
         }
         None => hand_out(&waiting, json, path),
     }

@@ -60,6 +60,9 @@ pub(crate) struct SendArguments {
     /// The file whose first line opens the private CA's key; asked for at the terminal otherwise
     #[arg(long, value_name = "FILE")]
     passphrase_file: Option<PathBuf>,
+    /// Install what the private CA issues though something speaks against it
+    #[arg(long)]
+    force: bool,
     /// Do not ask
     #[arg(long)]
     yes: bool,
@@ -90,7 +93,7 @@ pub(crate) fn run(arguments: &SendArguments, path: &Path) -> Done {
     let opened = arguments.passphrase_file.as_deref().map(passphrase_in).transpose()?;
     let admin = admin(path)?;
     arguments.to.refuse_unknown(&admin)?;
-    let confirmation = Confirmation { force: false, yes: arguments.yes };
+    let confirmation = Confirmation { force: arguments.force, yes: arguments.yes };
     send(&admin, &arguments.identity, &arguments.to, opened.as_ref(), confirmation)
 }
 
