@@ -1,8 +1,7 @@
 //! What the private CA does for Postern's own listeners.
 //!
 //! - [`ensure_automatic`]: keeps a certificate for the host name in force, for installations that have no other.
-//! - [`ensure_stored`]: issues and renews, into the certificate store, what the configuration says is the private CA's to
-//!   issue.
+//! - [`ensure_stored`]: issues and renews, into the certificate store, what is the private CA's to issue ([`wanted`]).
 //! - [`issue`]: a certificate for one of our own keys because an administrator wants it.
 //! - [`authorities`]: the CA's own certificates, whose end is watched too.
 //!
@@ -18,7 +17,7 @@ use rustls::pki_types::CertificateDer;
 
 use super::expiry::{Owner, Position, Renewal, Watched};
 use crate::authority;
-use crate::config::Config;
+use crate::config::{Config, IdentitySource, Issuer};
 use crate::event::Event;
 
 /// People on this very machine connect to "localhost" as often as not.
@@ -27,10 +26,36 @@ const ALSO: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 const RENEW_BEFORE: SignedDuration = SignedDuration::from_hours(30 * 24);
 
 /// An identity that the private CA issues.
-pub(super) struct Wanted<'a> {
-    pub(super) identity: &'a str,
-    pub(super) names: &'a [Name],
+pub(super) struct Wanted {
+    pub(super) identity: String,
+    pub(super) names: Vec<Name>,
     pub(super) key: KeyKind,
+}
+
+/// What the private CA is to issue and renew: what the configuration says, and what came from it once and has no other issuer
+/// there.
+pub(super) fn wanted(config: &Config) -> Vec<Wanted> {
+    let listed = config.tls.identities.iter().filter_map(|identity| match &identity.source {
+        IdentitySource::Store { issuer: Some(Issuer::PrivateCa), names, key } => {
+            Some(Wanted { identity: identity.name.clone(), names: names.clone(), key: *key })
+        }
+        _ => None,
+    });
+    let store = IdentityStore::new(&config.data_dir);
+    let is_settled = |name: &String| {
+        let mut listed = config.tls.identities.iter().filter(|listed| listed.name == *name);
+        listed.any(|listed| !matches!(listed.source, IdentitySource::Store { issuer: None, .. }))
+    };
+    // What cannot be read is left alone; whoever serves it says so.
+    let stored = store.names().unwrap_or_default().into_iter().filter(|name| !is_settled(name));
+    listed.chain(stored.filter_map(|name| kept(&store, name))).collect()
+}
+
+/// An identity that the private CA issued by an administrator's word.
+fn kept(store: &IdentityStore, identity: String) -> Option<Wanted> {
+    let about = store.about(&identity).filter(|about| about.origin == Origin::PrivateCa)?;
+    let key = store.read(&identity).ok()?.key.kind()?;
+    Some(Wanted { identity, names: about.asked?.names, key })
 }
 
 /// Makes sure that there is a certificate for the host name by the private CA, which is made first if there is none. Says
@@ -54,24 +79,31 @@ pub(super) fn ensure_automatic(
 /// Local: the CA cannot be opened or made, or the disk.
 pub(super) fn ensure_stored(
     config: &Config,
-    wanted: &Wanted<'_>,
+    wanted: &Wanted,
     now: Timestamp,
 ) -> Result<Option<Event>, authority::Error> {
     let store = IdentityStore::new(&config.data_dir);
-    let stored = store.holds(wanted.identity).then(|| store.read(wanted.identity)).transpose()?;
-    let (ca, made) = open(config, now)?;
-    if stored.as_ref().is_some_and(|stored| is_still_good(stored, ca.authority(), wanted, now)) {
-        return Ok(made);
+    let stored = store.holds(&wanted.identity).then(|| store.read(&wanted.identity)).transpose()?;
+    let folder = authority::folder(config);
+    if let Some(stored) = stored.as_ref().filter(|_| Authority::is_in(&folder)) {
+        // A CA whose key is locked has nothing to sign yet.
+        let authority = Authority::open_whatever_its_age(&folder)?;
+        if is_still_good(stored, &authority, wanted, now) {
+            return Ok(None);
+        }
     }
-    let kept = stored.map(|stored| stored.key);
+    let (ca, made) = open(config, now)?;
+    let (asked, kept) = stored.map(|stored| (stored.about.asked, stored.key)).unzip();
     let fitting =
-        store.next_key(wanted.identity)?.into_iter().chain(kept).find(|key| key.kind() == Some(wanted.key));
+        store.next_key(&wanted.identity)?.into_iter().chain(kept).find(|key| key.kind() == Some(wanted.key));
     let key = fitting.map_or_else(|| PrivateKey::generate(wanted.key), Ok)?;
-    let asked = RequestDetails { names: wanted.names.to_vec(), ..RequestDetails::default() };
+    let same = asked.flatten().filter(|asked| asked.names == wanted.names);
+    let asked =
+        same.unwrap_or_else(|| RequestDetails { names: wanted.names.clone(), ..RequestDetails::default() });
     let approval = Approval { signer: ca.signer(), policy: &config.ca.policy, by: "Postern, for itself" };
     let chain = certify(ca.authority(), &approval, &asked, &key, now)?;
     let about = About { origin: Origin::PrivateCa, installed: now, asked: Some(asked) };
-    store.install(wanted.identity, &chain, &key, &about)?;
+    store.install(&wanted.identity, &chain, &key, &about)?;
     Ok(made)
 }
 
@@ -125,7 +157,7 @@ pub(super) fn authorities(config: &Config) -> Result<Vec<Watched>, Error> {
 }
 
 /// Whether it bears these names and is in force by this CA's records, with such a key and enough time left.
-fn is_still_good(stored: &Stored, authority: &Authority, wanted: &Wanted<'_>, now: Timestamp) -> bool {
+fn is_still_good(stored: &Stored, authority: &Authority, wanted: &Wanted, now: Timestamp) -> bool {
     let Some(link) = stored.chain.first().and_then(|der| ChainLink::of(der)) else { return false };
     let life = link.not_after.duration_since(link.not_before);
     let renewal = link.not_after - RENEW_BEFORE.min(life / 3);

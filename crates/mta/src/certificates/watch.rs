@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
 use super::private_ca;
-use crate::config::{Config, Identity, IdentitySource, Issuer};
+use crate::config::{Config, Identity, IdentitySource};
 use crate::daemon::Shared;
 use crate::event::Event;
 
@@ -236,19 +236,14 @@ impl Watch {
         self.all().filter_map(|entry| entry.served.as_ref())
     }
 
-    /// Has the private CA issue and renew what the configuration says is its to issue.
+    /// Has the private CA issue and renew what is its to issue.
     fn renew(&mut self, config: &Config, round: &mut Round) {
         if round.look == Look::Routine && self.renewals.is_some_and(|next| round.now < next) {
             return;
         }
         self.renewals = Some(round.now + RENEWAL_LOOK);
-        for identity in &config.tls.identities {
-            let IdentitySource::Store { issuer: Some(Issuer::PrivateCa), names, key } = &identity.source
-            else {
-                continue;
-            };
-            let wanted = private_ca::Wanted { identity: &identity.name, names, key: *key };
-            let what = format!("the private CA has issued nothing for TLS identity {}", identity.name);
+        for wanted in private_ca::wanted(config) {
+            let what = format!("the private CA has issued nothing for TLS identity {}", wanted.identity);
             match private_ca::ensure_stored(config, &wanted, round.now) {
                 Ok(made) => {
                     round.events.extend(made);

@@ -293,6 +293,23 @@ fn the_private_ca_issues_into_the_store_and_renews_there_with_the_same_key() {
 }
 
 #[test]
+fn what_the_private_ca_issued_once_is_renewed_there_though_the_configuration_does_not_say_so() {
+    let mut lab = Lab::new("[[tls.identity]]\nname = 'own'\nissuer = 'private-ca'\n");
+    let first = lab.look();
+    lab.config = config(lab.folder.path(), "");
+    assert_eq!(names(&lab.look_at_once()), ["own"]);
+    lab.days_pass(61);
+    let renewed = lab.look();
+    assert!(first.identities[0].not_after < renewed.identities[0].not_after, "{:?}", renewed.events);
+    // A certificate that somebody brought is left to him.
+    lab.install("other", "other.example.org");
+    let before = IdentityStore::new(&lab.config.data_dir).read("other").unwrap().chain;
+    lab.days_pass(61);
+    lab.look_at_once();
+    assert_eq!(IdentityStore::new(&lab.config.data_dir).read("other").unwrap().chain, before);
+}
+
+#[test]
 fn without_an_authority_nothing_is_made() {
     let mut lab = Lab::new("[[tls.identity]]\nname = 'own'\nissuer = 'private-ca'\n");
     let looked = lab.watch.look_without_authority(&lab.config, lab.now);
