@@ -457,3 +457,61 @@ fn what_is_published_is_not_contradicted_and_the_next_key_can_be_published_first
     let keys: Value = serde_json::from_str(&postern.cli(&["cert", "next-key", "mail", "--json"])).unwrap();
     assert_eq!(keys["present"]["tlsa"], Value::Array(next), "the key that was published is in use");
 }
+
+#[test]
+fn the_private_ca_certifies_installs_and_renews_with_the_same_key() {
+    let names = Names::serve(Zone::new());
+    let postern = Setup::new().without_user().with_private_ca().tables(&names.table()).start();
+    let root = postern.data_dir().join("ca/root.pem");
+    let said = postern.cli(&[
+        "cert",
+        "request",
+        "--send",
+        "private-ca",
+        "--name",
+        "mail.home.test",
+        "--identity",
+        "mail",
+        "--yes",
+    ]);
+    assert!(said.contains("sent to") && said.contains("new sessions see it"), "{said}");
+    assert!(Client::is_presented(postern.at("submission"), &root, "mail.home.test"));
+    let shown = |key: &str| {
+        let shown: Value = serde_json::from_str(&postern.cli(&["cert", "show", "mail", "--json"])).unwrap();
+        assert_eq!(shown["renewed_by"], "private-ca");
+        shown["on_disk"]["good"][key].as_str().unwrap().to_owned()
+    };
+    let before = (shown("sha256"), shown("spki_sha256"));
+    postern.cli(&["cert", "renew", "mail"]);
+    let after = (shown("sha256"), shown("spki_sha256"));
+    assert!(before.0 != after.0 && before.1 == after.1, "{before:?} {after:?}");
+    let said = fail(&mut postern.command(&["cert", "request", "--send", "nobody", "--yes"]));
+    assert!(said.contains("no [[acme]] of that name") && said.contains("private-ca"), "{said}");
+    assert!(
+        postern.cli(&["cert", "requests"]).contains("no request waits"),
+        "one was made that cannot be sent"
+    );
+    assert!(postern.cli(&["cert", "acme", "log"]).contains("no order"));
+}
+
+#[test]
+fn check_tells_monitoring_by_its_exit_code() {
+    let (postern, authority, certificate) = answered();
+    let check = |postern: &Postern| {
+        let output = run(&mut postern.command(&["cert", "check"]));
+        (output.status.code(), both(&output))
+    };
+    let issuer = authority.file("issuer.pem");
+    install(&postern, &[&certificate, &issuer], &["--yes"]);
+    let (code, said) = check(&postern);
+    assert!(code == Some(0) && said.starts_with("OK: "), "{code:?}: {said}");
+    postern.cli(&["cert", "request", "--identity", "mail", "--name", "mail.home.test", "--yes"]);
+    let ended = authority.sign(&postern, "mail", "-1");
+    let (code, said) = install(&postern, &[&ended, &issuer], &["--yes", "--force"]);
+    assert_eq!(code, Some(0), "{said}");
+    let (code, said) = check(&postern);
+    assert!(code == Some(2) && said.starts_with("CRITICAL: 1 ") && said.contains("mail"), "{code:?}: {said}");
+    fs::write(postern.configuration(), "hostname = 5").unwrap();
+    let (code, said) = check(&postern);
+    assert!(code == Some(3) && said.contains("UNKNOWN"), "{code:?}: {said}");
+}

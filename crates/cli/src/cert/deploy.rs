@@ -21,13 +21,15 @@ Examples:
   postern cert deploy mail --directory /etc/postern/deployed --hook /usr/local/sbin/tell-dovecot
       and then starts: tell-dovecot deploy mail /etc/postern/deployed/mail.pem /etc/postern/deployed/mail.key
 
-The directory must be writable for the user that Postern runs as, and the hook runs as that user.")]
+What [certificates] deploy_directory and deploy_hook say happens by itself whenever a certificate changes, and with this
+command at once. The directory must be writable for the user that Postern runs as, and the hook runs as that user.")]
 pub(crate) struct Arguments {
     /// Which ones [default: all in the certificate store]
     #[arg(value_parser = super::identity)]
     identities: Vec<String>,
-    /// Copy certificate and key there, as NAME.pem and NAME.key
-    #[arg(long, value_name = "FOLDER", required_unless_present = "hook")]
+    /// Copy certificate and key there, as NAME.pem and NAME.key [default, without either: as [certificates] of the
+    /// configuration says]
+    #[arg(long, value_name = "FOLDER")]
     directory: Option<PathBuf>,
     /// Start this program as PROGRAM deploy NAME CERTIFICATE KEY, with the paths of the files
     #[arg(long, value_name = "PROGRAM")]
@@ -41,15 +43,22 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: Arguments, path: &Path) -> Done {
     let here = std::env::current_dir()?;
     let whole = |path: PathBuf| here.join(path);
-    let to = Deployment { folder: arguments.directory.map(whole), hook: arguments.hook.map(whole) };
+    let given = Deployment { folder: arguments.directory.map(whole), hook: arguments.hook.map(whole) };
     let admin = admin(path)?;
     let certificates = admin.certificates();
+    let to = if given.is_wanted() { &given } else { certificates.deployment() };
+    if !to.is_wanted() {
+        return Err(
+            "where to? Give --directory or --hook, or set deploy_directory or deploy_hook in [certificates]"
+                .into(),
+        );
+    }
     let identities =
         if arguments.identities.is_empty() { certificates.names()? } else { arguments.identities };
     if identities.is_empty() {
         return Err("the certificate store is empty; see: postern cert list".into());
     }
-    block_on(hand_on(&certificates, &identities, &to))?
+    block_on(hand_on(&certificates, &identities, to))?
 }
 
 async fn hand_on(certificates: &Certificates<'_>, identities: &[String], to: &Deployment) -> Done {

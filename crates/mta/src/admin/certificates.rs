@@ -400,6 +400,11 @@ impl Certificates<'_> {
         Bench { config: self.config, store: &self.store, now }
     }
 
+    /// Where the configuration has identities handed on to, whenever they change.
+    pub fn deployment(&self) -> &Deployment {
+        &self.config.certificates.deployment
+    }
+
     /// Hands an identity on to other programs.
     ///
     /// # Errors
