@@ -43,6 +43,8 @@ impl Offer {
 /// Where the key of a certificate was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KeyFrom {
+    /// It was here all along: an authority inside or a program certified it.
+    Here,
     /// It was brought along.
     Offered,
     /// It waited with the request.
@@ -146,7 +148,7 @@ pub(crate) fn plan(
 /// # Errors
 /// As [`plan`].
 pub(crate) fn plan_for(bench: Bench<'_>, delivery: Delivery) -> Result<Plan, Error> {
-    bench.judge(delivery, KeyFrom::Offered)
+    bench.judge(delivery, KeyFrom::Here)
 }
 
 impl Plan {
@@ -205,6 +207,7 @@ impl Plan {
 impl fmt::Display for KeyFrom {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Here => "made here",
             Self::Offered => "brought along",
             Self::Request => "made with the request",
             Self::Next => "made beforehand",

@@ -430,7 +430,7 @@ impl TlsaState {
             ),
             TlsaVerdict::Unknown { .. } => (Severity::Refuse, TRY_AGAIN.to_owned()),
         };
-        Some(Finding { severity, about: Aspect::Dane, sentence: self.to_string(), remedy })
+        Some(Finding { severity, about: Aspect::Dane, sentence: clause(self), remedy })
     }
 }
 
@@ -447,9 +447,16 @@ impl StsState {
             StsVerdict::Contradicted { .. } => (Severity::Refuse, mend),
             StsVerdict::Unknown { .. } => (Severity::Refuse, TRY_AGAIN),
         };
-        let (sentence, remedy) = (self.to_string(), remedy.to_owned());
+        let (sentence, remedy) = (clause(self), remedy.to_owned());
         Some(Finding { severity, about: Aspect::Chain, sentence, remedy })
     }
+}
+
+/// Without its full stop, for a remedy follows.
+fn clause(state: &impl fmt::Display) -> String {
+    let mut text = state.to_string();
+    text.truncate(text.trim_end_matches('.').len());
+    text
 }
 
 impl fmt::Display for TlsaState {
