@@ -7,14 +7,18 @@ use crate::support::postern::ANNA;
 use crate::support::programs::{fail, text};
 use crate::support::{Peer, Postern, Setup, content, files_below, unused_address};
 
-/// A stopped daemon's queue database: the SQLite file that is neither the users' nor the ledger's.
+/// The databases beside the queue's.
+const OTHERS: [&str; 3] = ["users.db", "policy.db", "acme.db"];
+
+/// A stopped daemon's queue database: the SQLite file at the top that is nobody else's.
 #[track_caller]
 fn queue_database(postern: &Postern) -> PathBuf {
     let is_database =
         |path: &PathBuf| fs::read(path).is_ok_and(|octets| octets.starts_with(b"SQLite format 3\0"));
     let mut files = files_below(postern.data_dir()).into_iter().filter(is_database);
     files
-        .find(|path| path.file_name().is_some_and(|name| name != "users.db" && name != "policy.db"))
+        .filter(|path| path.parent() == Some(postern.data_dir()))
+        .find(|path| path.file_name().is_some_and(|name| OTHERS.iter().all(|other| name != *other)))
         .expect("a queue database")
 }
 
