@@ -11,7 +11,7 @@ use postern_testkit::updatable::{UpdatableZones, ZoneKey};
 use serde_json::{Value, json};
 
 use crate::support::pebble::{EXTERNAL, Pebble, Ways};
-use crate::support::programs::{program, succeed, text};
+use crate::support::programs::{fail, program, succeed, text};
 use crate::support::{Client, Postern, Setup, wait_for};
 
 /// What certificates are issued for.
@@ -343,4 +343,34 @@ fn an_account_that_the_authority_forgot_is_made_anew() {
     assert_eq!(told[..2], ["account-lost", "account-made"], "{answer:#}");
     assert_eq!(answer["acme-order"]["ended"]["trouble"], Value::Null, "{answer:#}");
     assert!(postern.data_dir().join("acme/pebble/account.json.previous").exists());
+}
+
+#[test]
+fn a_request_is_sent_to_the_authority_and_its_certificate_is_renewed_there() {
+    let town = Town::new(Ways::default());
+    let keys = by_http(&town.pebble);
+    let (postern, pebble) = town.authority(&keys).start();
+    let asked = ["cert", "request", "--identity", "gate", "--name", NAME, "--yes", "--send", "pebble"];
+    let said = succeed(&mut postern.command(&asked));
+    wait_until_served(&postern, &pebble, NAME);
+    assert!(said.contains("pebble"), "{said}");
+    let listed = || -> Value {
+        let listed = succeed(&mut postern.command(&["cert", "list", "--json"]));
+        let listed: Value = serde_json::from_str(&listed).unwrap();
+        let gate = |one: &&Value| one["identity"] == "gate";
+        listed.as_array().unwrap().iter().find(gate).unwrap().clone()
+    };
+    let first = listed();
+    assert_eq!(first["renewed_by"], "acme pebble", "{first:#}");
+    assert_eq!(first["waiting"], false, "the request is answered");
+    // From now on it is the authority's, though no [[tls.identity]] says so.
+    succeed(&mut postern.command(&["cert", "renew", "gate"]));
+    let second = listed();
+    let of = |listed: &Value, what: &str| listed["on_disk"]["good"][what].as_str().unwrap().to_owned();
+    assert_ne!(of(&first, "sha256"), of(&second, "sha256"));
+    assert_eq!(of(&first, "spki_sha256"), of(&second, "spki_sha256"), "the key is kept");
+    let story = succeed(&mut postern.command(&["cert", "acme", "log", "gate"]));
+    assert!(story.contains("gate") && story.contains("pebble"), "{story}");
+    let said = fail(&mut postern.command(&["cert", "send", "gate", "elsewhere"]));
+    assert!(said.contains("no [[acme]] named \"elsewhere\"; it has: pebble"), "{said}");
 }
