@@ -372,5 +372,5 @@ fn a_request_is_sent_to_the_authority_and_its_certificate_is_renewed_there() {
     let story = succeed(&mut postern.command(&["cert", "acme", "log", "gate"]));
     assert!(story.contains("gate") && story.contains("pebble"), "{story}");
     let said = fail(&mut postern.command(&["cert", "send", "gate", "elsewhere"]));
-    assert!(said.contains("no [[acme]] named \"elsewhere\"; it has: pebble"), "{said}");
+    assert!(said.contains("no [[acme]] of that name; there is: pebble"), "{said}");
 }
