@@ -1,8 +1,9 @@
-//! The house stands as docs/architecture.md draws it: which crate may know which, what stays pure, and no dead links.
+//! The house stands as docs/architecture.md draws it: which crate may know which, what stays pure, and no dead links. And
+//! what the manifests name is what docs/dependencies.md gives reasons for.
 //!
 //! It asks cargo and reads the sources; nothing of Postern is run.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -102,6 +103,40 @@ fn every_crate_forbids_unsafe_code() {
 }
 
 #[test]
+fn the_page_about_dependencies_names_what_the_manifests_name() {
+    let page = read(&workspace().join("docs/dependencies.md"));
+    let (shipped, rest) = page.split_once("## Only in tests").expect("a section about tests");
+    let (tests, _) = rest.split_once("\n## ").expect("a section behind it");
+    let (named, indirect) = first_cells(shipped);
+    assert!(named.len() > 30, "only {} crates were found on the page: is the search right?", named.len());
+    let packages = packages();
+    let known: BTreeSet<String> =
+        packages.values().flat_map(dependencies).filter(|name| is_foreign(name)).collect();
+    let unexplained: Vec<_> = known.difference(&named).collect();
+    assert!(
+        unexplained.is_empty(),
+        "in a manifest, and docs/dependencies.md does not say what for: {unexplained:?}"
+    );
+    let gone: Vec<_> = named.difference(&known).filter(|name| !indirect.contains(*name)).collect();
+    assert!(gone.is_empty(), "explained in docs/dependencies.md, and in no manifest: {gone:?}");
+    let of_tests = packages.values().flat_map(|package| dependencies_of(package, |kind| kind == Some("dev")));
+    for name in of_tests.filter(|name| is_foreign(name) && !known.contains(name)) {
+        assert!(
+            tests.contains(&format!("`{name}`")),
+            "docs/dependencies.md does not say which tests need {name}"
+        );
+    }
+}
+
+#[test]
+fn crates_are_found_in_the_first_cells_of_tables() {
+    let page = "`prose`\n| crate | for |\n|---|---|\n| `a`, `b` (pinned with `=`) | `c` |\n| `d` (by way of `a`) | |\n";
+    let (named, indirect) = first_cells(page);
+    assert_eq!(named.into_iter().collect::<Vec<_>>(), ["a", "b", "d"]);
+    assert_eq!(indirect.into_iter().collect::<Vec<_>>(), ["d"]);
+}
+
+#[test]
 fn every_relative_link_in_the_documents_leads_somewhere() {
     let root = workspace();
     let mut documents = vec![root.join("README.md"), root.join("CHANGELOG.md"), root.join("bench/README.md")];
@@ -142,9 +177,34 @@ fn packages() -> BTreeMap<String, Value> {
 
 /// What ships with a package: its normal and build dependencies.
 fn dependencies(package: &Value) -> impl Iterator<Item = String> {
+    dependencies_of(package, |kind| kind != Some("dev"))
+}
+
+/// A package's dependencies of some kinds.
+fn dependencies_of(package: &Value, is_wanted: fn(Option<&str>) -> bool) -> impl Iterator<Item = String> {
     let all = package["dependencies"].as_array().expect("dependencies").iter();
-    all.filter(|dependency| dependency["kind"].as_str() != Some("dev"))
+    all.filter(move |dependency| is_wanted(dependency["kind"].as_str()))
         .map(|dependency| text(&dependency["name"]).to_owned())
+}
+
+fn is_foreign(name: &str) -> bool {
+    !name.starts_with("postern-")
+}
+
+/// The crates that the first cells of a page's tables name; and those of them that come by way of others alone.
+fn first_cells(page: &str) -> (BTreeSet<String>, BTreeSet<String>) {
+    let (mut named, mut indirect) = (BTreeSet::new(), BTreeSet::new());
+    for cell in page.lines().filter_map(|line| line.strip_prefix("| ")?.split(" |").next()) {
+        // What stands in brackets is about the crate.
+        let names =
+            cell.split('(').next().unwrap_or_default().split('`').skip(1).step_by(2).map(str::to_owned);
+        let names: Vec<String> = names.collect();
+        if cell.contains("by way of") {
+            indirect.extend(names.iter().cloned());
+        }
+        named.extend(names);
+    }
+    (named, indirect)
 }
 
 fn text(value: &Value) -> &str {
