@@ -24,6 +24,7 @@ mod acme;
 mod bounces;
 mod broken_store;
 mod ca_http;
+mod ca_people;
 mod cert_commands;
 mod cert_request;
 mod certificate_watch;

@@ -2,15 +2,13 @@
 //!
 //! Every question has a flag that answers it. Where there is no terminal, nothing waits for an answer that cannot come: it is
 //! an error that names the flag. Questions are written to standard error, so that standard output holds the result alone.
-//! Passphrases come from the terminal or from a file, never from an argument or the environment, which other users of
+//! Passphrases come from the terminal or from a file ([`Passphrase::in_file`]), never from an argument or the environment, which other users of
 //! the machine can read.
 
 use std::error::Error;
 use std::io::{self, IsTerminal as _};
-use std::path::Path;
 
 use dialoguer::{Confirm, Password};
-use postern_mta::admin::authority::first_line;
 use postern_mta::admin::certificates::Passphrase;
 
 /// What Enter alone answers.
@@ -59,14 +57,6 @@ pub(crate) fn new_passphrase(question: &str, otherwise: &str) -> Result<Passphra
     refuse_without_terminal(otherwise)?;
     let prompt = Password::new().with_prompt(question).with_confirmation("Once more", "The two differ");
     Ok(Passphrase::new(prompt.interact()?))
-}
-
-/// The passphrase in a file: its first line.
-///
-/// # Errors
-/// The file cannot be read, or its first line is empty.
-pub(crate) fn passphrase_in(path: &Path) -> Result<Passphrase, Box<dyn Error>> {
-    Ok(first_line(path)?)
 }
 
 fn refuse_without_terminal(otherwise: &str) -> Result<(), String> {

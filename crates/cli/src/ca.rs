@@ -10,6 +10,7 @@
 mod decide;
 mod init;
 mod issue;
+mod renew;
 mod show;
 
 use std::error::Error;
@@ -49,6 +50,8 @@ pub(crate) enum Command {
     Revoke(decide::Revoke),
     /// The revocation list
     Crl(decide::Crl),
+    /// Renew the intermediate by the root's key; what it issued stays good
+    RenewIntermediate(renew::Arguments),
 }
 
 /// What opens the CA's key.
@@ -74,13 +77,14 @@ pub(crate) fn run(command: Command, path: &Path) -> Done {
         Command::Deny(arguments) => decide::deny(&arguments, path),
         Command::Revoke(arguments) => decide::revoke(&arguments, path),
         Command::Crl(arguments) => decide::crl(&arguments, path),
+        Command::RenewIntermediate(arguments) => renew::run(&arguments, path),
     }
 }
 
 impl Opening {
     /// What was given on the command line; read before root is given up.
     fn given(&self) -> Result<Option<Passphrase>, Box<dyn Error>> {
-        self.passphrase_file.as_deref().map(ask::passphrase_in).transpose()
+        Ok(self.passphrase_file.as_deref().map(Passphrase::in_file).transpose()?)
     }
 }
 
@@ -92,7 +96,11 @@ fn opened(
     if given.is_some() || !authority.wants_passphrase(Timestamp::now())? {
         return Ok(given);
     }
-    Ok(Some(ask::passphrase("Passphrase of the private CA", "--passphrase-file FILE")?))
+    asked().map(Some)
+}
+
+fn asked() -> Result<Passphrase, Box<dyn Error>> {
+    ask::passphrase("Passphrase of the private CA", "--passphrase-file FILE")
 }
 
 /// Who is at the keyboard, as the records name him; asked before root is given up.

@@ -1,26 +1,21 @@
 //! The private CA of this installation: where it lies, and what opens its key.
 //!
-//! - [`open`]: the CA in the data directory. [`signer`]: its open key, with a passphrase that was given or the one in
-//!   `[ca] passphrase_file`.
+//! - [`open`]: the CA in the data directory. [`signer`]: the open key of what signs daily, with a passphrase that was given
+//!   or the one in `[ca] passphrase_file`; [`root_signer`]: the root's, likewise.
 //! - [`read_request`]: a certificate request as people bring it, PEM or DER.
 //!
 //! What it deliberately does not do: decide what is issued (that is `postern_pki::ca`), ask for passphrases, or keep a key
 //! open: each signing opens it anew.
 
-use std::fs::File;
-use std::io::Read as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use jiff::Timestamp;
 use postern_pki::ca::{Authority, AuthorityError, KeyState, Signer};
 use postern_pki::{Passphrase, RequestError, SigningRequest};
 use rustls_pki_types::pem::{PemObject as _, SectionKind};
-use zeroize::Zeroizing;
 
 use crate::config::Config;
 
-/// More of a passphrase file is not read, in octets.
-const PASSPHRASE_FILE_MOST: u64 = 64 * 1024;
 /// What some programs write above a request (RFC 7468 §7 asks to take it), and what it means.
 const OLD_LABEL: &str = "NEW CERTIFICATE REQUEST";
 const LABEL: &str = "CERTIFICATE REQUEST";
@@ -34,13 +29,16 @@ pub enum Error {
     Authority(#[from] AuthorityError),
     /// The file of `[ca] passphrase_file`.
     #[error(
-        "{path}: the passphrase of the private CA cannot be read: {why}; mend the file, or [ca] passphrase_file"
+        "the passphrase of the private CA cannot be had: {0}; mend the file, or [ca] passphrase_file, which names it"
     )]
-    PassphraseFile {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        why: String,
+    PassphraseFile(Box<postern_pki::Error>),
+    /// There is no intermediate that could be renewed.
+    #[error(
+        "{folder}: this CA has no intermediate, its root signs everything; a root is not renewed but replaced by a new CA"
+    )]
+    NoIntermediate {
+        /// The CA's folder.
+        folder: PathBuf,
     },
     /// What was brought as a request is none.
     #[error("{0}")]
@@ -93,10 +91,39 @@ pub(crate) fn signer(
     config: &Config,
     given: Option<&Passphrase>,
 ) -> Result<Signer, Error> {
-    match (authority.key_state(), given, &config.ca.passphrase_file) {
-        (KeyState::Locked, None, Some(path)) => Ok(authority.signer(Some(&first_line(path)?))?),
-        (KeyState::Locked, given, _) => Ok(authority.signer(given)?),
-        _ => Ok(authority.signer(None)?),
+    let passphrase = passphrase(authority.key_state(), config, given)?;
+    Ok(authority.signer(passphrase.as_ref())?)
+}
+
+/// The open key of the root.
+///
+/// # Errors
+/// As [`signer`].
+pub(crate) fn root_signer(
+    authority: &Authority,
+    config: &Config,
+    given: Option<&Passphrase>,
+) -> Result<Signer, Error> {
+    let passphrase = passphrase(authority.root_key_state(), config, given)?;
+    Ok(authority.root_signer(passphrase.as_ref())?)
+}
+
+/// What opens a key that lies like this: what was given, or what the configuration names.
+///
+/// # Errors
+/// The file that the configuration names cannot be used.
+pub(crate) fn passphrase(
+    key: KeyState,
+    config: &Config,
+    given: Option<&Passphrase>,
+) -> Result<Option<Passphrase>, Error> {
+    match (key, given, &config.ca.passphrase_file) {
+        (KeyState::Locked, None, Some(path)) => {
+            let read = Passphrase::in_file(path);
+            Ok(Some(read.map_err(|error| Error::PassphraseFile(Box::new(error)))?))
+        }
+        (KeyState::Locked, given, _) => Ok(given.cloned()),
+        _ => Ok(None),
     }
 }
 
@@ -106,21 +133,6 @@ pub(crate) fn signs_alone(authority: &Authority, config: &Config) -> bool {
         KeyState::Open => true,
         KeyState::Locked => config.ca.passphrase_file.is_some(),
         KeyState::Missing => false,
-    }
-}
-
-/// The first line of a file that holds a passphrase.
-///
-/// # Errors
-/// It cannot be read, or its first line is empty.
-pub fn first_line(path: &Path) -> Result<Passphrase, Error> {
-    let wrong = |why: String| Error::PassphraseFile { path: path.to_owned(), why };
-    let mut text = Zeroizing::new(String::new());
-    let file = File::open(path).map_err(|error| wrong(error.to_string()))?;
-    file.take(PASSPHRASE_FILE_MOST).read_to_string(&mut text).map_err(|error| wrong(error.to_string()))?;
-    match text.lines().next().filter(|line| !line.is_empty()) {
-        Some(line) => Ok(Passphrase::new(line.to_owned())),
-        None => Err(wrong("its first line is empty".into())),
     }
 }
 
@@ -213,16 +225,5 @@ mod tests {
         let last = der.len() - 1;
         der[last] ^= 1;
         assert!(refusal(&der).contains("signature"), "{}", refusal(&der));
-    }
-
-    #[test]
-    fn a_passphrase_is_the_first_line_and_not_nothing() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("passphrase");
-        std::fs::write(&path, "correct horse\r\nmore\n").unwrap();
-        assert_eq!(first_line(&path).unwrap().expose(), "correct horse");
-        std::fs::write(&path, "\nmore").unwrap();
-        assert!(first_line(&path).unwrap_err().to_string().contains("first line is empty"));
-        assert!(first_line(folder.path()).unwrap_err().to_string().contains("[ca] passphrase_file"));
     }
 }

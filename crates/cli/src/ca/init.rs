@@ -20,7 +20,7 @@ use crate::{Done, admin, say};
 /// Importing a new root into every mail program is a nuisance: about ten years.
 const ROOT_LIFE: Duration = Duration::from_hours(3653 * 24);
 /// About five years; it is renewed with the root's key, and nobody imports it.
-const INTERMEDIATE_LIFE: Duration = Duration::from_hours(1826 * 24);
+pub(super) const INTERMEDIATE_LIFE: Duration = Duration::from_hours(1826 * 24);
 /// The kinds of key, the usual one first.
 const KEYS: [&str; 5] = ["ecdsa-p256", "ecdsa-p384", "rsa-2048", "rsa-3072", "rsa-4096"];
 
@@ -81,7 +81,7 @@ struct LockArguments {
 /// # Errors
 /// There is a CA already, what is needed is neither given nor can be asked for, or it cannot be written.
 pub(crate) fn run(arguments: Arguments, path: &Path) -> Done {
-    let given = arguments.lock.passphrase_file.as_deref().map(ask::passphrase_in).transpose()?;
+    let given = arguments.lock.passphrase_file.as_deref().map(Passphrase::in_file).transpose()?;
     let admin = admin(path)?;
     let authority = admin.authority();
     refuse_existing(&authority)?;

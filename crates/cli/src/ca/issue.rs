@@ -128,7 +128,7 @@ impl Arguments {
     fn lock(&self) -> Result<Option<Passphrase>, Box<dyn Error>> {
         match &self.pkcs12_passphrase_file {
             _ if !self.pkcs12 => Ok(None),
-            Some(path) => Ok(Some(ask::passphrase_in(path)?)),
+            Some(path) => Ok(Some(Passphrase::in_file(path)?)),
             None => {
                 let question = "Passphrase of the PKCS #12 file";
                 Ok(Some(ask::new_passphrase(question, "--pkcs12-passphrase-file FILE")?))

@@ -13,7 +13,7 @@ use postern_mta::admin::Admin;
 use postern_mta::admin::certificates::{Certificates, Compatibility, Passphrase, Zeroizing};
 use tempfile::NamedTempFile;
 
-use crate::ask::{Usual, go_on, new_passphrase, passphrase_in};
+use crate::ask::{Usual, go_on, new_passphrase};
 use crate::{Done, admin, block_on, load, say};
 
 /// Arguments of `postern cert export`.
@@ -147,7 +147,7 @@ fn octets(
 
 fn chosen_passphrase(arguments: &ExportArguments) -> Result<Passphrase, Box<dyn std::error::Error>> {
     match &arguments.passphrase_file {
-        Some(file) => passphrase_in(file),
+        Some(file) => Ok(Passphrase::in_file(file)?),
         None => new_passphrase("Passphrase for the file", "--passphrase-file FILE"),
     }
 }

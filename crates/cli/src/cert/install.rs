@@ -17,7 +17,7 @@ use postern_mta::admin::certificates::{
 use postern_mta::event::clean;
 
 use super::words::in_full;
-use crate::ask::{Usual, at_terminal, go_on, passphrase, passphrase_in};
+use crate::ask::{Usual, at_terminal, go_on, passphrase};
 use crate::table::facts;
 use crate::{Done, admin, block_on, say};
 
@@ -84,7 +84,7 @@ pub(crate) fn run(arguments: &Arguments, path: &Path) -> ExitCode {
 fn install(arguments: &Arguments, path: &Path) -> Done {
     let offers = arguments.files.iter().chain(&arguments.key).map(|file| Offer::read(file));
     let offers: Vec<Offer> = offers.collect::<Result<_, _>>()?;
-    let opened = arguments.passphrase_file.as_deref().map(passphrase_in).transpose()?;
+    let opened = arguments.passphrase_file.as_deref().map(Passphrase::in_file).transpose()?;
     let admin = admin(path)?;
     let certificates = admin.certificates();
     let plan = plan(&certificates, &offers, opened.as_ref(), arguments.identity.as_deref())?;

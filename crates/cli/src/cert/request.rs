@@ -15,7 +15,7 @@ use dialoguer::{Input, Select};
 use jiff::Timestamp;
 use postern_mta::admin::Admin;
 use postern_mta::admin::certificates::{
-    Ask, Certificates, Earlier, Error, KeyChoice, KeyKind, Name, RequestDetails, Subject, Waiting,
+    Ask, Certificates, Earlier, Error, KeyChoice, KeyKind, Name, Passphrase, RequestDetails, Subject, Waiting,
 };
 use postern_mta::event::clean;
 use serde_json::json;
@@ -23,7 +23,7 @@ use serde_json::json;
 use super::also_config;
 use super::install::Confirmation;
 use super::send::{Target, send};
-use crate::ask::{Usual, at_terminal, go_on, passphrase_in};
+use crate::ask::{Usual, at_terminal, go_on};
 use crate::table::facts;
 use crate::{Done, admin, block_on, say};
 
@@ -117,7 +117,7 @@ impl KeyArguments {
 /// # Errors
 /// What is asked for cannot be in a certificate, nobody confirms it, or it cannot be written.
 pub(crate) fn run(arguments: Arguments, path: &Path) -> Done {
-    let opened = arguments.passphrase_file.as_deref().map(passphrase_in).transpose()?;
+    let opened = arguments.passphrase_file.as_deref().map(Passphrase::in_file).transpose()?;
     let admin = admin(path)?;
     let certificates = admin.certificates();
     let (yes, json, given) = (arguments.yes, arguments.json, arguments.send.clone());

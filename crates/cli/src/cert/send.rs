@@ -18,7 +18,7 @@ use super::acme;
 use super::install::{Confirmation, and_then, confirm_and_carry_out};
 use super::request::next_steps;
 use super::words::in_full;
-use crate::ask::{at_terminal, passphrase, passphrase_in};
+use crate::ask::{at_terminal, passphrase};
 use crate::{Done, admin, block_on, say};
 
 /// What the private CA is called on the command line.
@@ -90,7 +90,7 @@ pub(crate) struct RenewArguments {
 /// # Errors
 /// There is no such request or authority, or it refused.
 pub(crate) fn run(arguments: &SendArguments, path: &Path) -> Done {
-    let opened = arguments.passphrase_file.as_deref().map(passphrase_in).transpose()?;
+    let opened = arguments.passphrase_file.as_deref().map(Passphrase::in_file).transpose()?;
     let admin = admin(path)?;
     arguments.to.refuse_unknown(&admin)?;
     let confirmation = Confirmation { force: arguments.force, yes: arguments.yes };
@@ -160,7 +160,7 @@ pub(super) fn send(
 /// # Errors
 /// There is no such identity, somebody else renews it, or its authority cannot be asked.
 pub(crate) fn renew(arguments: &RenewArguments, path: &Path) -> Done {
-    let opened = arguments.passphrase_file.as_deref().map(passphrase_in).transpose()?;
+    let opened = arguments.passphrase_file.as_deref().map(Passphrase::in_file).transpose()?;
     let admin = admin(path)?;
     let certificates = admin.certificates();
     let identity = &arguments.identity;

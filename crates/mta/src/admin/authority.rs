@@ -20,14 +20,14 @@ use rustls_pki_types::CertificateDer;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-pub use crate::authority::{Error, first_line};
+pub use crate::authority::Error;
 pub use postern_pki::ca::{Locks, Purpose, Reason};
 pub use postern_pki::pkcs12::Compatibility;
 pub use postern_pki::trust::{Format, INSTRUCTIONS, Instructions, instructions};
 pub use postern_pki::{KeyKind, Passphrase};
 
 use super::Admin;
-use crate::authority::{folder, open, read_request, signer, signs_alone};
+use crate::authority::{folder, open, read_request, root_signer, signer, signs_alone};
 use crate::config::Config;
 use crate::daemon::prepare_data_dir;
 
@@ -275,8 +275,15 @@ impl Authority<'_> {
     /// # Errors
     /// There is no CA, or it is broken.
     pub fn wants_passphrase(&self, now: Timestamp) -> Result<bool, Error> {
-        let authority = open(self.config, now)?;
-        Ok(authority.key_state() == KeyState::Locked && self.config.ca.passphrase_file.is_none())
+        Ok(self.has_to_ask(open(self.config, now)?.key_state()))
+    }
+
+    /// Whether renewing the intermediate needs a passphrase that has to be asked for.
+    ///
+    /// # Errors
+    /// There is no CA, it is broken, or it has no intermediate.
+    pub fn wants_root_passphrase(&self) -> Result<bool, Error> {
+        Ok(self.has_to_ask(self.with_intermediate()?.root_key_state()))
     }
 
     /// The CA at a glance, also when it has ended.
@@ -351,6 +358,26 @@ impl Authority<'_> {
             certificate: IssuedSeen::of(&issued),
             key,
         })
+    }
+
+    /// Gives the intermediate a new certificate for this long, by the root's key. Its name and key stay, so that all that
+    /// it issued stays good. What else is due is seen to, as far as the keys are at hand.
+    ///
+    /// # Errors
+    /// There is no intermediate, the root's key cannot be opened, the root itself has ended, or the disk.
+    pub fn renew_intermediate(
+        &self,
+        life: Duration,
+        passphrase: Option<&Passphrase>,
+        now: Timestamp,
+    ) -> Result<Overview, Error> {
+        let mut authority = self.with_intermediate()?;
+        let root = root_signer(&authority, self.config, passphrase)?;
+        authority.renew_intermediate(&root, span(life)?, now)?;
+        // While it was over, nothing could be signed. With a passphrase of its own it is: postern ca crl --sign.
+        let signer = signer(&authority, self.config, passphrase).ok();
+        authority.upkeep(signer.as_ref(), &self.config.ca.policy, now)?;
+        self.overview(now)
     }
 
     /// What was issued, the newest first.
@@ -447,6 +474,20 @@ impl Authority<'_> {
         let signer = signer(&authority, self.config, passphrase)?;
         authority.upkeep(Some(&signer), &self.config.ca.policy, now)?;
         Ok(list)
+    }
+
+    /// The CA, whatever its age, if its root does not sign everything itself.
+    fn with_intermediate(&self) -> Result<ca::Authority, Error> {
+        let folder = folder(self.config);
+        let authority = ca::Authority::open_whatever_its_age(&folder)?;
+        match authority.intermediate() {
+            Some(_) => Ok(authority),
+            None => Err(Error::NoIntermediate { folder }),
+        }
+    }
+
+    fn has_to_ask(&self, key: KeyState) -> bool {
+        key == KeyState::Locked && self.config.ca.passphrase_file.is_none()
     }
 
     fn sign_list(

@@ -237,7 +237,7 @@ impl Warning {
                     .to_owned()
             }
             (Position::Intermediate, Renewal::PrivateCa) if self.watched.owner == Owner::PrivateCa => {
-                "renew the private CA's intermediate: postern ca status says how it stands".to_owned()
+                "renew the private CA's intermediate with the root's key: postern ca renew-intermediate".to_owned()
             }
             (_, Renewal::PrivateCa) => {
                 "the private CA should have renewed it by itself: postern ca status says what keeps it from that"

@@ -8,7 +8,7 @@
 //! What it deliberately does not do: enrolment, revocation, or anything for others.
 
 use jiff::{SignedDuration, Timestamp};
-use postern_pki::ca::{Approval, Authority, KeyState, Order, Purpose, Which};
+use postern_pki::ca::{Approval, Authority, Order, Purpose, Which};
 use postern_pki::{
     About, ChainLink, Error, IdentityStore, KeyKind, Name, Origin, Passphrase, PrivateCa, PrivateKey,
     RequestDetails, ServerIdentity, Stored,
@@ -179,8 +179,7 @@ fn open(config: &Config, now: Timestamp) -> Result<(PrivateCa, Option<Event>), a
         let root = ca.root_pem_path().display().to_string();
         return Ok((ca, Some(Event::AuthorityMade { root })));
     }
-    let locked = Authority::open_whatever_its_age(&folder)?.key_state() == KeyState::Locked;
-    let file = config.ca.passphrase_file.as_deref().filter(|_| locked);
-    let passphrase = file.map(authority::first_line).transpose()?;
+    let key = Authority::open_whatever_its_age(&folder)?.key_state();
+    let passphrase = authority::passphrase(key, config, None)?;
     Ok((PrivateCa::open(&folder, passphrase.as_ref(), now)?, None))
 }

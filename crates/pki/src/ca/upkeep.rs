@@ -64,7 +64,9 @@ impl Need {
                 "renew it with: postern ca crl --sign, or name a [ca] passphrase_file; until then nobody is told by OCSP \
                  whether a certificate was revoked"
             }
-            Self::RenewIntermediate => "renew the intermediate with the root's key; its name and key stay",
+            Self::RenewIntermediate => {
+                "renew it with: postern ca renew-intermediate, which needs the root's key; its own name and key stay"
+            }
             Self::ReplaceRoot => {
                 "make a new CA (postern ca init in a fresh folder), import its root wherever this one is trusted, and have \
                  certificates issued by it before this one ends"
