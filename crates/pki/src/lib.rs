@@ -2,7 +2,7 @@
 //!
 //! The types to know:
 //! - [`TlsIdentity`]: a key and its certificate chain, as a listener presents them. It comes from files that an
-//!   administrator names, or from the [`PrivateCa`] that Postern makes for itself when none are named.
+//!   administrator names, from the [`IdentityStore`], or from the [`PrivateCa`] that stands in where there is none.
 //! - [`ServerOptions`] and [`server_config`]: what a listener needs, with the certificate chosen by SNI.
 //! - [`Challenges`]: what an ACME authority that validates a name is shown instead (TLS-ALPN-01).
 //! - [`ClientTls`], [`PeerPolicy`] and [`Handshake`]: outgoing connections. Every handshake has a verdict of its own, so
@@ -11,11 +11,14 @@
 //! - [`facts_of_server`] and [`Handshake::facts`]: what is true of an established connection.
 //! - [`describe`]: handshake failures in plain words.
 //! - [`PrivateKey`], [`SigningRequest`] and [`IdentityStore`]: keys, requests, and where identities lie.
+//! - [`ca::Authority`]: the private CA for an organisation's servers, people and devices; [`trust`]: how programs come to
+//!   trust its root. [`acme`]: asking other authorities (RFC 8555).
 //! - [`Bundle`], [`Chain`], [`examine()`] and [`pkcs12`]: files that people bring, what belongs together in them, whether it
 //!   is any good, and files for other programs.
 //!
-//! What it deliberately does not do: read a clock (`now` is an argument), read configuration, open sockets, or keep
-//! static state; the crypto provider is passed along and the process-wide default is never consulted.
+//! What it deliberately does not do: read a clock (`now` is an argument; only how long an ACME authority is waited for is
+//! measured here), read configuration, open sockets, or keep static state; the crypto provider is passed along and the
+//! process-wide default is never consulted.
 
 pub mod acme;
 mod bundle;
