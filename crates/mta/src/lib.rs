@@ -6,7 +6,8 @@
 //!   responsibility. `outbound`: from a leased batch to one outcome per recipient.
 //! - [`routing::Routing`]: the relay policy and the choice of a connector, as pure decisions.
 //! - [`event::Event`]: everything that happens, as a typed fact; [`observe`] renders it.
-//! - `metrics`: figures for a monitoring system.
+//! - `certificates`: our own, from the request to the renewal. `authority`: the private CA. `http`: what it offers to
+//!   others, and `metrics`: figures for a monitoring system.
 //! - [`admin::Admin`]: what the command line (and later the console) can do, whether the daemon runs or not.
 //!
 //! One message's way: `inbound::connection` → `inbound::gate` → `inbound::accept` → `Store::enqueue` → `scheduler` →
