@@ -30,6 +30,19 @@ pub struct TlsIdentity {
     pub not_after: Timestamp,
     /// SHA-256 of the certificate in lower-case hexadecimal digits.
     pub fingerprint_sha256: String,
+    /// Whose choice it is.
+    pub standing: Standing,
+}
+
+/// Whose choice an identity is, which decides what clients see that ask for no name we know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Standing {
+    /// An administrator's.
+    #[default]
+    Chosen,
+    /// Nobody's: the private CA's own certificate stands in, for the names that no other identity bears, and for all where
+    /// there is no other.
+    StandIn,
 }
 
 /// An identity that was read from files, and what is not as it should be.
@@ -140,6 +153,7 @@ impl TlsIdentity {
             not_after: timestamp(parsed.validity().not_after.timestamp()),
             fingerprint_sha256: fingerprint(leaf),
             certified_key,
+            standing: Standing::Chosen,
         })
     }
 

@@ -63,7 +63,7 @@ pub use describe::{describe, describe_client};
 pub use error::Error;
 pub use examine::{Examination, Expectations, Finding, Severity, examine};
 pub use facts::facts_of_server;
-pub use identity::{ChainLink, Loaded, TlsIdentity, Warning};
+pub use identity::{ChainLink, Loaded, Standing, TlsIdentity, Warning};
 pub use key::{KeyKind, PrivateKey};
 pub use mac::{ProcessKey, Tag};
 pub use pin::{Pin, PinError};

@@ -14,15 +14,16 @@ use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::{ServerConfig, SignatureScheme, SupportedProtocolVersion};
 
-use crate::{ClientCertificates, Error, TlsIdentity};
+use crate::{ClientCertificates, Error, Standing, TlsIdentity};
 
 /// What a listener offers.
 #[derive(Debug, Clone)]
 pub struct ServerOptions {
     /// The identities. Among several for one name, the first that the client can verify is shown.
     pub identities: Vec<Arc<TlsIdentity>>,
-    /// The name that clients are taken to mean who ask for none or for an unknown one. Where no identity bears it, they
-    /// are shown the first.
+    /// The name that clients are taken to mean who ask for none or for an unknown one. Where none of the administrator's
+    /// identities bears it, they are shown the first of those; one that stands in only where there is no other
+    /// ([`Standing`]).
     pub default_name: Option<String>,
     /// The oldest protocol version that is taken.
     pub minimum: MinimumVersion,
@@ -108,7 +109,9 @@ struct ByName {
 
 impl ByName {
     fn new(options: &ServerOptions) -> Self {
-        let identities = options.identities.clone();
+        // Whoever stands in comes last, wherever he stood.
+        let mut identities = options.identities.clone();
+        identities.sort_by_key(|identity| identity.standing == Standing::StandIn);
         let mut index = Self {
             exact: HashMap::new(),
             wildcards: HashMap::new(),
@@ -126,7 +129,7 @@ impl ByName {
             }
         }
         let default = options.default_name.as_deref().map(normal);
-        index.default = default.map(|name| index.bearing(&name).collect()).unwrap_or_default();
+        index.default = default.map(|name| index.chosen_bearing(&name).collect()).unwrap_or_default();
         index
     }
 
@@ -136,6 +139,12 @@ impl ByName {
         let parent = name.split_once('.').filter(|(label, _)| !label.is_empty()).map(|(_, parent)| parent);
         let covering = parent.and_then(|parent| self.wildcards.get(parent));
         exact.into_iter().chain(covering).flatten().copied()
+    }
+
+    /// The same without whoever only stands in.
+    fn chosen_bearing(&self, name: &str) -> impl Iterator<Item = usize> {
+        let is_chosen = |identity: &Arc<TlsIdentity>| identity.standing == Standing::Chosen;
+        self.bearing(name).filter(move |place| self.identities.get(*place).is_some_and(is_chosen))
     }
 
     /// Whom to show, the best first: by name, else the default; behind them one of each kind of key.
@@ -219,6 +228,7 @@ mod tests {
             not_before: Timestamp::UNIX_EPOCH,
             not_after: Timestamp::MAX,
             fingerprint_sha256: String::new(),
+            standing: Standing::Chosen,
         })
     }
 
@@ -284,5 +294,30 @@ mod tests {
         assert_eq!(by_name.choose(Some("shop.example"), ECDSA).unwrap().name, "shop");
         let nobody = chooser(identities, Some("elsewhere.test"));
         assert_eq!(nobody.choose(None, ECDSA).unwrap().name, "shop", "without the host name, the first");
+    }
+
+    #[test]
+    fn what_stands_in_is_shown_for_its_names_and_to_nobody_else_while_there_is_another() {
+        let [ecdsa, rsa] = keys();
+        let names = |name: &str| vec![name.to_owned()];
+        let standing_in = TlsIdentity {
+            standing: Standing::StandIn,
+            ..TlsIdentity::clone(&identity("own", &names("mail.example"), &ecdsa))
+        };
+        let standing_in = Arc::new(standing_in);
+        let shop = identity("shop", &names("shop.example"), &rsa);
+        let both = chooser(vec![Arc::clone(&standing_in), shop], Some("mail.example"));
+        let everything = [ECDSA, RSA].concat();
+        for asked in [None, Some("stranger.test"), Some("shop.example")] {
+            assert_eq!(both.choose(asked, &everything).unwrap().name, "shop", "{asked:?}");
+        }
+        assert_eq!(both.choose(Some("mail.example"), &everything).unwrap().name, "own");
+        assert_eq!(
+            both.choose(None, ECDSA).unwrap().name,
+            "own",
+            "one that can be verified is better than none"
+        );
+        let alone = chooser(vec![standing_in], Some("mail.example"));
+        assert_eq!(alone.choose(None, &everything).unwrap().name, "own");
     }
 }

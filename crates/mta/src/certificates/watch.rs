@@ -6,7 +6,8 @@
 //! just being replaced, file by file, gets a little patience. What is served is there as a value: [`Served`].
 //!
 //! The order is that of the configuration, then the rest of the certificate store by name. The private CA's automatic
-//! certificate comes only where none of those can be used for the host name.
+//! certificate comes only where none of those can be used for the host name, and stands in for that name alone while there is
+//! another ([`Standing`]).
 //!
 //! What it deliberately does not do: wait, or decide when to look (the daemon does), judge a certificate's dates (see
 //! [`expiry`](super::expiry)), or choose one for a client (`postern_pki` does, by its name).
@@ -18,7 +19,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
-use postern_pki::{IdentityStore, Loaded, ServerIdentity, TlsIdentity};
+use postern_pki::{IdentityStore, Loaded, ServerIdentity, Standing, TlsIdentity};
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
@@ -41,7 +42,7 @@ const NO_AUTOMATIC: &str = "there is no certificate for the host name, and the p
 #[derive(Debug, Default)]
 pub(crate) struct Watch {
     entries: HashMap<String, Entry>,
-    /// Identities in their order; the first is the default where none bears the host name.
+    /// Identities in their order; the first is the default where none of them bears the host name.
     order: Vec<String>,
     /// What the private CA keeps in force by itself, and when that is to be looked at again.
     automatic: Option<Automatic>,
@@ -284,6 +285,7 @@ impl Watch {
 
     fn serve_automatic(&mut self, mut issued: ServerIdentity, round: &mut Round) {
         AUTOMATIC.clone_into(&mut issued.loaded.identity.name);
+        issued.loaded.identity.standing = Standing::StandIn;
         let place = Place {
             name: AUTOMATIC.to_owned(),
             certificate: issued.certificate,

@@ -244,6 +244,8 @@ fn the_private_ca_stands_in_only_where_nobody_bears_the_host_name() {
     lab.install("shop", "shop.example");
     let without = lab.look();
     assert_eq!(names(&without), ["shop", AUTOMATIC]);
+    let standings: Vec<_> = without.identities.iter().map(|identity| identity.standing).collect();
+    assert_eq!(standings, [Standing::Chosen, Standing::StandIn]);
     assert!(matches!(without.events.as_slice(), [Event::AuthorityMade { .. }]), "{:?}", without.events);
     assert_eq!(lab.look().change, Change::None);
     lab.install("wild", "*.example.org");
