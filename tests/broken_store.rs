@@ -15,7 +15,7 @@ const OTHERS: [&str; 3] = ["users.db", "policy.db", "acme.db"];
 fn queue_database(postern: &Postern) -> PathBuf {
     let is_database =
         |path: &PathBuf| fs::read(path).is_ok_and(|octets| octets.starts_with(b"SQLite format 3\0"));
-    let mut files = files_below(postern.data_dir()).into_iter().filter(is_database);
+    let files = files_below(postern.data_dir()).into_iter().filter(is_database);
     files
         .filter(|path| path.parent() == Some(postern.data_dir()))
         .find(|path| path.file_name().is_some_and(|name| OTHERS.iter().all(|other| name != *other)))

@@ -163,6 +163,13 @@ impl Chain {
         self.missing.as_ref()
     }
 
+    /// Whether its certificates vouch for one another in a circle, so that no root is above them.
+    pub fn is_circle(&self) -> bool {
+        let Some(top) = self.certificates.last().filter(|_| self.root.is_none()) else { return false };
+        let top = Certificate::new(top);
+        self.certificates.iter().any(|der| is_child(&top, &Certificate::new(der)))
+    }
+
     /// What was in the heap and does not belong to the chain.
     pub fn left_over(&self) -> Vec<&CertificateDer<'static>> {
         let used = |certificate: &&CertificateDer<'static>| {

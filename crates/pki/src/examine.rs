@@ -328,6 +328,9 @@ impl Examiner<'_> {
         if its_own {
             return self.signed_by_itself();
         }
+        if self.chain.is_circle() {
+            return self.circle();
+        }
         match (failure.fault, self.chain.root(), self.chain.missing()) {
             (TlsFault::IncompleteChain | TlsFault::UnknownIssuer, Some(root), _) => self.unknown_root(root),
             (TlsFault::IncompleteChain | TlsFault::UnknownIssuer, None, Some(missing)) => {
@@ -349,6 +352,19 @@ impl Examiner<'_> {
             Aspect::Chain,
             "the certificate is signed by itself: no mail program trusts it before somebody imports it there",
             "import it wherever it is to be trusted, or use a certificate of an authority",
+        );
+    }
+
+    fn circle(&mut self) {
+        let subjects = self.chain.issuers().iter().map(|issuer| Certificate::new(issuer).subject());
+        let subjects: Vec<String> = subjects.collect();
+        self.refuse(
+            Aspect::Chain,
+            format!(
+                "the chain goes in a circle and never comes to a root: {} vouch for one another",
+                list(&subjects)
+            ),
+            "ask the authority for the chain that leads to its root",
         );
     }
 

@@ -82,7 +82,8 @@ pub(crate) fn run(arguments: &Arguments, path: &Path) -> ExitCode {
 }
 
 fn install(arguments: &Arguments, path: &Path) -> Done {
-    let offers = arguments.files.iter().chain(&arguments.key).map(|file| Offer::read(file));
+    let files = arguments.files.iter().map(|file| Offer::read(file));
+    let offers = files.chain(arguments.key.iter().map(|file| Offer::read_key(file)));
     let offers: Vec<Offer> = offers.collect::<Result<_, _>>()?;
     let opened = arguments.passphrase_file.as_deref().map(Passphrase::in_file).transpose()?;
     let admin = admin(path)?;

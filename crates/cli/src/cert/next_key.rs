@@ -19,7 +19,7 @@ use crate::{Done, admin, say};
 Example:
   postern cert next-key mail
       makes the key, or shows the one that was made, with the TLSA records of the present and of the next key
-  postern cert request --identity mail --keep-key
+  postern cert renew mail
       then asks for the certificate that has it")]
 pub(crate) struct Arguments {
     /// Which certificate
@@ -72,7 +72,7 @@ fn told(identity: &str, [present, next]: [(&PrivateKey, &Vec<String>); 2], named
     format!(
         "the present key of \"{identity}\": {}the next key: {}\n\
          If you publish TLSA records (or want to), publish both keys' now. Ask for the next certificate when the records have \
-         been there for two TTLs: postern cert request --identity {identity} --keep-key{named}\n",
+         been there for two TTLs: postern cert renew {identity}{named}\n",
         lines(present),
         lines(next)
     )

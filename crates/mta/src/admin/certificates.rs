@@ -104,7 +104,7 @@ impl Admin {
 impl Certificates<'_> {
     /// What could be asked for: under this name, or the one that the configuration suggests.
     pub fn propose(&self, identity: Option<&str>) -> Proposal {
-        proposal::propose(self.config, identity)
+        proposal::propose(self.config, &self.store, identity)
     }
 
     /// What probably is not meant with these names.

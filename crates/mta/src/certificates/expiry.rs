@@ -252,7 +252,7 @@ impl Warning {
             }
             (Position::Own, Renewal::ByHand) => {
                 let identity = self.identity();
-                format!("postern cert request {identity}, then postern cert install what the authority gives you")
+                format!("postern cert renew {identity}, then postern cert install what the authority gives you")
             }
             (Position::Intermediate | Position::Root, Renewal::Files(path)) => {
                 format!("put the chain that the authority gives today into {}", path.display())
@@ -373,7 +373,7 @@ mod tests {
     #[test]
     fn a_certificate_of_ninety_days_is_warned_of_four_times() {
         let lines = run(&[watched("mail", Position::Own, 90, Renewal::ByHand)], 89);
-        let remedy = "postern cert request mail, then postern cert install what the authority gives you";
+        let remedy = "postern cert renew mail, then postern cert install what the authority gives you";
         let line = |hour: i64, left: &str| {
             let end = "2027-02-19T10:00:00Z";
             (

@@ -28,6 +28,8 @@ pub struct Offer {
     pub what: String,
     /// What is in it.
     pub octets: Zeroizing<Vec<u8>>,
+    /// What must be in it, where it was brought as that.
+    pub brought_as: Option<Item>,
 }
 
 impl Offer {
@@ -36,7 +38,16 @@ impl Offer {
     /// # Errors
     /// It cannot be read, or is larger than anything that it could be.
     pub fn read(path: &Path) -> Result<Self, Error> {
-        Ok(Self { what: path.display().to_string(), octets: Bundle::octets(path)? })
+        let (what, octets) = (path.display().to_string(), Bundle::octets(path)?);
+        Ok(Self { what, octets, brought_as: None })
+    }
+
+    /// The same for a file that is to hold the private key.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read). That there is no key in it is told by the plan.
+    pub fn read_key(path: &Path) -> Result<Self, Error> {
+        Ok(Self { brought_as: Some(Item::Key), ..Self::read(path)? })
     }
 }
 
@@ -128,7 +139,11 @@ pub(crate) fn plan(
 ) -> Result<Plan, Error> {
     let mut bundle = Bundle::default();
     for offer in offers {
-        bundle.join(Bundle::parse(&offer.octets, &offer.what, passphrase)?);
+        let brought = Bundle::parse(&offer.octets, &offer.what, passphrase)?;
+        if let Some(item) = offer.brought_as {
+            brought.expect(item, &offer.what)?;
+        }
+        bundle.join(brought);
     }
     let what: Vec<&str> = offers.iter().map(|offer| offer.what.as_str()).collect();
     bundle.expect(Item::Certificate, &what.join(", "))?;

@@ -1,6 +1,7 @@
 //! What the wizard for a certificate request proposes, and what it warns of.
 //!
-//! [`propose`] knows the configuration: the host name, and the names that its identities are for. [`concerns`] asks the DNS
+//! [`propose`] knows the configuration: the host name, and the names that its identities are for; and what the certificate that
+//! there is was asked for with. [`concerns`] asks the DNS
 //! whether people who type one of the names come out here. What it deliberately does not do: refuse anything; a name
 //! that leads to a load balancer, or that will be published tomorrow, is as good as any.
 
@@ -10,8 +11,9 @@ use std::net::IpAddr;
 
 use nix::ifaddrs::getifaddrs;
 use postern_dns::{LookupError, Resolver};
-use postern_pki::{Name, RequestDetails, Subject};
+use postern_pki::{IdentityStore, Name, RequestDetails, Subject};
 
+use super::request;
 use crate::config::{Config, IdentitySource};
 
 /// What could be asked for.
@@ -37,17 +39,27 @@ pub enum Concern {
     Unused(String),
 }
 
-/// The proposal for an identity of this name, or for the one that the configuration suggests.
-pub fn propose(config: &Config, identity: Option<&str>) -> Proposal {
+/// The proposal for an identity of this name, or for the one that the configuration suggests. One that has a certificate in the
+/// store is proposed the same names again.
+pub fn propose(config: &Config, store: &IdentityStore, identity: Option<&str>) -> Proposal {
     let host = config.hostname.to_string();
     let identity = identity.map_or_else(|| first_label(&host), str::to_owned);
     let listed = config.tls.identities.iter().find(|listed| listed.name == identity);
     let names = match listed.map(|listed| &listed.source) {
-        Some(IdentitySource::Store { names, .. }) => names.clone(),
-        _ => host.parse().into_iter().collect(),
+        Some(IdentitySource::Store { names, issuer: Some(_), .. }) => names.clone(),
+        source => asked_before(store, &identity).unwrap_or_else(|| match source {
+            Some(IdentitySource::Store { names, .. }) => names.clone(),
+            _ => host.parse().into_iter().collect(),
+        }),
     };
     let subject = Subject::named(&names.first().map_or(host, ToString::to_string));
     Proposal { identity, details: RequestDetails { subject, names } }
+}
+
+/// The names of the certificate that there is; `None` where there is none, or it bears none.
+fn asked_before(store: &IdentityStore, identity: &str) -> Option<Vec<Name>> {
+    let ask = request::again(store, identity, request::Earlier::Keep).ok()?;
+    Some(ask.details.names).filter(|names| !names.is_empty())
 }
 
 /// What probably is not meant with this identity and these names.

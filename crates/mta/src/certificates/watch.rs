@@ -412,7 +412,7 @@ impl Entry {
             (None, Absence::NotInstalled) if !is_there => (
                 format!("TLS identity {name}: there is no certificate in the certificate store yet"),
                 format!(
-                    "postern cert request {name}, and install what comes; until then another one is shown"
+                    "postern cert request --identity {name}, and install what comes; until then another one is shown"
                 ),
             ),
             (None, _) => (

@@ -111,7 +111,7 @@ fn a_loop_ends() {
     let (leaf, up, down) = (server(&one, &key), one.signed_by(&two), two.signed_by(&one));
     let chain = arrange(&[&down, &up, &leaf], &key).unwrap();
     assert_eq!(chain.certificates(), [leaf, up, down]);
-    assert_eq!(chain.missing().unwrap().name, "CN=One");
+    assert_eq!((chain.missing().unwrap().name.as_str(), chain.is_circle()), ("CN=One", true));
     assert!(chain.completes(&trusting(&[]), Timestamp::now(), Purpose::Server).is_err());
 }
 
@@ -139,7 +139,7 @@ fn of_two_ways_the_shortest_that_leads_to_a_known_root_is_sent() {
     let towards = |root| chain.clone().towards(&trusting(&[root]), Timestamp::now(), Purpose::Server);
     let by_new = towards(&new);
     assert_eq!(by_new.certificates(), [leaf.clone(), middle.clone()]);
-    assert_eq!((by_new.left_over(), by_new.missing()), (vec![&cross], None));
+    assert_eq!((by_new.left_over(), by_new.missing(), by_new.is_circle()), (vec![&cross], None, false));
     let by_old = towards(&old);
     assert_eq!(by_old.certificates(), [leaf.clone(), middle.clone(), cross.clone()]);
     assert_eq!(by_old.missing(), None);

@@ -64,7 +64,7 @@ impl World {
         params.key_usages = vec![rcgen::KeyUsagePurpose::DigitalSignature];
         let key = SubjectPublicKeyInfo::from_der(request.spki()).unwrap();
         let pem = params.signed_by(&key, &self.issuer).unwrap().pem() + &self.issuer.as_ref().pem();
-        Offer { what: "mail.crt".into(), octets: Zeroizing::new(pem.into_bytes()) }
+        Offer { what: "mail.crt".into(), octets: Zeroizing::new(pem.into_bytes()), brought_as: None }
     }
 
     fn plan(&self, offer: Offer, named: Option<&str>) -> Result<Plan, Error> {

@@ -223,7 +223,7 @@ fn an_identity_that_waits_for_its_first_certificate_says_what_to_do() {
     };
     let by_hand = said("");
     assert_eq!(by_hand.len(), 1, "{by_hand:?}");
-    assert!(by_hand[0].contains("postern cert request mail"), "{by_hand:?}");
+    assert!(by_hand[0].contains("postern cert request --identity mail"), "{by_hand:?}");
 }
 
 #[test]
