@@ -28,6 +28,7 @@ mod ca_people;
 mod cert_commands;
 mod cert_request;
 mod certificate_watch;
+mod certificates;
 mod clients;
 mod config_check;
 mod connectors;

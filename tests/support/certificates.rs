@@ -238,6 +238,19 @@ impl Identity {
 }
 
 impl Certificate {
+    /// The first one in a PEM file.
+    #[track_caller]
+    pub fn read(path: &Path) -> Certificate {
+        Certificate::in_pem(&fs::read(path).unwrap())
+    }
+
+    /// The first one in PEM, whatever stands around it.
+    #[track_caller]
+    pub fn in_pem(pem: &[u8]) -> Certificate {
+        let found = CertificateDer::from_pem_slice(pem);
+        Certificate(found.unwrap_or_else(|error| panic!("{error} in {}", String::from_utf8_lossy(pem))))
+    }
+
     pub fn der(&self) -> &[u8] {
         &self.0
     }
@@ -301,7 +314,8 @@ fn signed(params: &CertificateParams, key: &KeyPair, issuer: &Issuer<'_, impl Si
     params.signed_by(key, issuer).unwrap().pem()
 }
 
-fn keep_to_ourselves(path: &Path) {
+/// As programs want it of a key file.
+pub fn keep_to_ourselves(path: &Path) {
     fs::set_permissions(path, Permissions::from_mode(0o600)).unwrap();
 }
 

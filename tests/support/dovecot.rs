@@ -1,10 +1,10 @@
-//! A Dovecot that does nothing but LMTP, on a unix socket and on TCP, into Maildirs of its own; and one that does nothing but check
-//! passwords, for a Postfix to ask.
+//! A Dovecot that does nothing but LMTP, on a unix socket and on TCP, into Maildirs of its own; one that does nothing but check
+//! passwords, for a Postfix to ask; and one that is there to be connected to by IMAP, with the certificate in two files.
 
 use std::fs;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
@@ -13,6 +13,14 @@ use super::{is_root, unused_address, wait_for, wait_until_open};
 
 /// A Dovecot that knows one user, and proves him by PLAIN, LOGIN and SCRAM-SHA-256.
 pub struct DovecotAuth {
+    _running: Background,
+    folder: TempDir,
+}
+
+/// A Dovecot that people read their mail from, with STARTTLS and with TLS from the first octet.
+pub struct DovecotImap {
+    imap: SocketAddr,
+    imaps: SocketAddr,
     _running: Background,
     folder: TempDir,
 }
@@ -75,6 +83,77 @@ impl DovecotAuth {
     pub fn socket(&self) -> PathBuf {
         self.folder.path().join("auth")
     }
+}
+
+impl DovecotImap {
+    /// Shows the certificate in these files, which it reads anew when it is told to.
+    #[track_caller]
+    pub fn start(certificate: &Path, key: &Path) -> DovecotImap {
+        let folder = tempfile::Builder::new().prefix("dove").tempdir().unwrap();
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        let (imap, imaps) = (unused_address(), unused_address());
+        let configuration = folder.path().join("dovecot.conf");
+        fs::write(&configuration, imap_settings(text(folder.path()), [imap, imaps], [certificate, key]))
+            .unwrap();
+        let mut command = program("dovecot");
+        command.args(["-F", "-c", text(&configuration)]);
+        let running = Background::spawn(&mut command, &folder.path().join("output"));
+        wait_until_open("Dovecot's IMAP", imap);
+        wait_until_open("Dovecot's IMAP over TLS", imaps);
+        DovecotImap { imap, imaps, folder, _running: running }
+    }
+
+    /// Where STARTTLS is.
+    pub fn imap(&self) -> SocketAddr {
+        self.imap
+    }
+
+    /// Where TLS is from the first octet.
+    pub fn imaps(&self) -> SocketAddr {
+        self.imaps
+    }
+
+    /// The command that has it read its files anew.
+    pub fn reload(&self) -> String {
+        let doveadm = program("doveadm");
+        format!("{} -c {}/dovecot.conf reload", text(doveadm.get_program()), text(self.folder.path()))
+    }
+}
+
+fn imap_settings(folder: &str, [imap, imaps]: [SocketAddr; 2], [certificate, key]: [&Path; 2]) -> String {
+    let (user, group) = if is_root() { ("nobody".to_owned(), "nogroup".to_owned()) } else { who_we_are() };
+    let (imap, imaps, certificate, key) = (imap.port(), imaps.port(), text(certificate), text(key));
+    format!(
+        "base_dir = {folder}/run
+state_dir = {folder}/state
+log_path = {folder}/log
+protocols = imap
+listen = 127.0.0.1
+ssl = yes
+ssl_cert = <{certificate}
+ssl_key = <{key}
+default_login_user = {user}
+default_internal_user = {user}
+default_internal_group = {group}
+passdb {{
+  driver = static
+  args = nopassword=y
+}}
+service imap-login {{
+  chroot =
+  inet_listener imap {{
+    port = {imap}
+  }}
+  inet_listener imaps {{
+    port = {imaps}
+    ssl = yes
+  }}
+}}
+service anvil {{
+  chroot =
+}}
+"
+    )
 }
 
 fn auth_settings(folder: &str) -> String {

@@ -8,6 +8,7 @@ pub mod exim;
 pub mod https_host;
 pub mod names;
 pub mod opensmtpd;
+pub mod openssl;
 pub mod pebble;
 pub mod peer;
 pub mod postern;
