@@ -10,6 +10,8 @@ mod config;
 mod demo;
 mod init;
 mod probe;
+#[cfg(test)]
+mod proposed;
 mod queue;
 mod reload;
 mod route;

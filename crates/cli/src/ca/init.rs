@@ -240,8 +240,8 @@ fn next_steps(path: &Path) -> String {
     let named = also_config(path);
     format!(
         "\nNext:
-  postern ca root{named}                      how mail programs come to trust it
-  postern ca issue{named} mail.example.org    a certificate with its key
+  postern ca root{named}                                 how mail programs come to trust it
+  postern ca issue{named} mail.example.org --output .    a certificate with its key
   and in the configuration, for requests over HTTP: bind in [http], names in [ca]\n"
     )
 }

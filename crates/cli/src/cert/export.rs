@@ -66,7 +66,7 @@ struct Form {
 Example:
   postern cert remove old
 
-A certificate that a listener or connector is bound to is not removed; see: postern cert assign NAME --release")]
+A certificate that a listener or connector is bound to is not removed; see: postern cert assign NAME --listener LISTENER --release")]
 pub(crate) struct RemoveArguments {
     /// Which one
     #[arg(value_parser = super::identity)]

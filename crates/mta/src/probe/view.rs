@@ -1,4 +1,4 @@
-//! What a probe found, as programs and people read it: the JSON of `postern probe --json`, and what the text is made of.
+//! What a probe found, as programs and people read it: the JSON of `postern probe DOMAIN --json`, and what the text is made of.
 //!
 //! A [`Report`] has one [`HostView`] for each host in the order in which mail would try them, each with a [`SessionView`] for
 //! every address, and a [`Verdict`] at every level. Names are stable: fields may be added, none changes its meaning, and
