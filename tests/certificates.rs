@@ -14,122 +14,15 @@ use serde_json::Value;
 use crate::support::certificates::{Authority, Certificate, Identity, Kind, keep_to_ourselves};
 use crate::support::client::stuffed;
 use crate::support::dovecot::DovecotImap;
+use crate::support::house::{House, NAME, SMTP, state};
 use crate::support::https_host::{Answer, HttpsHost};
-use crate::support::names::Names;
-use crate::support::openssl::{OpenSsl, Reach, Shown};
+use crate::support::openssl::{Reach, Shown};
 use crate::support::postern::{ANNA, HOST, PASSWORD};
 use crate::support::programs::{both, fail, program, run, succeed, text};
 use crate::support::{Client, Postern, Setup, content, files_below, wait_for};
 
-/// What certificates are for. The Postern under test bears another name, so that both can be seen side by side.
-const NAME: &str = "mail.home.test";
 /// What opens containers: spaces and letters beyond ASCII are where programs differ.
 const PASSPHRASE: &str = "open s\u{e9}same";
-/// SMTP, then TLS.
-const SMTP: Reach = Reach::StartTls("smtp");
-
-/// A Postern, the names that it finds, and an authority that it knows nothing of.
-struct House {
-    postern: Postern,
-    authority: OpenSsl,
-    names: Names,
-}
-
-impl House {
-    fn prepare(setup: Setup, zone: Zone) -> House {
-        let names = Names::serve(zone);
-        let postern = setup.tables(&names.table()).prepare();
-        let authority = OpenSsl::new(&postern.folder().join("authority"));
-        House { postern, authority, names }
-    }
-
-    fn start() -> House {
-        House::start_with(Setup::new())
-    }
-
-    fn start_with(setup: Setup) -> House {
-        let mut house = House::prepare(setup, Zone::new());
-        house.postern.start();
-        house
-    }
-
-    /// Asks for a certificate for [`NAME`], with a new key.
-    #[track_caller]
-    fn request(&self) -> PathBuf {
-        self.postern.cli(&["cert", "request", "--identity", "mail", "--name", NAME, "--yes"]);
-        self.waiting("request.pem")
-    }
-
-    /// A file of the request that waits.
-    fn waiting(&self, name: &str) -> PathBuf {
-        self.postern.data_dir().join("certificates/.requests/mail").join(name)
-    }
-
-    /// A file of the identity as it lies in the store.
-    fn stored(&self, name: &str) -> PathBuf {
-        self.postern.data_dir().join("certificates/mail").join(name)
-    }
-
-    /// Asks, and has the authority answer.
-    #[track_caller]
-    fn answer(&self, name: &str) -> PathBuf {
-        self.authority.sign(&self.request(), name, &[])
-    }
-
-    /// Asks, has the authority answer, and installs that.
-    #[track_caller]
-    fn obtain(&self, name: &str) -> PathBuf {
-        let certificate = self.answer(name);
-        self.installs(&[text(&certificate), text(&self.authority.issuer())]);
-        certificate
-    }
-
-    /// Installs without questions; how it ended, and what was said.
-    #[track_caller]
-    fn install(&self, arguments: &[&str]) -> (Option<i32>, String) {
-        let output = run(self.postern.command(&["cert", "install", "--yes"]).args(arguments));
-        (output.status.code(), both(&output))
-    }
-
-    #[track_caller]
-    fn installs(&self, arguments: &[&str]) {
-        let (code, said) = self.install(arguments);
-        assert_eq!(code, Some(0), "{arguments:?}: {said}");
-    }
-
-    /// What openssl is shown by the submission listener.
-    #[track_caller]
-    fn shown(&self, name: Option<&str>, root: &Path) -> Shown {
-        Shown::at(self.postern.at("submission"), SMTP, name, root)
-    }
-
-    /// New handshakes show this certificate, with what it takes to verify it by the authority's root alone.
-    #[track_caller]
-    fn assert_served(&self, certificate: &Path) {
-        let expected = Shown { certificate: Certificate::read(certificate), verified: true };
-        assert_eq!(self.shown(Some(NAME), &self.authority.root()), expected);
-    }
-
-    /// One identity of `cert list --json`.
-    #[track_caller]
-    fn listed(&self, identity: &str) -> Value {
-        let list: Value = serde_json::from_str(&self.postern.cli(&["cert", "list", "--json"])).unwrap();
-        let found = list.as_array().unwrap().iter().find(|one| one["identity"] == identity).cloned();
-        found.unwrap_or_else(|| panic!("no {identity} in {list:#}"))
-    }
-
-    /// The certificate store, octet by octet.
-    fn state(&self) -> Vec<(PathBuf, Vec<u8>)> {
-        state(&self.postern.data_dir().join("certificates"))
-    }
-
-    /// Writes a file with a passphrase.
-    fn passphrase(&self, passphrase: &str) -> String {
-        let path = self.postern.folder().join(format!("passphrase-{}", passphrase.len()));
-        fs::write(&path, format!("{passphrase}\n")).unwrap();
-        text(&path).to_owned()
-    }
-}
 
 /// A certificate is replaced by one in this form while a session is in the middle of a message: the session sees nothing of it,
 /// and the next one sees the new certificate. `form` makes the arguments of `cert install` from the new certificate, its key lies
@@ -224,11 +117,6 @@ fn a_pkcs12_file_of_an_old_openssl_is_served_without_a_break() {
     });
 }
 
-/// Every file with its content.
-fn state(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
-    files_below(folder).into_iter().map(|path| (path.clone(), fs::read(path).unwrap())).collect()
-}
-
 /// Files that cannot be used, and what is said of each.
 struct Refusals {
     house: House,
@@ -303,6 +191,7 @@ fn what_is_no_certificate_is_refused_with_its_reason_and_nothing_changes() {
         ("cut.pem", &whole[..whole.len() / 2], "the rest is missing"),
         ("cut.der", &der[..der.len() / 2], "is cut off"),
         ("empty.pem", b"", "the file is empty"),
+        ("page.html", b"<!DOCTYPE html><html><body>Sign in</body></html>", "this is a web page"),
         ("garbage", &[0xa7; 900], "no certificate, key or request in any form"),
         ("key.pem", key.as_bytes(), "holds a private key and no certificate"),
         ("pasted.pem", relabelled(&key).as_bytes(), "holds a private key"),
@@ -311,6 +200,10 @@ fn what_is_no_certificate_is_refused_with_its_reason_and_nothing_changes() {
     ] {
         all.refuses(&[&all.file(name, octets)], 2, &[name, words]);
     }
+    all.refuses(&[text(all.house.postern.folder())], 2, &["this is a folder"]);
+    all.refuses(&["nothing.pem"], 2, &["nothing.pem: there is no such file"]);
+    all.refuses(&[&answer, "--key", "nothing.key"], 2, &["nothing.key: there is no such file"]);
+    all.refuses(&[other, "--key", other_key, "--as", "main"], 2, &["which somebody else writes"]);
     all.refuses(&[&huge], 2, &["huge.pem", "no certificate is, so this is another file"]);
     all.refuses(&[other], 2, &["answers another request", "requests wait here for: mail"]);
     all.refuses(&[&answer, "--key", other_key], 2, &["does not belong to the certificate"]);
@@ -774,6 +667,8 @@ fn no_certificate_is_shown_that_our_own_tlsa_records_forbid_until_both_keys_are_
         }
         assert_eq!(records.len(), 3, "{records:?}");
     }
+    let again = house.postern.cli(&["cert", "next-key", "mail"]);
+    assert!(again.contains(&next), "it is the same key each time: {again}");
     let publish = |digest: &str| {
         let octets: Vec<u8> = digest
             .as_bytes()

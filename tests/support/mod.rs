@@ -5,6 +5,7 @@ pub mod client;
 pub mod content;
 pub mod dovecot;
 pub mod exim;
+pub mod house;
 pub mod https_host;
 pub mod names;
 pub mod opensmtpd;
