@@ -19,8 +19,9 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use nix::unistd::{User, getuid};
+use postern_mta::admin::Admin;
 use postern_mta::admin::authority::{Actor, Authority, Passphrase};
-use postern_mta::admin::{Admin, Error as AdminError, Request};
+use postern_mta::admin::certificates::Daemon;
 use postern_mta::config::default_path;
 
 use crate::{Done, ask, block_on};
@@ -120,9 +121,9 @@ fn actor<'a>(name: &'a str, passphrase: Option<&'a Passphrase>) -> Actor<'a> {
 
 /// Has a running daemon look at what was changed. What was done stands either way.
 fn tell_daemon(admin: &Admin) -> Result<(), Box<dyn Error>> {
-    match block_on(admin.call(Request::Reload))? {
-        Ok(_) => eprintln!("The running Postern has taken it over."),
-        Err(AdminError::NotRunning(_)) => {}
+    match block_on(admin.authority().tell_daemon())? {
+        Ok(Daemon::Told) => eprintln!("The running Postern has taken it over."),
+        Ok(Daemon::Absent) => {}
         Err(error) => eprintln!("postern: it is done, but the running Postern was not told: {error}"),
     }
     Ok(())

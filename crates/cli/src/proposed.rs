@@ -63,9 +63,9 @@ impl Proposed {
             let arguments = words.iter().skip(named).take_while(|word| is_argument(word)).count();
             words.truncate(named + arguments);
             // The sentence may end with it.
-            words
-                .iter_mut()
-                .for_each(|word| word.truncate(word.trim_end_matches(['.', ',', ';', ':']).len()));
+            for word in &mut words {
+                word.truncate(word.trim_end_matches(['.', ',', ';', ':']).len());
+            }
         }
         let partial = words.len() <= named || words.iter().any(|word| word == "…" || word == "...");
         Some(Self { words: words.iter().filter_map(|word| filled(word)).collect(), partial })

@@ -91,13 +91,6 @@ pub enum Request {
     },
     /// What TLS reports say, or send one.
     TlsReports(reports::Request),
-    /// What happened with ACME orders?
-    AcmeLog(acme::LogRequest),
-    /// Renew an identity that an `[[acme]]` issues, now.
-    RenewByAcme {
-        /// Which one.
-        identity: String,
-    },
     /// Our own certificates.
     Certificates(certificates::Request),
     /// Read the configuration again.
@@ -229,9 +222,7 @@ impl Admin {
 
     async fn call_directly(&self, request: Request) -> Result<Response, Error> {
         match &request {
-            Request::Reload | Request::RenewByAcme { .. } | Request::Certificates(_) => {
-                return Err(Error::NotRunning(self.config.data_dir.clone()));
-            }
+            Request::Reload => return Err(Error::NotRunning(self.config.data_dir.clone())),
             Request::Route { to } => {
                 let view = route::ask_directly(&self.config, to).await?;
                 return Ok(Response::Route(Box::new(view)));
@@ -241,8 +232,8 @@ impl Admin {
         prepare_data_dir(&self.config)?;
         let request = match request {
             Request::TlsReports(request) => return self.on_reports(request).await,
-            Request::AcmeLog(request) => {
-                return Ok(Response::AcmeLog(acme::log(&self.config.data_dir, request).await?));
+            Request::Certificates(request) => {
+                return certificates::carry_out_alone(&self.config.data_dir, request).await;
             }
             request => request,
         };
@@ -292,12 +283,9 @@ pub(crate) async fn execute(
             Response::Status(Status { deliveries, held, quarantined: store.quarantined().await? })
         }
         Request::Content { id, most } => Response::Content(read_content(store, id, most).await?),
-        Request::Reload
-        | Request::Route { .. }
-        | Request::TlsReports(_)
-        | Request::AcmeLog(_)
-        | Request::Certificates(_)
-        | Request::RenewByAcme { .. } => Response::Failed("that is no question to the queue".into()),
+        Request::Reload | Request::Route { .. } | Request::TlsReports(_) | Request::Certificates(_) => {
+            Response::Failed("that is no question to the queue".into())
+        }
     })
 }
 

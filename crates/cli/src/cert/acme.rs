@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 use postern_mta::admin::acme::{Log, LogRequest, OrderView, Standing};
-use postern_mta::admin::{Request, Response};
+use postern_mta::admin::{Request, Response, certificates};
 use postern_mta::event::clean;
 
 use crate::queue::{count_of, until};
@@ -45,10 +45,11 @@ pub(crate) struct LogArguments {
 pub(crate) fn run(command: Command, path: &Path) -> Done {
     let Command::Log(arguments) = command;
     let request = LogRequest { identity: arguments.identity, most: arguments.last };
-    let log = match block_on(admin(path)?.call(Request::AcmeLog(request)))?? {
-        Response::AcmeLog(log) => log,
-        other => return Err(unexpected(&other).into()),
-    };
+    let log =
+        match block_on(admin(path)?.call(Request::Certificates(certificates::Request::AcmeLog(request))))?? {
+            Response::AcmeLog(log) => log,
+            other => return Err(unexpected(&other).into()),
+        };
     say(&if arguments.json { serde_json::to_string_pretty(&log)? + "\n" } else { told(&log) })?;
     Ok(ExitCode::SUCCESS)
 }

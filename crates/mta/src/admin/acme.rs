@@ -1,7 +1,7 @@
 //! What happened with ACME orders: the operation behind `postern cert acme log`.
 //!
 //! The story is read from the running daemon, or from its file when none runs. Renewing an identity now
-//! ([`Request::RenewByAcme`](super::Request::RenewByAcme)) is for the running daemon alone.
+//! ([`Request::Renew`](super::certificates::Request::Renew)) is for the running daemon alone.
 
 use std::path::Path;
 use std::time::Duration;

@@ -27,6 +27,7 @@ pub use postern_pki::trust::{Format, INSTRUCTIONS, Instructions, instructions};
 pub use postern_pki::{KeyKind, Passphrase};
 
 use super::Admin;
+use super::certificates::{Daemon, have_looked_at};
 use crate::authority::{folder, open, read_request, root_signer, signer, signs_alone};
 use crate::config::Config;
 use crate::daemon::prepare_data_dir;
@@ -488,6 +489,14 @@ impl Authority<'_> {
 
     fn has_to_ask(&self, key: KeyState) -> bool {
         key == KeyState::Locked && self.config.ca.passphrase_file.is_none()
+    }
+
+    /// Has a running daemon take over at once what was changed: new sessions are judged by it.
+    ///
+    /// # Errors
+    /// It runs, but cannot be reached or understood. What was changed stands.
+    pub async fn tell_daemon(&self) -> Result<Daemon, super::Error> {
+        have_looked_at(self.config).await
     }
 
     fn sign_list(

@@ -7,6 +7,8 @@
 //!
 //! What it deliberately does not do: parse command lines, ask questions, or render answers for people.
 
+use std::path::Path;
+
 use jiff::Timestamp;
 use postern_pki::{About, Origin, SentTo, pkcs12};
 use postern_smtp::tls::CertificateSeen;
@@ -29,12 +31,13 @@ pub use crate::certificates::listing::{Listed, OnDisk};
 pub use crate::certificates::proposal::{Concern, Proposal};
 pub use crate::certificates::request::{Ask, Earlier, KeyChoice};
 
-use super::acme::OrderView;
-use super::{Admin, socket};
+use super::acme::{self, LogRequest, OrderView};
+use super::{Admin, Response, socket};
 use crate::certificates::install::{Bench, Delivery, Silence};
 use crate::certificates::listing::Renewal;
-use crate::certificates::{deploy, install, listing, private_ca, proposal, published, request, warn};
+use crate::certificates::{deploy, install, listing, private_ca, proposal, published, request, warn, watch};
 use crate::config::Config;
+use crate::daemon::Shared;
 use crate::daemon::network::Network;
 use crate::observe::Observer;
 use crate::policy::ledger::Ledger;
@@ -57,8 +60,15 @@ pub fn needs_passphrase(error: &super::Error) -> bool {
 pub enum Request {
     /// What is being served?
     Served,
-    /// Look at the files now, and then the same.
+    /// Look at the files now, also at those of the private CA, and then the same.
     Look,
+    /// Renew an identity that an `[[acme]]` issues, now.
+    Renew {
+        /// Which one.
+        identity: String,
+    },
+    /// What happened with ACME orders?
+    AcmeLog(LogRequest),
 }
 
 /// What a renewal came to.
@@ -236,7 +246,7 @@ impl Certificates<'_> {
     /// Something speaks against it and was not overridden, or the disk. Nothing is changed then.
     pub async fn install(&self, plan: Plan, doubts: Doubts) -> Result<Daemon, super::Error> {
         plan.carry_out(&self.store, doubts)?;
-        self.tell_daemon().await
+        have_looked_at(self.config).await
     }
 
     /// Has the private CA certify the request that waits under this name. Nothing is installed yet.
@@ -313,7 +323,7 @@ impl Certificates<'_> {
     /// # Errors
     /// The store cannot be read, or the daemon cannot be reached.
     pub async fn list(&self) -> Result<Vec<Listed>, super::Error> {
-        let served = self.ask_daemon(Request::Served).await?;
+        let served = served(self.config, Request::Served).await?;
         Ok(listing::list(self.config, &self.store, served.as_deref(), Timestamp::now())?)
     }
 
@@ -350,7 +360,7 @@ impl Certificates<'_> {
             return Err(Error::Bound { identity: identity.to_owned(), by }.into());
         }
         self.store.remove(identity).map_err(Error::from)?;
-        self.tell_daemon().await
+        have_looked_at(self.config).await
     }
 
     async fn issue(
@@ -371,28 +381,10 @@ impl Certificates<'_> {
 
     /// Places an order at an identity's ACME authority, which the running daemon does.
     async fn order(&self, identity: &str) -> Result<OrderView, super::Error> {
-        let request = super::Request::RenewByAcme { identity: identity.to_owned() };
-        match socket::call(&self.config.data_dir, &request).await? {
-            Some(super::Response::AcmeOrder(order)) => Ok(*order),
-            Some(super::Response::Failed(why)) => Err(super::Error::Failed(why)),
+        match ask(self.config, Request::Renew { identity: identity.to_owned() }).await? {
+            Some(Response::AcmeOrder(order)) => Ok(*order),
             Some(other) => Err(super::Error::Garbled(format!("{other:?}"))),
             None => Err(super::Error::NotRunning(self.config.data_dir.clone())),
-        }
-    }
-
-    /// Has the running daemon look at its certificates at once, instead of within a few seconds.
-    async fn tell_daemon(&self) -> Result<Daemon, super::Error> {
-        let served = self.ask_daemon(Request::Look).await?;
-        Ok(served.map_or(Daemon::Absent, |_| Daemon::Told))
-    }
-
-    /// What the running daemon serves; `None` where none runs.
-    async fn ask_daemon(&self, request: Request) -> Result<Option<Vec<Served>>, super::Error> {
-        match socket::call(&self.config.data_dir, &super::Request::Certificates(request)).await? {
-            None => Ok(None),
-            Some(super::Response::Served(served)) => Ok(Some(served)),
-            Some(super::Response::Failed(why)) => Err(super::Error::Failed(why)),
-            Some(other) => Err(super::Error::Garbled(format!("{other:?}"))),
         }
     }
 
@@ -417,5 +409,57 @@ impl Certificates<'_> {
     fn network(&self) -> Result<Network, super::Error> {
         let ledger = Ledger::open_for_reading(&self.config.data_dir)?;
         Ok(Network::open(&self.config.dns, &ledger, &Observer::new(Vec::new()))?)
+    }
+}
+
+/// Has the running daemon look at its certificates and at the private CA at once, instead of within a few seconds.
+///
+/// # Errors
+/// It runs, but cannot be reached or understood.
+pub(super) async fn have_looked_at(config: &Config) -> Result<Daemon, super::Error> {
+    let served = served(config, Request::Look).await?;
+    Ok(served.map_or(Daemon::Absent, |_| Daemon::Told))
+}
+
+/// What the running daemon serves; `None` where none runs.
+async fn served(config: &Config, request: Request) -> Result<Option<Vec<Served>>, super::Error> {
+    match ask(config, request).await? {
+        None => Ok(None),
+        Some(Response::Served(served)) => Ok(Some(served)),
+        Some(other) => Err(super::Error::Garbled(format!("{other:?}"))),
+    }
+}
+
+/// What the running daemon answers; `None` where none runs.
+async fn ask(config: &Config, request: Request) -> Result<Option<Response>, super::Error> {
+    match socket::call(&config.data_dir, &super::Request::Certificates(request)).await? {
+        Some(Response::Failed(why)) => Err(super::Error::Failed(why)),
+        answer => Ok(answer),
+    }
+}
+
+/// Carries out what is asked of a daemon, in it.
+pub(super) async fn carry_out(shared: &Shared, request: Request) -> Response {
+    match request {
+        Request::Served => Response::Served(watch::served(shared).await),
+        Request::Look => Response::Served(watch::look_now(shared).await),
+        Request::Renew { identity } => acme::renew(shared, &identity).await,
+        Request::AcmeLog(request) => {
+            let log = acme::log_of(&shared.acme.story, request).await;
+            log.map_or_else(|error| Response::Failed(error.to_string()), Response::AcmeLog)
+        }
+    }
+}
+
+/// The same where no daemon runs: what happened can be read all the same.
+///
+/// # Errors
+/// Anything else needs the daemon, or the story cannot be read.
+pub(super) async fn carry_out_alone(data_dir: &Path, request: Request) -> Result<Response, super::Error> {
+    match request {
+        Request::AcmeLog(request) => Ok(Response::AcmeLog(acme::log(data_dir, request).await?)),
+        Request::Served | Request::Look | Request::Renew { .. } => {
+            Err(super::Error::NotRunning(data_dir.to_owned()))
+        }
     }
 }

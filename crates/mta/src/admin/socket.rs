@@ -20,8 +20,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use super::{Error, Reload, Request, Response, acme, certificates, control_path, execute, route, told};
-use crate::certificates::watch;
+use super::{Error, Reload, Request, Response, certificates, control_path, execute, route, told};
 use crate::daemon::{self, Shared};
 use crate::event::Event;
 use crate::policy::reports;
@@ -107,17 +106,7 @@ async fn converse(stream: UnixStream, shared: &Shared, reload: &Reload) -> io::R
 async fn carry_out(shared: &Shared, reload: &Reload, request: Request) -> Response {
     match request {
         Request::Reload => return ask_to_reload(reload).await,
-        Request::AcmeLog(request) => {
-            let log = acme::log_of(&shared.acme.story, request).await;
-            return log.map_or_else(|error| Response::Failed(error.to_string()), Response::AcmeLog);
-        }
-        Request::Certificates(certificates::Request::Served) => {
-            return Response::Served(watch::served(shared).await);
-        }
-        Request::Certificates(certificates::Request::Look) => {
-            return Response::Served(watch::look_now(shared).await);
-        }
-        Request::RenewByAcme { identity } => return acme::renew(shared, &identity).await,
+        Request::Certificates(request) => return certificates::carry_out(shared, request).await,
         Request::TlsReports(request) => {
             return told(reports::carry_out(shared, request, Timestamp::now()).await);
         }
