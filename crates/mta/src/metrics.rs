@@ -182,7 +182,7 @@ mod tests {
     use postern_pki::ChainLink;
 
     use super::*;
-    use crate::certificates::expiry::Renewal;
+    use crate::certificates::renewal::Renewal;
 
     fn now() -> Timestamp {
         "2026-11-21T10:00:00Z".parse().unwrap()

@@ -31,7 +31,7 @@ pub use challenge::{Challenge, ChallengeKind, KeyAuthorisation, Solver};
 pub use error::{AcmeError, NameFault};
 pub use order::{Issued, Order};
 pub use problem::{About, Problem, ProblemKind};
-pub use renewal::{Window, renew_at, renew_without_hint};
+pub use renewal::{Window, renew_at};
 pub use step::{Step, Tell};
 pub use transport::{Fault, Method, Reply, Request, RetryAfter, Transport, TransportError};
 

@@ -34,7 +34,7 @@ pub use crate::certificates::request::{Ask, Earlier, KeyChoice};
 use super::acme::{self, LogRequest, OrderView};
 use super::{Admin, Response, socket};
 use crate::certificates::install::{Bench, Delivery, Silence};
-use crate::certificates::listing::Renewal;
+use crate::certificates::renewal::Renewal;
 use crate::certificates::{deploy, install, listing, private_ca, proposal, published, request, warn, watch};
 use crate::config::Config;
 use crate::daemon::Shared;
@@ -295,7 +295,7 @@ impl Certificates<'_> {
     ) -> Result<Renewed, super::Error> {
         let place = listing::find(self.config, &self.store, identity)?;
         match place.renewed_by {
-            Renewal::Elsewhere => {
+            Renewal::Files(_) => {
                 let (identity, path) = (identity.to_owned(), place.paths.certificate);
                 Err(Error::Foreign { identity, path }.into())
             }

@@ -10,12 +10,13 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use postern_pki::ChainLink;
 use serde::{Deserialize, Serialize};
+
+use super::renewal::Renewal;
 
 /// A certificate that is over is spoken of once in so long.
 const OVER_AGAIN: SignedDuration = SignedDuration::from_hours(24);
@@ -55,19 +56,6 @@ pub enum Position {
     Intermediate,
     /// The root.
     Root,
-}
-
-/// Who renews a certificate.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Renewal {
-    /// Whoever writes these files.
-    Files(PathBuf),
-    /// An administrator, with the certificate store.
-    ByHand,
-    /// Postern's private CA, by itself.
-    PrivateCa,
-    /// Postern, at the `[[acme]]` of this name.
-    Acme(String),
 }
 
 /// Something to be said.

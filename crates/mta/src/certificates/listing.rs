@@ -7,17 +7,15 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use postern_pki::{
-    Bundle, Chain, IdentityPaths, IdentityStore, Origin, PrivateKey, TlsIdentity, describe_certificate,
+    Bundle, Chain, IdentityPaths, IdentityStore, PrivateKey, TlsIdentity, describe_certificate,
 };
 use postern_smtp::tls::CertificateSeen;
 use serde::Serialize;
 
 use super::Error;
+use super::renewal::Renewal;
 use super::watch::Served;
-use crate::config::{Config, IdentitySource, Issuer};
-
-/// The identity that the private CA makes by itself where no other bears the host name.
-const AUTOMATIC: &str = "private-ca";
+use crate::config::Config;
 
 /// An identity.
 #[derive(Debug, Clone, Serialize)]
@@ -56,19 +54,6 @@ pub(crate) struct Place {
     pub(crate) identity: String,
     pub(crate) paths: IdentityPaths,
     pub(crate) renewed_by: Renewal,
-}
-
-/// Who renews a certificate.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Renewal {
-    /// Whoever writes its files.
-    Elsewhere,
-    /// The administrator, by a request to some authority.
-    ByHand,
-    /// Postern, at the private CA.
-    PrivateCa,
-    /// Postern, at an ACME authority.
-    Acme(String),
 }
 
 impl Listed {
@@ -150,36 +135,22 @@ fn places(config: &Config, store: &IdentityStore) -> Result<Vec<Place>, Error> {
     let mut places = Vec::new();
     for listed in &config.tls.identities {
         let (certificate, key) = listed.files(&config.data_dir);
-        let renewed_by = match &listed.source {
-            IdentitySource::Files { .. } => Renewal::Elsewhere,
-            IdentitySource::Store { issuer: Some(Issuer::PrivateCa), .. } => Renewal::PrivateCa,
-            IdentitySource::Store { issuer: Some(Issuer::Acme(name)), .. } => Renewal::Acme(name.clone()),
-            IdentitySource::Store { issuer: None, .. } => stored_renewal(store, &listed.name),
-        };
+        let renewed_by = Renewal::of(config, store, &listed.name);
         let paths = IdentityPaths { certificate, key };
         places.push(Place { identity: listed.name.clone(), paths, renewed_by });
     }
     for identity in store.names()? {
         if places.iter().all(|place| place.identity != identity) {
-            let (paths, renewed_by) = (store.paths(&identity), stored_renewal(store, &identity));
+            let (paths, renewed_by) = (store.paths(&identity), Renewal::of(config, store, &identity));
             places.push(Place { identity, paths, renewed_by });
         }
     }
     Ok(places)
 }
 
-/// Whoever issued it last renews it, where the configuration says nothing.
-fn stored_renewal(store: &IdentityStore, identity: &str) -> Renewal {
-    match store.about(identity).map(|about| about.origin) {
-        Some(Origin::PrivateCa) => Renewal::PrivateCa,
-        Some(Origin::Acme(name)) => Renewal::Acme(name),
-        Some(Origin::ByHand) | None => Renewal::ByHand,
-    }
-}
-
 fn look(place: &Place, now: Timestamp) -> OnDisk {
     let (certificate, key) = (&place.paths.certificate, &place.paths.key);
-    if !is_there(certificate) && !is_there(key) && place.renewed_by != Renewal::Elsewhere {
+    if !is_there(certificate) && !is_there(key) && !matches!(place.renewed_by, Renewal::Files(_)) {
         return OnDisk::Missing;
     }
     match TlsIdentity::load(&place.identity, certificate, key, now) {
@@ -193,15 +164,4 @@ fn look(place: &Place, now: Timestamp) -> OnDisk {
 
 fn is_there(path: &Path) -> bool {
     path.symlink_metadata().is_ok()
-}
-
-impl std::fmt::Display for Renewal {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Elsewhere => f.write_str("whoever writes its files"),
-            Self::ByHand => f.write_str("hand"),
-            Self::PrivateCa => f.write_str(AUTOMATIC),
-            Self::Acme(name) => write!(f, "acme {name}"),
-        }
-    }
 }

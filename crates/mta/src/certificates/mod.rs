@@ -6,6 +6,7 @@
 //! - [`assign`]: binding an identity to listeners and connectors.
 //! - [`acme`]: certificates that an ACME authority issues and renews by itself.
 //! - [`deploy`]: handing identities on to other programs.
+//! - `renewal`: who renews an identity.
 //! - `watch`: which certificate is in service, beside what lies on disk. `private_ca`: those that the private CA issues.
 //! - [`expiry`], [`warn`]: who hears when one comes to its end.
 //! - [`dns_challenge`]: putting a proof for a certificate authority into the DNS (RFC 8555 §8.4). [`hook`]: programs of the
@@ -26,6 +27,7 @@ pub mod listing;
 pub(crate) mod private_ca;
 pub mod proposal;
 pub mod published;
+pub(crate) mod renewal;
 pub mod request;
 pub mod warn;
 pub(crate) mod watch;

@@ -7,7 +7,7 @@
 //!
 //! What it deliberately does not do: enrolment, revocation, or anything for others.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use postern_pki::ca::{Approval, Authority, Order, Purpose, Which};
 use postern_pki::{
     About, ChainLink, Error, IdentityStore, KeyKind, Name, Origin, Passphrase, PrivateCa, PrivateKey,
@@ -15,15 +15,14 @@ use postern_pki::{
 };
 use rustls::pki_types::CertificateDer;
 
-use super::expiry::{Owner, Position, Renewal, Watched};
+use super::expiry::{Owner, Position, Watched};
+use super::renewal::Renewal;
 use crate::authority;
 use crate::config::{Config, IdentitySource, Issuer};
 use crate::event::Event;
 
 /// People on this very machine connect to "localhost" as often as not.
 const ALSO: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
-/// A certificate with less time left is issued anew, or with less than a third of its life.
-const RENEW_BEFORE: SignedDuration = SignedDuration::from_hours(30 * 24);
 
 /// An identity that the private CA issues.
 pub(super) struct Wanted {
@@ -42,20 +41,21 @@ pub(super) fn wanted(config: &Config) -> Vec<Wanted> {
         _ => None,
     });
     let store = IdentityStore::new(&config.data_dir);
-    let is_settled = |name: &String| {
-        let mut listed = config.tls.identities.iter().filter(|listed| listed.name == *name);
-        listed.any(|listed| !matches!(listed.source, IdentitySource::Store { issuer: None, .. }))
-    };
     // What cannot be read is left alone; whoever serves it says so.
-    let stored = store.names().unwrap_or_default().into_iter().filter(|name| !is_settled(name));
-    listed.chain(stored.filter_map(|name| kept(&store, name))).collect()
+    let stored = store.names().unwrap_or_default().into_iter();
+    let kept = stored
+        .filter(|name| Renewal::configured(config, name).is_none())
+        .filter_map(|name| kept(config, &store, name));
+    listed.chain(kept).collect()
 }
 
 /// An identity that the private CA issued by an administrator's word.
-fn kept(store: &IdentityStore, identity: String) -> Option<Wanted> {
-    let about = store.about(&identity).filter(|about| about.origin == Origin::PrivateCa)?;
-    let key = store.read(&identity).ok()?.key.kind()?;
-    Some(Wanted { identity, names: about.asked?.names, key })
+fn kept(config: &Config, store: &IdentityStore, identity: String) -> Option<Wanted> {
+    if Renewal::of(config, store, &identity) != Renewal::PrivateCa {
+        return None;
+    }
+    let stored = store.read(&identity).ok()?;
+    Some(Wanted { identity, names: stored.about.asked?.names, key: stored.key.kind()? })
 }
 
 /// Makes sure that there is a certificate for the host name by the private CA, which is made first if there is none. Says
@@ -159,11 +159,10 @@ pub(super) fn authorities(config: &Config) -> Result<Vec<Watched>, Error> {
 /// Whether it bears these names and is in force by this CA's records, with such a key and enough time left.
 fn is_still_good(stored: &Stored, authority: &Authority, wanted: &Wanted, now: Timestamp) -> bool {
     let Some(link) = stored.chain.first().and_then(|der| ChainLink::of(der)) else { return false };
-    let life = link.not_after.duration_since(link.not_before);
-    let renewal = link.not_after - RENEW_BEFORE.min(life / 3);
+    let is_due = authority.is_renewal_due(link.not_before, link.not_after, now);
     let same_names = stored.about.asked.as_ref().is_some_and(|asked| asked.names == wanted.names);
     let of_us = stored.about.origin == Origin::PrivateCa;
-    if !(of_us && same_names && now < renewal && stored.key.kind() == Some(wanted.key)) {
+    if !(of_us && same_names && !is_due && stored.key.kind() == Some(wanted.key)) {
         return false;
     }
     let Some(name) = wanted.names.first() else { return false };

@@ -18,16 +18,17 @@ use std::time::Duration;
 use bytes::Bytes;
 use jiff::Timestamp;
 use postern_message::notice::Notice;
-use postern_pki::{IdentityStore, TlsIdentity};
+use postern_pki::{IdentityStore, Standing, TlsIdentity};
 use postern_queue::{Draft, Envelope, NewMessage, Origin, Recipient as QueueRecipient, SenderTls};
 use postern_smtp::address::{ForwardPath, Mailbox, ReversePath};
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 
-use super::expiry::{self, Finding, Owner, Position, Renewal, Said, Severity, Warning, Watched};
+use super::expiry::{self, Finding, Owner, Position, Said, Severity, Warning, Watched};
 use super::private_ca;
+use super::renewal::Renewal;
 use super::watch::Watch;
-use crate::config::{Config, IdentitySource, Issuer};
+use crate::config::Config;
 use crate::daemon::{Phase, Shared, Site};
 use crate::event::{Event, Subject};
 use crate::routing::Recipient;
@@ -116,17 +117,11 @@ fn unreadable(error: &postern_pki::Error) -> Finding {
     }
 }
 
-/// One that the configuration does not list, and that is not in the store, is the private CA's automatic one.
+/// The one that nobody chose is the private CA's.
 fn renewal(config: &Config, identity: &TlsIdentity) -> Renewal {
-    let listed = config.tls.identities.iter().find(|listed| listed.name == identity.name);
-    match listed.map(|listed| &listed.source) {
-        Some(IdentitySource::Files { certificate, .. }) => Renewal::Files(certificate.clone()),
-        Some(IdentitySource::Store { issuer: Some(Issuer::Acme(directory)), .. }) => {
-            Renewal::Acme(directory.clone())
-        }
-        Some(IdentitySource::Store { issuer: None, .. }) => Renewal::ByHand,
-        None if IdentityStore::new(&config.data_dir).holds(&identity.name) => Renewal::ByHand,
-        Some(IdentitySource::Store { issuer: Some(Issuer::PrivateCa), .. }) | None => Renewal::PrivateCa,
+    match identity.standing {
+        Standing::StandIn => Renewal::PrivateCa,
+        Standing::Chosen => Renewal::of(config, &IdentityStore::new(&config.data_dir), &identity.name),
     }
 }
 

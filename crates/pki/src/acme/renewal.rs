@@ -1,15 +1,12 @@
-//! When to renew: in the window that the CA suggests (RFC 9773), or when a third of the life is left.
+//! When to renew what a CA suggests a window for (RFC 9773). Without one, see [`renewal_moment`](crate::renewal_moment).
 //!
 //! All of it is pure. The moment within the window is drawn from certificate and window, so that it is the same after a
 //! restart, another for each certificate, and evenly spread over all of them, as RFC 9773 §4.2 wants it.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use rustls_pki_types::CertificateDer;
 
 use crate::identity::sha256;
-
-/// Without a window, no certificate is renewed earlier than this before its end.
-const EARLIEST: SignedDuration = SignedDuration::from_hours(30 * 24);
 
 /// When the CA wants a certificate to be renewed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,12 +38,6 @@ pub fn renew_at(window: &Window, certificate: &CertificateDer<'_>) -> Timestamp 
     Timestamp::from_second(start.saturating_add(offset)).unwrap_or(window.start)
 }
 
-/// The moment to renew at when the CA suggests none: a third of the life before the end, at most 30 days before it.
-pub fn renew_without_hint(not_before: Timestamp, not_after: Timestamp) -> Timestamp {
-    let third = not_after.duration_since(not_before) / 3;
-    not_after.saturating_sub(third.clamp(SignedDuration::ZERO, EARLIEST)).unwrap_or(not_after)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -76,18 +67,6 @@ mod tests {
         for end in ["2026-11-21T00:00:00Z", "2026-11-20T00:00:00Z"] {
             let window = window("2026-11-21T00:00:00Z", end);
             assert_eq!(renew_at(&window, &CertificateDer::from(vec![1])), window.start);
-        }
-    }
-
-    #[test]
-    fn without_a_window_a_third_of_the_life_is_left_but_at_most_thirty_days() {
-        for (begin, end, at) in [
-            ("2026-01-01T00:00:00Z", "2026-04-01T00:00:00Z", "2026-03-02T00:00:00Z"),
-            ("2026-01-01T00:00:00Z", "2027-01-01T00:00:00Z", "2026-12-02T00:00:00Z"),
-            ("2026-01-01T00:00:00Z", "2026-01-07T00:00:00Z", "2026-01-05T00:00:00Z"),
-            ("2026-01-01T00:00:00Z", "2025-01-01T00:00:00Z", "2025-01-01T00:00:00Z"),
-        ] {
-            assert_eq!(renew_without_hint(time(begin), time(end)), time(at), "{begin} to {end}");
         }
     }
 }

@@ -27,8 +27,6 @@ use crate::{Error, KeyKind, Loaded, Name, Passphrase, PrivateKey, Subject, TlsId
 
 /// How long a root is good for: about ten years. Importing a new one into every mail program is a nuisance.
 const ROOT_LIFE: SignedDuration = SignedDuration::from_hours(3653 * 24);
-/// A server certificate with less time left is issued anew.
-const RENEW_BEFORE: SignedDuration = SignedDuration::from_hours(30 * 24);
 
 /// The private CA with its open key, for one installation.
 #[derive(Debug)]
@@ -118,8 +116,8 @@ impl PrivateCa {
     /// Makes sure that there is a certificate for these names in the folder, and loads it.
     ///
     /// Names are host names, wildcards (`*.example.org`) and IP addresses; the first gives the files their name. The
-    /// certificate is issued when there is none, when less than 30 days remain, when the names changed, or when it
-    /// is not this CA's or was revoked. Its key is made once and kept.
+    /// certificate is issued when there is none, when it is to be renewed ([`renewal_moment`](crate::renewal_moment)), when
+    /// the names changed, or when it is not this CA's or was revoked. Its key is made once and kept.
     ///
     /// # Errors
     /// Local: no name or an impossible one, a broken file (which is left alone), or a folder that cannot be written.
@@ -148,11 +146,10 @@ impl PrivateCa {
     fn is_still_good(&self, identity: &TlsIdentity, names: &[Name], now: Timestamp) -> bool {
         let names: BTreeSet<String> = names.iter().map(ToString::to_string).collect();
         let same_names = identity.names.iter().cloned().collect::<BTreeSet<_>>() == names;
-        // Near the CA's own end there is no more than its remaining time to be had.
-        let wanted = (now + RENEW_BEFORE).min(self.authority.not_after());
+        let is_due = self.authority.is_renewal_due(identity.not_before, identity.not_after, now);
         same_names
             && identity.not_before <= now
-            && identity.not_after >= wanted
+            && !is_due
             && self.signed(identity, now)
             && !self.was_revoked(identity)
     }

@@ -48,7 +48,7 @@ pub use setup::{Init, Locks};
 pub use upkeep::{Chore, Need};
 
 use crate::request::pem;
-use crate::{Passphrase, files};
+use crate::{Passphrase, files, renewal_moment};
 use certify::Seat;
 use folder::Folder;
 use records::Records;
@@ -159,6 +159,12 @@ impl Authority {
     /// When what signs daily ends.
     pub fn not_after(&self) -> Timestamp {
         self.seat().not_after
+    }
+
+    /// Whether a certificate of this CA's with this life is to be renewed now. Near the CA's own end there is no more than its
+    /// remaining time to be had.
+    pub fn is_renewal_due(&self, not_before: Timestamp, not_after: Timestamp, now: Timestamp) -> bool {
+        renewal_moment(not_before, not_after) <= now && not_after < self.not_after()
     }
 
     /// The root certificate in PEM, for programs that want that.

@@ -6,7 +6,8 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use jiff::{SignedDuration, Timestamp};
-use postern_pki::acme::{Window, renew_at, renew_without_hint};
+use postern_pki::acme::{Window, renew_at};
+use postern_pki::renewal_moment;
 use postern_pki::{KeyKind, Name, Origin};
 use rustls_pki_types::CertificateDer;
 use serde::{Deserialize, Serialize};
@@ -94,7 +95,7 @@ pub(super) fn judge(wanted: &Wanted, held: Option<&Held>, hint: &Hint, now: Time
     if let Some(why) = differs(wanted, held) {
         return Verdict::Order(why);
     }
-    let own = renew_without_hint(held.not_before, held.not_after);
+    let own = renewal_moment(held.not_before, held.not_after);
     let (wished, why, ask) = match hint {
         Hint::Unknown => (own, Why::Due, now),
         Hint::None(ask) => (own, Why::Due, *ask),
@@ -122,7 +123,7 @@ fn earliest(held: &Held) -> Timestamp {
 
 /// Half way from the usual moment to the end.
 fn last_moment(held: &Held) -> Timestamp {
-    let usual = renew_without_hint(held.not_before, held.not_after);
+    let usual = renewal_moment(held.not_before, held.not_after);
     usual.checked_add(held.not_after.duration_since(usual) / 2).unwrap_or(usual)
 }
 

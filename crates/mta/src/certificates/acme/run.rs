@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use postern_pki::{IdentityStore, Origin, SentTo};
+use postern_pki::{IdentityStore, SentTo};
 use tokio::sync::{Mutex, oneshot, watch};
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::sleep;
@@ -18,6 +18,7 @@ use super::due::{Hint, Wanted};
 use super::issue::{Call, Done, Job, look_after};
 use super::story::OrderView;
 use super::{Wish, Wishes};
+use crate::certificates::renewal::Renewal;
 use crate::config::{self, Config, IdentitySource, Issuer};
 use crate::daemon::{Phase, Shared};
 use crate::event::Event;
@@ -279,28 +280,23 @@ fn wanted(config: &Config) -> Vec<(Wanted, config::Acme)> {
 /// there. What cannot be read is left alone; `postern cert list` says so.
 fn kept(config: &Config) -> Vec<Wanted> {
     let store = IdentityStore::new(&config.data_dir);
-    let named = |name: &String| {
-        config.tls.identities.iter().any(|listed| {
-            listed.name == *name && !matches!(listed.source, IdentitySource::Store { issuer: None, .. })
-        })
-    };
     let mut names = store.names().unwrap_or_default();
     names.extend(store.pending_names().unwrap_or_default());
     names.sort();
     names.dedup();
-    names.into_iter().filter(|name| !named(name)).filter_map(|name| kept_one(&store, name)).collect()
+    let unsettled = names.into_iter().filter(|name| Renewal::configured(config, name).is_none());
+    unsettled.filter_map(|name| kept_one(config, &store, name)).collect()
 }
 
-fn kept_one(store: &IdentityStore, identity: String) -> Option<Wanted> {
+fn kept_one(config: &Config, store: &IdentityStore, identity: String) -> Option<Wanted> {
+    let Renewal::Acme(authority) = Renewal::of(config, store, &identity) else { return None };
     if let Some(pending) = store.pending(&identity).ok().flatten()
-        && let Some(SentTo::Acme(authority)) = pending.note.sent
+        && let Some(SentTo::Acme(_)) = pending.note.sent
     {
         let key = pending.key.kind().unwrap_or_default();
         return Some(Wanted { identity, names: pending.note.details.names, key, authority });
     }
     let stored = store.read(&identity).ok()?;
-    let (Origin::Acme(authority), Some(asked)) = (stored.about.origin, stored.about.asked) else {
-        return None;
-    };
-    Some(Wanted { identity, names: asked.names, key: stored.key.kind().unwrap_or_default(), authority })
+    let key = stored.key.kind().unwrap_or_default();
+    Some(Wanted { identity, names: stored.about.asked?.names, key, authority })
 }
