@@ -250,6 +250,28 @@ mod tests {
     }
 
     #[test]
+    fn the_page_about_metrics_has_every_figure_and_no_other() {
+        let mail = || Owner::Identity("mail".to_owned());
+        let facts = Facts {
+            certificates: vec![watched(mail(), Position::Own, 10)],
+            served: vec![served("mail", None)],
+            queue: Some((0, 0)),
+            sessions: 0,
+        };
+        let counters = Counters::default();
+        counters.acme_failed("mail");
+        let text = facts.render(&counters, now()).unwrap();
+        let samples = text.lines().filter(|line| !line.starts_with('#'));
+        let mut written: Vec<&str> = samples.filter_map(|line| line.split(['{', ' ']).next()).collect();
+        let page = include_str!("../../../docs/metrics.md");
+        let rows = page.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+        let mut listed: Vec<&str> = rows.collect();
+        written.sort_unstable();
+        listed.sort_unstable();
+        assert_eq!(listed, written);
+    }
+
+    #[test]
     fn a_queue_that_cannot_be_asked_has_no_figure_rather_than_a_wrong_one() {
         let text = Facts::default().render(&Counters::default(), now()).unwrap();
         assert!(!text.contains("postern_queue") && text.contains("postern_sessions_open 0"), "{text}");
