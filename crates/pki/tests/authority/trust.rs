@@ -1,5 +1,7 @@
 //! The root in the forms that people import.
 
+use std::fmt::Write as _;
+
 use postern_pki::trust;
 
 use super::*;
@@ -33,5 +35,38 @@ fn the_root_in_der_and_in_pem_is_the_same_to_openssl() {
     assert_eq!(
         print("DER", office.authority.root_der_path()),
         print("PEM", office.authority.root_pem_path())
+    );
+}
+
+/// What stands above the instructions in the page, which ends with them.
+const ABOVE: &str = "so compare.\n\n";
+
+fn instructions_as_page() -> String {
+    let mut page = String::new();
+    for trust::Instructions { token, program, format, steps } in trust::INSTRUCTIONS {
+        writeln!(page, "### {program}\n\nTakes `{}`; `postern ca root --for {token}`.\n", format.file())
+            .unwrap();
+        for (index, step) in steps.iter().enumerate() {
+            writeln!(page, "{}. {step}", index + 1).unwrap();
+        }
+        page.push('\n');
+    }
+    page.trim_end().to_owned() + "\n"
+}
+
+/// `POSTERN_BLESS=1 cargo test -p postern-pki --test authority trust` rewrites that part of the page.
+#[test]
+fn the_page_has_the_instructions_for_each_program() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/run-the-private-ca.md");
+    let on_disk = std::fs::read_to_string(path).unwrap();
+    let (prose, _) = on_disk.split_once(ABOVE).expect("the page leads to the instructions");
+    let written = format!("{prose}{ABOVE}{}", instructions_as_page());
+    if std::env::var_os("POSTERN_BLESS").is_some() {
+        std::fs::write(path, &written).unwrap();
+        return;
+    }
+    assert!(
+        on_disk == written,
+        "docs/run-the-private-ca.md is stale: run this test again with POSTERN_BLESS=1"
     );
 }
