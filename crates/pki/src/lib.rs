@@ -21,6 +21,7 @@
 //! process-wide default is never consulted.
 
 pub mod acme;
+mod borne;
 mod bundle;
 pub mod ca;
 mod certificate;
@@ -51,6 +52,7 @@ mod signature;
 mod store;
 pub mod trust;
 
+pub use borne::BorneNames;
 pub use bundle::{Bundle, BundleError, BundleTrouble, Item, LARGEST_FILE, Locked};
 pub use ca::{Issue, PrivateCa, ServerIdentity};
 pub use certificate::describe_certificate;

@@ -387,7 +387,7 @@ fn is_country(text: &str) -> bool {
 
 impl Name {
     /// A name in a request or certificate; there it must be in the form of the wire.
-    fn of(name: &GeneralName<'_>) -> Result<Self, BadName> {
+    pub(crate) fn of(name: &GeneralName<'_>) -> Result<Self, BadName> {
         match name {
             GeneralName::DNSName(name) => host(name).map(Self::Dns),
             GeneralName::RFC822Name(name) => mail(name).map(Self::Mail),

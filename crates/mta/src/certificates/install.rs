@@ -12,8 +12,9 @@ use std::path::Path;
 
 use jiff::Timestamp;
 use postern_pki::{
-    About, Aspect, Bundle, Chain, Examination, Expectations, Finding, IdentityStore, Item, Name, Origin,
-    Passphrase, PrivateKey, Purpose, RequestDetails, Severity, TrustAnchors, describe_certificate, examine,
+    About, Aspect, BorneNames, Bundle, Chain, Examination, Expectations, Finding, IdentityStore, Item, Name,
+    Origin, Passphrase, PrivateKey, Purpose, RequestDetails, Severity, TrustAnchors, describe_certificate,
+    examine,
 };
 use postern_smtp::tls::CertificateSeen;
 use zeroize::Zeroizing;
@@ -193,17 +194,17 @@ impl Plan {
         silence: Silence,
         now: Timestamp,
     ) -> Result<(), Error> {
-        let names = RequestDetails::of_certificate(self.chain.leaf()).unwrap_or_default().names;
+        let tolerated = silence == Silence::Passes || self.keeps_key();
+        let (names, unread) = names_to_compare(self.chain.leaf(), tolerated);
         let (chain, spki) = (self.chain.certificates(), self.key.spki());
         let new = New { identity: &self.identity, names: &names, chain, spki: &spki };
         let published = published::compare(config, &new, now).await?;
-        let tolerated = silence == Silence::Passes || self.keeps_key();
         let only_unknown = published.is_unknown() && !published.is_contradicted();
         let mut findings = published.findings();
         for finding in findings.iter_mut().filter(|_| tolerated && only_unknown) {
             finding.severity = finding.severity.max(Severity::Warn);
         }
-        self.add(findings);
+        self.add(findings.into_iter().chain(unread));
         Ok(())
     }
 
@@ -288,7 +289,7 @@ impl Bench<'_> {
     /// The identity whose names the certificate bears, else a new one by its first name.
     fn identity_for(self, bundle: &Bundle, key: &PrivateKey) -> String {
         let leaf = bundle.certificates.iter().find(|certificate| key.fits(certificate));
-        let names = leaf.and_then(|leaf| RequestDetails::of_certificate(leaf).ok()).unwrap_or_default().names;
+        let names = leaf.and_then(|leaf| BorneNames::of(leaf)).unwrap_or_default().names;
         let same = |listed: &&crate::config::Identity| match &listed.source {
             IdentitySource::Store { names: own, .. } => own.iter().all(|name| names.contains(name)),
             IdentitySource::Files { .. } => false,
@@ -382,6 +383,44 @@ impl Bench<'_> {
         let stored = self.store.read(identity).ok()?;
         Some(describe_certificate(stored.chain.first()?, stored.chain.len()))
     }
+}
+
+/// The names whose published records are looked at, and what there is to say of the others: that a name cannot be read must
+/// not pass for that nothing is published for it.
+fn names_to_compare(leaf: &[u8], tolerated: bool) -> (Vec<Name>, Vec<Finding>) {
+    let finding = |severity, sentence, remedy: &str| Finding {
+        severity,
+        about: Aspect::Name,
+        sentence,
+        remedy: remedy.to_owned(),
+    };
+    let Some(borne) = BorneNames::of(leaf) else {
+        let severity = if tolerated { Severity::Warn } else { Severity::Refuse };
+        let sentence =
+            "its list of names (subjectAltName) is damaged, so that nobody knows what is published for them";
+        return (
+            Vec::new(),
+            vec![finding(severity, sentence.to_owned(), "ask the authority for a sound one")],
+        );
+    };
+    let mut findings = Vec::new();
+    if !borne.unsound.is_empty() {
+        let shown: Vec<String> = borne.unsound.iter().take(5).map(ToString::to_string).collect();
+        let sentence = format!(
+            "what is published for {} of its names was not looked at: {}",
+            borne.unsound.len(),
+            shown.join("; ")
+        );
+        let remedy =
+            "see for yourself that no TLSA record of theirs says otherwise, or ask for one without them";
+        findings.push(finding(Severity::Warn, sentence, remedy));
+    }
+    if borne.others > 0 {
+        let sentence =
+            format!("{} of its names are no host names, addresses or mail addresses", borne.others);
+        findings.push(finding(Severity::Note, sentence, "nothing: mail programs do not look at them"));
+    }
+    (borne.names, findings)
 }
 
 /// Names that the present certificate bears and the new one does not: programs that are set to them would complain.

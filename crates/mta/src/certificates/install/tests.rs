@@ -174,3 +174,32 @@ fn the_only_identity_must_bear_the_host_name() {
     let said: Vec<String> = plan.examination.findings.iter().map(ToString::to_string).collect();
     assert!(plan.examination.is_refused() && said[0].contains("mail.example.org"), "{said:?}");
 }
+
+/// A certificate with these names, signed by itself.
+fn bearing(names: Vec<rcgen::SanType>) -> Vec<u8> {
+    let mut params = CertificateParams::default();
+    params.subject_alt_names = names;
+    params.self_signed(&KeyPair::generate().unwrap()).unwrap().der().to_vec()
+}
+
+#[test]
+fn a_login_name_beside_the_host_name_does_not_keep_it_from_being_held_against_what_is_published() {
+    let login = (vec![1, 3, 6, 1, 4, 1, 311, 20, 2, 3], "mail@example.org".into());
+    let host = rcgen::SanType::DnsName("mail.example.org".try_into().unwrap());
+    let leaf = bearing(vec![rcgen::SanType::OtherName(login), host]);
+    let (names, findings) = names_to_compare(&leaf, false);
+    assert_eq!(names, ["mail.example.org".parse().unwrap()]);
+    assert_eq!(findings.iter().map(|one| one.severity).collect::<Vec<_>>(), [Severity::Note], "it installs");
+}
+
+#[test]
+fn names_that_cannot_be_read_are_told_and_never_taken_for_kept() {
+    let odd = rcgen::SanType::DnsName("mail_1.example.org".try_into().unwrap());
+    let (names, findings) = names_to_compare(&bearing(vec![odd]), false);
+    assert!(names.is_empty());
+    assert_eq!(findings[0].severity, Severity::Warn);
+    assert!(findings[0].sentence.contains("mail_1.example.org"), "{}", findings[0].sentence);
+    for (tolerated, severity) in [(false, Severity::Refuse), (true, Severity::Warn)] {
+        assert_eq!(names_to_compare(b"damaged", tolerated).1[0].severity, severity);
+    }
+}
