@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::future::Future;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use instant_acme::{AuthorizationStatus, Identifier, NewOrder, OrderStatus};
@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use postern_smtp::text;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::{
@@ -25,6 +25,10 @@ use crate::identity::{names_of, timestamp};
 
 /// So long the CA may look at our answers, and so long it may take to sign.
 const PATIENCE: Duration = Duration::from_mins(10);
+/// So long all may take until the names are proved, however many they are: a CA that answers slowly holds up others of ours.
+const WHOLE_PATIENCE: Duration = Duration::from_mins(40);
+/// So long we try to close at the CA what was given up.
+const LAST_WORDS: Duration = Duration::from_secs(10);
 /// The first pause between two looks at how far the CA is; each one is longer by half.
 const PAUSE: Duration = Duration::from_millis(250);
 /// And the longest, unless the CA says otherwise.
@@ -70,7 +74,8 @@ impl Issued {
 impl Client<'_> {
     /// Goes the whole way and returns what was issued. That it is for our key and names, the caller sees to.
     ///
-    /// When `stop` comes true before the names are proved, the order is given up; answers are taken down in any case.
+    /// When `stop` comes true before the names are proved, or that takes longer than 40 minutes, the order is given up;
+    /// answers are taken down in any case.
     ///
     /// # Errors
     /// See [`AcmeError`]. Nothing of ours is changed then.
@@ -83,16 +88,22 @@ impl Client<'_> {
         solver: &dyn Solver,
         stop: impl Future<Output = ()>,
     ) -> Result<Issued, AcmeError> {
-        let mut placed = match self.place(order).await {
-            Ok(placed) => placed,
+        let mut limit = Limit { end: Instant::now() + WHOLE_PATIENCE, stop: pin!(stop) };
+        let mut placed = limit.keep(self.place_with_account(order)).await?;
+        (self.tell)(Step::Ordered { url: text::clean(placed.url(), 300) });
+        self.prove(&mut placed, order.names, solver, limit).await?;
+        self.finish(&mut placed, order.request).await
+    }
+
+    /// Places the order, under a new account if the old one is none any more.
+    async fn place_with_account(&mut self, order: Order<'_>) -> Result<instant_acme::Order, AcmeError> {
+        match self.place(order).await {
+            Ok(placed) => Ok(placed),
             Err(error) => {
                 self.replace_account(error).await?;
-                self.place(order).await?
+                self.place(order).await
             }
-        };
-        (self.tell)(Step::Ordered { url: text::clean(placed.url(), 300) });
-        self.prove(&mut placed, order.names, solver, stop).await?;
-        self.finish(&mut placed, order.request).await
+        }
     }
 
     /// Places the order; where the CA does not take it as a replacement, without saying that it is one.
@@ -136,18 +147,13 @@ impl Client<'_> {
         order: &mut instant_acme::Order,
         names: &[String],
         solver: &dyn Solver,
-        stop: impl Future<Output = ()>,
+        mut limit: Limit<'_, impl Future<Output = ()>>,
     ) -> Result<(), AcmeError> {
-        let challenges = self.challenges(order, names, solver).await?;
-        let mut stop = pin!(stop);
-        let proved = tokio::select! {
-            biased;
-            () = &mut stop => Err(AcmeError::Stopped),
-            proved = self.answer(order, &challenges, solver) => proved,
-        };
+        let challenges = limit.keep(self.challenges(order, names, solver)).await?;
+        let proved = limit.keep(self.answer(order, &challenges, solver)).await;
         self.clean_up(&challenges, solver).await;
         if proved.is_err() {
-            self.give_up(order).await;
+            let _ = timeout(LAST_WORDS, self.give_up(order)).await;
         }
         proved
     }
@@ -159,6 +165,14 @@ impl Client<'_> {
         names: &[String],
         solver: &dyn Solver,
     ) -> Result<Vec<Challenge>, AcmeError> {
+        // RFC 8555 §7.1.3: what was proved before may be left out, and nothing comes on top.
+        let wanted = order.state().authorizations.len();
+        if wanted > names.len() {
+            let ordered = names.len();
+            return Err(AcmeError::Protocol(format!(
+                "it wants {wanted} names to be proved, and {ordered} were ordered"
+            )));
+        }
         with_fresh_nonce!(load(order).await)
             .map_err(|error| self.failed("reading what is to be proved", error))?;
         let mut challenges = Vec::new();
@@ -338,6 +352,24 @@ impl Client<'_> {
             if authorisation.status == AuthorizationStatus::Pending {
                 let _ = with_fresh_nonce!(authorisation.deactivate().await.map(|_| ()));
             }
+        }
+    }
+}
+
+/// How long all may take, and when it is no longer wanted.
+struct Limit<'s, Stop> {
+    end: Instant,
+    stop: Pin<&'s mut Stop>,
+}
+
+impl<Stop: Future<Output = ()>> Limit<'_, Stop> {
+    /// Does a part of the work within the limit. After an error nothing else is done within it.
+    async fn keep<T>(&mut self, work: impl Future<Output = Result<T, AcmeError>>) -> Result<T, AcmeError> {
+        let slow = || AcmeError::TooSlow(WHOLE_PATIENCE.as_secs() / 60, "the names are not proved yet");
+        tokio::select! {
+            biased;
+            () = self.stop.as_mut() => Err(AcmeError::Stopped),
+            done = timeout_at(self.end, work) => done.unwrap_or_else(|_| Err(slow())),
         }
     }
 }

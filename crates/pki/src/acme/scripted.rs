@@ -32,8 +32,14 @@ pub(super) struct Script {
     pub(super) window: Option<(&'static str, &'static str)>,
     /// The only kind of challenge, if not all three.
     pub(super) only: Option<&'static str>,
-    /// A name that is to be proved besides those that were ordered.
+    /// A name that is to be proved in place of the last one that was ordered.
     pub(super) smuggled: Option<&'static str>,
+    /// So many times the first name is to be proved again.
+    pub(super) repeats: usize,
+    /// Requests for paths that begin so are never answered.
+    pub(super) silent: Option<&'static str>,
+    /// How many requests came for authorisations.
+    pub(super) looked: usize,
     /// What is issued.
     pub(super) chain: String,
     /// The accounts that there are.
@@ -69,6 +75,10 @@ impl ScriptedCa {
 #[async_trait]
 impl Transport for ScriptedCa {
     async fn exchange(&self, request: Request) -> Result<Reply, TransportError> {
+        let path = request.url.strip_prefix(BASE).unwrap();
+        if self.script().silent.is_some_and(|silent| path.starts_with(silent)) {
+            std::future::pending::<()>().await;
+        }
         let mut reply = self.script().reply(&request);
         reply.nonce = Some("nonce".to_owned());
         Ok(reply)
@@ -161,7 +171,10 @@ impl Script {
         self.profile = payload["profile"].as_str().map(str::to_owned);
         let identifiers = payload["identifiers"].as_array().unwrap();
         self.names = identifiers.iter().map(|one| one["value"].as_str().unwrap().to_owned()).collect();
-        self.names.extend(self.smuggled.map(str::to_owned));
+        if let (Some(last), Some(smuggled)) = (self.names.last_mut(), self.smuggled) {
+            smuggled.clone_into(last);
+        }
+        self.names.extend(vec![self.names[0].clone(); self.repeats]);
         self.states = self.names.iter().map(|name| (name.clone(), "pending")).collect();
         self.finalised = false;
         Reply { status: 201, location: Some(format!("{BASE}/order")), ..ok(&self.order()) }
@@ -187,6 +200,7 @@ impl Script {
     }
 
     fn authorisation(&mut self, index: &str, payload: &Value) -> Reply {
+        self.looked += 1;
         let name = self.names[index.parse::<usize>().unwrap()].clone();
         if payload["status"] == "deactivated" {
             self.states.insert(name.clone(), "deactivated");

@@ -106,16 +106,26 @@ impl Fixture {
         replaces: Option<&CertificateDer<'_>>,
         board: &Board,
     ) -> Result<Issued, AcmeError> {
-        let names: Vec<_> = names.iter().map(ToString::to_string).collect();
-        let order = Order { names: &names, request: b"request", profile: Some("tlsserver"), replaces };
-        let tell = self.tell();
-        let mut client = Client::open(&self.ca, self.server.clone(), &*tell).await?;
         let stop = async {
             match &board.hangs {
                 Some(reached) => reached.notified().await,
                 None => pending().await,
             }
         };
+        self.order_until(names, replaces, board, stop).await
+    }
+
+    async fn order_until(
+        &self,
+        names: &[&str],
+        replaces: Option<&CertificateDer<'_>>,
+        board: &Board,
+        stop: impl Future<Output = ()>,
+    ) -> Result<Issued, AcmeError> {
+        let names: Vec<_> = names.iter().map(ToString::to_string).collect();
+        let order = Order { names: &names, request: b"request", profile: Some("tlsserver"), replaces };
+        let tell = self.tell();
+        let mut client = Client::open(&self.ca, self.server.clone(), &*tell).await?;
         client.order(order, board, stop).await
     }
 }
@@ -327,6 +337,39 @@ async fn a_name_that_was_not_ordered_is_not_proved() {
     let error = fixture.order(&["a.example"], &board).await.unwrap_err();
     assert!(error.to_string().contains("victim.example to be proved, which was not ordered"), "{error}");
     assert!(board.ever.lock().unwrap().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn more_to_be_proved_than_was_ordered_is_not_even_looked_at() {
+    let fixture = Fixture::new();
+    fixture.server.script().repeats = 100;
+    let error = fixture.order(&["a.example"], &Board::default()).await.unwrap_err();
+    assert!(error.to_string().contains("101 names to be proved, and 1 were ordered"), "{error}");
+    assert_eq!(fixture.server.script().looked, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_waits_for_no_ca_whatever_it_is_slow_at() {
+    for silent in ["/new-order", "/authorisation", "/challenge"] {
+        let fixture = Fixture::new();
+        fixture.server.script().silent = Some(silent);
+        let (board, began) = (Board::default(), tokio::time::Instant::now());
+        let stop = tokio::time::sleep(Duration::from_secs(5));
+        let error = fixture.order_until(&["a.example"], None, &board, stop).await.unwrap_err();
+        assert!(matches!(error, AcmeError::Stopped), "{silent}: {error}");
+        assert!(began.elapsed() < Duration::from_secs(20), "{silent}: {:?}", began.elapsed());
+        assert!(board.up.lock().unwrap().is_empty());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_order_that_gets_nowhere_ends() {
+    let fixture = Fixture::new();
+    fixture.server.script().silent = Some("/authorisation");
+    let (board, began) = (Board::default(), tokio::time::Instant::now());
+    let error = fixture.order_until(&["a.example"], None, &board, pending()).await.unwrap_err();
+    assert!(matches!(error, AcmeError::TooSlow(40, _)), "{error}");
+    assert!(began.elapsed() < Duration::from_mins(41));
 }
 
 #[tokio::test(start_paused = true)]

@@ -6,6 +6,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
@@ -23,7 +24,7 @@ use tokio::task::spawn_blocking;
 use zeroize::Zeroizing;
 
 use super::due::{Held, Hint, Verdict, Wanted, Why, judge};
-use super::pace::next_try;
+use super::pace::{Asked, next_try};
 use super::solve::{Handshakes, Pages, Records};
 use super::story::{Ended, NewOrder, Standing, TroubleView};
 use super::transport::Wire;
@@ -49,17 +50,17 @@ pub(super) struct Job {
     pub(super) hint: Hint,
     pub(super) call: Call,
     pub(super) phase: watch::Receiver<Phase>,
-    /// Held while an account is looked for: two orders at once would make two.
-    pub(super) accounts: Arc<Mutex<()>>,
+    /// Held while the account at this CA is looked for: two orders at once would make two.
+    pub(super) account: Arc<Mutex<()>>,
 }
 
 /// Who wants it to be looked after.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Call {
-    /// The time has come to look.
-    Routine,
     /// An administrator wants a new certificate, now.
     ByHand,
+    /// The time has come to look.
+    Routine,
 }
 
 /// What came of it.
@@ -134,6 +135,15 @@ impl Job {
         format!("{:?} {:?}", self.wanted, self.authority)
     }
 
+    /// Does what waits for the CA, and may be dropped at any time when the daemon stops.
+    async fn unless_stopped<T>(&self, work: impl Future<Output = Result<T, Trouble>>) -> Result<T, Trouble> {
+        tokio::select! {
+            biased;
+            () = stopped(self.phase.clone()) => Err(Trouble::Acme(AcmeError::Stopped)),
+            done = work => done,
+        }
+    }
+
     /// When the CA wants the certificate to be renewed. That it does not answer is no failure: there is time.
     async fn ask(&self, held: &Held, now: Timestamp) -> Hint {
         let asked = async {
@@ -141,7 +151,7 @@ impl Job {
             let client = self.client(&ca, &|_| {}).await?;
             client.renewal_window(&held.certificate).await.map_err(Trouble::Acme)
         };
-        match asked.await {
+        match self.unless_stopped(asked).await {
             Ok(Some(window)) => {
                 let again = now
                     .checked_add(window.ask_again)
@@ -196,7 +206,7 @@ impl Job {
         let details = RequestDetails { subject: Subject::default(), names: self.wanted.names.clone() };
         let request = SigningRequest::make(&details, &key).map_err(|error| of_request(&error))?;
         let (ca, solver) = (self.ca().await?, self.solver().await?);
-        let mut client = self.client(&ca, tell).await?;
+        let mut client = self.unless_stopped(self.client(&ca, tell)).await?;
         // Only one of the same CA is replaced (RFC 9773 §5).
         let ours = |held: &&Held| held.origin == Origin::Acme(self.authority.name.clone());
         let order = Order {
@@ -205,11 +215,8 @@ impl Job {
             profile: self.authority.profile.as_deref(),
             replaces: held.filter(ours).map(|held| &held.certificate),
         };
-        let mut phase = self.phase.clone();
-        let stop = async {
-            let _ = phase.wait_for(|phase| *phase != Phase::Running).await;
-        };
-        let issued = client.order(order, &*solver, stop).await.map_err(Trouble::Acme)?;
+        let issued =
+            client.order(order, &*solver, stopped(self.phase.clone())).await.map_err(Trouble::Acme)?;
         let installed = self.install(issued, key, details).await;
         if installed.is_ok() {
             look_now(&self.shared).await;
@@ -278,7 +285,7 @@ impl Job {
             }
         };
         let transport: Arc<dyn Transport> = Arc::new(Wire(https));
-        let _one = self.accounts.lock().await;
+        let _one = self.account.lock().await;
         Client::open(ca, transport, tell).await.map_err(Trouble::Acme)
     }
 
@@ -358,7 +365,7 @@ impl Job {
                 self.hint.clone(),
             ),
             Err(trouble) => {
-                let next = self.put_off(&trouble, now).await;
+                let next = self.put_off(&trouble, held, now).await;
                 let view = trouble.view();
                 self.complain(&view, held, next, now);
                 (Some(view), next, self.hint.clone())
@@ -371,7 +378,7 @@ impl Job {
     }
 
     /// Notes the failure, and says when it is tried again.
-    async fn put_off(&self, trouble: &Trouble, now: Timestamp) -> Timestamp {
+    async fn put_off(&self, trouble: &Trouble, held: Option<&Held>, now: Timestamp) -> Timestamp {
         self.shared.counters.acme_failed(&self.wanted.identity);
         let story = &self.shared.acme.story;
         let before = story.standing(&self.wanted.identity).await.ok().flatten();
@@ -381,7 +388,10 @@ impl Job {
             Trouble::Acme(error) => error.retry_after().map(|after| after.from(now)),
             Trouble::Local(..) => None,
         };
-        let next = next_try(failures, after, fastrand::f64(), now);
+        // What has ended already has no time left, and is treated so.
+        let rest =
+            held.map(|held| Duration::try_from(held.not_after.duration_since(now)).unwrap_or_default());
+        let next = next_try(failures, Asked { after, rest }, fastrand::f64(), now);
         let identity = self.wanted.identity.clone();
         self.note(story.stand(Standing { identity, failures, next, terms: self.terms() }).await);
         next
@@ -465,6 +475,11 @@ async fn mac_key(file: &Path) -> Result<Zeroizing<Vec<u8>>, Trouble> {
 
 fn of_request(error: &postern_pki::RequestError) -> Trouble {
     Trouble::Local(error.to_string(), "mend names in the [[tls.identity]] section".to_owned())
+}
+
+/// Until the daemon stops.
+async fn stopped(mut phase: watch::Receiver<Phase>) {
+    let _ = phase.wait_for(|phase| *phase != Phase::Running).await;
 }
 
 fn broken_off(error: &tokio::task::JoinError) -> Trouble {

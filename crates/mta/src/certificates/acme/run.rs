@@ -1,8 +1,8 @@
 //! The runner: looks after every identity that an `[[acme]]` issues, each in its own time.
 //!
 //! [`run`] is a task of the daemon's. It sleeps until something is due, an administrator wants something, or the
-//! configuration changed; orders run as tasks of their own, [`AT_ONCE`] at a time, and those that an administrator waits for
-//! besides. What one of them meets, the others do not notice.
+//! configuration changed; orders run as tasks of their own, [`AT_ONCE`] at a time with each CA, so that a slow one holds up
+//! no other, and those that an administrator waits for besides. What one of them meets, the others do not notice.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ use crate::config::{self, Config, IdentitySource, Issuer};
 use crate::daemon::{Phase, Shared};
 use crate::event::Event;
 
-/// So many orders at a time.
+/// So many orders at a time with one CA.
 const AT_ONCE: usize = 2;
 /// The longest sleep: clocks are set, and configurations change.
 const LONGEST_SLEEP: Duration = Duration::from_mins(1);
@@ -43,7 +43,7 @@ pub(crate) async fn run(shared: Arc<Shared>, wishes: Wishes, mut phase: watch::R
         entries: HashMap::new(),
         jobs: JoinSet::new(),
         running: HashMap::new(),
-        accounts: Arc::default(),
+        accounts: HashMap::new(),
     };
     loop {
         runner.adopt();
@@ -76,8 +76,24 @@ struct Runner {
     config: Option<Arc<Config>>,
     entries: HashMap<String, Entry>,
     jobs: JoinSet<Done>,
-    running: HashMap<Id, String>,
-    accounts: Arc<Mutex<()>>,
+    running: HashMap<Id, Running>,
+    /// For each CA by its name: held while its account is looked for.
+    accounts: HashMap<String, Arc<Mutex<()>>>,
+}
+
+/// A job.
+struct Running {
+    identity: String,
+    authority: String,
+}
+
+/// An identity that is to be looked after now, the most urgent first.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Due {
+    call: Call,
+    since: Timestamp,
+    identity: String,
+    authority: String,
 }
 
 /// One identity.
@@ -123,24 +139,22 @@ impl Runner {
     }
 
     fn start_due(&mut self, now: Timestamp) {
-        let mut due: Vec<_> = self
+        let due = self
             .entries
             .values()
-            .filter(|entry| entry.state == State::Idle && (entry.next <= now || !entry.waiting.is_empty()))
-            .map(|entry| (entry.waiting.is_empty(), entry.next, entry.wanted.identity.clone()))
-            .collect();
-        due.sort();
-        for (routine, _, identity) in due {
-            if routine && self.jobs.len() >= AT_ONCE {
-                return;
-            }
-            self.start(&identity, if routine { Call::Routine } else { Call::ByHand }, now);
+            .filter(|entry| entry.state == State::Idle && (entry.next <= now || !entry.waiting.is_empty()));
+        let due = due.map(Entry::due).collect();
+        for Due { identity, call, .. } in startable(due, self.running.values().map(|one| &*one.authority)) {
+            self.start(&identity, call, now);
         }
     }
 
     fn start(&mut self, identity: &str, call: Call, now: Timestamp) {
         let Some(entry) = self.entries.get_mut(identity) else { return };
         entry.state = State::Runs(call);
+        self.accounts.retain(|_, account| Arc::strong_count(account) > 1);
+        let authority = entry.authority.name.clone();
+        let account = Arc::clone(self.accounts.entry(authority.clone()).or_default());
         let job = Job {
             shared: Arc::clone(&self.shared),
             wanted: entry.wanted.clone(),
@@ -148,10 +162,10 @@ impl Runner {
             hint: entry.hint.clone(),
             call,
             phase: self.phase.clone(),
-            accounts: Arc::clone(&self.accounts),
+            account,
         };
         let task = self.jobs.spawn(look_after(job, now));
-        self.running.insert(task.id(), identity.to_owned());
+        self.running.insert(task.id(), Running { identity: identity.to_owned(), authority });
     }
 
     fn hear(&mut self, wish: Wish) {
@@ -172,7 +186,7 @@ impl Runner {
             Ok((id, done)) => (id, Some(done)),
             Err(error) => (error.id(), None),
         };
-        let Some(identity) = self.running.remove(&id) else { return };
+        let Some(Running { identity, .. }) = self.running.remove(&id) else { return };
         let view = match done.as_ref().and_then(|done| done.order) {
             Some(order) => Some(self.view(order).await),
             None => None,
@@ -233,6 +247,15 @@ impl Entry {
         }
     }
 
+    fn due(&self) -> Due {
+        Due {
+            call: if self.waiting.is_empty() { Call::Routine } else { Call::ByHand },
+            since: self.next,
+            identity: self.wanted.identity.clone(),
+            authority: self.authority.name.clone(),
+        }
+    }
+
     /// The same identity under other settings.
     fn under(self, wanted: Wanted, authority: config::Acme) -> Self {
         let state = match self.state {
@@ -251,6 +274,20 @@ impl Entry {
             let _ = waiting.send(answer.clone());
         }
     }
+}
+
+/// Those that may start now, while these CAs are at work: an administrator waits for nobody.
+fn startable<'r>(mut due: Vec<Due>, running: impl Iterator<Item = &'r str>) -> Vec<Due> {
+    let mut busy: HashMap<String, usize> = HashMap::new();
+    running.for_each(|authority| *busy.entry(authority.to_owned()).or_default() += 1);
+    due.sort();
+    due.retain(|one| {
+        let at_work = busy.entry(one.authority.clone()).or_default();
+        let starts = one.call == Call::ByHand || *at_work < AT_ONCE;
+        *at_work += usize::from(starts);
+        starts
+    });
+    due
 }
 
 /// What is wanted of ACME: what the configuration lists, then what lies in the store and came from there or was sent there.
@@ -299,4 +336,34 @@ fn kept_one(config: &Config, store: &IdentityStore, identity: String) -> Option<
     let stored = store.read(&identity).ok()?;
     let key = stored.key.kind().unwrap_or_default();
     Some(Wanted { identity, names: stored.about.asked?.names, key, authority })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn due(call: Call, identity: &str, authority: &str) -> Due {
+        let (identity, authority) = (identity.to_owned(), authority.to_owned());
+        Due { call, since: Timestamp::UNIX_EPOCH, identity, authority }
+    }
+
+    fn names(due: Vec<Due>, running: &[&str]) -> Vec<String> {
+        startable(due, running.iter().copied()).into_iter().map(|one| one.identity).collect()
+    }
+
+    #[test]
+    fn a_ca_that_is_slow_with_two_identities_holds_up_no_other_ca() {
+        let waiting = ["a", "b"].map(|name| due(Call::Routine, name, "slow")).to_vec();
+        let others = ["c", "d", "e"].map(|name| due(Call::Routine, name, "quick"));
+        let all = [waiting, others.to_vec()].concat();
+        assert_eq!(names(all.clone(), &["slow", "slow"]), ["c", "d"]);
+        assert_eq!(names(all, &["slow", "quick"]), ["a", "c"]);
+    }
+
+    #[test]
+    fn an_administrator_comes_first_and_waits_for_nobody() {
+        let all = vec![due(Call::Routine, "a", "slow"), due(Call::ByHand, "z", "slow")];
+        assert_eq!(names(all.clone(), &["slow", "slow"]), ["z"]);
+        assert_eq!(names(all, &[]), ["z", "a"]);
+    }
 }
