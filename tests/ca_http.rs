@@ -22,7 +22,7 @@ impl Office {
         let http = unused_address();
         let tables = format!(
             "[http]\nbind = [\"{http}\"]\n[ca]\nnames = [\"*.office.test\", \"*@office.test\"]\n\
-             automatic = [\"*.auto.office.test\"]\nurl = \"http://{http}\"\n"
+             automatic = [\"*.auto.office.test\"]\nautomatic_from = [\"127.0.0.0/8\"]\nurl = \"http://{http}\"\n"
         );
         let postern = Setup::new().tables(&tables).without_user().prepare();
         let passphrase = postern.folder().join("passphrase");

@@ -4,10 +4,23 @@ use std::net::IpAddr;
 
 use bytes::Bytes;
 use hyper::header::{CONTENT_TYPE, HeaderMap};
-use hyper::{Method, Uri};
+use hyper::{Method, Uri, Version};
 
-/// Fields that proxies add; one of them is enough to know that the client is somebody else.
-const OF_PROXIES: [&str; 5] = ["forwarded", "via", "x-forwarded-for", "x-real-ip", "x-forwarded-host"];
+/// Fields that proxies add; one of them is enough to know that the client is somebody else. All that begin with
+/// `x-forwarded` are such, too.
+const OF_PROXIES: [&str; 10] = [
+    "forwarded",
+    "via",
+    "x-real-ip",
+    "x-client-ip",
+    "x-cluster-client-ip",
+    "x-original-forwarded-for",
+    "x-proxyuser-ip",
+    "true-client-ip",
+    "cf-connecting-ip",
+    "fastly-client-ip",
+];
+const FORWARDED: &str = "x-forwarded";
 
 /// A whole request.
 pub(crate) struct Request {
@@ -18,6 +31,7 @@ pub(crate) struct Request {
     /// The whole body.
     pub(crate) body: Bytes,
     uri: Uri,
+    version: Version,
     headers: HeaderMap,
 }
 
@@ -35,7 +49,7 @@ pub(crate) enum Way {
 impl Request {
     pub(super) fn new(client: IpAddr, head: hyper::http::request::Parts, body: Bytes) -> Self {
         let method = if head.method == Method::HEAD { Method::GET } else { head.method };
-        Self { client, method, body, uri: head.uri, headers: head.headers }
+        Self { client, method, body, uri: head.uri, version: head.version, headers: head.headers }
     }
 
     /// The path as it was written, without the query.
@@ -55,16 +69,22 @@ impl Request {
         percent_decoded(&value.replace('+', " "))
     }
 
-    /// How it came here. Every browser says where a POST comes from (Fetch §3.1).
+    /// How it came here. Every browser says where a POST comes from (Fetch §3.1). Programs speak HTTP/1.1; the older version
+    /// is what proxies use that add nothing to what they pass on.
     pub(crate) fn way(&self) -> Way {
         let has = |name: &str| self.headers.contains_key(name);
-        if OF_PROXIES.into_iter().any(has) {
+        if self.version < Version::HTTP_11 || self.is_forwarded() {
             Way::Proxy
         } else if has("origin") || has("sec-fetch-site") {
             Way::Browser
         } else {
             Way::Direct
         }
+    }
+
+    fn is_forwarded(&self) -> bool {
+        let of_proxy = |name: &str| OF_PROXIES.contains(&name) || name.starts_with(FORWARDED);
+        self.headers.keys().any(|name| of_proxy(name.as_str()))
     }
 }
 
@@ -122,9 +142,32 @@ mod tests {
         assert_eq!(request(&[]).way(), Way::Direct);
         assert_eq!(request(&[("origin", "http://evil.example")]).way(), Way::Browser);
         assert_eq!(request(&[("sec-fetch-site", "none")]).way(), Way::Browser);
-        for field in ["forwarded", "via", "x-forwarded-for", "x-real-ip", "x-forwarded-host"] {
+        for field in [
+            "forwarded",
+            "via",
+            "x-forwarded",
+            "x-forwarded-for",
+            "x-forwarded-host",
+            "x-forwarded-proto",
+            "x-forwarded-server",
+            "x-real-ip",
+            "x-client-ip",
+            "cf-connecting-ip",
+            "true-client-ip",
+            "x-cluster-client-ip",
+        ] {
             assert_eq!(request(&[(field, "192.0.2.1"), ("origin", "null")]).way(), Way::Proxy, "{field}");
         }
+    }
+
+    #[test]
+    fn http_1_0_is_taken_for_a_proxy_that_says_nothing_of_itself() {
+        let of = |version| {
+            let (mut head, ()) = hyper::Request::new(()).into_parts();
+            head.version = version;
+            Request::new([127, 0, 0, 1].into(), head, Bytes::new()).way()
+        };
+        assert_eq!((of(Version::HTTP_10), of(Version::HTTP_11)), (Way::Proxy, Way::Direct));
     }
 
     #[test]

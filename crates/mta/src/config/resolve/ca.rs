@@ -26,6 +26,7 @@ pub(super) fn ca<'a>(reader: &mut Reader<'a>, top: &Section<'a>, http: Option<&H
     let names = reader.list(at, "names", pattern);
     let automatic = reader.list(at, "automatic", pattern);
     let automatic_from = automatic_from(reader, at);
+    judge_near(reader, at, automatic.as_deref(), http);
     let server_life = life(reader, at, "lifetime", LONGEST_LIFE);
     let client_life = life(reader, at, "client_lifetime", LONGEST_LIFE);
     let crl_life = life(reader, at, "crl_lifetime", LONGEST_LIST);
@@ -59,6 +60,25 @@ fn automatic_from<'a>(reader: &mut Reader<'a>, at: &Section<'a>) -> Option<Vec<I
         reader.complain(at, "automatic_from", what, "name the networks of your own servers only");
     }
     networks
+}
+
+/// Who binds HTTP to this machine alone has a proxy before it, mostly, and some proxies do not say what they are: all the
+/// world would look like this machine. So it has to be said who is meant.
+fn judge_near(
+    reader: &mut Reader<'_>,
+    at: &Section<'_>,
+    automatic: Option<&[NamePattern]>,
+    http: Option<&Http>,
+) {
+    let issues = automatic.is_some_and(|patterns| !patterns.is_empty());
+    let local = |http: &Http| !http.bind.is_empty() && http.bind.iter().all(|bound| bound.ip().is_loopback());
+    if !issues || at.writes("automatic_from") || !http.is_some_and(local) {
+        return;
+    }
+    let what =
+        "[http] is bound to this machine alone, and whoever comes through a proxy on it would look like it";
+    let remedy = "write automatic_from: [] if a proxy leads here, or [\"127.0.0.0/8\", \"::1\"] if none does";
+    reader.complain(at, "automatic", what, remedy);
 }
 
 fn life<'a>(

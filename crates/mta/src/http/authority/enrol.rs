@@ -18,6 +18,7 @@ use postern_pki::ca::{
 };
 use serde::Serialize;
 
+use super::quota::{Kin, Refusal};
 use super::route::{Certificate, REQUESTS_PATH};
 use super::{Desk, body, in_form};
 use crate::admin::authority::usual_purpose;
@@ -52,8 +53,9 @@ struct Told<'t> {
 
 /// Takes a request.
 pub(super) fn ask(desk: &Desk, request: &Request, now: Timestamp) -> Result<Response, AuthorityError> {
-    if let Err(seconds) = desk.quotas.take(request.client, now) {
-        return Ok(too_many(seconds));
+    let kin = if is_near(desk, request.client) { Kin::Near } else { Kin::Stranger };
+    if let Err(refusal) = desk.quotas.take(request.client, kin, now) {
+        return Ok(not_counted(refusal));
     }
     let authority = desk.authority(now)?;
     let bad = |error: &str| Ok(Response::problem(StatusCode::BAD_REQUEST, error, HOW));
@@ -201,8 +203,16 @@ fn address(desk: &Desk, id: &str) -> String {
     format!("{base}{REQUESTS_PATH}/{id}")
 }
 
-fn too_many(seconds: u64) -> Response {
-    let error = "too many requests came from this address";
+fn not_counted(refusal: Refusal) -> Response {
+    let (status, error, seconds) = match refusal {
+        Refusal::Spent(seconds) => {
+            (StatusCode::TOO_MANY_REQUESTS, "too many requests came from this address", seconds)
+        }
+        Refusal::Crowded(seconds) => {
+            let error = "so many others asked within the hour that no more requests are taken";
+            (StatusCode::SERVICE_UNAVAILABLE, error, seconds)
+        }
+    };
     let remedy = format!("try again after {seconds} seconds");
-    Response::problem(StatusCode::TOO_MANY_REQUESTS, error, &remedy).with(RETRY_AFTER, seconds.into())
+    Response::problem(status, error, &remedy).with(RETRY_AFTER, seconds.into())
 }

@@ -231,6 +231,18 @@ async fn who_asks_too_often_is_told_when_to_come_again() {
 }
 
 #[tokio::test]
+async fn a_crowd_of_strangers_gets_true_words_and_does_not_stop_what_is_automatic() {
+    let office = Office::with_ca(None);
+    for number in 0..4096 {
+        let client = std::net::Ipv4Addr::from_bits(0x0a00_0000 + number).into();
+        office.face.desk.quotas.take(client, quota::Kin::Stranger, Timestamp::now()).unwrap();
+    }
+    let (status, told) = office.ask("192.0.2.7", &["mail.example.org"], &[]).await;
+    assert!(status == 503 && told["error"].as_str().unwrap().contains("many others"), "{told}");
+    assert_eq!(office.ask("127.0.0.1", &["a.auto.example.org"], &[]).await.0, 201);
+}
+
+#[tokio::test]
 async fn with_a_locked_key_everything_waits() {
     let office = Office::with_ca(Some("secret"));
     let (status, told) = office.ask("127.0.0.1", &["web.auto.example.org"], &[]).await;
