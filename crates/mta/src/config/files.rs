@@ -18,6 +18,10 @@ use super::{Checked, Problem};
 const AUTHORITIES: &str = "put the authority's certificates there as PEM, or correct the path";
 /// The mode bits that let the world read.
 const READABLE_BY_OTHERS: u32 = 0o004;
+/// Those that let it write.
+const WRITABLE_BY_OTHERS: u32 = 0o002;
+/// Those that let anybody start a program.
+const STARTED_BY_ANYBODY: u32 = 0o111;
 
 /// A thing outside of the configuration that it names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +39,8 @@ pub(super) enum Named {
     /// A password, a token, a client's secret.
     Secret(Place),
     DataDir(Place),
+    /// A program that Postern starts.
+    Hook(Place),
 }
 
 /// A path, and where the configuration names it.
@@ -81,6 +87,7 @@ impl Named {
                 look_at_file(place, Kind::Secret, checked);
             }
             Self::DataDir(place) => checked.warnings.extend(hindrance(place)),
+            Self::Hook(place) => checked.warnings.extend(unfit_program(place)),
         }
     }
 }
@@ -188,6 +195,36 @@ fn hindrance(place: &Place) -> Option<Problem> {
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => (),
             Ok(_) | Err(_) => return None,
         }
+    }
+    None
+}
+
+/// Why a program cannot be started, or should not be. It is a warning: it may be put there, or mended, later.
+fn unfit_program(place: &Place) -> Option<Problem> {
+    let path = place.path.display();
+    let metadata = match fs::metadata(&place.path) {
+        Ok(metadata) => metadata,
+        // Only the daemon's user may have to see it.
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => return None,
+        Err(error) => {
+            let what = format!("the program {path} cannot be started: {error}");
+            return Some(place.problem(what, "put it there, or correct the path"));
+        }
+    };
+    if !metadata.is_file() {
+        return Some(place.problem(format!("{path} is not a program"), "correct the path"));
+    }
+    if metadata.mode() & STARTED_BY_ANYBODY == 0 {
+        let what = format!("{path} cannot be started: nobody may execute it");
+        return Some(place.problem(what, "chmod 755 it"));
+    }
+    let folder = place.path.parent().and_then(|folder| fs::metadata(folder).ok());
+    let sticky = |mode: u32| mode & 0o1000 != 0;
+    let exchangeable =
+        folder.is_some_and(|folder| folder.mode() & WRITABLE_BY_OTHERS != 0 && !sticky(folder.mode()));
+    if metadata.mode() & WRITABLE_BY_OTHERS != 0 || exchangeable {
+        let what = format!("everybody on this machine can change {path}, which Postern starts");
+        return Some(place.problem(what, "chmod 755 it and its folder"));
     }
     None
 }

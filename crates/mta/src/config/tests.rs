@@ -90,6 +90,12 @@ const BAD: &[Bad] = &[
         line: 7,
         says: &["the whole world", "your own servers"],
     },
+    Bad {
+        more: "[ca]\nautomatic = [\"*.example.org\"]\n[http]\nbind = [\"127.0.0.1:8080\", \"[::1]:8080\"]",
+        key: "ca.automatic",
+        line: 7,
+        says: &["through a proxy", "write automatic_from"],
+    },
     Bad { more: "[ca]\nlifetime = \"3650d\"", key: "ca.lifetime", line: 7, says: &["825 days", "\"825d\""] },
     Bad { more: "[ca]\ncrl_lifetime = \"5m\"", key: "ca.crl_lifetime", line: 7, says: &["\"1h\" or more"] },
     Bad { more: "[ca]\nkeys = [\"rsa-1024\"]", key: "ca.keys", line: 7, says: &["shorter than 2048 bits"] },
@@ -1628,6 +1634,41 @@ fn missing_and_readable_secrets_are_found_beside_other_problems() {
 }
 
 #[test]
+fn a_program_that_cannot_be_started_or_that_anybody_may_change_is_a_warning() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let program = |name: &str, mode| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, "").unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+        path
+    };
+    let said = |hook: &Path| {
+        let text = format!(
+            "[certificates]\ndeploy_hook = {hook:?}\n[[acme]]\nname = \"le\"\ndirectory = \"https://ca.example/d\"\n\
+             terms_agreed = true\nchallenge = \"dns-01\"\nhook = {hook:?}\n[[tls.identity]]\nname = \"a\"\nissuer = \"le\""
+        );
+        let checked = check(&text, Timestamp::UNIX_EPOCH);
+        assert!(checked.problems.is_empty(), "{:?}", checked.problems);
+        checked.warnings
+    };
+    assert_eq!(said(&program("sound", 0o755)), []);
+    assert_eq!(said(&program("private", 0o700)), []);
+    for (path, why) in [
+        (folder.path().join("absent"), "cannot be started"),
+        (folder.path().to_owned(), "is not a program"),
+        (program("plain", 0o644), "nobody may execute it"),
+        (program("open", 0o777), "everybody on this machine can change"),
+    ] {
+        let warnings = said(&path);
+        assert_eq!(keys(&warnings), ["certificates.deploy_hook", "acme.le.hook"], "{warnings:?}");
+        assert!(warnings.iter().all(|warning| warning.what.contains(why)), "{warnings:?}");
+    }
+    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
+    assert_eq!(said(&program("sound", 0o755)).len(), 2, "another can be put in its place");
+}
+
+#[test]
 fn an_identity_is_loaded_as_the_daemon_loads_it() {
     let (folder, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let now: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
@@ -1927,7 +1968,7 @@ fn essence(config: Config) -> String {
 
 #[test]
 fn automatic_names_may_be_asked_for_and_are_issued_to_this_machine_alone() {
-    let text = "[http]\nbind = [\"[::1]:8080\"]\n[ca]\nnames = [\"*@example.org\"]\nautomatic = [\"*.example.org\"]\n\
+    let text = "[http]\nbind = [\"[::]:8080\"]\n[ca]\nnames = [\"*@example.org\"]\nautomatic = [\"*.example.org\"]\n\
                 url = \"http://ca.example.org:8080/\"\n";
     let ca = sound(&with(text)).ca;
     let shown = |patterns: &[NamePattern]| patterns.iter().map(ToString::to_string).collect::<Vec<_>>();
@@ -1936,6 +1977,12 @@ fn automatic_names_may_be_asked_for_and_are_issued_to_this_machine_alone() {
     assert_eq!(ca.policy.url.as_deref(), Some("http://ca.example.org:8080"));
     let networks: Vec<String> = ca.automatic_from.iter().map(ToString::to_string).collect();
     assert_eq!(networks, ["127.0.0.0/8", "::1/128"]);
+}
+
+#[test]
+fn http_on_this_machine_alone_issues_at_once_to_whom_it_is_told() {
+    let text = "[http]\nbind = [\"[::1]:8080\"]\n[ca]\nautomatic = [\"*.example.org\"]\nautomatic_from = [\"::1\"]\n";
+    assert_eq!(sound(&with(text)).ca.automatic_from.len(), 1);
 }
 
 #[test]

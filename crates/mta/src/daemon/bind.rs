@@ -9,10 +9,13 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 
 use nix::sys::socket::setsockopt;
 use nix::sys::socket::sockopt::Ipv6V6Only;
+use tokio::fs::OpenOptions;
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -25,6 +28,8 @@ use crate::http::{self, Service};
 use crate::inbound::listener::{self, Listener};
 
 const BACKLOG: u32 = 1024;
+/// The rights to the list of listeners.
+const LIST_MODE: u32 = 0o644;
 
 /// The sockets that are bound.
 pub(super) struct Bound {
@@ -126,12 +131,20 @@ impl Bound {
         }
         let folder = shared.site.load().config.data_dir.clone();
         let text = serde_json::to_vec_pretty(&list).unwrap_or_default();
-        let (new, path) = (folder.join("listeners.json.new"), folder.join("listeners.json"));
         // It is a convenience; without it Postern serves all the same.
-        if tokio::fs::write(&new, text).await.is_ok() {
-            let _ = tokio::fs::rename(new, path).await;
-        }
+        let _ = replace(&folder.join("listeners.json"), &text).await;
     }
+}
+
+/// Puts a file in the place of another, whole. Nobody but us may change it, whatever the mask for new files says.
+async fn replace(path: &Path, content: &[u8]) -> std::io::Result<()> {
+    let new = path.with_extension("json.new");
+    // What an earlier run left there may have other rights, or be a link.
+    let _ = tokio::fs::remove_file(&new).await;
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(LIST_MODE).open(&new).await?;
+    file.write_all(content).await?;
+    file.flush().await?;
+    tokio::fs::rename(new, path).await
 }
 
 /// Each of these with each of its addresses.
@@ -244,5 +257,29 @@ fn remedy(error: &std::io::Error) -> &'static str {
         }
         std::io::ErrorKind::AddrNotAvailable => "this machine has no such address: correct its bind",
         _ => "correct its bind",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn nobody_else_may_change_the_list_whatever_lay_in_its_way() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, left) = (folder.path().join("listeners.json"), folder.path().join("listeners.json.new"));
+        let mode = || std::fs::metadata(&path).unwrap().permissions().mode();
+        std::fs::write(&left, "old").unwrap();
+        std::fs::set_permissions(&left, std::fs::Permissions::from_mode(0o666)).unwrap();
+        replace(&path, b"{}").await.unwrap();
+        assert_eq!((std::fs::read(&path).unwrap(), mode() & 0o022), (b"{}".to_vec(), 0));
+        let other = folder.path().join("other");
+        std::fs::write(&other, "other").unwrap();
+        symlink(&other, &left).unwrap();
+        replace(&path, b"[]").await.unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"[]");
+        assert_eq!(std::fs::read(&other).unwrap(), b"other");
     }
 }

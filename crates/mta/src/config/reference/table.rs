@@ -479,7 +479,7 @@ const ACME: &[Key] = &[
         name: "hook",
         kind: Path,
         default: Absent("no program"),
-        reason: "For dns-01 without dynamic updates: a program that is run as PROGRAM present|cleanup _acme-challenge.NAME VALUE and sets or removes that TXT record before it ends with 0.",
+        reason: "For dns-01 without dynamic updates: a program that is run as PROGRAM present|cleanup _acme-challenge.NAME VALUE and sets or removes that TXT record before it ends with 0. VALUE may begin with a hyphen: it must not be taken for an option.",
         example: "\"/etc/postern/dns-hook\"",
     },
 ];
@@ -1189,7 +1189,7 @@ const CA: &[Key] = &[
         name: "automatic_from",
         kind: List("addresses or networks"),
         default: Value("[\"127.0.0.0/8\", \"::1\"]"),
-        reason: "Who gets at once what is automatic: by default, programs on this machine only, for whoever can reach the port can ask. What a browser or a proxy sends waits for approval wherever it comes from; but behind a proxy that does not say it is one, all clients look like that proxy: do not list it.",
+        reason: "Who gets at once what is automatic: by default, programs on this machine only, for whoever can reach the port can ask. What a browser or a proxy sends waits for approval wherever it comes from; but behind a proxy that does not say it is one, all clients look like that proxy: do not list it. It has to be written where bind in [http] names this machine alone and automatic is not empty.",
         example: "[\"127.0.0.1\", \"192.0.2.0/28\"]",
     },
     Key {

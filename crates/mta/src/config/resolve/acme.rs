@@ -222,6 +222,8 @@ fn proof<'a>(
     let bind = listener::addresses(reader, at, bound);
     let update = update(reader, at);
     let hook = reader.path(at, "hook");
+    let place = reader.place(at, "hook", hook.as_ref());
+    reader.named.extend(place.map(Named::Hook));
     let kind = kind?;
     refuse_foreign(reader, at, kind);
     if at.writes("bind") && bind.as_ref().is_some_and(Vec::is_empty) {

@@ -237,6 +237,8 @@ pub(super) fn certificates<'a>(reader: &mut Reader<'a>, top: &Section<'a>) -> Op
     let mail = reader.switch(at, "mail", None);
     let deployment =
         Deployment { folder: reader.path(at, "deploy_directory"), hook: reader.path(at, "deploy_hook") };
+    let place = reader.place(at, "deploy_hook", deployment.hook.as_ref());
+    reader.named.extend(place.map(Named::Hook));
     let mut warn = warn?;
     warn.sort_unstable_by(|one, other| other.cmp(one));
     warn.dedup();
