@@ -242,7 +242,7 @@ impl Collector<'_> {
             Form::Pkcs1 => self.key(&PrivateKeyDer::Pkcs1(element.into()))?,
             Form::Sec1 => self.key(&PrivateKeyDer::Sec1(element.into()))?,
             Form::LockedKey => {
-                self.spend(element)?;
+                self.spend(rounds::asked_by(element))?;
                 let plain = locked::open_key(element, self.passphrase)?;
                 self.key(&PrivateKeyDer::Pkcs8(plain.as_bytes().into()))?;
             }
@@ -265,7 +265,9 @@ impl Collector<'_> {
     }
 
     fn pkcs12(&mut self, element: &[u8]) -> Result<(), BundleTrouble> {
-        self.spend(element)?;
+        self.spend(rounds::asked_by(element))?;
+        let passphrase = self.passphrase.map_or("", Passphrase::expose);
+        self.spend(rounds::asked_within(element, passphrase))?;
         let archive = locked::open_pkcs12(element, self.passphrase)?;
         for bag in &archive.keys {
             self.key(&PrivateKeyDer::Pkcs8(bag.key.as_der().into()))?;
@@ -277,8 +279,7 @@ impl Collector<'_> {
     }
 
     /// Refuses what would take too long to open, before it is tried.
-    fn spend(&mut self, element: &[u8]) -> Result<(), BundleTrouble> {
-        let rounds = rounds::asked_by(element);
+    fn spend(&mut self, rounds: u64) -> Result<(), BundleTrouble> {
         self.rounds = self.rounds.saturating_add(rounds);
         if self.rounds > rounds::MOST {
             return Err(BundleTrouble::Costly { rounds });

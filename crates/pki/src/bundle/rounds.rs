@@ -1,8 +1,13 @@
 //! How much work a protected file asks for before anybody can know whether its passphrase is right.
 //!
 //! PKCS #12 and PKCS #8 name the rounds of key derivation themselves (RFC 7292 §4, RFC 8018 Appendix A), up to 2³¹ for
-//! each of any number of parts: days, if a stranger made the file. So they are added up first. What it deliberately does
-//! not do: see parts that are inside an encrypted part; the PKCS #12 library has bounds of its own for each of those.
+//! each of any number of parts: days, if a stranger made the file. So they are added up first: [`asked_by`]. Where that is
+//! not too much, encrypted parts of PKCS #12 files are opened to see what the parts inside them ask for:
+//! [`asked_within`]. What it deliberately does not do: keep anything of what it saw there.
+
+use pkcs8::der::Decode as _;
+use pkcs8::pkcs5::EncryptionScheme;
+use zeroize::Zeroizing;
 
 use super::ber;
 use x509_parser::asn1_rs::{Any, Class, FromDer, Tag};
@@ -16,6 +21,10 @@ const SCRYPT_WEIGHT: u64 = 4;
 /// PKCS #12's own derivation (RFC 7292 Appendix B.2) goes through its rounds for the key, twice, and for the first block.
 const PKCS12_WEIGHT: u64 = 3;
 
+/// An encrypted part by a scheme that is opened by the library alone may be so large, in octets: what is inside it cannot
+/// be seen before, and each key takes it some 150 octets and a million rounds at most. There is room for 20 certificates.
+const OPAQUE_MOST: usize = 32 * 1024;
+
 /// PBKDF2 (RFC 8018 Appendix A.2).
 const PBKDF2: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x05, 0x0c];
 /// scrypt (RFC 7914 §7).
@@ -28,6 +37,69 @@ const PKCS5_SCHEMES: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x05];
 /// The rounds that opening this element takes, all its parts together; `u64::MAX` if that cannot be told.
 pub(super) fn asked_by(der: &[u8]) -> u64 {
     walk(der, 0)
+}
+
+/// The rounds that opening what is inside the encrypted parts takes. Costs as many rounds as [`asked_by`] says.
+pub(super) fn asked_within(der: &[u8], passphrase: &str) -> u64 {
+    encrypted_parts(der, 0).iter().map(|part| part.rounds_within(passphrase)).fold(0, u64::saturating_add)
+}
+
+/// EncryptedContentInfo (RFC 5652 §6.1).
+struct EncryptedPart {
+    /// AlgorithmIdentifier in DER.
+    scheme: Vec<u8>,
+    content: Vec<u8>,
+}
+
+impl EncryptedPart {
+    fn of(element: &Any<'_>) -> Option<Self> {
+        if !is_universal(element, Tag::Sequence) {
+            return None;
+        }
+        let (behind_kind, kind) = Any::from_der(element.data).ok()?;
+        let (behind_scheme, scheme) = Any::from_der(behind_kind).ok()?;
+        let (_, content) = Any::from_der(behind_scheme).ok()?;
+        let is_content = content.class() == Class::ContextSpecific && content.tag() == Tag(0);
+        if !is_universal(&kind, Tag::Oid) || !is_universal(&scheme, Tag::Sequence) || !is_content {
+            return None;
+        }
+        let scheme = behind_kind.get(..behind_kind.len() - behind_scheme.len())?;
+        Some(Self { scheme: scheme.to_vec(), content: content.data.to_vec() })
+    }
+
+    fn rounds_within(&self, passphrase: &str) -> u64 {
+        match EncryptionScheme::from_der(&self.scheme) {
+            // With another passphrase there is nothing to be opened.
+            Ok(scheme) => scheme
+                .decrypt(passphrase, &self.content)
+                .map_or(0, |plain| asked_by(Zeroizing::new(plain).as_slice())),
+            Err(_) if self.content.len() > OPAQUE_MOST => u64::MAX,
+            Err(_) => 0,
+        }
+    }
+}
+
+fn encrypted_parts(octets: &[u8], depth: usize) -> Vec<EncryptedPart> {
+    let mut found = Vec::new();
+    let mut rest = octets;
+    while let Ok((behind, element)) = Any::from_der(rest) {
+        if let Some(part) = EncryptedPart::of(&element) {
+            found.push(part);
+        } else if depth >= DEEPEST {
+            break;
+        } else if element.header.is_constructed() {
+            found.extend(encrypted_parts(element.data, depth + 1));
+        } else if is_universal(&element, Tag::OctetString)
+            && let Some((der, _)) = ber::first(element.data)
+        {
+            found.extend(encrypted_parts(&der, depth + 1));
+        }
+        rest = behind;
+        if rest.is_empty() {
+            break;
+        }
+    }
+    found
 }
 
 fn walk(octets: &[u8], depth: usize) -> u64 {
@@ -118,4 +190,47 @@ fn number(element: &Any<'_>) -> u64 {
 
 fn is_universal(element: &Any<'_>, tag: Tag) -> bool {
     element.class() == Class::Universal && element.tag() == tag
+}
+
+#[cfg(test)]
+mod tests {
+    use pkcs8::der::Encode as _;
+    use pkcs8::pkcs5::pbes2;
+
+    use super::*;
+
+    /// An element with a short or long length.
+    fn element(tag: u8, content: &[u8]) -> Vec<u8> {
+        let length = u16::try_from(content.len()).unwrap().to_be_bytes();
+        [&[tag, 0x82, length[0], length[1]], content].concat()
+    }
+
+    fn scheme(rounds: u32) -> pbes2::Parameters {
+        pbes2::Parameters::generate_pbkdf2_sha256_aes256cbc(rounds, &[1; 16], [2; 16]).unwrap()
+    }
+
+    fn part(scheme: &[u8], content: &[u8]) -> Vec<u8> {
+        // Its kind is of no account to the library either.
+        let parts = [element(0x06, &[0x2a, 0x03]), scheme.to_vec(), element(0x80, content)];
+        element(0x30, &parts.concat())
+    }
+
+    #[test]
+    fn keys_inside_an_encrypted_part_are_counted() {
+        let key = EncryptionScheme::from(scheme(1_000_000)).to_der().unwrap();
+        let keys: Vec<u8> = (0..5).flat_map(|_| element(0x30, &key)).collect();
+        let outer = scheme(1);
+        let content = outer.encrypt("secret", &element(0x30, &keys)).unwrap();
+        let file = element(0x30, &part(&EncryptionScheme::from(outer).to_der().unwrap(), &content));
+        assert_eq!(asked_by(&file), 1);
+        assert_eq!(asked_within(&file, "secret"), 5_000_000);
+        assert_eq!(asked_within(&file, "other"), 0);
+    }
+
+    #[test]
+    fn what_cannot_be_looked_into_must_be_small() {
+        let old = element(0x30, &element(0x06, &[PKCS12_SCHEMES, &[3]].concat()));
+        assert_eq!(asked_within(&part(&old, &vec![0; 2000]), "secret"), 0);
+        assert_eq!(asked_within(&part(&old, &vec![0; 40_000]), "secret"), u64::MAX);
+    }
 }
