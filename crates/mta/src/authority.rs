@@ -16,6 +16,9 @@ use rustls_pki_types::pem::{PemObject as _, SectionKind};
 
 use crate::config::Config;
 
+/// What the private CA is called where an issuer or an identity is named.
+pub const NAME: &str = "private-ca";
+
 /// What some programs write above a request (RFC 7468 §7 asks to take it), and what it means.
 const OLD_LABEL: &str = "NEW CERTIFICATE REQUEST";
 const LABEL: &str = "CERTIFICATE REQUEST";
@@ -72,6 +75,16 @@ impl From<RequestError> for Error {
 /// Where the private CA lies.
 pub(crate) fn folder(config: &Config) -> PathBuf {
     config.data_dir.join("ca")
+}
+
+/// Where the private CA's root certificate lies, in PEM, if there is a CA.
+pub(crate) fn root(config: &Config) -> PathBuf {
+    Authority::root_pem_in(&folder(config))
+}
+
+/// Where the private CA's revocation list lies, in PEM, once there is one.
+pub(crate) fn revocation_list(config: &Config) -> PathBuf {
+    Authority::crl_pem_in(&folder(config))
 }
 
 /// The private CA, without its key.

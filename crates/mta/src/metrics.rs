@@ -165,7 +165,7 @@ impl EncodeLabelSet for OfCertificate {
     fn encode(&self, encoder: &mut LabelSetEncoder<'_>) -> Result<(), fmt::Error> {
         let identity = match &self.owner {
             Owner::Identity(name) => name,
-            Owner::PrivateCa => "private-ca",
+            Owner::PrivateCa => crate::authority::NAME,
         };
         let position = match self.position {
             Position::Own => "own",

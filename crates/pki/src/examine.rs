@@ -97,6 +97,7 @@ pub fn examine(chain: &Chain, key: &PrivateKey, expected: &Expectations<'_>) -> 
     }
     examiner.strength();
     examiner.chain();
+    examiner.left_over();
     let mut findings = examiner.findings;
     findings.sort_by_key(|finding| finding.severity);
     Examination { findings }
@@ -344,6 +345,23 @@ impl Examiner<'_> {
             ),
             _ => self.other_fault(&failure),
         }
+    }
+
+    fn left_over(&mut self) {
+        let strangers = self.chain.left_over();
+        if strangers.is_empty() {
+            return;
+        }
+        let subjects: Vec<String> = strangers.iter().map(|der| Certificate::new(der).subject()).collect();
+        self.add(
+            Severity::Note,
+            Aspect::Chain,
+            format!(
+                "the files also hold what does not belong to the chain, and is left out: {}",
+                list(&subjects)
+            ),
+            "",
+        );
     }
 
     fn signed_by_itself(&mut self) {

@@ -11,7 +11,7 @@ use std::str::FromStr;
 use clap::Args;
 use jiff::Timestamp;
 use postern_mta::admin::acme::OrderView;
-use postern_mta::admin::certificates::{Passphrase, Renewed};
+use postern_mta::admin::certificates::{PRIVATE_CA, Passphrase, Renewed};
 use postern_mta::admin::{self, Admin};
 
 use super::acme;
@@ -22,7 +22,6 @@ use crate::ask::{at_terminal, passphrase};
 use crate::{Done, admin, block_on, say};
 
 /// What the private CA is called on the command line.
-const PRIVATE_CA: &str = "private-ca";
 
 /// Why something cannot be sent.
 type Failure = Box<dyn std::error::Error>;

@@ -28,7 +28,7 @@ pub use postern_pki::{KeyKind, Passphrase};
 
 use super::Admin;
 use super::certificates::{Daemon, have_looked_at};
-use crate::authority::{folder, open, read_request, root_signer, signer, signs_alone};
+use crate::authority::{folder, open, read_request, revocation_list, root_signer, signer, signs_alone};
 use crate::config::Config;
 use crate::daemon::prepare_data_dir;
 
@@ -514,7 +514,7 @@ impl Authority<'_> {
             number: list.number,
             signed: list.this_update,
             next_update: list.next_update,
-            file: folder(self.config).join("crl.pem"),
+            file: revocation_list(self.config),
         }
     }
 }

@@ -21,6 +21,7 @@ pub use postern_pki::{
 };
 pub use zeroize::Zeroizing;
 
+pub use crate::authority::NAME as PRIVATE_CA;
 pub use crate::certificates::Error;
 pub use crate::certificates::Served;
 pub use crate::certificates::assign::{AssignError, Binding, Change, assign};

@@ -21,6 +21,7 @@ use zeroize::Zeroizing;
 
 use super::Error;
 use super::published::{self, New};
+use crate::authority;
 use crate::config::{Config, IdentitySource};
 
 /// A file that somebody brought, as it was read by whoever may read it.
@@ -312,7 +313,7 @@ impl Bench<'_> {
         self.refuse_foreign(&identity)?;
         let mut roots = TrustAnchors::System.load()?;
         // Our own CA's root is as good as any: whoever uses it has imported it.
-        if let Ok(own) = TrustAnchors::File(self.config.data_dir.join("ca").join("root.pem")).load() {
+        if let Ok(own) = TrustAnchors::File(authority::root(self.config)).load() {
             roots.extend(own.roots);
         }
         let purpose = self.purpose_of(&identity);

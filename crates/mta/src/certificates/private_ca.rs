@@ -142,7 +142,7 @@ fn certify(
 /// # Errors
 /// Local: there is one, and it cannot be read.
 pub(super) fn authorities(config: &Config) -> Result<Vec<Watched>, Error> {
-    let folder = config.data_dir.join("ca");
+    let folder = authority::folder(config);
     if !Authority::is_in(&folder) {
         return Ok(Vec::new());
     }

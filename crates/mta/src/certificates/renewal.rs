@@ -10,6 +10,7 @@ use std::path::PathBuf;
 
 use postern_pki::{IdentityStore, Origin, SentTo};
 
+use crate::authority;
 use crate::config::{Config, IdentitySource, Issuer};
 
 /// Who renews a certificate.
@@ -64,7 +65,7 @@ impl fmt::Display for Renewal {
         match self {
             Self::Files(_) => f.write_str("whoever writes its files"),
             Self::ByHand => f.write_str("hand"),
-            Self::PrivateCa => f.write_str("private-ca"),
+            Self::PrivateCa => f.write_str(authority::NAME),
             Self::Acme(name) => write!(f, "acme {name}"),
         }
     }

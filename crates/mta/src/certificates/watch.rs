@@ -24,6 +24,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
 use super::private_ca;
+use crate::authority;
 use crate::config::{Config, Identity, IdentitySource};
 use crate::daemon::Shared;
 use crate::event::Event;
@@ -34,7 +35,7 @@ const PATIENCE: u32 = 2;
 const RENEWAL_LOOK: SignedDuration = SignedDuration::from_hours(1);
 
 /// What the certificate is called that the private CA keeps in force by itself.
-const AUTOMATIC: &str = "private-ca";
+const AUTOMATIC: &str = authority::NAME;
 const NO_STORE: &str = "the certificate store cannot be read";
 const NO_AUTOMATIC: &str = "there is no certificate for the host name, and the private CA has issued none";
 

@@ -7,11 +7,12 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use postern_pki::ClientCa;
 use postern_pki::ca::{Authority, Chore, Need};
 
 use super::Shared;
-use crate::authority::{Error, folder, signer, signs_alone};
-use crate::config::Config;
+use crate::authority::{Error, folder, revocation_list, signer, signs_alone};
+use crate::config::{ClientCertificates, Config, Listener};
 use crate::event::Event;
 
 /// What is to be said of what has to be done.
@@ -37,14 +38,39 @@ fn keep_now(config: &Config, remind: Remind, now: Timestamp) -> Vec<Event> {
     if !Authority::is_in(&folder) {
         return Vec::new();
     }
-    match chores(config, now) {
+    let mut events: Vec<Event> = match chores(config, now) {
         Ok(chores) => chores.into_iter().filter_map(|chore| event(chore, remind)).collect(),
         Err(_) if remind == Remind::NotAgain => Vec::new(),
         Err(error) => vec![Event::Alarm {
             what: format!("the private CA cannot be looked after: {error}"),
             remedy: format!("mend what is said of {}; it is tried again each hour", folder.display()),
         }],
+    };
+    if remind == Remind::Now {
+        events.extend(config.listeners.iter().filter_map(|listener| overdue(config, listener, now)));
     }
+    events
+}
+
+/// A list that is out of date goes on counting, but what was revoked since is not in it.
+fn overdue(config: &Config, listener: &Listener, now: Timestamp) -> Option<Event> {
+    let (ClientCertificates::Asked(path) | ClientCertificates::Required(path)) =
+        &listener.client_certificates
+    else {
+        return None;
+    };
+    // That they cannot be loaded has been said.
+    let ca = ClientCa::load_with_lists(path, &[revocation_list(config)]).ok()?;
+    let list = ca.lists().iter().find(|list| list.is_overdue(now))?;
+    let (path, issuer, end) = (list.path.display(), &list.issuer, list.next_update?);
+    Some(Event::Alarm {
+        what: format!(
+            "listener {}: the revocation list {path} of {issuer} was good until {end:.0}: clients whose \
+             certificates were revoked since then are let in",
+            listener.name
+        ),
+        remedy: Need::SignList.remedy().to_owned(),
+    })
 }
 
 fn chores(config: &Config, now: Timestamp) -> Result<Vec<Chore>, Error> {
@@ -131,6 +157,29 @@ mod tests {
         let helped = config(folder.path(), &format!("[ca]\npassphrase_file = {file:?}\n"));
         let kept = keep_now(&helped, Remind::Now, later);
         assert!(matches!(kept[..], [Event::AuthorityKept { .. }, Event::AuthorityKept { .. }]), "{kept:?}");
+    }
+
+    #[test]
+    fn a_list_that_is_over_is_an_alarm_of_each_listener_that_looks_clients_up_in_it() {
+        let (folder, now) = (tempfile::tempdir().unwrap(), Timestamp::now());
+        let root = folder.path().join("ca/root.pem");
+        let plain = config(folder.path(), "");
+        let asking = config(folder.path(), &format!("client_certificates = 'asked'\nclient_ca = {root:?}\n"));
+        lock(folder.path(), &plain, now);
+        let authority = Authority::open(&super::folder(&plain), now).unwrap();
+        let passphrase = Passphrase::new("correct horse".into());
+        let signer = authority.signer(Some(&passphrase)).unwrap();
+        let list = authority.sign_crl(&signer, &plain.ca.policy, now).unwrap();
+        let said = |config: &Config, at| -> Vec<String> {
+            let events = keep_now(config, Remind::Now, at);
+            events.iter().map(ToString::to_string).filter(|event| event.contains("listener")).collect()
+        };
+        assert!(said(&asking, now).is_empty());
+        let over = list.next_update + days(1);
+        assert!(said(&plain, over).is_empty(), "no listener looks into it");
+        let [alarm] = said(&asking, over).try_into().unwrap();
+        assert!(alarm.contains("listener mx") && alarm.contains("crl.pem"), "{alarm}");
+        assert!(alarm.contains("postern ca crl --sign"), "{alarm}");
     }
 
     #[test]

@@ -23,6 +23,7 @@ use postern_smtp::server::Settings;
 use postern_smtp::tls::{Level, Proof};
 
 use super::network::Network;
+use crate::authority;
 use crate::certificates::watch::Watch;
 use crate::config::{self, Config, Connector, SpacePolicy};
 use crate::event::Event;
@@ -263,7 +264,7 @@ fn client_certificates(
         Asked(path) => (path, "no client certificate counts there", Some(ClientCertificates::Ignored)),
         Required(path) => (path, "it has no TLS", None),
     };
-    let revoked = Some(config.data_dir.join("ca/crl.pem")).filter(|list| list.exists());
+    let revoked = Some(authority::revocation_list(config)).filter(|list| list.exists());
     match (ClientCa::load_with_lists(path, revoked.as_slice()), &listener.client_certificates) {
         (Ok(ca), Required(_)) => Some(ClientCertificates::Required(ca)),
         (Ok(ca), _) => Some(ClientCertificates::Asked(ca)),

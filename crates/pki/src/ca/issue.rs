@@ -8,7 +8,7 @@ use super::records::KeyHistory;
 use super::{Authority, AuthorityError, Issued, Policy, Purpose, Signer, policy, records};
 use crate::certificate::Certificate;
 use crate::identity::fingerprint;
-use crate::{Error, KeyKind, Name, PrivateKey, SigningRequest};
+use crate::{Error, Name, PrivateKey, SigningRequest};
 
 /// So often a number is drawn before something must be wrong with the source of chance.
 const DRAWS: usize = 4;
@@ -69,23 +69,6 @@ impl Authority {
         now: Timestamp,
     ) -> Result<Issued, AuthorityError> {
         self.records.write(|transaction| self.issue_in(transaction, order, approval, None, now))
-    }
-
-    /// Makes a key and issues a certificate for it.
-    ///
-    /// # Errors
-    /// As [`issue`](Self::issue), and no name or one that does not fit the purpose.
-    pub fn issue_with_key(
-        &self,
-        names: Vec<Name>,
-        purpose: Purpose,
-        kind: KeyKind,
-        approval: &Approval<'_>,
-        now: Timestamp,
-    ) -> Result<(Issued, PrivateKey), AuthorityError> {
-        let key = PrivateKey::generate(kind)?;
-        let order = Order::of_key(&key, names, purpose)?;
-        Ok((self.issue(&order, approval, now)?, key))
     }
 
     /// Issues within a transaction that does more: the request is decided on in the same one.

@@ -79,6 +79,16 @@ impl Authority {
         Folder::new(folder).root_pem().exists()
     }
 
+    /// Where the root certificate of a CA in this folder lies, in PEM.
+    pub fn root_pem_in(folder: &Path) -> PathBuf {
+        Folder::new(folder).root_pem()
+    }
+
+    /// Where the revocation list of a CA in this folder lies, in PEM, once there is one.
+    pub fn crl_pem_in(folder: &Path) -> PathBuf {
+        Folder::new(folder).crl_pem()
+    }
+
     /// Opens the CA in this folder, with its records and without its key. Records that are not there are begun, so that
     /// a folder from before there were any opens too.
     ///
@@ -180,17 +190,6 @@ impl Authority {
     /// The revocation list in PEM, once there is one.
     pub fn crl_pem_path(&self) -> PathBuf {
         self.folder.crl_pem()
-    }
-
-    /// The revocation list in DER, once there is one.
-    pub fn crl_der_path(&self) -> PathBuf {
-        self.folder.crl_der()
-    }
-
-    /// All files of the CA that change while it works, to be watched.
-    pub fn public_files(&self) -> Vec<PathBuf> {
-        let folder = &self.folder;
-        vec![folder.root_pem(), folder.intermediate_pem(), folder.crl_pem(), folder.responder_pem()]
     }
 
     /// A certificate with what a server sends behind it: the intermediate, and not the root, which the other side has.

@@ -125,8 +125,7 @@ fn a_client_of_an_authority_without_a_list_is_not_looked_up() {
     let (office, other) = (office(Shape::RootAlone), office(Shape::RootAlone));
     let both =
         [&office, &other].map(|one| std::fs::read_to_string(one.authority.root_pem_path()).unwrap()).concat();
-    let ca = ClientCa::load_with_lists(&office.write("both.pem", both), &[office.authority.crl_der_path()])
-        .unwrap();
+    let ca = ClientCa::load_with_lists(&office.write("both.pem", both), &[office.crl_der()]).unwrap();
     let (anna, key) = other.issue(&["anna@example.org"], Purpose::Client);
     assert_eq!(office.proof(&ca, &other.identity(&anna, &key), now()), Ok(()));
 }
@@ -141,7 +140,7 @@ fn a_file_that_is_no_list_of_the_authority_is_refused() {
         let error = load(office.write("bad.crl", content));
         assert!(error.to_string().contains("bad.crl: is broken"), "{error}");
     }
-    let mut forged = std::fs::read(office.authority.crl_der_path()).unwrap();
+    let mut forged = std::fs::read(office.crl_der()).unwrap();
     let last = forged.len() - 1;
     forged[last] ^= 1;
     let error = load(office.write("forged.crl", forged)).to_string();

@@ -77,7 +77,7 @@ fn an_rsa_key_of_a_server_may_also_encipher() {
     let office = office(Shape::RootAlone);
     let kind = KeyKind::Rsa2048;
     let usage = |purpose, name: &str| {
-        let made = office.authority.issue_with_key(names(&[name]), purpose, kind, &office.approval(), now());
+        let made = office.issue_for(&office.approval(), &[name], purpose, kind);
         text(&office, &made.unwrap().0).contains("Key Encipherment")
     };
     assert!(usage(Purpose::Server, "mail.example.org"));
@@ -141,13 +141,12 @@ fn the_identifiers_lead_from_the_certificate_to_what_signed_it() {
 fn names_that_do_not_fit_or_are_missing_are_not_issued() {
     let office = office(Shape::RootAlone);
     for (wanted, purpose) in [
-        (names(&["anna@example.org"]), Purpose::Server),
-        (names(&["*.example.org"]), Purpose::Client),
-        (Vec::new(), Purpose::Server),
+        (&["anna@example.org"][..], Purpose::Server),
+        (&["*.example.org"], Purpose::Client),
+        (&[], Purpose::Server),
     ] {
         let kind = KeyKind::EcdsaP256;
-        let error =
-            office.authority.issue_with_key(wanted, purpose, kind, &office.approval(), now()).unwrap_err();
+        let error = office.issue_for(&office.approval(), wanted, purpose, kind).unwrap_err();
         assert!(
             matches!(error, AuthorityError::Forbidden(PolicyError::Kind { .. } | PolicyError::NoNames)),
             "{error}"

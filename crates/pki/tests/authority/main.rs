@@ -16,7 +16,9 @@ mod upkeep;
 use std::path::{Path, PathBuf};
 
 use jiff::{SignedDuration, Timestamp};
-use postern_pki::ca::{Approval, Authority, Init, Issued, Locks, Policy, Purpose, Signer};
+use postern_pki::ca::{
+    Approval, Authority, AuthorityError, Init, Issued, Locks, Order, Policy, Purpose, Signer,
+};
 use postern_pki::{KeyKind, Name, Passphrase, PrivateKey, RequestDetails, SigningRequest, Subject};
 use tempfile::TempDir;
 
@@ -99,8 +101,25 @@ impl Office {
     }
 
     fn issue(&self, wanted: &[&str], purpose: Purpose) -> (Issued, PrivateKey) {
-        let kind = KeyKind::EcdsaP256;
-        self.authority.issue_with_key(names(wanted), purpose, kind, &self.approval(), now()).unwrap()
+        self.issue_for(&self.approval(), wanted, purpose, KeyKind::EcdsaP256).unwrap()
+    }
+
+    /// Makes a key of this kind and issues a certificate for it.
+    fn issue_for(
+        &self,
+        approval: &Approval<'_>,
+        wanted: &[&str],
+        purpose: Purpose,
+        kind: KeyKind,
+    ) -> Result<(Issued, PrivateKey), AuthorityError> {
+        let key = PrivateKey::generate(kind)?;
+        let order = Order::of_key(&key, names(wanted), purpose)?;
+        Ok((self.authority.issue(&order, approval, now())?, key))
+    }
+
+    /// The revocation list in DER.
+    fn crl_der(&self) -> PathBuf {
+        self.authority.crl_pem_path().with_extension("der")
     }
 
     /// Writes something beside the CA, for the programs.

@@ -64,7 +64,7 @@ fn two_processes_issue_at_once_and_nothing_clashes() {
     assert_eq!(office.authority.tally().unwrap().issued, 3 * EACH as u64);
     let list = office.authority.crl().unwrap().unwrap();
     assert_eq!(list.number, 1 + 3 * EACH as u64, "each list has a number of its own");
-    assert_eq!(std::fs::read(office.authority.crl_der_path()).unwrap(), list.der);
+    assert_eq!(std::fs::read(office.crl_der()).unwrap(), list.der);
 }
 
 #[test]
@@ -85,7 +85,7 @@ fn what_a_killed_process_handed_out_is_on_record() {
     }
     office.authority.upkeep(Some(&office.signer), &office.policy, now()).unwrap();
     let list = office.authority.crl().unwrap().unwrap();
-    assert_eq!(std::fs::read(office.authority.crl_der_path()).unwrap(), list.der);
+    assert_eq!(std::fs::read(office.crl_der()).unwrap(), list.der);
     office.issue(&["smtp.example.org"], Purpose::Server);
 }
 

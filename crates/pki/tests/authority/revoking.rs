@@ -97,7 +97,7 @@ fn a_revoked_certificate_is_on_the_next_list_and_openssl_refuses_it() {
         let text = openssl(&format!("crl -in {} -noout -text", crl.display()));
         assert!(text.contains("Key Compromise") && text.contains("Version 2"), "{text}");
         assert!(text.to_lowercase().replace(':', "").contains(bad.serial.as_str()), "{text}");
-        openssl(&format!("crl -inform DER -in {} -noout", office.authority.crl_der_path().display()));
+        openssl(&format!("crl -inform DER -in {} -noout", office.crl_der().display()));
         certtool(&format!("--crl-info --infile {}", crl.display()));
     }
 }
@@ -110,7 +110,7 @@ fn lists_are_numbered_upwards_and_the_files_are_what_is_on_record() {
     assert!(numbers.windows(2).all(|pair| pair[0] < pair[1]), "{numbers:?}");
     let last = office.authority.crl().unwrap().unwrap();
     assert_eq!(Some(&last.number), numbers.last());
-    assert_eq!(fs::read(office.authority.crl_der_path()).unwrap(), last.der);
+    assert_eq!(fs::read(office.crl_der()).unwrap(), last.der);
     assert_eq!(fs::read_to_string(office.authority.crl_pem_path()).unwrap(), last.pem());
     let (_, parsed) = CertificateRevocationList::from_der(&last.der).unwrap();
     assert_eq!(parsed.next_update().unwrap().timestamp(), last.next_update.as_second());

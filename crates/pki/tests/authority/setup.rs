@@ -151,13 +151,7 @@ fn a_missing_or_foreign_key_is_said() {
     let error = one.authority.signer(None).unwrap_err();
     assert!(matches!(error, AuthorityError::KeyMissing { .. }), "{error}");
     assert_eq!(one.authority.key_state(), KeyState::Missing);
-    let error = one.authority.issue_with_key(
-        names(&["mail.example.org"]),
-        Purpose::Server,
-        KeyKind::EcdsaP256,
-        &other.approval(),
-        now(),
-    );
+    let error = one.issue_for(&other.approval(), &["mail.example.org"], Purpose::Server, KeyKind::EcdsaP256);
     assert!(error.unwrap_err().to_string().contains("does not belong"));
 }
 

@@ -56,10 +56,10 @@ fn what_was_revoked_without_the_key_is_listed_at_the_next_upkeep_with_it() {
 fn a_lost_file_of_the_list_is_written_again() {
     let office = office(Shape::RootAlone);
     let list = office.authority.crl().unwrap().unwrap();
-    for path in [office.authority.crl_pem_path(), office.authority.crl_der_path()] {
+    for path in [office.authority.crl_pem_path(), office.crl_der()] {
         std::fs::remove_file(path).unwrap();
         assert_eq!(office.needs(now()), []);
-        assert_eq!(std::fs::read(office.authority.crl_der_path()).unwrap(), list.der);
+        assert_eq!(std::fs::read(office.crl_der()).unwrap(), list.der);
         assert_eq!(std::fs::read_to_string(office.authority.crl_pem_path()).unwrap(), list.pem());
     }
 }

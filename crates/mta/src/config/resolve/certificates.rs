@@ -22,7 +22,7 @@ use crate::config::reader::{Reader, Section, positive_duration};
 use crate::config::reference::nearest;
 
 /// What `issuer` says for the private CA.
-pub(super) const PRIVATE_CA: &str = "private-ca";
+pub(super) const PRIVATE_CA: &str = crate::authority::NAME;
 
 /// Of one identity, at most so many names.
 const NAMES_MOST: usize = 100;
