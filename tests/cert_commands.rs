@@ -126,7 +126,7 @@ fn assign_changes_the_lines_that_are_meant_and_the_running_postern() {
     assert!(
         succeed(&mut assign(&["mail", "--listener", "submissions", "--release"])).contains("is so already")
     );
-    postern.cli(&["cert", "remove", "mail", "--yes"]);
+    postern.cli(&["cert", "remove", "mail", "--force", "--yes"]);
 }
 
 #[test]

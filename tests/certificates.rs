@@ -421,7 +421,10 @@ fn assigning_changes_one_line_of_a_commented_configuration_and_takes_effect_at_o
     assign(&["--release"]);
     assert_eq!(fs::read_to_string(postern.configuration()).unwrap(), before);
     assert!(house.shown(Some(HOST), &postern.root()).verified);
-    postern.cli(&["cert", "remove", "mail", "--yes"]);
+    let said = fail(&mut postern.command(&["cert", "remove", "mail", "--yes"]));
+    assert!(said.contains(&format!("listener mx shows it for {NAME}")) && said.contains("--force"), "{said}");
+    house.assert_served(&certificate);
+    postern.cli(&["cert", "remove", "mail", "--force", "--yes"]);
     assert_eq!(house.shown(Some(NAME), &postern.root()).certificate, files(postern).leaf());
 }
 
@@ -460,7 +463,7 @@ fn an_export_is_read_by_openssl_and_certtool_and_moves_to_another_server() {
         ]);
         let shown = Shown::at(other.at("submission"), SMTP, Some(NAME), &house.authority.root());
         assert_eq!(shown, Shown { certificate: expected.clone(), verified: true });
-        other.cli(&["cert", "remove", "mail", "--yes"]);
+        other.cli(&["cert", "remove", "mail", "--force", "--yes"]);
     }
     assert_keys_are_the_owners(&house.postern);
     assert_keys_are_the_owners(&other);

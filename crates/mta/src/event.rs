@@ -158,6 +158,24 @@ pub enum Event {
         /// Until when it is good.
         until: Timestamp,
     },
+    /// A certificate is served where there was none of its identity; new sessions see it.
+    IdentityInstalled {
+        /// The identity's name.
+        identity: String,
+        /// The names that it bears.
+        names: Vec<String>,
+        /// SHA-256 of the certificate.
+        fingerprint: String,
+        /// Until when it is good.
+        until: Timestamp,
+    },
+    /// An identity is gone; new sessions see another.
+    IdentityRemoved {
+        /// The identity's name.
+        identity: String,
+        /// SHA-256 of the certificate that was served.
+        fingerprint: String,
+    },
     /// The files of an identity can be used again.
     IdentityMended {
         /// The identity's name.
@@ -446,6 +464,8 @@ impl Event {
             | Self::CertificateIssued { .. }
             | Self::CertificateGranted { .. }
             | Self::IdentityRenewed { .. }
+            | Self::IdentityInstalled { .. }
+            | Self::IdentityRemoved { .. }
             | Self::IdentityMended { .. }
             | Self::IdentityDeployed { .. }
             | Self::SignedIn { .. }
@@ -518,6 +538,17 @@ impl Event {
                     f,
                     "TLS identity {identity}: a new certificate is served, good until {until:.0}, SHA-256 {fingerprint}"
                 )
+            }
+            Self::IdentityInstalled { identity, names, fingerprint, until } => {
+                let names = names.join(", ");
+                write!(
+                    f,
+                    "TLS identity {identity}: its certificate for {names} is served from now on, good until {until:.0}, \
+                     SHA-256 {fingerprint}"
+                )
+            }
+            Self::IdentityRemoved { identity, fingerprint } => {
+                write!(f, "TLS identity {identity}: removed, and no longer served, SHA-256 {fingerprint}")
             }
             Self::IdentityMended { identity } => {
                 write!(f, "TLS identity {identity}: its files can be used again")

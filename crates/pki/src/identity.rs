@@ -180,16 +180,16 @@ impl Warning {
     /// What to do about it.
     pub fn remedy(&self) -> String {
         match self {
-            Self::Expired { .. } => "renew the certificate, then reload".to_owned(),
+            Self::Expired { .. } => "renew the certificate: a new one is served by itself".to_owned(),
             Self::NotYetValid { .. } => {
-                "correct this machine's clock, or install a certificate that is good today, then reload"
+                "correct this machine's clock, or install a certificate that is good today: it is served by itself"
                     .to_owned()
             }
             Self::KeyExposed { path, .. } => {
                 format!("chmod 600 {}, and renew the key if others may have read it", path.display())
             }
             Self::NoNames { .. } => {
-                "install a certificate that bears the host name as a subjectAltName, then reload".to_owned()
+                "install a certificate that bears the host name as a subjectAltName: it is served by itself".to_owned()
             }
         }
     }

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use clap::Args;
 use jiff::Timestamp;
 use postern_mta::admin::certificates::expiry::{Finding, Owner, Severity};
-use postern_mta::admin::certificates::{Certificates, Listed};
+use postern_mta::admin::certificates::{Certificates, Listed, OnDisk};
 use postern_mta::event::clean;
 
 use crate::queue::count_of;
@@ -60,9 +60,10 @@ fn findings(certificates: &Certificates<'_>) -> Result<Vec<Finding>, Box<dyn std
     Ok(findings)
 }
 
-/// The renewed file that is not served.
+/// The renewed file that is not served. Files that cannot be used are found without the daemon.
 fn not_served(one: &Listed) -> Option<Finding> {
-    let served = one.served.as_ref().filter(|_| one.differs())?;
+    let is_good = matches!(one.on_disk, OnDisk::Good(_));
+    let served = one.served.as_ref().filter(|_| is_good && one.differs())?;
     let why = served.trouble.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
     Some(Finding {
         severity: Severity::Warning,

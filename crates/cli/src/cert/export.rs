@@ -10,7 +10,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 use postern_mta::admin::Admin;
-use postern_mta::admin::certificates::{Certificates, Compatibility, Passphrase, Zeroizing};
+use postern_mta::admin::certificates::{Certificates, Compatibility, Doubts, Passphrase, Zeroizing};
 use tempfile::NamedTempFile;
 
 use crate::ask::{Usual, go_on, new_passphrase};
@@ -66,11 +66,15 @@ struct Form {
 Example:
   postern cert remove old
 
-A certificate that a listener or connector is bound to is not removed; see: postern cert assign NAME --listener LISTENER --release")]
+A certificate that a listener or connector is bound to is not removed; see: postern cert assign NAME --listener LISTENER --release
+Nor is one that clients are shown for a name that no other certificate bears, unless --force says so.")]
 pub(crate) struct RemoveArguments {
     /// Which one
     #[arg(value_parser = super::identity)]
     identity: String,
+    /// Remove it though clients are shown it
+    #[arg(long)]
+    force: bool,
     /// Do not ask
     #[arg(long)]
     yes: bool,
@@ -121,7 +125,8 @@ pub(crate) fn remove(arguments: &RemoveArguments, path: &Path) -> Done {
         eprintln!("Nothing was changed.");
         return Ok(ExitCode::FAILURE);
     }
-    block_on(certificates.remove(identity))??;
+    let doubts = if arguments.force { Doubts::Override } else { Doubts::Heed };
+    block_on(certificates.remove(identity, doubts))??;
     say(&format!("the certificate \"{identity}\" is removed\n"))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -152,11 +152,15 @@ fn used_by(served: Option<&Served>) -> String {
 /// What does not fit into a cell.
 fn remarks(one: &Listed) -> Vec<String> {
     let mut remarks = Vec::new();
-    if let OnDisk::Broken(why) = &one.on_disk {
-        remarks.push(format!("on disk: {}", clean(why)));
-    }
-    if let Some(trouble) = one.served.as_ref().and_then(|served| served.trouble.as_ref()) {
-        remarks.push(format!("what is on disk is not served: {}", clean(trouble)));
+    let trouble = one.served.as_ref().and_then(|served| served.trouble.as_ref());
+    match (&one.on_disk, trouble) {
+        // The daemon says the same about the same files.
+        (OnDisk::Broken(why), _) if one.differs() => {
+            remarks.push(format!("on disk: {}; the one before it is still served", clean(why)));
+        }
+        (OnDisk::Broken(why), _) => remarks.push(format!("on disk: {}", clean(why))),
+        (_, Some(trouble)) => remarks.push(format!("what is on disk is not served: {}", clean(trouble))),
+        (_, None) => {}
     }
     if one.waiting {
         remarks.push(format!("a request waits for its certificate: postern cert requests {}", one.identity));
@@ -168,7 +172,7 @@ fn details(one: &Listed, now: Timestamp) -> String {
     let disk = match &one.on_disk {
         OnDisk::Good(seen) => in_full(seen, now),
         OnDisk::Missing => "nothing yet".to_owned(),
-        OnDisk::Broken(why) => format!("broken: {}", clean(why)),
+        OnDisk::Broken(_) => "broken".to_owned(),
     };
     let served_now = match &one.served {
         None => "Postern does not run".to_owned(),

@@ -350,15 +350,19 @@ impl Certificates<'_> {
         Ok(pkcs12::write(&key, &chain, passphrase, identity, compatibility)?)
     }
 
-    /// Takes an identity out of the store, with its key.
+    /// Takes an identity out of the store, with its key. To override doubts is to remove it though clients see it.
     ///
     /// # Errors
-    /// Something is bound to it, it is not in the store, or the disk.
-    pub async fn remove(&self, identity: &str) -> Result<Daemon, super::Error> {
+    /// Something is bound to it, some listener shows it for a name that no other bears, it is not in the store, or the disk.
+    pub async fn remove(&self, identity: &str, doubts: Doubts) -> Result<Daemon, super::Error> {
         let place = listing::find(self.config, &self.store, identity)?;
         let by = listing::bound_by(self.config, &place);
         if !by.is_empty() {
             return Err(Error::Bound { identity: identity.to_owned(), by }.into());
+        }
+        let by = listing::shown_by(self.config, &self.store, &place, Timestamp::now())?;
+        if doubts == Doubts::Heed && !by.is_empty() {
+            return Err(Error::Shown { identity: identity.to_owned(), by }.into());
         }
         self.store.remove(identity).map_err(Error::from)?;
         have_looked_at(self.config).await

@@ -13,14 +13,14 @@ use std::path::Path;
 use jiff::Timestamp;
 use postern_pki::{
     About, Aspect, BorneNames, Bundle, Chain, Examination, Expectations, Finding, IdentityStore, Item, Name,
-    Origin, Passphrase, PrivateKey, Purpose, RequestDetails, Severity, TrustAnchors, describe_certificate,
-    examine,
+    Origin, Passphrase, PrivateKey, Purpose, RequestDetails, Severity, TlsIdentity, TrustAnchors,
+    describe_certificate, examine,
 };
 use postern_smtp::tls::CertificateSeen;
 use zeroize::Zeroizing;
 
-use super::Error;
 use super::published::{self, New};
+use super::{Error, listing};
 use crate::authority;
 use crate::config::{Config, IdentitySource};
 
@@ -365,19 +365,29 @@ impl Bench<'_> {
             (None, Some(IdentitySource::Store { issuer: Some(_), names, .. })) => names.clone(),
             _ => Vec::new(),
         };
-        let alone = self.config.listeners.iter().any(|listener| match listener.identities.as_slice() {
-            [] => self.config.tls.identities.iter().all(|listed| listed.name == identity),
-            [only] => only == identity,
-            _ => false,
-        });
         if let Ok(host) = self.config.hostname.to_string().parse::<Name>()
             && purpose == Purpose::Server
-            && alone
             && names.is_empty()
+            && self.is_alone(identity)
         {
             names.push(host);
         }
         names
+    }
+
+    /// Whether some listener that shows it has no other that bears the host name. One of the configuration's that cannot be
+    /// used yet will.
+    fn is_alone(self, identity: &str) -> bool {
+        // What cannot be read is of no use.
+        let others = listing::others(self.config, self.store, identity, self.now).unwrap_or_default();
+        let is_usable = |name: &str| others.iter().any(|other| other.name == name);
+        let listed = self.config.tls.identities.iter().map(|listed| listed.name.as_str());
+        let awaited: Vec<&str> = listed.filter(|name| *name != identity && !is_usable(name)).collect();
+        let bears = |other: &TlsIdentity| other.is_for(self.config.hostname.as_str());
+        self.config.listeners.iter().filter(|listener| listener.may_show(identity)).any(|listener| {
+            !awaited.iter().any(|name| listener.may_show(name))
+                && !others.iter().any(|other| listener.may_show(&other.name) && bears(other))
+        })
     }
 
     fn present(self, identity: &str) -> Option<CertificateSeen> {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use postern_pki::{
-    Bundle, Chain, IdentityPaths, IdentityStore, PrivateKey, TlsIdentity, describe_certificate,
+    Bundle, Chain, IdentityPaths, IdentityStore, Loaded, PrivateKey, TlsIdentity, describe_certificate,
 };
 use postern_smtp::tls::CertificateSeen;
 use serde::Serialize;
@@ -15,7 +15,7 @@ use serde::Serialize;
 use super::Error;
 use super::renewal::Renewal;
 use super::watch::Served;
-use crate::config::Config;
+use crate::config::{Config, Listener};
 
 /// An identity.
 #[derive(Debug, Clone, Serialize)]
@@ -59,9 +59,11 @@ pub(crate) struct Place {
 impl Listed {
     /// Whether what is served is not what lies on disk.
     pub fn differs(&self) -> bool {
-        let OnDisk::Good(seen) = &self.on_disk else { return false };
-        let served = self.served.as_ref().and_then(|served| served.fingerprint.as_deref());
-        self.served.is_some() && served != Some(seen.sha256.as_str())
+        let disk = match &self.on_disk {
+            OnDisk::Good(seen) => Some(seen.sha256.as_str()),
+            OnDisk::Missing | OnDisk::Broken(_) => None,
+        };
+        self.served.as_ref().is_some_and(|served| served.fingerprint.as_deref() != disk)
     }
 }
 
@@ -116,6 +118,48 @@ pub(crate) fn bound_by(config: &Config, place: &Place) -> Vec<String> {
     listed.chain(listeners).chain(connectors).collect()
 }
 
+/// The other identities that can be used now: those of the configuration and of the store, without the automatic one.
+///
+/// # Errors
+/// The store cannot be read.
+pub(crate) fn others(
+    config: &Config,
+    store: &IdentityStore,
+    identity: &str,
+    now: Timestamp,
+) -> Result<Vec<TlsIdentity>, Error> {
+    let others = places(config, store)?.into_iter().filter(|place| place.identity != identity);
+    let usable = others.filter_map(|place| Some(place.load(now).ok()?.identity));
+    Ok(usable.filter(|other| now < other.not_after).collect())
+}
+
+/// Who would show clients something else without an identity, and for which names: those that no other bears there.
+///
+/// # Errors
+/// The store cannot be read.
+pub(crate) fn shown_by(
+    config: &Config,
+    store: &IdentityStore,
+    place: &Place,
+    now: Timestamp,
+) -> Result<Vec<(String, Vec<String>)>, Error> {
+    // What cannot be read is not shown.
+    let Ok(own) = place.load(now) else { return Ok(Vec::new()) };
+    let others = others(config, store, &place.identity, now)?;
+    let alone = |listener: &Listener| {
+        let is_borne =
+            |name: &str| others.iter().any(|other| listener.may_show(&other.name) && other.is_for(name));
+        let names: Vec<String> = own.identity.names.iter().filter(|name| !is_borne(name)).cloned().collect();
+        (!names.is_empty()).then(|| (listener.name.clone(), names))
+    };
+    Ok(config
+        .listeners
+        .iter()
+        .filter(|listener| listener.may_show(&place.identity))
+        .filter_map(alone)
+        .collect())
+}
+
 /// An identity's chain and key, read from its files.
 ///
 /// # Errors
@@ -153,7 +197,7 @@ fn look(place: &Place, now: Timestamp) -> OnDisk {
     if !is_there(certificate) && !is_there(key) && !matches!(place.renewed_by, Renewal::Files(_)) {
         return OnDisk::Missing;
     }
-    match TlsIdentity::load(&place.identity, certificate, key, now) {
+    match place.load(now) {
         Err(error) => OnDisk::Broken(error.to_string()),
         Ok(loaded) => match loaded.identity.certified_key.cert.as_slice() {
             [] => OnDisk::Missing,
@@ -162,6 +206,49 @@ fn look(place: &Place, now: Timestamp) -> OnDisk {
     }
 }
 
+impl Place {
+    fn load(&self, now: Timestamp) -> Result<Loaded, postern_pki::Error> {
+        TlsIdentity::load(&self.identity, &self.paths.certificate, &self.paths.key, now)
+    }
+}
+
 fn is_there(path: &Path) -> bool {
     path.symlink_metadata().is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn listed(on_disk: OnDisk, fingerprint: Option<&str>) -> Listed {
+        let served = Served {
+            identity: "mail".into(),
+            fingerprint: fingerprint.map(str::to_owned),
+            not_after: None,
+            since: None,
+            certificate: PathBuf::new(),
+            key: PathBuf::new(),
+            trouble: None,
+            listeners: Vec::new(),
+            connectors: Vec::new(),
+        };
+        Listed {
+            identity: "mail".into(),
+            renewed_by: "hand".into(),
+            certificate: PathBuf::new(),
+            key: PathBuf::new(),
+            on_disk,
+            served: Some(served),
+            waiting: false,
+        }
+    }
+
+    #[test]
+    fn a_broken_file_is_not_what_is_served() {
+        assert!(listed(OnDisk::Broken("garbage".into()), Some("ab")).differs());
+        assert!(listed(OnDisk::Missing, Some("ab")).differs());
+        assert!(!listed(OnDisk::Broken("garbage".into()), None).differs());
+        let unserved = Listed { served: None, ..listed(OnDisk::Missing, None) };
+        assert!(!unserved.differs());
+    }
 }

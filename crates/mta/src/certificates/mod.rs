@@ -111,6 +111,17 @@ pub enum Error {
         /// What is bound to it.
         by: Vec<String>,
     },
+    /// Listeners show it for names that no other identity bears.
+    #[error(
+        "the certificate \"{identity}\" is in use: {}; install another one for that first, or insist: postern cert remove \
+         {identity} --force", shown_words(.by)
+    )]
+    Shown {
+        /// The identity.
+        identity: String,
+        /// The listeners, each with the names.
+        by: Vec<(String, Vec<String>)>,
+    },
     /// No request of this name waits.
     #[error("no request for \"{identity}\" waits; see: postern cert list")]
     NoRequest {
@@ -139,6 +150,13 @@ fn waiting_words(waiting: &[String]) -> String {
             .to_owned();
     }
     format!("requests wait here for: {}; or bring the key as well", waiting.join(", "))
+}
+
+fn shown_words(by: &[(String, Vec<String>)]) -> String {
+    let words = |(listener, names): &(String, Vec<String>)| {
+        format!("listener {listener} shows it for {}", names.join(", "))
+    };
+    by.iter().map(words).collect::<Vec<_>>().join("; ")
 }
 
 fn findings_words(findings: &[postern_pki::Finding]) -> String {

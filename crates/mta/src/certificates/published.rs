@@ -200,9 +200,7 @@ pub enum StsVerdict {
 /// under our own host name if it is for that or is shown to those who ask for nothing else.
 pub fn places(config: &Config, identity: &str, names: &[Name]) -> Vec<Place> {
     let own = plain(&config.hostname.to_ascii().unwrap_or_else(|_| config.hostname.to_string()));
-    let shown_by = |listener: &&Listener| {
-        listener.identities.is_empty() || listener.identities.iter().any(|name| name == identity)
-    };
+    let shown_by = |listener: &&Listener| listener.may_show(identity);
     let mut places = BTreeSet::new();
     for listener in config.listeners.iter().filter(shown_by) {
         let port = port(listener);

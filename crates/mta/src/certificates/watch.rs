@@ -166,7 +166,8 @@ struct Automatic {
 impl Watch {
     /// Looks at all files and reads those that changed. It blocks, for as long as the disk takes.
     pub(crate) fn look(&mut self, config: &Config, now: Timestamp, look: Look) -> Looked {
-        let mut round = Round { now, look, events: Vec::new(), change: Change::None };
+        let turn = if self.renewals.is_some() { Turn::Later } else { Turn::First };
+        let mut round = Round { now, look, turn, events: Vec::new(), change: Change::None };
         self.renew(config, &mut round);
         self.look_at_files(config, &mut round);
         self.look_after_automatic(config, &mut round);
@@ -175,7 +176,8 @@ impl Watch {
 
     /// The same for whoever is not the daemon: the private CA issues nothing, and no file is made.
     pub(crate) fn look_without_authority(&mut self, config: &Config, now: Timestamp) -> Looked {
-        let mut round = Round { now, look: Look::AtOnce, events: Vec::new(), change: Change::None };
+        let (look, turn) = (Look::AtOnce, Turn::First);
+        let mut round = Round { now, look, turn, events: Vec::new(), change: Change::None };
         self.look_at_files(config, &mut round);
         self.conclude(round)
     }
@@ -185,7 +187,8 @@ impl Watch {
         let order: Vec<String> = places.iter().map(|place| place.name.clone()).collect();
         if self.order != order {
             round.change = Change::Some;
-            self.entries.retain(|name, _| order.contains(name));
+            let gone = self.entries.extract_if(|name, _| !order.contains(name));
+            round.events.extend(gone.filter_map(|(_, entry)| entry.taken_away()));
             self.order = order;
         }
         for place in places {
@@ -261,8 +264,9 @@ impl Watch {
         let host = config.hostname.as_str();
         let listed = self.order.iter().filter_map(|name| self.entries.get(name)?.served.as_ref());
         if listed.into_iter().any(|service| service.identity.is_for(host)) {
-            if self.automatic.take().is_some() {
+            if let Some(automatic) = self.automatic.take() {
                 round.change = Change::Some;
+                round.events.extend(automatic.entry.taken_away());
             }
             return;
         }
@@ -322,8 +326,16 @@ impl Watch {
 struct Round {
     now: Timestamp,
     look: Look,
+    turn: Turn,
     events: Vec<Event>,
     change: Change,
+}
+
+/// Whether it was looked before: what is there at the start is no news.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    First,
+    Later,
 }
 
 impl Entry {
@@ -365,14 +377,21 @@ impl Entry {
             let what = format!("TLS identity {}: {warning}", identity.name);
             round.events.push(Event::Alarm { what, remedy: warning.remedy() });
         }
+        let (name, until) = (identity.name.clone(), identity.not_after);
+        let fingerprint = identity.fingerprint_sha256.clone();
         if self.served.is_some() {
-            round.events.push(Event::IdentityRenewed {
-                identity: identity.name.clone(),
-                fingerprint: identity.fingerprint_sha256.clone(),
-                until: identity.not_after,
-            });
+            round.events.push(Event::IdentityRenewed { identity: name, fingerprint, until });
+        } else if round.turn == Turn::Later {
+            let names = identity.names.clone();
+            round.events.push(Event::IdentityInstalled { identity: name, names, fingerprint, until });
         }
         self.served = Some(InService { identity: Arc::new(identity), since: round.now });
+    }
+
+    /// What is to be said when it is not there any more.
+    fn taken_away(self) -> Option<Event> {
+        let fingerprint = self.served?.identity.fingerprint_sha256.clone();
+        Some(Event::IdentityRemoved { identity: self.place.name, fingerprint })
     }
 
     /// Leaves in service what there is, and remembers what is wrong on disk.
@@ -484,10 +503,7 @@ pub(crate) async fn served(shared: &Shared) -> Vec<Served> {
     let mut served = shared.watch.lock().await.served();
     let config = &shared.site.load().config;
     for one in &mut served {
-        let listeners = config
-            .listeners
-            .iter()
-            .filter(|listener| listener.identities.is_empty() || listener.identities.contains(&one.identity));
+        let listeners = config.listeners.iter().filter(|listener| listener.may_show(&one.identity));
         one.listeners = listeners.map(|listener| listener.name.clone()).collect();
         let connectors = config.connectors.iter();
         let shows = connectors.filter(|connector| connector.identity.as_ref() == Some(&one.identity));

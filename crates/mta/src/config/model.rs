@@ -298,6 +298,13 @@ pub struct Listener {
     pub hops: usize,
 }
 
+impl Listener {
+    /// Whether it may present the identity of this name: it is bound to that, or to none in particular.
+    pub fn may_show(&self, identity: &str) -> bool {
+        self.identities.is_empty() || self.identities.iter().any(|name| name == identity)
+    }
+}
+
 /// What a listener is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {

@@ -203,3 +203,46 @@ fn names_that_cannot_be_read_are_told_and_never_taken_for_kept() {
         assert_eq!(names_to_compare(b"damaged", tolerated).1[0].severity, severity);
     }
 }
+
+#[test]
+fn a_second_certificate_need_not_bear_the_host_name() {
+    let world = World::with("");
+    let request = world.ask("gate", &["mail.example.org"]);
+    world
+        .plan(world.certify(&request, &["mail.example.org"]), None)
+        .unwrap()
+        .carry_out(&world.store, Doubts::Heed)
+        .unwrap();
+    let bring = |named: &str| {
+        let key = PrivateKey::generate(KeyKind::EcdsaP256).unwrap();
+        let names = vec!["www.example.org".parse().unwrap()];
+        let request =
+            SigningRequest::make(&RequestDetails { names, ..RequestDetails::default() }, &key).unwrap();
+        let mut offer = world.certify(&request, &["www.example.org"]);
+        offer.octets.extend_from_slice(key.to_pem().as_bytes());
+        world.plan(offer, Some(named)).unwrap()
+    };
+    assert!(!bring("web2").examination.is_refused(), "{:?}", bring("web2").examination);
+    assert!(bring("gate").examination.is_refused(), "in the place of the only one that bears it");
+}
+
+#[test]
+fn who_shows_a_certificate_for_a_name_that_no_other_bears_is_known() {
+    let world = World::with("");
+    let install = |identity: &str, names: &[&str]| {
+        let request = world.ask(identity, names);
+        let plan = world.plan(world.certify(&request, names), Some(identity)).unwrap();
+        plan.carry_out(&world.store, Doubts::Heed).unwrap();
+    };
+    let shown = |identity: &str| {
+        let place = listing::find(&world.config, &world.store, identity).unwrap();
+        listing::shown_by(&world.config, &world.store, &place, world.now).unwrap()
+    };
+    install("gate", &["mail.example.org", "smtp.example.org"]);
+    let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+    let both = names(&["mail.example.org", "smtp.example.org"]);
+    assert_eq!(shown("gate"), [("submissions".to_owned(), both)]);
+    install("other", &["mail.example.org"]);
+    assert_eq!(shown("gate"), [("submissions".to_owned(), names(&["smtp.example.org"]))]);
+    assert_eq!(shown("other"), [], "it is missed by nobody");
+}

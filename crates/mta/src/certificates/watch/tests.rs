@@ -232,10 +232,18 @@ fn what_lies_in_the_store_is_served_by_name_behind_what_is_listed_until_it_is_re
     for identity in ["zoo", "art"] {
         lab.install(identity, &format!("{identity}.example"));
     }
-    assert_eq!(names(&lab.look()), ["mail", "art", "zoo"]);
+    let looked = lab.look();
+    assert_eq!(names(&looked), ["mail", "art", "zoo"]);
+    let said: Vec<String> = looked.events.iter().map(ToString::to_string).collect();
+    assert_eq!(said.len(), 2, "{said:?}");
+    assert!(said[0].contains("art: its certificate for art.example is served from now on"), "{said:?}");
     IdentityStore::new(&lab.config.data_dir).remove("art").unwrap();
     let looked = lab.look();
     assert_eq!((names(&looked), looked.change), (vec!["mail", "zoo"], Change::Some));
+    let [Event::IdentityRemoved { identity, .. }] = looked.events.as_slice() else {
+        panic!("{:?}", looked.events)
+    };
+    assert_eq!(identity, "art");
 }
 
 #[test]
@@ -251,6 +259,8 @@ fn the_private_ca_stands_in_only_where_nobody_bears_the_host_name() {
     lab.install("wild", "*.example.org");
     let with = lab.look();
     assert_eq!((names(&with), with.change), (vec!["shop", "wild"], Change::Some));
+    let said: Vec<String> = with.events.iter().map(ToString::to_string).collect();
+    assert!(said[1].contains("private-ca: removed"), "{said:?}");
 
     let mut other = Lab::with_files();
     other.look();
