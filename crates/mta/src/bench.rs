@@ -8,8 +8,8 @@ use postern_pki::Challenges;
 use postern_queue::{Destination, SenderTls};
 
 use crate::config::Config;
-use crate::daemon::Site;
 use crate::daemon::network::Network;
+use crate::daemon::{Means, Revocations, Site};
 use crate::observe::Observer;
 use crate::outbound::plan::Planner;
 use crate::outbound::route::Router;
@@ -31,7 +31,9 @@ impl Planning {
         let observer = Observer::new(Vec::new());
         let ledger = Ledger::in_memory()?;
         let network = Network::open(&config.dns, &ledger, &observer)?;
-        Ok(Self { site: Site::new(config, network, Vec::new(), &Challenges::default(), &observer), ledger })
+        let (challenges, revocations) = (Challenges::default(), Revocations::default());
+        let means = Means { challenges: &challenges, observer: &observer, revocations: &revocations };
+        Ok(Self { site: Site::new(config, network, Vec::new(), &means), ledger })
     }
 
     /// Keeps an MTA-STS policy as if it had just been fetched. To be called before the domain is planned.

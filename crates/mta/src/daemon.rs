@@ -14,6 +14,7 @@ mod authority;
 mod bind;
 mod cured;
 pub(crate) mod network;
+mod revocations;
 mod services;
 pub(crate) mod serving;
 mod site;
@@ -36,6 +37,8 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
 pub(crate) use accept::Accepted;
+pub(crate) use revocations::Revocations;
+pub(crate) use site::Means;
 pub use site::Site;
 pub(crate) use tasks::Tasks;
 
@@ -227,7 +230,7 @@ impl Daemon {
             tokens: Tokens::new(&config.data_dir, observer.clone()),
             tls_results: TlsResults::new(ledger),
             counters: Counters::default(),
-            site: ArcSwap::from_pointee(Site::new(config, network, identities, &challenges, &observer)),
+            site: ArcSwap::from_pointee(first_site(config, network, identities, &challenges, &observer)),
             own_addresses: ArcSwap::from_pointee(Vec::new()),
             challenges,
             watch,
@@ -313,7 +316,9 @@ impl Daemon {
             }
             None => self.shared.site.load().identities().to_vec(),
         };
-        Site::new(Arc::unwrap_or_clone(config), network, identities, challenges, observer)
+        let before = self.shared.site.load();
+        let means = Means { challenges, observer, revocations: before.revocations() };
+        Site::new(Arc::unwrap_or_clone(config), network, identities, &means)
     }
 
     fn complain_of(&self, errors: &[Error]) {
@@ -400,6 +405,18 @@ async fn look(watch: &Arc<Mutex<Watch>>, config: &Arc<Config>, observer: &Observ
     let Some(looked) = serving::look(watch, config, Look::AtOnce).await else { return Vec::new() };
     looked.events.into_iter().for_each(|event| observer.daemon(event));
     looked.identities
+}
+
+/// The site at the start, when nothing is known of what was revoked.
+fn first_site(
+    config: Config,
+    network: Network,
+    identities: Vec<Arc<TlsIdentity>>,
+    challenges: &Challenges,
+    observer: &Observer,
+) -> Site {
+    let means = Means { challenges, observer, revocations: &Revocations::default() };
+    Site::new(config, network, identities, &means)
 }
 
 /// Others may pass through, to the root certificate that they import; every file that is not for them says so itself.

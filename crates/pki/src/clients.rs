@@ -98,17 +98,32 @@ impl ClientCa {
     /// Local: a file is missing or unreadable, or holds something that is no authority's certificate or no revocation
     /// list, or a list that names one of the authorities was not signed by it.
     pub fn load_with_lists(path: &Path, lists: &[PathBuf]) -> Result<Self, Error> {
+        let mut read = Vec::new();
+        for file in lists {
+            read.extend(files::read_lists(file)?.into_iter().map(|list| (file.as_path(), list)));
+        }
+        Self::make(path, read)
+    }
+
+    /// Reads the authorities' certificates from a PEM file, with a revocation list in DER that is at hand. `source` is what
+    /// troubles with the list are blamed on.
+    ///
+    /// # Errors
+    /// As [`load_with_lists`](Self::load_with_lists).
+    pub fn load_with_list(path: &Path, list: &[u8], source: &Path) -> Result<Self, Error> {
+        Self::make(path, vec![(source, CertificateRevocationListDer::from(list.to_vec()))])
+    }
+
+    fn make(path: &Path, lists: Vec<(&Path, CertificateRevocationListDer<'static>)>) -> Result<Self, Error> {
         let broken = |reason: String| Error::Broken { path: path.to_owned(), reason };
         let (mut roots, authorities) = (RootCertStore::empty(), files::read_certificates(path)?);
         for certificate in &authorities {
             roots.add(certificate.clone()).map_err(|error| broken(describe(&error)))?;
         }
         let (mut read, mut known) = (Vec::new(), Vec::new());
-        for path in lists {
-            for list in files::read_lists(path)? {
-                known.push(ClientList::look_at(path, &list, &authorities)?);
-                read.push(list);
-            }
+        for (source, list) in lists {
+            known.push(ClientList::look_at(source, &list, &authorities)?);
+            read.push(list);
         }
         let verifier = verifier(roots, read).map_err(|error| broken(error.to_string()))?;
         Ok(Self { verifier, lists: known.into() })

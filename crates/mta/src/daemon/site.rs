@@ -14,16 +14,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use postern_pki::{
-    Challenges, ClientCa, ClientCertificates, ClientTls, ServerOptions, TlsIdentity, TrustAnchors,
-};
+use postern_pki::{Challenges, ClientCertificates, ClientTls, ServerOptions, TlsIdentity, TrustAnchors};
 use postern_queue::Destination;
 use postern_queue::retry::Schedule;
 use postern_smtp::server::Settings;
 use postern_smtp::tls::{Level, Proof};
 
 use super::network::Network;
-use crate::authority;
+use super::revocations::Revocations;
 use crate::certificates::watch::Watch;
 use crate::config::{self, Config, Connector, SpacePolicy};
 use crate::event::Event;
@@ -48,6 +46,18 @@ pub struct Site {
     /// For a connector that is none of this configuration's.
     no_trust: Result<ClientTls, String>,
     identities: Vec<Arc<TlsIdentity>>,
+    /// What the private CA revoked.
+    revocations: Revocations,
+}
+
+/// What a site is built with besides its configuration.
+pub(crate) struct Means<'a> {
+    /// What authorities that validate a name are shown.
+    pub(crate) challenges: &'a Challenges,
+    /// Who is told what cannot be loaded.
+    pub(crate) observer: &'a Observer,
+    /// What the private CA was known to have revoked before.
+    pub(crate) revocations: &'a Revocations,
 }
 
 impl Site {
@@ -58,17 +68,19 @@ impl Site {
         config: Config,
         network: Network,
         identities: Vec<Arc<TlsIdentity>>,
-        challenges: &Challenges,
-        observer: &Observer,
+        means: &Means<'_>,
     ) -> Self {
         let config = Arc::new(config);
+        let revocations = Revocations::look(&config, means.revocations, means.observer);
+        let means = Means { revocations: &revocations, ..*means };
         Self {
             routing: Arc::new(Routing::new(Arc::clone(&config))),
             network,
-            listeners: make_listeners(&config, &identities, challenges, observer),
-            trust: Arc::new(load_trust(&config, observer)),
+            listeners: make_listeners(&config, &identities, &means),
+            trust: Arc::new(load_trust(&config, means.observer)),
             no_trust: no_trust(),
             identities,
+            revocations,
             config,
         }
     }
@@ -80,14 +92,17 @@ impl Site {
         challenges: &Challenges,
         observer: &Observer,
     ) -> Self {
+        let revocations = Revocations::look(&self.config, &self.revocations, observer);
+        let means = Means { challenges, observer, revocations: &revocations };
         Self {
             config: Arc::clone(&self.config),
             routing: Arc::clone(&self.routing),
             network: self.network.clone(),
-            listeners: make_listeners(&self.config, &identities, challenges, observer),
+            listeners: make_listeners(&self.config, &identities, &means),
             trust: Arc::clone(&self.trust),
             no_trust: no_trust(),
             identities,
+            revocations,
         }
     }
 
@@ -115,6 +130,7 @@ impl Site {
             trust: Arc::new(load_trust(&config, observer)),
             no_trust: no_trust(),
             identities: looked.identities,
+            revocations: Revocations::default(),
             config,
         })
     }
@@ -133,6 +149,11 @@ impl Site {
     /// The identity of this name, to be shown to servers that ask for a client certificate.
     pub(crate) fn identity(&self, name: &str) -> Option<Arc<TlsIdentity>> {
         self.identities.iter().find(|identity| identity.name == name).cloned()
+    }
+
+    /// What the private CA revoked, for the site that comes after this one.
+    pub(crate) fn revocations(&self) -> &Revocations {
+        &self.revocations
     }
 
     /// All identities that can be used, in order.
@@ -188,23 +209,20 @@ fn no_trust() -> Result<ClientTls, String> {
     Err("its trusted roots were not loaded".into())
 }
 
-fn make_listeners(
-    config: &Config,
-    identities: &[Arc<TlsIdentity>],
-    challenges: &Challenges,
-    observer: &Observer,
-) -> Vec<Arc<Listener>> {
+fn make_listeners(config: &Config, identities: &[Arc<TlsIdentity>], means: &Means<'_>) -> Vec<Arc<Listener>> {
+    let Means { challenges, observer, revocations } = *means;
     let make = |listener: &config::Listener| {
-        let tls = client_certificates(config, listener, observer).and_then(|client_certificates| {
-            let options = ServerOptions {
-                identities: shown_by(listener, identities),
-                default_name: Some(config.hostname.to_string()),
-                minimum: listener.minimum,
-                tickets: listener.session_tickets,
-                client_certificates,
-            };
-            listener_tls(listener, &options, challenges, observer)
-        });
+        let tls =
+            client_certificates(config, listener, revocations, observer).and_then(|client_certificates| {
+                let options = ServerOptions {
+                    identities: shown_by(listener, identities),
+                    default_name: Some(config.hostname.to_string()),
+                    minimum: listener.minimum,
+                    tickets: listener.session_tickets,
+                    client_certificates,
+                };
+                listener_tls(listener, &options, challenges, observer)
+            });
         Arc::new(make_listener(config, listener, tls))
     };
     config.listeners.iter().map(make).collect()
@@ -250,12 +268,12 @@ fn listener_tls(
 }
 
 /// The authorities that a listener's clients are verified by. Without them it asks nobody, and nobody is verified; where a
-/// certificate is required, `None`: it has no TLS at all rather than one that lets everybody in.
-///
-/// What the private CA revoked counts for nothing, if it is one of the authorities.
+/// certificate is required, `None`: it has no TLS at all rather than one that lets everybody in. The same where they are
+/// the private CA, and what that revoked is not known.
 fn client_certificates(
     config: &Config,
     listener: &config::Listener,
+    revocations: &Revocations,
     observer: &Observer,
 ) -> Option<ClientCertificates> {
     use config::ClientCertificates::{Asked, Ignored, Required};
@@ -264,17 +282,21 @@ fn client_certificates(
         Asked(path) => (path, "no client certificate counts there", Some(ClientCertificates::Ignored)),
         Required(path) => (path, "it has no TLS", None),
     };
-    let revoked = Some(authority::revocation_list(config)).filter(|list| list.exists());
-    match (ClientCa::load_with_lists(path, revoked.as_slice()), &listener.client_certificates) {
+    let alarm = |what: &str, first: &str| {
+        let what = format!("listener {}: {what}", listener.name);
+        observer
+            .daemon(Event::Alarm { what, remedy: format!("{first}, then reload; until then {meanwhile}") });
+    };
+    if revocations.are_missed(config, path) {
+        alarm("which clients' certificates the private CA revoked is not known", "mend the private CA");
+        return fallback;
+    }
+    match (revocations.load(config, path), &listener.client_certificates) {
         (Ok(ca), Required(_)) => Some(ClientCertificates::Required(ca)),
         (Ok(ca), _) => Some(ClientCertificates::Asked(ca)),
         (Err(error), _) => {
-            let what = format!(
-                "listener {}: its authorities of client certificates cannot be loaded: {error}",
-                listener.name
-            );
-            let remedy = format!("mend listener.client_ca, then reload; until then {meanwhile}");
-            observer.daemon(Event::Alarm { what, remedy });
+            let what = format!("its authorities of client certificates cannot be loaded: {error}");
+            alarm(&what, "mend listener.client_ca");
             fallback
         }
     }

@@ -130,6 +130,14 @@ pub enum AuthorityError {
         /// All that there are.
         known: String,
     },
+    /// Certificates were revoked, and no list says so.
+    #[error(
+        "{folder}: certificates were revoked, and no revocation list of them was signed; sign it with: postern ca crl --sign"
+    )]
+    NoList {
+        /// The CA's folder.
+        folder: PathBuf,
+    },
     /// The records' file cannot be opened.
     #[error("{path}: cannot be opened: {source}")]
     Unopenable {

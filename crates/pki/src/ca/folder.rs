@@ -56,6 +56,10 @@ impl Folder {
         self.private().join("responder.key")
     }
 
+    pub(super) fn records(&self) -> PathBuf {
+        self.0.join(super::records::FILE)
+    }
+
     pub(super) fn crl_pem(&self) -> PathBuf {
         self.0.join("crl.pem")
     }

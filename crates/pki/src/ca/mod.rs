@@ -47,8 +47,10 @@ pub use revoke::Which;
 pub use setup::{Init, Locks};
 pub use upkeep::{Chore, Need};
 
+use crate::certificate::Certificate;
+use crate::identity::fingerprint;
 use crate::request::pem;
-use crate::{Passphrase, files, renewal_moment};
+use crate::{Error, Passphrase, files, renewal_moment};
 use certify::Seat;
 use folder::Folder;
 use records::Records;
@@ -89,6 +91,26 @@ impl Authority {
         Folder::new(folder).crl_pem()
     }
 
+    /// Whether there is nothing of a CA in this folder, which is known only where it can be looked into.
+    pub fn is_surely_absent(folder: &Path) -> bool {
+        let folder = Folder::new(folder);
+        let files = [folder.root_pem(), folder.records(), folder.crl_der(), folder.crl_pem()];
+        files.iter().all(|file| matches!(file.try_exists(), Ok(false)))
+    }
+
+    /// Whether one of the authorities in this PEM file is the CA in this folder, or may be: where that cannot be found out,
+    /// it may.
+    pub fn may_be_among(folder: &Path, authorities: &Path) -> bool {
+        let (Ok((root, intermediate)), Ok(authorities)) =
+            (seats(&Folder::new(folder)), files::read_certificates(authorities))
+        else {
+            return true;
+        };
+        let ours: Vec<String> = std::iter::once(root).chain(intermediate).map(|seat| seat.id).collect();
+        let key = |authority| Some(fingerprint(&Certificate::new(authority).spki()?));
+        authorities.iter().any(|authority| key(authority).is_none_or(|key| ours.contains(&key)))
+    }
+
     /// Opens the CA in this folder, with its records and without its key. Records that are not there are begun, so that
     /// a folder from before there were any opens too.
     ///
@@ -109,11 +131,7 @@ impl Authority {
             return Err(AuthorityError::Absent { folder: folder.to_owned() });
         }
         let folder = Folder::new(folder);
-        let root = Seat::read(&folder.root_pem(), &folder.root_key())?;
-        let intermediate = match folder.intermediate_pem() {
-            path if path.exists() => Some(Seat::read(&path, &folder.intermediate_key())?),
-            _ => None,
-        };
+        let (root, intermediate) = seats(&folder)?;
         let records = Records::open(folder.path())?;
         let authority = Self { folder, root, intermediate, records };
         authority.keep_der_copy()?;
@@ -241,6 +259,15 @@ impl Authority {
         }
         Ok(files::write(&path, &self.root.der, files::PUBLIC_FILE, files::Existing::Replace)?)
     }
+}
+
+/// The root, and the intermediate if there is one.
+fn seats(folder: &Folder) -> Result<(Seat, Option<Seat>), AuthorityError> {
+    let root = Seat::read(&folder.root_pem(), &folder.root_key())?;
+    let path = folder.intermediate_pem();
+    let there = path.try_exists().map_err(|source| Error::Unreadable { path: path.clone(), source })?;
+    let intermediate = there.then(|| Seat::read(&path, &folder.intermediate_key())).transpose()?;
+    Ok((root, intermediate))
 }
 
 fn open_key(seat: &Seat, passphrase: Option<&Passphrase>) -> Result<Signer, AuthorityError> {

@@ -110,6 +110,21 @@ impl Authority {
         self.records.read(|transaction| records::latest_list(transaction, &self.seat().id))
     }
 
+    /// The last list, for whoever lets clients in by it: `None` only where nothing was ever revoked.
+    ///
+    /// # Errors
+    /// Local: something was revoked and there is no list of it, or the records cannot be read.
+    pub fn crl_for_clients(&self) -> Result<Option<RevocationList>, AuthorityError> {
+        self.records.read(|transaction| {
+            let id = &self.seat().id;
+            let list = records::latest_list(transaction, id)?;
+            if list.is_none() && records::was_revoked_since(transaction, id, Timestamp::MIN)? {
+                return Err(AuthorityError::NoList { folder: self.folder.path().to_owned() });
+            }
+            Ok(list)
+        })
+    }
+
     /// Whether nothing was revoked since the last list was signed.
     pub(super) fn list_is_complete(&self) -> Result<bool, AuthorityError> {
         self.records.read(|transaction| {
