@@ -10,6 +10,7 @@
 mod decide;
 mod init;
 mod issue;
+mod records;
 mod renew;
 mod show;
 
@@ -53,6 +54,8 @@ pub(crate) enum Command {
     Crl(decide::Crl),
     /// Renew the intermediate by the root's key; what it issued stays good
     RenewIntermediate(renew::Arguments),
+    /// Begin the CA's records again where they are lost and there is no backup, from its last revocation list
+    BeginRecords(records::Arguments),
 }
 
 /// What opens the CA's key.
@@ -79,6 +82,7 @@ pub(crate) fn run(command: Command, path: &Path) -> Done {
         Command::Revoke(arguments) => decide::revoke(&arguments, path),
         Command::Crl(arguments) => decide::crl(&arguments, path),
         Command::RenewIntermediate(arguments) => renew::run(&arguments, path),
+        Command::BeginRecords(arguments) => records::run(&arguments, path),
     }
 }
 

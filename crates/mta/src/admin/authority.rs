@@ -477,6 +477,16 @@ impl Authority<'_> {
         Ok(list)
     }
 
+    /// Begins the records again where they are lost, and says what list they were begun from.
+    ///
+    /// # Errors
+    /// There is no CA, it has records, or they cannot be written.
+    pub fn begin_records(&self, now: Timestamp) -> Result<Option<ListSeen>, Error> {
+        let authority = ca::Authority::begin_records_again(&folder(self.config))?;
+        authority.upkeep(None, &self.config.ca.policy, now)?;
+        Ok(authority.crl()?.map(|list| self.list_seen(&list)))
+    }
+
     /// The CA, whatever its age, if its root does not sign everything itself.
     fn with_intermediate(&self) -> Result<ca::Authority, Error> {
         let folder = folder(self.config);

@@ -87,6 +87,12 @@ fn event(chore: Chore, remind: Remind) -> Option<Event> {
             (remind == Remind::Now).then_some(alarm)
         }
         Chore::Needed { .. } => None,
+        Chore::ListAdopted { .. } => Some(Event::Alarm {
+            what: chore.to_string(),
+            remedy: "it was taken over, so that they stay revoked; if you have a newer backup of ca/records.db than the one in \
+                     place, put it back: certificates that are not on record cannot be revoked"
+                .into(),
+        }),
         done => Some(Event::AuthorityKept { chore: done.to_string() }),
     }
 }

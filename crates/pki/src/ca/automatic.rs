@@ -21,6 +21,7 @@ use rustls_pki_types::{CertificateDer, UnixTime};
 
 use super::certify::{key_mark, make_root};
 use super::folder::Folder;
+use super::records::Standing;
 use super::{Approval, Authority, AuthorityError, Order, Policy, Purpose, Serial, Signer, records};
 use crate::files::{self, Existing, PRIVATE_FILE, PRIVATE_FOLDER, PUBLIC_FILE, PUBLIC_FOLDER};
 use crate::{Error, KeyKind, Loaded, Name, Passphrase, PrivateKey, Subject, TlsIdentity};
@@ -174,8 +175,10 @@ impl PrivateCa {
     fn was_revoked(&self, identity: &TlsIdentity) -> bool {
         let Some(leaf) = identity.certified_key.cert.first() else { return false };
         let Some(serial) = serial_of(leaf) else { return false };
-        let known = self.authority.records.read(|transaction| records::by_serial(transaction, &serial));
-        known.is_ok_and(|known| known.is_some_and(|issued| issued.revoked.is_some()))
+        let issuer = &self.authority.seat().id;
+        let known =
+            self.authority.records.read(|transaction| records::standing(transaction, issuer, &serial));
+        known.is_ok_and(|known| matches!(known, Standing::Revoked(_)))
     }
 
     fn issue_server(&self, key: &PrivateKey, names: Vec<Name>, now: Timestamp) -> Result<String, Error> {

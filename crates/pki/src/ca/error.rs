@@ -165,6 +165,21 @@ pub enum AuthorityError {
         /// What was found.
         reason: String,
     },
+    /// The records are lost.
+    #[error(
+        "{path}: the CA's records are missing; restore them from a backup, or what was revoked would count again. If there \
+         is none: postern ca begin-records keeps what the last revocation list says, and forgets what else was issued"
+    )]
+    RecordsMissing {
+        /// Where they were.
+        path: PathBuf,
+    },
+    /// Records were to be begun, and there are some.
+    #[error("{path}: the CA has records; move them away first if they cannot be used and there is no backup")]
+    RecordsThere {
+        /// The file.
+        path: PathBuf,
+    },
     /// The records were written by a newer Postern.
     #[error(
         "{path}: was written by a newer Postern (version {found}, known here: {known}); install that one"

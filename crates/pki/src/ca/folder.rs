@@ -11,6 +11,8 @@
 
 use std::path::{Path, PathBuf};
 
+use super::records::Past;
+
 /// The CA's folder.
 #[derive(Debug, Clone)]
 pub(super) struct Folder(PathBuf);
@@ -54,6 +56,13 @@ impl Folder {
 
     pub(super) fn responder_key(&self) -> PathBuf {
         self.private().join("responder.key")
+    }
+
+    /// Whether something here was made by a CA that kept records. What cannot be looked at may be.
+    pub(super) fn past(&self) -> Past {
+        let signs = [self.crl_der(), self.crl_pem(), self.responder_pem(), self.intermediate_pem()];
+        let is_new = signs.iter().all(|sign| matches!(sign.try_exists(), Ok(false)));
+        if is_new { Past::None } else { Past::Recorded }
     }
 
     pub(super) fn records(&self) -> PathBuf {

@@ -25,6 +25,7 @@ mod keyfile;
 mod ocsp;
 mod policy;
 mod records;
+mod recover;
 mod revoke;
 mod setup;
 mod upkeep;
@@ -111,11 +112,11 @@ impl Authority {
         authorities.iter().any(|authority| key(authority).is_none_or(|key| ours.contains(&key)))
     }
 
-    /// Opens the CA in this folder, with its records and without its key. Records that are not there are begun, so that
-    /// a folder from before there were any opens too.
+    /// Opens the CA in this folder, with its records and without its key. Records that are not there are begun where the CA
+    /// has done nothing yet, so that a folder from before there were any opens too.
     ///
     /// # Errors
-    /// Local: there is no CA, a file is broken, or what signs has ended.
+    /// Local: there is no CA, its records are lost, a file is broken, or what signs has ended.
     pub fn open(folder: &Path, now: Timestamp) -> Result<Self, AuthorityError> {
         let authority = Self::open_whatever_its_age(folder)?;
         authority.seat().check_life(now)?;
@@ -132,8 +133,9 @@ impl Authority {
         }
         let folder = Folder::new(folder);
         let (root, intermediate) = seats(&folder)?;
-        let records = Records::open(folder.path())?;
+        let records = Records::open(folder.path(), folder.past())?;
         let authority = Self { folder, root, intermediate, records };
+        authority.catch_up()?;
         authority.keep_der_copy()?;
         Ok(authority)
     }

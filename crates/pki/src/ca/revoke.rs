@@ -90,6 +90,7 @@ impl Authority {
     ) -> Result<RevocationList, AuthorityError> {
         self.check_signer(signer, now)?;
         let list = self.records.write(|transaction| {
+            self.catch_up_in(transaction)?;
             let number = records::next_number(transaction)?;
             // What ended stays on one more list (RFC 5280 §3.3).
             let since = now.checked_sub(policy.crl_life).unwrap_or(Timestamp::MIN);
@@ -130,6 +131,9 @@ impl Authority {
         self.records.read(|transaction| {
             let id = &self.seat().id;
             let Some(list) = records::latest_list(transaction, id)? else { return Ok(false) };
+            if records::is_adopted(transaction, &list)? {
+                return Ok(false);
+            }
             let signed = list.this_update.checked_add(BACKDATED).unwrap_or(list.this_update);
             Ok(!records::was_revoked_since(transaction, id, signed)?)
         })
@@ -139,6 +143,8 @@ impl Authority {
     /// they did not.
     pub(super) fn publish_crl(&self) -> Result<bool, AuthorityError> {
         self.records.write(|transaction| {
+            // A newer list than ours is never written over.
+            self.catch_up_in(transaction)?;
             let Some(list) = records::latest_list(transaction, &self.seat().id)? else { return Ok(false) };
             let (der, pem) = (self.folder.crl_der(), self.folder.crl_pem());
             let holds = |path, content: &[u8]| std::fs::read(path).is_ok_and(|found| found == content);

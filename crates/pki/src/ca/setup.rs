@@ -10,6 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::certify::{self, Signer, make_root, name_with_key};
 use super::folder::Folder;
+use super::records::Records;
 use super::{Authority, AuthorityError, Policy, keyfile};
 use crate::files::{self, Existing, PRIVATE_FILE, PRIVATE_FOLDER, PUBLIC_FILE, PUBLIC_FOLDER};
 use crate::{Error, KeyKind, Passphrase, PrivateKey, Subject};
@@ -116,6 +117,7 @@ fn make_whole(path: &Path, init: &Init<'_>, policy: &Policy, now: Timestamp) -> 
     let below = u8::from(init.intermediate.is_some());
     let certificate = make_root(root.pair(), name.to_library(), below, init.life, now)?;
     files::write(&folder.root_pem(), certificate.pem().as_bytes(), PUBLIC_FILE, Existing::Keep)?;
+    Records::begin(path)?;
     if let Some(life) = init.intermediate {
         let root = Signer::new(certify::Seat::read(&folder.root_pem(), &folder.root_key())?, root)?;
         make_intermediate(&folder, init, &root, life, now)?;

@@ -7,7 +7,7 @@ use std::fmt;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Authority, AuthorityError, Policy, Signer, enrol, ocsp};
+use super::{Authority, AuthorityError, Policy, Signer, enrol, ocsp, records};
 
 /// An authority with less time left is spoken of: it takes long to import a new root everywhere.
 const AUTHORITY_WARNING: SignedDuration = SignedDuration::from_hours(180 * 24);
@@ -23,6 +23,13 @@ pub enum Chore {
         number: u64,
         /// When the next is due at the latest.
         next_update: Timestamp,
+    },
+    /// The list in its files was ahead of the records, which took over what it says.
+    ListAdopted {
+        /// Its number.
+        number: u64,
+        /// So many certificates on it were not known to be revoked.
+        entries: u64,
     },
     /// The files of the list were not those on record, and were written again.
     ListWritten,
@@ -86,6 +93,11 @@ impl fmt::Display for Chore {
                     day(*next_update)
                 )
             }
+            Self::ListAdopted { number, entries } => write!(
+                f,
+                "the private CA's records were older than its revocation list number {number}, which tells of {entries} \
+                 revoked certificates that were not known to be"
+            ),
             Self::ListWritten => {
                 f.write_str("the private CA's revocation list was written to its files again")
             }
@@ -124,6 +136,8 @@ impl Authority {
         if expired > 0 {
             chores.push(Chore::RequestsExpired(expired));
         }
+        let adopted = self.records.write(records::untold_adoptions)?;
+        chores.extend(adopted.into_iter().map(|(number, entries)| Chore::ListAdopted { number, entries }));
         chores.extend(self.keep_list(signer, policy, now)?);
         chores.extend(self.keep_responder(signer, now)?);
         chores.extend(self.coming_ends(now));

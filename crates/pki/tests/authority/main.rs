@@ -6,6 +6,7 @@ mod clients;
 mod foreign;
 mod issuing;
 mod recorded;
+mod recovering;
 mod requests;
 mod revoking;
 mod setup;

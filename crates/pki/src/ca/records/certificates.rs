@@ -344,10 +344,31 @@ pub(crate) fn standing(
     let mut statement = transaction.prepare_cached(sql)?;
     let found = statement.query_row([serial.as_str(), issuer], |row| revocation(row, 0)).optional()?;
     Ok(match found {
-        None => Standing::Unknown,
+        None => listed(transaction, issuer, serial)?,
         Some(None) => Standing::Good,
         Some(Some(revocation)) => Standing::Revoked(revocation),
     })
+}
+
+/// What a list says of a certificate that is not on record otherwise.
+fn listed(transaction: &Transaction<'_>, issuer: &str, serial: &Serial) -> Result<Standing, AuthorityError> {
+    let sql = "SELECT revoked, reason FROM listed WHERE serial = ?1 AND issuer = ?2";
+    let mut statement = transaction.prepare_cached(sql)?;
+    let found = statement.query_row([serial.as_str(), issuer], |row| revocation(row, 0)).optional()?;
+    Ok(found.flatten().map_or(Standing::Unknown, Standing::Revoked))
+}
+
+/// Records that a certificate was revoked of which nothing else is known.
+pub(super) fn list(
+    transaction: &Transaction<'_>,
+    issuer: &str,
+    serial: &Serial,
+    revocation: Revocation,
+) -> Result<(), AuthorityError> {
+    let sql = "INSERT OR IGNORE INTO listed (serial, issuer, revoked, reason) VALUES (?1, ?2, ?3, ?4)";
+    let values = params![serial.as_str(), issuer, revocation.at.as_second(), revocation.reason.code()];
+    transaction.prepare_cached(sql)?.execute(values)?;
+    Ok(())
 }
 
 pub(crate) fn revoke(
@@ -361,14 +382,15 @@ pub(crate) fn revoke(
     Ok(())
 }
 
-/// The revoked certificates of an issuer that end after this time, for its list.
+/// The revoked certificates of an issuer that end after this time or at one that nobody knows, for its list.
 pub(crate) fn revoked_after(
     transaction: &Transaction<'_>,
     issuer: &str,
     end: Timestamp,
 ) -> Result<Vec<(Serial, Revocation)>, AuthorityError> {
     let sql = "SELECT serial, revoked, reason FROM certificate
-               WHERE issuer = ?1 AND revoked IS NOT NULL AND not_after >= ?2 ORDER BY revoked, serial";
+               WHERE issuer = ?1 AND revoked IS NOT NULL AND not_after >= ?2
+               UNION ALL SELECT serial, revoked, reason FROM listed WHERE issuer = ?1 ORDER BY revoked, serial";
     let mut statement = transaction.prepare_cached(sql)?;
     let row = |row: &Row<'_>| Ok((Serial(row.get(0)?), revocation(row, 1)?));
     let rows = statement.query_map(params![issuer, end.as_second()], row)?;

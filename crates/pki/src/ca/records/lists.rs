@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use rusqlite::{OptionalExtension as _, Row, Transaction, params};
 
+use super::certificates::{self, Revocation, Serial, Standing};
 use crate::ca::AuthorityError;
 use crate::identity::timestamp;
 use crate::request::pem;
@@ -43,13 +44,57 @@ pub(crate) fn store_list(
     list: &RevocationList,
     issuer: &str,
 ) -> Result<(), AuthorityError> {
-    let number =
-        i64::try_from(list.number).map_err(|_| AuthorityError::damaged("a list has too high a number"))?;
-    let sql = "INSERT INTO list (number, issuer, this_update, next_update, der) VALUES (?1, ?2, ?3, ?4, ?5)";
+    let number = number_of(list)?;
+    let sql = "INSERT OR REPLACE INTO list (number, issuer, this_update, next_update, der) VALUES (?1, ?2, ?3, ?4, ?5)";
     let times = (list.this_update.as_second(), list.next_update.as_second());
     transaction.prepare_cached(sql)?.execute(params![number, issuer, times.0, times.1, list.der])?;
     transaction.execute("DELETE FROM list WHERE number <= ?1", [number - KEPT])?;
     Ok(())
+}
+
+/// Takes over a list that was found in its file: its number, and what it says was revoked.
+pub(crate) fn adopt_list(
+    transaction: &Transaction<'_>,
+    list: &RevocationList,
+    revoked: &[(Serial, Revocation)],
+    issuer: &str,
+) -> Result<(), AuthorityError> {
+    let mut entries = 0i64;
+    for (serial, revocation) in revoked {
+        match certificates::standing(transaction, issuer, serial)? {
+            Standing::Revoked(_) => continue,
+            Standing::Good => certificates::revoke(transaction, serial, *revocation)?,
+            Standing::Unknown => certificates::list(transaction, issuer, serial, *revocation)?,
+        }
+        entries += 1;
+    }
+    store_list(transaction, list, issuer)?;
+    let sql = "INSERT OR REPLACE INTO adopted (number, entries, told) VALUES (?1, ?2, 0)";
+    transaction.prepare_cached(sql)?.execute(params![number_of(list)?, entries])?;
+    Ok(())
+}
+
+/// Whether this list was found in its file: others may have been revoked that it does not know.
+pub(crate) fn is_adopted(
+    transaction: &Transaction<'_>,
+    list: &RevocationList,
+) -> Result<bool, AuthorityError> {
+    let mut statement = transaction.prepare_cached("SELECT 1 FROM adopted WHERE number = ?1")?;
+    Ok(statement.exists([number_of(list)?])?)
+}
+
+/// The lists that were taken over and nobody was told of: their numbers, and how much on them was not on record. They are
+/// told of now.
+pub(crate) fn untold_adoptions(transaction: &Transaction<'_>) -> Result<Vec<(u64, u64)>, AuthorityError> {
+    let sql = "UPDATE adopted SET told = 1 WHERE told = 0 RETURNING number, entries";
+    let mut statement = transaction.prepare_cached(sql)?;
+    let row =
+        |row: &Row<'_>| Ok((row.get::<_, i64>(0)?.unsigned_abs(), row.get::<_, i64>(1)?.unsigned_abs()));
+    Ok(statement.query_map([], row)?.collect::<Result<_, _>>()?)
+}
+
+fn number_of(list: &RevocationList) -> Result<i64, AuthorityError> {
+    i64::try_from(list.number).map_err(|_| AuthorityError::damaged("a list has too high a number"))
 }
 
 /// The last list of this issuer.

@@ -27,7 +27,7 @@ pub(crate) use certificates::{
     serial_is_free, standing, was_revoked_since,
 };
 pub use lists::RevocationList;
-pub(crate) use lists::{latest_list, next_number, store_list};
+pub(crate) use lists::{adopt_list, is_adopted, latest_list, next_number, store_list, untold_adoptions};
 pub(crate) use requests::{
     Decision, by_digest, by_id, decide, insert_request, requests, sweep, waiting_count,
 };
@@ -44,7 +44,8 @@ const APPLICATION: i64 = 0x506f_4341;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What made each version of the layout from the one before. Entries are only ever added.
-const MIGRATIONS: &[&str] = &["
+const MIGRATIONS: &[&str] = &[
+    "
     CREATE TABLE certificate (
         serial      TEXT PRIMARY KEY,  -- lower-case hexadecimal digits
         issuer      TEXT NOT NULL,     -- SHA-256 of the issuer's public key
@@ -94,7 +95,31 @@ const MIGRATIONS: &[&str] = &["
         next_update INTEGER NOT NULL,
         der         BLOB NOT NULL
     ) STRICT;
-"];
+",
+    "
+    CREATE TABLE listed (            -- what a list says was revoked, and of what nothing else is on record
+        serial  TEXT NOT NULL,
+        issuer  TEXT NOT NULL,
+        revoked INTEGER NOT NULL,
+        reason  INTEGER NOT NULL,
+        PRIMARY KEY (serial, issuer)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE adopted (           -- lists that were found in their files and not on record
+        number  INTEGER PRIMARY KEY,
+        entries INTEGER NOT NULL,    -- what was on them and not on record
+        told    INTEGER NOT NULL     -- whether somebody was told
+    ) STRICT;
+",
+];
+
+/// Whether a CA can have records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Past {
+    /// It has done nothing yet.
+    None,
+    /// It had them: they are not begun anew.
+    Recorded,
+}
 
 /// The open records. Clones share the file.
 #[derive(Debug, Clone)]
@@ -104,8 +129,19 @@ pub(crate) struct Records {
 }
 
 impl Records {
-    /// Opens the records in the CA's folder, or begins them.
-    pub(crate) fn open(folder: &Path) -> Result<Self, AuthorityError> {
+    /// Opens the records in the CA's folder, or begins them if there never were any.
+    pub(crate) fn open(folder: &Path, past: Past) -> Result<Self, AuthorityError> {
+        let path = folder.join(FILE);
+        // An empty file is what a crash or a full disk left of them.
+        let is_there = std::fs::metadata(&path).is_ok_and(|file| file.len() > 0);
+        if past == Past::Recorded && !is_there {
+            return Err(AuthorityError::RecordsMissing { path });
+        }
+        Self::begin(folder)
+    }
+
+    /// Begins the records in the CA's folder, or opens them if they are there.
+    pub(crate) fn begin(folder: &Path) -> Result<Self, AuthorityError> {
         let path = folder.join(FILE);
         make_private(&path).map_err(|source| AuthorityError::Unopenable { path: path.clone(), source })?;
         let mut connection = Connection::open(&path).map_err(|source| of_sqlite(&path, source))?;
@@ -167,6 +203,9 @@ fn prepare(connection: &Connection) -> rusqlite::Result<()> {
 /// Brings the file to this version's layout, one process at a time.
 fn migrate(connection: &mut Connection, path: &Path) -> Result<(), AuthorityError> {
     let wrong = |source| of_sqlite(path, source);
+    if is_up_to_date(connection).map_err(wrong)? {
+        return Ok(());
+    }
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(wrong)?;
     let number = |name: &str| transaction.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
     let application = number("application_id").map_err(wrong)?;
@@ -187,6 +226,13 @@ fn migrate(connection: &mut Connection, path: &Path) -> Result<(), AuthorityErro
     }
     transaction.pragma_update(None, "application_id", APPLICATION).map_err(wrong)?;
     transaction.commit().map_err(wrong)
+}
+
+/// Whether there is nothing to bring up to date; found out without writing.
+fn is_up_to_date(connection: &Connection) -> rusqlite::Result<bool> {
+    let number = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+    let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
+    Ok((number("application_id")?, number("user_version")?) == (APPLICATION, known))
 }
 
 pub(crate) fn of_sqlite(path: &Path, source: rusqlite::Error) -> AuthorityError {
