@@ -101,8 +101,8 @@ fn a_list_of_the_same_number_with_other_content_is_not_written_over() {
     );
     let backup = office.backup();
     let before = office.revoke_and_list(&first);
-    let file = std::fs::read(office.authority.crl_der_path()).unwrap();
-    let (der, pem) = (office.authority.crl_der_path(), office.authority.crl_pem_path());
+    let file = std::fs::read(office.authority.crl_pem_path().with_extension("der")).unwrap();
+    let (der, pem) = (office.authority.crl_pem_path().with_extension("der"), office.authority.crl_pem_path());
     let (_folder, signer, policy, ca) = office.with_records(Some(&backup));
     // Nobody sees the newer list while the other one of its number is signed.
     for path in [&der, &pem] {
