@@ -21,8 +21,6 @@ use super::words::in_full;
 use crate::ask::{at_terminal, passphrase};
 use crate::{Done, admin, block_on, say};
 
-/// What the private CA is called on the command line.
-
 /// Why something cannot be sent.
 type Failure = Box<dyn std::error::Error>;
 

@@ -92,8 +92,8 @@ mod tests {
     use std::fs;
 
     use jiff::Timestamp;
-    use postern_pki::PrivateCa;
-    use postern_pki::ca::{Approval, Policy, Purpose, Reason, Which};
+    use postern_pki::ca::{Approval, Order, Policy, Purpose, Reason, Which};
+    use postern_pki::{KeyKind, PrivateCa, PrivateKey};
     use tempfile::TempDir;
 
     use super::*;
@@ -106,9 +106,9 @@ mod tests {
         let policy = Policy::default();
         let approval = Approval { signer: ca.signer(), policy: &policy, by: "root" };
         let names = vec!["anna@example.org".parse().unwrap()];
-        let kind = postern_pki::KeyKind::EcdsaP256;
-        let (issued, _) =
-            ca.authority().issue_with_key(names, Purpose::Client, kind, &approval, now).unwrap();
+        let key = PrivateKey::generate(KeyKind::EcdsaP256).unwrap();
+        let order = Order::of_key(&key, names, Purpose::Client).unwrap();
+        let issued = ca.authority().issue(&order, &approval, now).unwrap();
         ca.authority().revoke(&Which::Serial(issued.serial), Reason::KeyCompromise, now).unwrap();
         ca.authority().sign_crl(ca.signer(), &policy, now).unwrap();
         let copy = home.path().join("trusted.pem");
@@ -131,7 +131,7 @@ mod tests {
         let (_home, config, authority) = office();
         let list = authority.crl().unwrap().unwrap();
         fs::remove_file(authority.crl_pem_path()).unwrap();
-        fs::remove_file(authority.crl_der_path()).unwrap();
+        fs::remove_file(authority.crl_pem_path().with_extension("der")).unwrap();
         let found = look(&config, &Revocations::Unknown);
         assert_eq!(found, Revocations::Listed(Arc::new(list)));
         let trusted = config.data_dir.join("trusted.pem");
