@@ -100,7 +100,10 @@ fn assign_changes_the_lines_that_are_meant_and_the_running_postern() {
     let assign = |arguments: &[&str]| postern.command(&[&["cert", "assign"], arguments].concat());
     for (arguments, why) in [
         (&["mail", "--listener", "imap", "--yes"][..], "there is: mx, submission, submissions"),
-        (&["gone", "--listener", "mx", "--yes"], "there is no identity named \"gone\""),
+        (
+            &["gone", "--listener", "mx", "--yes"],
+            "there is no identity named \"gone\"; there is: mail, main; see",
+        ),
         (&["mail", "--listener", "mx"], "--yes"),
     ] {
         let said = fail(&mut assign(arguments));
@@ -179,6 +182,8 @@ fn the_private_ca_certifies_installs_and_renews_with_the_same_key() {
     postern.cli(&["cert", "renew", "mail"]);
     let after = (shown("sha256"), shown("spki_sha256"));
     assert!(before.0 != after.0 && before.1 == after.1, "{before:?} {after:?}");
+    let automatic = fail(&mut postern.command(&["cert", "export", "private-ca"]));
+    assert!(automatic.contains("makes and renews it by itself"), "{automatic}");
     let said = fail(&mut postern.command(&["cert", "request", "--send", "nobody", "--yes"]));
     assert!(said.contains("no [[acme]] of that name") && said.contains("private-ca"), "{said}");
     assert!(
@@ -186,6 +191,29 @@ fn the_private_ca_certifies_installs_and_renews_with_the_same_key() {
         "one was made that cannot be sent"
     );
     assert!(postern.cli(&["cert", "acme", "log"]).contains("no order"));
+}
+
+#[test]
+fn the_private_ca_issues_nothing_before_it_is_confirmed() {
+    let names = Names::serve(Zone::new());
+    let postern = Setup::new().without_user().with_private_ca().tables(&names.table()).start();
+    let issued = || postern.cli(&["ca", "list", "--all", "--json"]);
+    let before = issued();
+    let request = ["cert", "request", "--identity", "mail", "--name", "mail.home.test", "--yes"];
+    postern.cli(&request);
+    let listed = postern.cli(&["cert", "list"]);
+    assert!(listed.contains("mail: a first request waits for its certificate"), "{listed}");
+    let send = ["cert", "send", "mail", "private-ca"];
+    let said = fail(&mut postern.command(&send));
+    assert!(said.contains("To be issued") && said.contains("--yes"), "{said}");
+    let mut terminal = Terminal::start(&postern.command(&send));
+    terminal.expect("mail.home.test");
+    terminal.press("Have the private CA issue this, and install it?", "n");
+    let (status, shown) = terminal.end();
+    assert!(!status.success() && shown.contains("Nothing was changed"), "{shown}");
+    assert_eq!(issued(), before, "something was issued that nobody confirmed");
+    postern.cli(&[&send[..], &["--yes"]].concat());
+    assert!(issued() != before && postern.cli(&["cert", "requests"]).contains("no request waits"));
 }
 
 #[test]

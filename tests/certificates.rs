@@ -203,10 +203,10 @@ fn what_is_no_certificate_is_refused_with_its_reason_and_nothing_changes() {
     all.refuses(&[text(all.house.postern.folder())], 2, &["this is a folder"]);
     all.refuses(&["nothing.pem"], 2, &["nothing.pem: there is no such file"]);
     all.refuses(&[&answer, "--key", "nothing.key"], 2, &["nothing.key: there is no such file"]);
-    all.refuses(&[other, "--key", other_key, "--as", "main"], 2, &["which somebody else writes"]);
+    all.refuses(&[other, "--key", other_key, "--as", "main"], 1, &["which somebody else writes"]);
     all.refuses(&[&huge], 2, &["huge.pem", "no certificate is, so this is another file"]);
-    all.refuses(&[other], 2, &["answers another request", "requests wait here for: mail"]);
-    all.refuses(&[&answer, "--key", other_key], 2, &["does not belong to the certificate"]);
+    all.refuses(&[other], 1, &["answers another request", "requests wait here for: mail"]);
+    all.refuses(&[&answer, "--key", other_key], 1, &["does not belong to the certificate"]);
     all.refuses(&[&answer, "--key", &answer], 2, &["holds a certificate and no private key"]);
     for flags in [&["-macalg", "sha256"][..], &["-legacy"]] {
         let container = pkcs12(&all.house, other, other_key, flags).remove(0);

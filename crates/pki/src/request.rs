@@ -225,6 +225,11 @@ impl SigningRequest {
         describe_spki(&self.spki)
     }
 
+    /// SHA-256 of its public key (SPKI), in hexadecimal digits: what whoever made the key can compare.
+    pub fn spki_sha256(&self) -> String {
+        fingerprint(&self.spki)
+    }
+
     /// SHA-256 of the request, in hexadecimal digits.
     pub fn fingerprint(&self) -> String {
         fingerprint(&self.der)
@@ -435,6 +440,15 @@ impl FromStr for Name {
     }
 }
 
+impl Name {
+    /// The host name in the letters that people write it in, if those are not what a certificate holds (RFC 5890 §2.3.2.1).
+    pub fn in_its_script(&self) -> Option<String> {
+        let Self::Dns(name) = self else { return None };
+        let (written, read) = idna::domain_to_unicode(name);
+        (read.is_ok() && written != *name).then_some(written)
+    }
+}
+
 impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -554,6 +568,9 @@ mod tests {
             assert_eq!(request.names, asked.names);
             assert_eq!(request.names[0].to_string(), "mail.example.org");
             assert_eq!(request.names[4].to_string(), "xn--mller-kva.example");
+            assert_eq!(request.names[4].in_its_script().as_deref(), Some("müller.example"));
+            assert_eq!(request.names[0].in_its_script(), None);
+            assert_eq!(request.spki_sha256(), fingerprint(&key.spki()));
             assert_eq!(request.spki(), key.spki());
             assert_eq!(request.wishes, Wishes::default());
         }

@@ -12,6 +12,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use crate::certificate::Certificate;
 use crate::identity::{fingerprint, hexadecimal, sha256};
+use crate::request::RequestDetails;
 
 /// The form of a root certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -233,7 +234,7 @@ pub fn instructions(name: &str) -> Option<&'static Instructions> {
 /// The root as a configuration profile for macOS and iOS. The same root always makes the same profile, so that
 /// installing it again replaces it.
 pub fn profile(root: &[u8]) -> String {
-    let subject = escaped(&Certificate::new(root).subject());
+    let label = escaped(&label(root));
     let digest = fingerprint(root);
     let id = digest.get(..16).unwrap_or_default();
     let (whole, part) = (uuid("profile", root), uuid("certificate", root));
@@ -247,8 +248,8 @@ pub fn profile(root: &[u8]) -> String {
   <key>PayloadVersion</key><integer>1</integer>
   <key>PayloadIdentifier</key><string>postern.ca.{id}</string>
   <key>PayloadUUID</key><string>{whole}</string>
-  <key>PayloadDisplayName</key><string>{subject}</string>
-  <key>PayloadDescription</key><string>Lets this device trust servers with certificates of {subject}. SHA-256: {digest}</string>
+  <key>PayloadDisplayName</key><string>{label}</string>
+  <key>PayloadDescription</key><string>Lets this device trust servers with certificates of {label}. SHA-256: {digest}</string>
   <key>PayloadContent</key>
   <array>
     <dict>
@@ -256,7 +257,7 @@ pub fn profile(root: &[u8]) -> String {
       <key>PayloadVersion</key><integer>1</integer>
       <key>PayloadIdentifier</key><string>postern.ca.{id}.root</string>
       <key>PayloadUUID</key><string>{part}</string>
-      <key>PayloadDisplayName</key><string>{subject}</string>
+      <key>PayloadDisplayName</key><string>{label}</string>
       <key>PayloadCertificateFileName</key><string>root.crt</string>
       <key>PayloadContent</key><data>{data}</data>
     </dict>
@@ -265,6 +266,13 @@ pub fn profile(root: &[u8]) -> String {
 </plist>
 "#
     )
+}
+
+/// What people call a root: its common name alone, where it has one.
+fn label(root: &[u8]) -> String {
+    let subject = RequestDetails::of_certificate(root).ok().map(|details| details.subject);
+    let named = subject.and_then(|subject| subject.common_name);
+    named.unwrap_or_else(|| Certificate::new(root).subject())
 }
 
 /// A UUID that follows from the root (RFC 9562 §5.8).

@@ -14,6 +14,11 @@ use crate::{Done, admin, say};
 
 /// Arguments of `postern ca approve`.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  postern ca requests                list those that wait
+  postern ca requests ID             show one in full: compare the digest of its key with what the sender says
+  postern ca approve ID")]
 pub(crate) struct Approve {
     /// The request, as `postern ca requests` shows it
     id: String,
@@ -26,6 +31,9 @@ pub(crate) struct Approve {
 
 /// Arguments of `postern ca deny`.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  postern ca deny ID --reason 'the printer has a certificate already'")]
 pub(crate) struct Deny {
     /// The request, as `postern ca requests` shows it
     id: String,
@@ -37,6 +45,10 @@ pub(crate) struct Deny {
 /// Arguments of `postern ca revoke`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
+Examples:
+  postern ca revoke printer.example.org --reason superseded
+  postern ca revoke 4F2A90C1 --reason key-compromise      one certificate, by its serial number
+
 Reasons: unspecified, key-compromise, affiliation-changed, superseded, cessation-of-operation, privilege-withdrawn
 
 A name means all certificates that bear it and are in force. It cannot be undone.")]
@@ -58,6 +70,11 @@ pub(crate) struct Revoke {
 
 /// Arguments of `postern ca crl`.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  postern ca crl                     until when the list is good, and where it lies
+  postern ca crl --sign              sign a new one now
+  postern ca crl --pem > list.pem    for programs that do not fetch it")]
 pub(crate) struct Crl {
     /// Sign a new one now, and renew the certificate of the responder (OCSP) if that is due
     #[arg(long)]

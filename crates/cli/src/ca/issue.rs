@@ -177,7 +177,8 @@ impl Arguments {
 impl Draft {
     fn new(path: PathBuf) -> Result<Self, Box<dyn Error>> {
         let opened = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
-        let file = opened.map_err(|error| format!("{} cannot be made: {error}", path.display()))?;
+        let file =
+            opened.map_err(|error| show::not_made(&path, &error, "name another folder with --output"))?;
         Ok(Self { path, file, done: false })
     }
 
@@ -240,6 +241,9 @@ mod tests {
         draft.fill(b"secret").unwrap();
         drop(draft);
         assert_eq!(fs::read(&path).unwrap(), b"secret");
-        assert!(Draft::new(path).err().unwrap().to_string().contains("a.key cannot be made"));
+        let said = Draft::new(path).err().unwrap().to_string();
+        assert!(said.contains("a.key is there already") && said.contains("--output"), "{said}");
+        let said = Draft::new(folder.path().join("none/a.key")).err().unwrap().to_string();
+        assert!(said.contains("a.key cannot be made: "), "{said}");
     }
 }

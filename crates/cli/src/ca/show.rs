@@ -38,11 +38,11 @@ Examples:
   postern ca root --for thunderbird            how Thunderbird comes to trust it
   postern ca root --format profile --output office.mobileconfig")]
 pub(crate) struct Root {
-    /// Print it: pem, der (Windows, telephones) or profile (Apple)
+    /// Print it: pem, der (Windows, telephones) or profile (Apple) [default with --output: pem]
     #[arg(long, value_name = "FORMAT", value_parser = ["pem", "der", "profile"])]
     format: Option<String>,
     /// Write it to this file instead
-    #[arg(long, value_name = "FILE", requires = "format")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["program", "json"])]
     output: Option<PathBuf>,
     /// How this program comes to trust it
     #[arg(long = "for", value_name = "PROGRAM", conflicts_with_all = ["format", "json"])]
@@ -78,6 +78,11 @@ pub(crate) struct Show {
 
 /// Arguments of `postern ca requests`.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  postern ca requests
+  postern ca requests ID          one in full: its key and the subject that it asks for, too
+  postern ca requests --all       those that were approved or denied, too")]
 pub(crate) struct Requests {
     /// Show this one in full
     id: Option<String>,
@@ -101,7 +106,8 @@ pub(crate) fn root(arguments: &Root, path: &Path) -> Done {
     let output = arguments.output.as_deref().map(make).transpose()?;
     let admin = admin(path)?;
     let root = admin.authority().root()?;
-    let content = match (arguments.format.as_deref(), &arguments.program) {
+    let format = arguments.format.as_deref().or(output.as_ref().map(|_| "pem"));
+    let content = match (format, &arguments.program) {
         (Some("der"), _) => root.der.clone(),
         (Some("profile"), _) => root.profile.clone().into_bytes(),
         (Some(_), _) => root.pem.clone().into_bytes(),
@@ -130,7 +136,8 @@ pub(crate) fn list(arguments: &List, path: &Path) -> Done {
     lines.extend(shown.iter().map(|issued| row(issued, now)));
     let total = count_of(issued.len() as u64, "certificate", "certificates");
     let head = if shown.is_empty() { String::new() } else { table(&lines) };
-    say(&format!("{head}{} of {total} shown\n", shown.len()))?;
+    let rest = if shown.len() < issued.len() { "; those that are over or revoked too: --all" } else { "" };
+    say(&format!("{head}{} of {total} shown{rest}\n", shown.len()))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -235,6 +242,9 @@ fn request(seen: &RequestSeen) -> String {
         ("request", seen.id.clone()),
         ("names", clean(&seen.names.join(", "))),
         ("for", seen.purpose.clone()),
+        ("subject", clean(&seen.subject)),
+        ("key", seen.key.clone()),
+        ("its SHA-256", seen.spki_sha256.clone()),
         ("from", clean(&seen.from)),
         ("received", format!("{:.0} ({} ago)", seen.received, age(seen.received))),
         ("state", seen.state.clone()),
@@ -312,7 +322,18 @@ fn whole(root: &RootSeen) -> serde_json::Value {
 
 fn make(path: &Path) -> Result<std::fs::File, Box<dyn Error>> {
     let opened = OpenOptions::new().write(true).create_new(true).open(path);
-    opened.map_err(|error| format!("{} cannot be made: {error}", path.display()).into())
+    opened.map_err(|error| not_made(path, &error, "name another file").into())
+}
+
+/// Why a file is not there, and what to do about one that is there already.
+pub(super) fn not_made(path: &Path, error: &std::io::Error, otherwise: &str) -> String {
+    if error.kind() == std::io::ErrorKind::AlreadyExists {
+        return format!(
+            "{} is there already and stays as it is: move it away, or {otherwise}",
+            path.display()
+        );
+    }
+    format!("{} cannot be made: {error}", path.display())
 }
 
 /// Octets as they are; whoever reads them may stop reading.

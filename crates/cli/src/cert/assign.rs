@@ -60,6 +60,9 @@ pub(crate) fn run(arguments: &Arguments, path: &Path) -> Done {
     // A link stays a link: what it leads to is changed.
     let path = &fs::canonicalize(path).map_err(|error| format!("{}: {error}", path.display()))?;
     let old = read(path)?;
+    if change(arguments) != Change::Release {
+        refuse_unknown(&old, path, &arguments.identity)?;
+    }
     let new = assign(&old, &arguments.identity, &bindings(arguments), change(arguments))?;
     if new == old {
         say("it is so already; nothing was changed\n")?;
@@ -80,6 +83,23 @@ pub(crate) fn run(arguments: &Arguments, path: &Path) -> Done {
     }
     replace(path, &new)?;
     tell(config)
+}
+
+/// Says at once that there is no such certificate. Where that cannot be found out, the new configuration is judged anyhow.
+fn refuse_unknown(text: &str, path: &Path, identity: &str) -> Result<(), String> {
+    let Ok(config) = Config::parse(text, &path.display().to_string(), &Surroundings::detect()) else {
+        return Ok(());
+    };
+    let listed: Vec<String> = config.tls.identities.iter().map(|listed| listed.name.clone()).collect();
+    let Ok(mut known) = Admin::new(config).certificates().names() else { return Ok(()) };
+    known.extend(listed);
+    known.sort();
+    known.dedup();
+    if known.iter().any(|known| known == identity) {
+        return Ok(());
+    }
+    let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+    Err(format!("there is no identity named \"{identity}\"; there is: {known}; see: postern cert list"))
 }
 
 fn bindings(arguments: &Arguments) -> Vec<Binding> {

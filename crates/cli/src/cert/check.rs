@@ -21,8 +21,9 @@ const UNKNOWN: u8 = 3;
 /// Arguments of `postern cert check`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Example:
+Examples:
   postern cert check
+  postern cert check --json       for monitoring that reads it
 
 Looks at every certificate that Postern shows, its intermediates and the private CA's own, and at whether what lies on disk is
 what is served. Exit code: 0 well, 1 warning, 2 critical, 3 it could not be found out; the days are [certificates] warn.")]

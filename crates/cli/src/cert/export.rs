@@ -127,8 +127,20 @@ pub(crate) fn remove(arguments: &RemoveArguments, path: &Path) -> Done {
     }
     let doubts = if arguments.force { Doubts::Override } else { Doubts::Heed };
     block_on(certificates.remove(identity, doubts))??;
-    say(&format!("the certificate \"{identity}\" is removed\n"))?;
+    say(&format!(
+        "the certificate \"{identity}\" is removed\n{}",
+        left_behind(&certificates.copies(identity))
+    ))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The copies that other programs may still read: a private key is not left anywhere without a word.
+fn left_behind(copies: &[PathBuf]) -> String {
+    let [_, ..] = copies else { return String::new() };
+    let copies: String = copies.iter().map(|copy| format!("  {}\n", copy.display())).collect();
+    format!(
+        "what was handed on (deploy_directory) stays, with the private key; once no program reads it any more, remove\n{copies}"
+    )
 }
 
 fn octets(

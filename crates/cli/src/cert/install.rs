@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use clap::Args;
 use jiff::Timestamp;
 use postern_mta::admin::certificates::{
-    Certificates, Daemon, Doubts, Offer, Passphrase, Plan, needs_passphrase,
+    Certificates, Daemon, Doubts, Error, Offer, Passphrase, Plan, needs_passphrase,
 };
 use postern_mta::event::clean;
 
@@ -77,8 +77,18 @@ pub(super) struct Confirmation {
 pub(crate) fn run(arguments: &Arguments, path: &Path) -> ExitCode {
     install(arguments, path).unwrap_or_else(|error| {
         eprintln!("postern: {error}");
-        ExitCode::from(FAILED)
+        ExitCode::from(if speaks_against(&*error) { REFUSED } else { FAILED })
     })
+}
+
+/// Whether everything could be read, and was judged.
+fn speaks_against(error: &(dyn std::error::Error + 'static)) -> bool {
+    use postern_mta::admin::Error::Certificates as Judged;
+    let Some(Judged(error)) = error.downcast_ref() else { return false };
+    matches!(
+        error,
+        Error::NoKey { .. } | Error::OtherKey { .. } | Error::Foreign { .. } | Error::Refused { .. }
+    )
 }
 
 fn install(arguments: &Arguments, path: &Path) -> Done {
@@ -94,11 +104,7 @@ fn install(arguments: &Arguments, path: &Path) -> Done {
 }
 
 /// Shows a plan, asks, and carries it out.
-pub(super) fn confirm_and_carry_out(
-    certificates: &Certificates<'_>,
-    plan: Plan,
-    confirmation: Confirmation,
-) -> Done {
+fn confirm_and_carry_out(certificates: &Certificates<'_>, plan: Plan, confirmation: Confirmation) -> Done {
     let Confirmation { force, yes } = confirmation;
     eprint!("{}", summary(&plan, Timestamp::now()));
     let refused = plan.examination.is_refused();
@@ -115,8 +121,13 @@ pub(super) fn confirm_and_carry_out(
         eprintln!("Nothing was changed.");
         return Ok(ExitCode::from(REFUSED));
     }
+    carry_out(certificates, plan, confirmation)
+}
+
+/// Installs what is confirmed.
+pub(super) fn carry_out(certificates: &Certificates<'_>, plan: Plan, confirmation: Confirmation) -> Done {
     let identity = plan.identity.clone();
-    let doubts = if force { Doubts::Override } else { Doubts::Heed };
+    let doubts = if confirmation.force { Doubts::Override } else { Doubts::Heed };
     let daemon = block_on(certificates.install(plan, doubts))??;
     say(&format!("the certificate for \"{identity}\" is installed{}\n", and_then(daemon)))?;
     Ok(ExitCode::SUCCESS)
@@ -153,7 +164,8 @@ fn plan(
     Ok(planned?)
 }
 
-fn summary(plan: &Plan, now: Timestamp) -> String {
+/// What is to be installed, with what was found.
+pub(super) fn summary(plan: &Plan, now: Timestamp) -> String {
     let issuers: Vec<String> = plan.issuers.iter().map(|issuer| clean(issuer)).collect();
     let present = plan.present.as_ref().map_or("nothing: it is new".to_owned(), |seen| in_full(seen, now));
     let facts = facts([

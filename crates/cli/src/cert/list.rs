@@ -7,7 +7,9 @@ use std::process::ExitCode;
 
 use clap::Args;
 use jiff::Timestamp;
-use postern_mta::admin::certificates::{Chain, Listed, OnDisk, Served, describe_certificate};
+use postern_mta::admin::certificates::{
+    Certificates, Chain, Error, Listed, OnDisk, Served, describe_certificate,
+};
 use postern_mta::event::clean;
 
 use super::words::{brief, days_left, in_full};
@@ -60,7 +62,7 @@ pub(crate) fn list(arguments: &ListArguments, path: &Path) -> Done {
     let text = if arguments.json {
         serde_json::to_string_pretty(&listed)? + "\n"
     } else {
-        overview(&listed, Timestamp::now())
+        overview(&listed, Timestamp::now()) + &first_requests(&admin.certificates(), &listed)?
     };
     say(&text)?;
     Ok(ExitCode::SUCCESS)
@@ -114,6 +116,17 @@ fn overview(listed: &[Listed], now: Timestamp) -> String {
     table(&lines)
 }
 
+/// The requests for certificates of which there is none yet.
+fn first_requests(certificates: &Certificates<'_>, listed: &[Listed]) -> Result<String, Error> {
+    let waiting = certificates.waiting()?.into_iter().map(|waiting| waiting.identity);
+    let first = waiting.filter(|waiting| listed.iter().all(|one| one.identity != *waiting));
+    Ok(first.map(|identity| format!("{identity}: a first {}\n", waits(&identity))).collect())
+}
+
+fn waits(identity: &str) -> String {
+    format!("request waits for its certificate: postern cert requests {identity}")
+}
+
 fn on_disk(one: &Listed) -> String {
     match &one.on_disk {
         OnDisk::Good(seen) => brief(&seen.sha256, &seen.not_after),
@@ -163,7 +176,7 @@ fn remarks(one: &Listed) -> Vec<String> {
         (_, None) => {}
     }
     if one.waiting {
-        remarks.push(format!("a request waits for its certificate: postern cert requests {}", one.identity));
+        remarks.push(format!("a {}", waits(&one.identity)));
     }
     remarks
 }

@@ -131,14 +131,18 @@ pub(crate) fn run(arguments: Arguments, path: &Path) -> Done {
     };
     eprint!("{}", summary(&ask, target.as_ref()));
     warn(&certificates, &ask);
-    if !go_on("Make this request?", Usual::Yes, yes)? {
+    let question = match target {
+        Some(_) => "Make this request, send it, and install what comes?",
+        None => "Make this request?",
+    };
+    if !go_on(question, Usual::Yes, yes)? {
         eprintln!("Nothing was made.");
         return Ok(ExitCode::FAILURE);
     }
     let waiting = certificates.request(ask, Timestamp::now()).map_err(with_hint)?;
     match target {
         Some(target) => {
-            let confirmation = Confirmation { force: false, yes };
+            let confirmation = Confirmation { force: false, yes: true };
             let sent = send(&admin, &waiting.identity, &target, opened.as_ref(), confirmation);
             if !sent.as_ref().is_ok_and(|code| *code == ExitCode::SUCCESS) {
                 eprintln!("{}", again(&waiting.identity, &target, path));
@@ -384,7 +388,16 @@ fn summary(ask: &Ask, target: Option<&Target>) -> String {
         ("sent to", target.map_or("nobody yet: it is prepared", Target::word).to_owned()),
         ("earlier request", earlier.to_owned()),
     ]);
-    format!("The request:\n{facts}")
+    format!("The request:\n{facts}{}", labels(&ask.details.names))
+}
+
+/// What became of names that were written in letters which no certificate holds.
+fn labels(names: &[Name]) -> String {
+    let told = |name: &Name| {
+        let written = name.in_its_script()?;
+        Some(format!("note: {name} is how certificates hold {}\n", clean(&written)))
+    };
+    names.iter().filter_map(told).collect()
 }
 
 /// Names in one line.

@@ -1,7 +1,7 @@
 //! `postern cert send` and `renew`: certificates from authorities that Postern can ask by itself.
 //!
-//! [`Target`] is where a request goes; [`send`] has it certified there. The private CA's answer is shown and confirmed like
-//! one that was carried here. What an ACME authority issues is installed by the daemon, which tells its story.
+//! [`Target`] is where a request goes; [`send`] has it certified there. Whatever the private CA issues stays in its records, so
+//! it is confirmed beforehand. What an ACME authority issues is installed by the daemon, which tells its story.
 
 use std::convert::Infallible;
 use std::path::{Path, PathBuf};
@@ -11,14 +11,18 @@ use std::str::FromStr;
 use clap::Args;
 use jiff::Timestamp;
 use postern_mta::admin::acme::OrderView;
-use postern_mta::admin::certificates::{PRIVATE_CA, Passphrase, Renewed};
+use postern_mta::admin::certificates::{
+    Certificates, PRIVATE_CA, Passphrase, Plan, Renewed, Waiting,
+};
 use postern_mta::admin::{self, Admin};
+use postern_mta::event::clean;
 
 use super::acme;
-use super::install::{Confirmation, and_then, confirm_and_carry_out};
-use super::request::next_steps;
+use super::install::{Confirmation, and_then, carry_out, summary};
+use super::request::{joined, next_steps};
 use super::words::in_full;
-use crate::ask::{at_terminal, passphrase};
+use crate::ask::{Usual, at_terminal, go_on, passphrase};
+use crate::table::facts;
 use crate::{Done, admin, block_on, say};
 
 /// Why something cannot be sent.
@@ -68,8 +72,10 @@ pub(crate) struct SendArguments {
 /// Arguments of `postern cert renew`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Example:
+Examples:
   postern cert renew mail
+  postern cert renew mail > mail.csr                          for an authority elsewhere: the request to give to it
+  postern cert renew mail --passphrase-file /root/ca.secret   from a private CA whose key is locked
 
 Certificates of the private CA and of ACME authorities are renewed by themselves, and by this at once. For any other a request
 is made, for the key that there is; install what its authority sends. Exit code: 0 done, 1 not.")]
@@ -139,17 +145,48 @@ pub(super) fn send(
     let certificates = admin.certificates();
     match to {
         Target::PrivateCa => {
+            let waiting = certificates.awaited(identity)?;
+            eprint!("{}", to_be_issued(&waiting));
+            if !go_on("Have the private CA issue this, and install it?", Usual::Yes, confirmation.yes)? {
+                eprintln!("Nothing was changed.");
+                return Ok(ExitCode::FAILURE);
+            }
             let issue = |passphrase: Option<&Passphrase>| {
                 block_on(certificates.send_to_private_ca(identity, passphrase))
             };
-            let plan = with_passphrase(admin, opened, issue)?;
-            confirm_and_carry_out(&certificates, plan, confirmation)
+            install_issued(&certificates, with_passphrase(admin, opened, issue)?, confirmation)
         }
         Target::Acme(authority) => {
             eprintln!("Asking {authority}; this can take a minute.");
             tell_order(&block_on(certificates.send_to_acme(identity, authority))??)
         }
     }
+}
+
+/// What the private CA is about to be asked for: whatever it issues stays in its records.
+fn to_be_issued(waiting: &Waiting) -> String {
+    let request = &waiting.request;
+    let facts = facts([
+        ("identity", waiting.identity.clone()),
+        ("names", joined(&request.names)),
+        ("subject", clean(&request.subject.to_string())),
+        ("key", request.key()),
+        ("sent to", "the private CA".to_owned()),
+    ]);
+    format!("To be issued:\n{facts}")
+}
+
+/// Installs what was confirmed before it was issued, unless something turns out to speak against it.
+fn install_issued(certificates: &Certificates<'_>, plan: Plan, confirmation: Confirmation) -> Done {
+    eprint!("{}", summary(&plan, Timestamp::now()));
+    if plan.examination.is_refused() && !confirmation.force {
+        eprintln!(
+            "It was issued (postern ca list shows it) but is not installed, and the request waits on. To have it issued \
+             again and installed all the same: --force"
+        );
+        return Ok(ExitCode::FAILURE);
+    }
+    carry_out(certificates, plan, confirmation)
 }
 
 /// Runs `postern cert renew`.

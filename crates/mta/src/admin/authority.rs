@@ -14,7 +14,7 @@ use jiff::{SignedDuration, Timestamp};
 use postern_pki::ca::{
     self, Approval, Chore, Enrolment, Init, Issued, KeyState, Need, Order, RevocationList, State, Which,
 };
-use postern_pki::{Chain, Name, PrivateKey, Subject, describe_certificate, pkcs12, trust};
+use postern_pki::{Chain, Name, PrivateKey, SigningRequest, Subject, describe_certificate, pkcs12, trust};
 use postern_smtp::tls::CertificateSeen;
 use rustls_pki_types::CertificateDer;
 use serde::{Deserialize, Serialize};
@@ -206,6 +206,12 @@ pub struct RequestSeen {
     pub purpose: String,
     /// The names that it asks for.
     pub names: Vec<String>,
+    /// The subject that it asks for; a certificate is issued with the names alone.
+    pub subject: String,
+    /// The kind of its key, in words.
+    pub key: String,
+    /// The SHA-256 digest of its public key (SPKI), to be compared with what the sender says.
+    pub spki_sha256: String,
     /// Who sent it.
     pub from: String,
     /// When it came.
@@ -625,10 +631,16 @@ impl RequestSeen {
             State::Issued(serial) => (None, Some(serial.to_string())),
             State::Waiting | State::Expired => (None, None),
         };
+        // It was read once already, when it came.
+        let asked = SigningRequest::from_der(&enrolment.der).ok();
+        let told = |what: fn(&SigningRequest) -> String| asked.as_ref().map(what).unwrap_or_default();
         Self {
             id: enrolment.id.clone(),
             purpose: enrolment.purpose.to_string(),
             names: enrolment.names.clone(),
+            subject: told(|asked| asked.subject.to_string()),
+            key: told(SigningRequest::key),
+            spki_sha256: told(SigningRequest::spki_sha256),
             from: enrolment.from.clone(),
             received: enrolment.received,
             state: enrolment.state.to_string(),

@@ -7,7 +7,7 @@
 //!
 //! What it deliberately does not do: parse command lines, ask questions, or render answers for people.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use postern_pki::{About, Origin, SentTo, pkcs12};
@@ -179,6 +179,15 @@ impl Certificates<'_> {
             }
         }
         Ok(waiting)
+    }
+
+    /// The request that waits under this name.
+    ///
+    /// # Errors
+    /// There is none, it is broken, or the disk.
+    pub fn awaited(&self, identity: &str) -> Result<Waiting, Error> {
+        let waiting = self.waiting()?.into_iter().find(|waiting| waiting.identity == identity);
+        waiting.ok_or_else(|| Error::NoRequest { identity: identity.to_owned() })
     }
 
     /// Throws a request away with its key: a certificate that comes for it later cannot be used.
@@ -400,6 +409,12 @@ impl Certificates<'_> {
     /// Where the configuration has identities handed on to, whenever they change.
     pub fn deployment(&self) -> &Deployment {
         &self.config.certificates.deployment
+    }
+
+    /// The copies of an identity, with its key, that lie in the folder of the configuration. They are other programs', and
+    /// outlive the identity.
+    pub fn copies(&self, identity: &str) -> Vec<PathBuf> {
+        self.deployment().copies(identity)
     }
 
     /// Hands an identity on to other programs.

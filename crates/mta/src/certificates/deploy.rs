@@ -38,6 +38,13 @@ pub struct Deployed {
 }
 
 impl Deployment {
+    /// The copies of an identity that lie in the folder.
+    pub(crate) fn copies(&self, identity: &str) -> Vec<PathBuf> {
+        let Some(folder) = &self.folder else { return Vec::new() };
+        let names = [format!("{identity}.pem"), format!("{identity}.key")];
+        names.iter().map(|name| folder.join(name)).filter(|path| path.symlink_metadata().is_ok()).collect()
+    }
+
     /// Whether anything is to be done at all.
     pub fn is_wanted(&self) -> bool {
         self.folder.is_some() || self.hook.is_some()
@@ -131,6 +138,8 @@ mod tests {
         let paths = store.paths("mail");
         assert_eq!(read(&deployed.certificate), read(&paths.certificate));
         assert_eq!(read(&deployed.key), read(&paths.key));
+        assert_eq!(to.copies("mail"), [deployed.certificate.clone(), deployed.key.clone()]);
+        assert!(to.copies("other").is_empty() && Deployment::default().copies("mail").is_empty());
         let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode(&deployed.key), 0o600);
         // The group that an administrator lets in stays in; the world does not.

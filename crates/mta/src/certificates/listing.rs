@@ -103,7 +103,10 @@ pub(crate) fn list(
 /// There is none.
 pub(crate) fn find(config: &Config, store: &IdentityStore, identity: &str) -> Result<Place, Error> {
     let found = places(config, store)?.into_iter().find(|place| place.identity == identity);
-    found.ok_or_else(|| Error::NoSuch { identity: identity.to_owned() })
+    found.ok_or_else(|| match identity.to_owned() {
+        identity if identity == AUTOMATIC => Error::Automatic { identity },
+        identity => Error::NoSuch { identity },
+    })
 }
 
 /// What would miss an identity: its own section of the configuration, listeners and connectors.

@@ -123,7 +123,7 @@ pub enum Error {
         by: Vec<(String, Vec<String>)>,
     },
     /// No request of this name waits.
-    #[error("no request for \"{identity}\" waits; see: postern cert list")]
+    #[error("no request for \"{identity}\" waits; see: postern cert requests")]
     NoRequest {
         /// The identity.
         identity: String,
@@ -135,6 +135,16 @@ pub enum Error {
         identity: String,
         /// What came of the program.
         why: String,
+    },
+    /// The private CA's own certificate for the host name, which is no identity of the store.
+    #[error(
+        "\"{identity}\" is what Postern shows where no other certificate bears the host name: it makes and renews it by itself, \
+         and there is nothing to do about it; for a certificate of the private CA that you keep yourself: postern cert request \
+         --send private-ca"
+    )]
+    Automatic {
+        /// Its name.
+        identity: String,
     },
     /// There is no such identity in the store.
     #[error("there is no identity \"{identity}\" in the certificate store; see: postern cert list")]

@@ -27,7 +27,7 @@ role = "relay"
 bind = ["[::]:25"]
 "#;
 
-const EXAMPLES: [&str; 4] = ["one-office", "smarthost", "lmtp-dovecot", "partners"];
+const EXAMPLES: [&str; 5] = ["one-office", "smarthost", "lmtp-dovecot", "partners", "certificates"];
 
 fn judge(text: &str) -> Result<Config, Vec<Problem>> {
     let gateways = vec!["172.17.0.1".parse().unwrap(), "fd00::1".parse().unwrap()];

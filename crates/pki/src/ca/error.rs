@@ -103,7 +103,9 @@ pub enum AuthorityError {
         state: State,
     },
     /// There is no such certificate.
-    #[error("no certificate with the serial number or name {which} was issued here; see: postern ca status")]
+    #[error(
+        "no certificate with the serial number or name {which} was issued here; see: postern ca list --all"
+    )]
     NoSuchCertificate {
         /// What was looked for.
         which: String,

@@ -22,6 +22,7 @@ fn the_profile_is_a_property_list_with_the_root_in_it() {
                   open(sys.argv[2],'wb').write(c['PayloadContent'])";
     let out = folder.path().join("out.der");
     let said = run("python3", &["-c", script, path.to_str().unwrap(), out.to_str().unwrap()]);
+    assert!(!profile.contains("CN="), "people do not read distinguished names: {profile}");
     assert!(said.content && said.text.contains("A & B <\"mail\">"), "{}", said.text);
     assert_eq!(std::fs::read(out).unwrap(), authority.root().as_ref());
 }
