@@ -11,9 +11,7 @@ use std::str::FromStr;
 use clap::Args;
 use jiff::Timestamp;
 use postern_mta::admin::acme::OrderView;
-use postern_mta::admin::certificates::{
-    Certificates, PRIVATE_CA, Passphrase, Plan, Renewed, Waiting,
-};
+use postern_mta::admin::certificates::{Certificates, PRIVATE_CA, Passphrase, Plan, Renewed, Waiting};
 use postern_mta::admin::{self, Admin};
 use postern_mta::event::clean;
 

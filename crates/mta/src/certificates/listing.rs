@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use super::Error;
 use super::renewal::Renewal;
-use super::watch::Served;
+use super::watch::{AUTOMATIC, Served};
 use crate::config::{Config, Listener};
 
 /// An identity.

@@ -139,8 +139,8 @@ pub enum Error {
     /// The private CA's own certificate for the host name, which is no identity of the store.
     #[error(
         "\"{identity}\" is what Postern shows where no other certificate bears the host name: it makes and renews it by itself, \
-         and there is nothing to do about it; for a certificate of the private CA that you keep yourself: postern cert request \
-         --send private-ca"
+         and there is nothing to do about it; for a certificate of the private CA that you keep yourself: \
+         postern cert request --send private-ca"
     )]
     Automatic {
         /// Its name.

@@ -35,7 +35,7 @@ const PATIENCE: u32 = 2;
 const RENEWAL_LOOK: SignedDuration = SignedDuration::from_hours(1);
 
 /// What the certificate is called that the private CA keeps in force by itself.
-const AUTOMATIC: &str = authority::NAME;
+pub(super) const AUTOMATIC: &str = authority::NAME;
 const NO_STORE: &str = "the certificate store cannot be read";
 const NO_AUTOMATIC: &str = "there is no certificate for the host name, and the private CA has issued none";
 
