@@ -7,6 +7,8 @@
 //!
 //! What it deliberately does not do: enrolment, revocation, or anything for others.
 
+use std::path::PathBuf;
+
 use jiff::Timestamp;
 use postern_pki::ca::{Approval, Authority, Order, Purpose, Which};
 use postern_pki::{
@@ -69,7 +71,26 @@ pub(super) fn ensure_automatic(
 ) -> Result<(ServerIdentity, Option<Event>), authority::Error> {
     let (ca, made) = open(config, now)?;
     let names: Vec<String> = [config.hostname.as_str()].into_iter().chain(ALSO).map(str::to_owned).collect();
-    Ok((ca.ensure_server_identity(&config.data_dir.join("tls"), &names, now)?, made))
+    Ok((ca.ensure_server_identity(&automatic_folder(config), &names, now)?, made))
+}
+
+/// The automatic certificate as [`ensure_automatic`] left it, and nothing is made; `None`: it was not issued yet. A CA whose key
+/// does not open is an error though the certificate lies there, for then it is not kept in force.
+///
+/// # Errors
+/// Local: the CA's key does not open, or a file is broken.
+pub(super) fn automatic(config: &Config, now: Timestamp) -> Result<Option<ServerIdentity>, authority::Error> {
+    let folder = authority::folder(config);
+    if Authority::is_in(&folder) {
+        let key = Authority::open_whatever_its_age(&folder)?.key_state();
+        let passphrase = authority::passphrase(key, config, None)?;
+        PrivateCa::open(&folder, passphrase.as_ref(), now)?;
+    }
+    Ok(ServerIdentity::present(&automatic_folder(config), config.hostname.as_str(), now)?)
+}
+
+fn automatic_folder(config: &Config) -> PathBuf {
+    config.data_dir.join("tls")
 }
 
 /// Makes sure that there is a certificate by the private CA in the store, for these names and with such a key. Says so if

@@ -27,7 +27,7 @@ use tokio::task::spawn_blocking;
 use super::expiry::{self, Finding, Owner, Position, Said, Severity, Warning, Watched};
 use super::private_ca;
 use super::renewal::Renewal;
-use super::watch::Watch;
+use super::watch::{AUTOMATIC, Watch};
 use crate::config::Config;
 use crate::daemon::{Phase, Shared, Site};
 use crate::event::{Event, Subject};
@@ -77,9 +77,14 @@ pub fn check(config: &Config, now: Timestamp) -> Vec<Finding> {
         Ok(authorities) => (authorities, None),
         Err(error) => (Vec::new(), Some(unreadable(&error))),
     };
-    watched.extend(of_identities(config, &looked.identities));
+    let (automatic, bare) = match stand_in(config, &looked.identities, now) {
+        Ok(automatic) => (automatic, None),
+        Err(bare) => (None, Some(*bare)),
+    };
+    let identities: Vec<_> = looked.identities.into_iter().chain(automatic).collect();
+    watched.extend(of_identities(config, &identities));
     let ends = expiry::findings(&watched, &config.certificates.warn, now);
-    let mut findings: Vec<Finding> = broken.chain(trouble).chain(ends).collect();
+    let mut findings: Vec<Finding> = broken.chain(trouble).chain(bare).chain(ends).collect();
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
     findings
 }
@@ -105,6 +110,48 @@ fn of_identities(config: &Config, identities: &[Arc<TlsIdentity>]) -> Vec<Watche
         }
     }
     watched
+}
+
+/// The private CA's automatic certificate, where no other identity bears the host name.
+///
+/// # Errors
+/// There is none either: then clients see the certificate of another name, or no TLS at all.
+fn stand_in(
+    config: &Config,
+    others: &[Arc<TlsIdentity>],
+    now: Timestamp,
+) -> Result<Option<Arc<TlsIdentity>>, Box<Finding>> {
+    let host = config.hostname.as_str();
+    if others.iter().any(|identity| identity.is_for(host)) {
+        return Ok(None);
+    }
+    let (why, remedy) = match private_ca::automatic(config, now) {
+        Ok(Some(issued)) => {
+            let mut identity = issued.loaded.identity;
+            AUTOMATIC.clone_into(&mut identity.name);
+            identity.standing = Standing::StandIn;
+            return Ok(Some(Arc::new(identity)));
+        }
+        Ok(None) => (
+            String::new(),
+            "start Postern, which has the private CA issue one, or ask for one: postern cert request",
+        ),
+        Err(error) => (
+            format!(": {error}"),
+            "see postern ca status, or get a certificate elsewhere: postern cert request",
+        ),
+    };
+    let (severity, seen) = match others {
+        [] => (Severity::Critical, "no listener can have TLS"),
+        _ => (Severity::Warning, "clients are shown another name"),
+    };
+    Err(Box::new(Finding {
+        severity,
+        owner: Owner::Identity(AUTOMATIC.to_owned()),
+        what: format!("{seen}: there is no certificate for {host}, and the private CA has issued none{why}"),
+        remedy: remedy.to_owned(),
+        not_after: None,
+    }))
 }
 
 fn unreadable(error: &postern_pki::Error) -> Finding {
@@ -256,4 +303,62 @@ fn write(path: &Path, said: &Said) -> io::Result<()> {
     file.write_all(&text)?;
     file.sync_all()?;
     fs::rename(new, path)
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::SignedDuration;
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::config::{File, Surroundings};
+
+    fn installation() -> (TempDir, Config, Timestamp) {
+        let folder = tempfile::tempdir().unwrap();
+        let text = format!(
+            "hostname = 'mail.example.org'\ndata_dir = {:?}\n[[listener]]\nname = 'mx'\nrole = 'relay'\n\
+             bind = ['127.0.0.1:0']\n",
+            folder.path()
+        );
+        let config = File::parse(&text, "test").unwrap().resolve(&Surroundings::default()).unwrap();
+        (folder, config, "2026-11-21T10:00:00Z".parse().unwrap())
+    }
+
+    fn worst(config: &Config, now: Timestamp) -> (Severity, String) {
+        let first = check(config, now).remove(0);
+        (first.severity, format!("{}; {}", first.what, first.remedy))
+    }
+
+    #[test]
+    fn listeners_that_have_nothing_to_show_are_critical_before_the_first_start() {
+        let (_folder, config, now) = installation();
+        let (severity, words) = worst(&config, now);
+        assert_eq!(severity, Severity::Critical);
+        assert!(
+            words.starts_with("no listener can have TLS: there is no certificate for mail.example.org"),
+            "{words}"
+        );
+        assert!(words.contains("start Postern"), "{words}");
+        assert!(!config.data_dir.join("ca").exists(), "a look makes nothing");
+    }
+
+    #[test]
+    fn the_automatic_certificate_is_looked_at_and_so_is_the_key_that_keeps_it_in_force() {
+        let (_folder, config, now) = installation();
+        private_ca::ensure_automatic(&config, now).unwrap();
+        let findings = check(&config, now);
+        let owner = Owner::Identity(AUTOMATIC.to_owned());
+        assert!(findings.iter().any(|finding| finding.owner == owner), "{findings:?}");
+        assert!(findings.iter().all(|finding| finding.severity == Severity::Ok), "{findings:?}");
+        let later = now + SignedDuration::from_hours(24 * 400);
+        assert!(
+            check(&config, later)
+                .iter()
+                .any(|finding| { finding.owner == owner && finding.severity == Severity::Critical })
+        );
+        std::fs::remove_dir_all(config.data_dir.join("ca").join("private")).unwrap();
+        let (severity, words) = worst(&config, now);
+        assert_eq!(severity, Severity::Critical);
+        assert!(words.contains("no listener can have TLS") && words.contains("postern ca status"), "{words}");
+    }
 }

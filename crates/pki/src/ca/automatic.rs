@@ -58,6 +58,22 @@ pub enum Issue {
     New,
 }
 
+impl ServerIdentity {
+    /// What [`PrivateCa::ensure_server_identity`] left in this folder for a name, as it lies there; `None`: nothing yet.
+    ///
+    /// # Errors
+    /// The name is none of a host, or a file is broken.
+    pub fn present(folder: &Path, name: &str, now: Timestamp) -> Result<Option<Self>, Error> {
+        let name = host_name(name)?.to_string();
+        let (certificate, key) = files_for(folder, &name);
+        if !certificate.exists() {
+            return Ok(None);
+        }
+        let loaded = TlsIdentity::load(&name, &certificate, &key, now)?;
+        Ok(Some(Self { loaded, certificate, key, issue: Issue::Kept }))
+    }
+}
+
 impl PrivateCa {
     /// Opens the CA in this folder, or makes one there. The label (the organisation or host name) tells people whose
     /// it is when they import its root.
@@ -130,8 +146,7 @@ impl PrivateCa {
     ) -> Result<ServerIdentity, Error> {
         let names = names.iter().map(|name| host_name(name)).collect::<Result<Vec<_>, _>>()?;
         let first = names.first().ok_or(Error::NoNames)?.to_string();
-        let stem = first.replace('*', "_").replace(':', "-");
-        let (certificate, key) = (folder.join(format!("{stem}.pem")), folder.join(format!("{stem}.key")));
+        let (certificate, key) = files_for(folder, &first);
         if certificate.exists() {
             let loaded = TlsIdentity::load(&first, &certificate, &key, now)?;
             if self.is_still_good(&loaded.identity, &names, now) {
@@ -220,6 +235,12 @@ fn key_at(path: &Path) -> Result<PrivateKey, AuthorityError> {
 }
 
 /// A name that a server can have.
+/// Where the certificate and the key lie that are for this name first of all.
+fn files_for(folder: &Path, name: &str) -> (PathBuf, PathBuf) {
+    let stem = name.replace('*', "_").replace(':', "-");
+    (folder.join(format!("{stem}.pem")), folder.join(format!("{stem}.key")))
+}
+
 fn host_name(text: &str) -> Result<Name, Error> {
     match text.parse() {
         Ok(name @ (Name::Dns(_) | Name::Address(_))) => Ok(name),
