@@ -81,7 +81,7 @@ fn ask(postern: &Postern, request: &Value) -> Value {
 
 /// The stories of an identity's orders, the newest last.
 fn orders(postern: &Postern, identity: &str) -> Vec<Value> {
-    let answer = ask(postern, &json!({"acme-log": {"identity": identity, "most": 10}}));
+    let answer = ask(postern, &json!({"certificates": {"acme-log": {"identity": identity, "most": 10}}}));
     answer["acme-log"]["orders"].as_array().unwrap().clone()
 }
 
@@ -263,10 +263,10 @@ fn an_administrator_renews_at_once_and_hears_what_came_of_it() {
     let keys = by_http(&town.pebble);
     let (postern, _pebble) = town.identity(&[NAME], &keys).start();
     wait_for_end(&postern, "pebble", 1);
-    let answer = ask(&postern, &json!({"renew-by-acme": {"identity": "pebble"}}));
+    let answer = ask(&postern, &json!({"certificates": {"renew": {"identity": "pebble"}}}));
     let order = &answer["acme-order"];
     assert_eq!((&order["why"], &order["ended"]["trouble"]), (&json!("by-hand"), &Value::Null), "{answer:#}");
-    let refused = ask(&postern, &json!({"renew-by-acme": {"identity": "main"}}));
+    let refused = ask(&postern, &json!({"certificates": {"renew": {"identity": "main"}}}));
     assert!(refused["failed"].as_str().unwrap().contains("no identity that an [[acme]] issues"), "{refused}");
 }
 
@@ -338,7 +338,7 @@ fn an_account_that_the_authority_forgot_is_made_anew() {
     let (postern, mut pebble) = town.identity(&[NAME], &keys).start();
     wait_for_end(&postern, "pebble", 1);
     pebble.restart();
-    let answer = ask(&postern, &json!({"renew-by-acme": {"identity": "pebble"}}));
+    let answer = ask(&postern, &json!({"certificates": {"renew": {"identity": "pebble"}}}));
     let told = steps(&answer["acme-order"]);
     assert_eq!(told[..2], ["account-lost", "account-made"], "{answer:#}");
     assert_eq!(answer["acme-order"]["ended"]["trouble"], Value::Null, "{answer:#}");

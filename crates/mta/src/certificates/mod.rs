@@ -140,7 +140,7 @@ pub enum Error {
     #[error(
         "\"{identity}\" is what Postern shows where no other certificate bears the host name: it makes and renews it by itself, \
          and there is nothing to do about it; for a certificate of the private CA that you keep yourself: \
-         postern cert request --send private-ca"
+         `postern cert request --send private-ca`"
     )]
     Automatic {
         /// Its name.
