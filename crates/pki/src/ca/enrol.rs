@@ -79,7 +79,13 @@ impl Authority {
             sweep(transaction, now)?;
             let (enrolment, novelty) = match known(transaction, &digest, now)? {
                 Some(known) => (known, Novelty::Known),
-                None => (remember(transaction, submission, &digest, now)?, Novelty::New),
+                None => {
+                    // What is issued at once takes nobody's place: a crowd of strangers does not hold it up.
+                    if !matches!((verdict, answer), (Verdict::Automatic, Answer::AtOnce(_))) {
+                        refuse_crowd(transaction)?;
+                    }
+                    (remember(transaction, submission, &digest, now)?, Novelty::New)
+                }
             };
             match (verdict, answer) {
                 (Verdict::Automatic, Answer::AtOnce(signer)) if enrolment.state == State::Waiting => {
@@ -219,16 +225,17 @@ fn wants_renewal(issued: &Issued, now: Timestamp) -> bool {
     issued.revoked.is_some() || now.duration_since(issued.not_before) > life * 2 / 3
 }
 
+fn refuse_crowd(transaction: &Transaction<'_>) -> Result<(), AuthorityError> {
+    let waiting = records::waiting_count(transaction)?;
+    if waiting < MOST_WAITING { Ok(()) } else { Err(AuthorityError::Full { waiting }) }
+}
+
 fn remember(
     transaction: &Transaction<'_>,
     submission: &Submission<'_>,
     digest: &str,
     now: Timestamp,
 ) -> Result<Enrolment, AuthorityError> {
-    let waiting = records::waiting_count(transaction)?;
-    if waiting >= MOST_WAITING {
-        return Err(AuthorityError::Full { waiting });
-    }
     let enrolment = Enrolment {
         id: new_id()?,
         purpose: submission.purpose,

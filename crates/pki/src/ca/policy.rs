@@ -154,7 +154,9 @@ impl Policy {
             self.check_name(name)?;
         }
         let automatic = |name| self.automatic.iter().any(|pattern| pattern.covers(name));
-        Ok(if request.names.iter().all(automatic) { Verdict::Automatic } else { Verdict::NeedsApproval })
+        // Whoever has a client certificate may sign in or relay with it: somebody has to know him.
+        let at_once = purpose == Purpose::Server && request.names.iter().all(automatic);
+        Ok(if at_once { Verdict::Automatic } else { Verdict::NeedsApproval })
     }
 
     /// How long a certificate for this purpose is good for.

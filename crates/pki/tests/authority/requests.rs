@@ -45,6 +45,16 @@ fn a_request_waits_until_it_is_approved_and_then_has_its_certificate() {
 }
 
 #[test]
+fn a_client_gets_nothing_without_somebody_who_knows_him() {
+    let office = office(Shape::RootAlone);
+    let request = request(&["a.lab.example.org"]);
+    let submission = Submission { request: &request, purpose: Purpose::Client, from: "127.0.0.1" };
+    let at_once = Answer::AtOnce(&office.signer);
+    let submitted = office.authority.submit(&submission, &office.policy, at_once, now()).unwrap();
+    assert_eq!(submitted.state, State::Waiting);
+}
+
+#[test]
 fn what_is_automatic_is_issued_at_once_only_with_the_key_at_hand() {
     let office = office(Shape::WithIntermediate);
     let (automatic, other) = (request(&["a.lab.example.org"]), request(&["mail.example.org"]));
@@ -156,6 +166,9 @@ fn no_more_than_a_thousand_requests_wait() {
     }
     let error = office.send(&asking(1000), Answer::Later, now()).unwrap_err();
     assert!(matches!(error, AuthorityError::Full { waiting: 1000 }), "{error}");
+    let automatic = request(&["a.lab.example.org"]);
+    let submitted = office.send(&automatic, Answer::AtOnce(&office.signer), now()).unwrap();
+    assert!(matches!(submitted.state, State::Issued(_)), "a crowd that waits holds up nothing automatic");
     assert_eq!(office.waits(&first), id, "what waits already takes no more room");
     office.send(&asking(1000), Answer::Later, now() + days(31)).unwrap();
 }

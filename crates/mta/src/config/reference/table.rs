@@ -1182,7 +1182,7 @@ const CA: &[Key] = &[
         name: "automatic",
         kind: List("host names, mail addresses, networks, and patterns of them"),
         default: Value("[]"),
-        reason: "The names whose certificates are issued at once, if all names of a request are among them and it comes from automatic_from. They may be asked for without standing in names, too.",
+        reason: "The names whose server certificates are issued at once, if all names of a request are among them and it comes from automatic_from; certificates for clients always wait for approval. They may be asked for without standing in names, too.",
         example: "[\"*.servers.example.org\"]",
     },
     Key {
