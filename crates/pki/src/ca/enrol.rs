@@ -77,15 +77,14 @@ impl Authority {
         self.records.write(|transaction| {
             let verdict = in_view_of_the_past(verdict, transaction, submission)?;
             sweep(transaction, now)?;
-            let (enrolment, novelty) = match known(transaction, &digest, now)? {
-                Some(known) => (known, Novelty::Known),
-                None => {
-                    // What is issued at once takes nobody's place: a crowd of strangers does not hold it up.
-                    if !matches!((verdict, answer), (Verdict::Automatic, Answer::AtOnce(_))) {
-                        refuse_crowd(transaction)?;
-                    }
-                    (remember(transaction, submission, &digest, now)?, Novelty::New)
+            let (enrolment, novelty) = if let Some(known) = known(transaction, &digest, now)? {
+                (known, Novelty::Known)
+            } else {
+                // What is issued at once takes nobody's place: a crowd of strangers does not hold it up.
+                if !matches!((verdict, answer), (Verdict::Automatic, Answer::AtOnce(_))) {
+                    refuse_crowd(transaction)?;
                 }
+                (remember(transaction, submission, &digest, now)?, Novelty::New)
             };
             match (verdict, answer) {
                 (Verdict::Automatic, Answer::AtOnce(signer)) if enrolment.state == State::Waiting => {
