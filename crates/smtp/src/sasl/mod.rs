@@ -17,6 +17,8 @@ mod prepare;
 mod scram;
 mod server;
 
+use std::num::NonZeroU32;
+
 use base64::Engine;
 use base64::alphabet;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
@@ -52,6 +54,72 @@ pub enum Credential {
         /// The authorisation identity, when one is wanted other than the one that the certificate stands for.
         acting_as: Option<String>,
     },
+}
+
+/// What a client that signs in has come to, where a server's policy is asked.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Claim {
+    /// A complete credential. Is it right, and whose is it?
+    Credential(Credential),
+    /// SCRAM began. What is kept of this user's password? To be answered for users who do not exist, too.
+    Keys {
+        /// With which hash.
+        hash: ScramHash,
+        /// The authentication identity.
+        user: String,
+    },
+    /// SCRAM ended. Who is it, if the proof is right?
+    Scram {
+        /// The authentication identity.
+        user: String,
+        /// The authorisation identity, when one was given and differs from `user`.
+        acting_as: Option<String>,
+        /// What the exchange showed.
+        proof: ScramProof,
+    },
+}
+
+/// What a SCRAM exchange showed of the client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ScramProof {
+    /// It knows the password that the key with this label was made of.
+    Right {
+        /// The [`ScramKey::label`].
+        label: u64,
+    },
+    /// It knows none of the passwords.
+    Wrong,
+}
+
+/// The hash function of a SCRAM mechanism.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ScramHash {
+    /// RFC 5802, for old programs.
+    Sha1,
+    /// RFC 7677.
+    Sha256,
+}
+
+/// What a server keeps of a user's passwords for SCRAM (RFC 5802 §3). All passwords of one user share the salt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ScramKeys {
+    /// The salt: random, or for nobody made up such that it is always the same.
+    pub salt: Vec<u8>,
+    /// How often the hash is iterated.
+    pub iterations: NonZeroU32,
+    /// One for each password; none for a user who does not exist.
+    pub keys: Vec<ScramKey>,
+}
+
+/// What is kept of one password.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ScramKey {
+    /// Tells a user's passwords apart; means nothing here.
+    pub label: u64,
+    /// `StoredKey`: verifies the client's proof.
+    pub stored: Secret,
+    /// `ServerKey`: proves to the client who we are.
+    pub server: Secret,
 }
 
 /// A way to sign in.

@@ -9,7 +9,7 @@ use crate::command::{Command, InitialResponse, SyntaxError, Verb};
 use crate::envelope::{BodyType, Mail, Rcpt};
 use crate::extension::{Announcement, Limits as AnnouncedLimits, ehlo_reply};
 use crate::reply::{Reply, catalogue};
-use crate::sasl::{Credential, Mechanism, ServerExchange, Step};
+use crate::sasl::{Claim, Credential, Mechanism, ServerExchange, Step};
 use crate::tls::Proof;
 
 impl ServerSession {
@@ -269,7 +269,7 @@ impl ServerSession {
     }
 
     fn authenticate(&mut self, credential: Credential) {
-        self.ask(Question::Authenticate(credential), Open::Authenticate);
+        self.ask(Question::Authenticate(Claim::Credential(credential)), Open::Authenticate);
     }
 
     fn mail(&mut self, mail: Mail) {

@@ -25,7 +25,7 @@ pub use settings::{AuthOffer, Limits, LineEndings, Settings, Timeouts, TlsMode};
 use crate::address::{ForwardPath, ReversePath};
 use crate::envelope::{Mail, MailParams, Rcpt, RcptParams};
 use crate::reply::Reply;
-use crate::sasl::Credential;
+use crate::sasl::{Claim, ScramKeys};
 use crate::tls::TlsFacts;
 
 /// What happened outside.
@@ -74,8 +74,8 @@ pub enum Question {
     Connect,
     /// EHLO or HELO.
     Hello(Hello),
-    /// A complete SASL exchange.
-    Authenticate(Credential),
+    /// A SASL exchange came to a point where somebody must be looked up.
+    Authenticate(Claim),
     /// MAIL.
     Mail(Mail),
     /// RCPT.
@@ -94,6 +94,8 @@ pub enum Verdict {
         /// The principal's name, for the session's own record.
         user: String,
     },
+    /// What is kept of a user's passwords, for [`Claim::Keys`].
+    Keys(ScramKeys),
     /// The message is on disk under this id, which the 250 names.
     Queued {
         /// The queue id.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use postern_smtp::client::{self, ClientSession, Job};
 use postern_smtp::envelope::BodyType;
 use postern_smtp::outcome::Outcome;
-use postern_smtp::sasl::{Credential, SignIn};
+use postern_smtp::sasl::{Claim, Credential, SignIn};
 use postern_smtp::secret::Secret;
 use postern_smtp::server::{
     self, AuthOffer, Limits, LineEndings, Question, ServerSession, Settings, Timeouts, TlsMode, Transaction,
@@ -167,7 +167,7 @@ impl Wire {
 
     fn decide(&mut self, question: Question) -> Verdict {
         match question {
-            Question::Authenticate(credential) => {
+            Question::Authenticate(Claim::Credential(credential)) => {
                 self.signed_in = Some(credential);
                 Verdict::SignedIn { user: "tim".into() }
             }

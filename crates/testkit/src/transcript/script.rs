@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use postern_smtp::envelope::{BodyType, MailParams, RcptParams, Ret};
 use postern_smtp::reply::catalogue;
-use postern_smtp::sasl::Credential;
+use postern_smtp::sasl::{Claim, Credential};
 use postern_smtp::server::{Question, Verdict};
 
 use super::{Answer, ClientCertificate, Scenario, Topic};
@@ -102,7 +102,7 @@ impl Script {
             Question::Authenticate(_) if subject == "tim tanstaaf" => {
                 Verdict::SignedIn { user: "tim".to_owned() }
             }
-            Question::Authenticate(Credential::External { acting_as })
+            Question::Authenticate(Claim::Credential(Credential::External { acting_as }))
                 if self.is_tim(acting_as.as_deref()) =>
             {
                 Verdict::SignedIn { user: "tim".to_owned() }
@@ -141,17 +141,23 @@ fn describe(question: &Question) -> (Topic, String, String) {
     match question {
         Question::Connect => (Topic::Connect, String::new(), "connect".to_owned()),
         Question::Hello(hello) => (Topic::Hello, hello.name.clone(), format!("hello {}", hello.name)),
-        Question::Authenticate(Credential::Password { user, password, acting_as }) => {
+        Question::Authenticate(Claim::Credential(Credential::Password { user, password, acting_as })) => {
             let shown = acting_as.as_ref().map_or_else(String::new, |other| format!(" acting-as {other}"));
             let subject = format!("{user} {}{shown}", password.expose_str().unwrap_or("?"));
             (Topic::Auth, subject.clone(), format!("auth {subject}"))
         }
-        Question::Authenticate(Credential::Token { user, .. }) => {
+        Question::Authenticate(Claim::Credential(Credential::Token { user, .. })) => {
             (Topic::Auth, user.clone(), format!("auth {user} with a token"))
         }
-        Question::Authenticate(Credential::External { acting_as }) => {
+        Question::Authenticate(Claim::Credential(Credential::External { acting_as })) => {
             let shown = acting_as.as_ref().map_or_else(String::new, |other| format!(" acting-as {other}"));
             (Topic::Auth, format!("external{shown}"), format!("auth external{shown}"))
+        }
+        Question::Authenticate(Claim::Keys { user, .. }) => {
+            (Topic::Auth, format!("keys {user}"), format!("auth keys of {user}"))
+        }
+        Question::Authenticate(Claim::Scram { user, proof, .. }) => {
+            (Topic::Auth, format!("scram {user}"), format!("auth scram {user} {proof:?}"))
         }
         Question::Mail(mail) => {
             (Topic::Mail, mail.from.to_string(), format!("mail {}{}", mail.from, mail_params(&mail.params)))
