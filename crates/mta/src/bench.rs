@@ -9,7 +9,8 @@ use postern_queue::{Destination, SenderTls};
 
 use crate::config::Config;
 use crate::daemon::network::Network;
-use crate::daemon::{Means, Revocations, Site};
+use crate::daemon::{Means, Outside, Revocations, Site};
+use crate::directory::Directories;
 use crate::observe::Observer;
 use crate::outbound::plan::Planner;
 use crate::outbound::route::Router;
@@ -33,7 +34,8 @@ impl Planning {
         let network = Network::open(&config.dns, &ledger, &observer)?;
         let (challenges, revocations) = (Challenges::default(), Revocations::default());
         let means = Means { challenges: &challenges, observer: &observer, revocations: &revocations };
-        Ok(Self { site: Site::new(config, network, Vec::new(), &means), ledger })
+        let outside = Outside { network, directories: Arc::new(Directories::nobody()?) };
+        Ok(Self { site: Site::new(config, outside, Vec::new(), &means), ledger })
     }
 
     /// Keeps an MTA-STS policy as if it had just been fetched. To be called before the domain is planned.

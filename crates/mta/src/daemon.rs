@@ -38,8 +38,8 @@ use tokio::time::{Instant, sleep, timeout};
 
 pub(crate) use accept::Accepted;
 pub(crate) use revocations::Revocations;
-pub(crate) use site::Means;
 pub use site::Site;
+pub(crate) use site::{Means, Outside};
 pub(crate) use tasks::Tasks;
 
 use crate::admin;
@@ -48,7 +48,7 @@ use crate::certificates::acme::story::Story;
 use crate::certificates::acme::{self, Acme};
 use crate::certificates::watch::{Look, Watch};
 use crate::config::{Config, StoreKind};
-use crate::directory::{self, Users};
+use crate::directory::{self, Directories, Users};
 use crate::event::Event;
 use crate::http::authority::Quotas;
 use crate::inbound::listener::Sessions;
@@ -190,6 +190,12 @@ impl Shared {
         format!("s{:x}-{count:x}", self.started.as_millisecond() / ID_TICK % ID_TICKS)
     }
 
+    /// Who is asked at the moment.
+    fn outside(&self) -> Outside {
+        let site = self.site.load();
+        Outside { network: site.network.clone(), directories: Arc::clone(&site.directories) }
+    }
+
     /// Whom to ask for names and policies at the moment.
     pub(crate) fn network(&self) -> Network {
         self.site.load().network.clone()
@@ -223,14 +229,18 @@ impl Daemon {
         let identities = look(&watch, &config, &observer).await;
         let config = Arc::unwrap_or_clone(config);
         let (looks, asked) = mpsc::channel(LOOKS_MOST);
+        let store = open_store(&config).await?;
+        let users = Users::open(&config.data_dir)?;
+        let directories = Arc::new(Directories::new(&config, &users, None)?);
+        let outside = Outside { network, directories };
         let shared = Arc::new(Shared {
-            store: open_store(&config).await?,
-            users: Users::open(&config.data_dir)?,
+            store,
+            users,
             ladder: Ladder::default(),
             tokens: Tokens::new(&config.data_dir, observer.clone()),
             tls_results: TlsResults::new(ledger),
             counters: Counters::default(),
-            site: ArcSwap::from_pointee(first_site(config, network, identities, &challenges, &observer)),
+            site: ArcSwap::from_pointee(first_site(config, outside, identities, &challenges, &observer)),
             own_addresses: ArcSwap::from_pointee(Vec::new()),
             challenges,
             watch,
@@ -291,7 +301,11 @@ impl Daemon {
             config.dns.clone_from(&self.shared.site.load().config.dns);
             self.shared.network()
         });
-        let site = self.site(config, network, Look::AtOnce).await;
+        let directories = self.directories_for(&config).unwrap_or_else(|error| {
+            errors.push(error);
+            Arc::clone(&self.shared.site.load().directories)
+        });
+        let site = self.site(config, Outside { network, directories }, Look::AtOnce).await;
         site.announce(&self.shared.observer);
         let before = self.shared.site.swap(Arc::new(site));
         errors.extend(bound.adopt(&self.shared, &self.phase.subscribe()).await.err());
@@ -306,7 +320,13 @@ impl Daemon {
         if errors.is_empty() { Ok(()) } else { Err(errors) }
     }
 
-    async fn site(&self, config: Config, network: Network, look: Look) -> Site {
+    /// What the directories of before remember is kept.
+    fn directories_for(&self, config: &Config) -> Result<Arc<Directories>, Error> {
+        let before = &self.shared.site.load().directories;
+        Ok(Arc::new(Directories::new(config, &self.shared.users, Some(before))?))
+    }
+
+    async fn site(&self, config: Config, outside: Outside, look: Look) -> Site {
         let Shared { challenges, observer, watch, .. } = &*self.shared;
         let config = Arc::new(config);
         let identities = match serving::look(watch, &config, look).await {
@@ -318,7 +338,7 @@ impl Daemon {
         };
         let before = self.shared.site.load();
         let means = Means { challenges, observer, revocations: before.revocations() };
-        Site::new(Arc::unwrap_or_clone(config), network, identities, &means)
+        Site::new(Arc::unwrap_or_clone(config), outside, identities, &means)
     }
 
     fn complain_of(&self, errors: &[Error]) {
@@ -358,7 +378,7 @@ impl Daemon {
     pub async fn refresh(&mut self) {
         let mut bound = self.stage.lock().await;
         let config = Config::clone(&self.shared.site.load().config);
-        let site = self.site(config, self.shared.network(), Look::Routine).await;
+        let site = self.site(config, self.shared.outside(), Look::Routine).await;
         self.shared.site.store(Arc::new(site));
         // Every address is bound already, so that nothing can fail here.
         let _ = bound.adopt(&self.shared, &self.phase.subscribe()).await;
@@ -410,13 +430,13 @@ async fn look(watch: &Arc<Mutex<Watch>>, config: &Arc<Config>, observer: &Observ
 /// The site at the start, when nothing is known of what was revoked.
 fn first_site(
     config: Config,
-    network: Network,
+    outside: Outside,
     identities: Vec<Arc<TlsIdentity>>,
     challenges: &Challenges,
     observer: &Observer,
 ) -> Site {
     let means = Means { challenges, observer, revocations: &Revocations::default() };
-    Site::new(config, network, identities, &means)
+    Site::new(config, outside, identities, &means)
 }
 
 /// Others may pass through, to the root certificate that they import; every file that is not for them says so itself.

@@ -54,6 +54,10 @@ pub enum Proof {
     Password,
     /// With a client certificate.
     Certificate,
+    /// With an OAuth access token.
+    Token,
+    /// With a password that was not said.
+    Scram,
 }
 
 /// One fact.
@@ -233,6 +237,9 @@ pub enum Event {
         user: String,
         /// The client's address.
         client: IpAddr,
+        /// What the client is not told about it.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        why: Option<String>,
         /// The reply's words.
         reply: String,
     },
@@ -592,8 +599,10 @@ impl Event {
             }
             Self::SignedIn { user, by: Proof::Password } => write!(f, "signed in: {user}"),
             Self::SignedIn { user, by: Proof::Certificate } => write!(f, "signed in by certificate: {user}"),
-            Self::SignInFailed { user, client, reply } => {
-                write!(f, "sign-in failed: {user} from {client}: {reply}")
+            Self::SignedIn { user, by: Proof::Token } => write!(f, "signed in by access token: {user}"),
+            Self::SignedIn { user, by: Proof::Scram } => write!(f, "signed in by SCRAM: {user}"),
+            Self::SignInFailed { user, client, why, reply } => {
+                write!(f, "sign-in failed: {user} from {client}: {reply}{}", also("; ", why.as_deref()))
             }
             Self::Refused { at, address, client, policy, why, reply } => {
                 let (address, policy) =

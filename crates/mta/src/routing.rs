@@ -571,7 +571,7 @@ mod tests {
         let printer: IpAddr = "192.0.2.5".parse().unwrap();
         let mapped: IpAddr = "::ffff:192.0.2.5".parse().unwrap();
         let stranger: IpAddr = "192.0.2.77".parse().unwrap();
-        let anna = Principal { name: "anna".into(), addresses: Vec::new() };
+        let anna = Principal::named("anna", Vec::new());
         let permit = |principal, role, address| {
             routing.may_relay(Relaying { principal, role, address, certificate: None })
         };

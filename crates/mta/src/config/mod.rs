@@ -30,11 +30,12 @@ use std::path::{Path, PathBuf};
 pub use check::Checked;
 pub use file::File;
 pub use model::{
-    Acme, AcmeExternal, AcmeProof, AddressSpace, Ca, Certificates, ClientCertificates, Config, Connector,
-    ConnectorName, CredentialFile, CredentialSource, Dns, DnsPublisher, FromCheck, Http, Identity,
-    IdentitySource, InboundPolicy, InboundTls, IpPreference, Issuer, Listener, ListenerLimits, LmtpAddress,
-    LocalDomain, Metrics, NamedCertificates, NamedNetworks, OAuth, Outbound, PeerDemand, Queue, Rate, Role,
-    SessionLimits, SmtpHost, SpacePolicy, StoreKind, Tls, TlsReports, Way,
+    Acme, AcmeExternal, AcmeProof, AddressRule, AddressSpace, Auth, Ca, Certificates, ClientCertificates,
+    Config, Connector, ConnectorName, CredentialFile, CredentialSource, DirectoryConfig, DirectoryKind, Dns,
+    DnsPublisher, FromCheck, Http, Identity, IdentitySource, InboundPolicy, InboundTls, IpPreference, Issuer,
+    Listener, ListenerLimits, LmtpAddress, LocalDomain, Metrics, NamedCertificates, NamedNetworks, OAuth,
+    Outbound, OwnUsers, PeerDemand, Queue, Rate, Role, SessionLimits, SmtpHost, SpacePolicy, StoreKind, Tls,
+    TlsReports, Way,
 };
 pub use problem::{Problem, Problems};
 pub use surroundings::Surroundings;

@@ -7,6 +7,8 @@
 //! What it deliberately does not do: know how any of it is written, or where a value came from
 //! ([`Config::settings`] keeps that for `postern config show`).
 
+mod directory;
+
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -24,6 +26,8 @@ use postern_smtp::address::{Domain, Mailbox};
 use postern_smtp::sasl::Mechanism;
 use postern_smtp::server::{AuthOffer, Limits, LineEndings, Timeouts, TlsMode};
 use postern_smtp::tls::TlsRequirement;
+
+pub use directory::{AddressRule, DirectoryConfig, DirectoryKind};
 
 use super::Problem;
 use super::show::Setting;
@@ -58,6 +62,10 @@ pub struct Config {
     pub domains: Vec<LocalDomain>,
     /// The ways out, the implicit `mx` included. No name occurs twice.
     pub connectors: Vec<Connector>,
+    /// How people sign in.
+    pub auth: Auth,
+    /// The organisation's own directories, in the order in which they are asked. No name occurs twice.
+    pub directories: Vec<DirectoryConfig>,
     /// Who may relay without signing in, on relay listeners.
     pub relay_networks: Vec<NamedNetworks>,
     /// Which client certificates may relay without signing in, on relay listeners. No name occurs twice.
@@ -93,6 +101,26 @@ pub struct Ca {
     pub automatic_from: Vec<IpNet>,
     /// The file whose first line opens the CA's key; none: somebody types it, or the key is open.
     pub passphrase_file: Option<PathBuf>,
+}
+
+/// `[auth]`: how people sign in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Auth {
+    /// The mechanisms that are announced; `None`: what all directories can judge.
+    pub mechanisms: Option<Vec<Mechanism>>,
+    /// When Postern's own users are asked.
+    pub own_users: OwnUsers,
+}
+
+/// When Postern's own users are asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OwnUsers {
+    /// Before all other directories.
+    First,
+    /// After them.
+    Last,
+    /// Never: nobody is one.
+    Off,
 }
 
 /// `[http]`: the private CA's public face.

@@ -10,6 +10,7 @@ mod acme;
 mod ca;
 mod certificates;
 mod connector;
+mod directory;
 mod domain;
 mod http;
 mod inbound;
@@ -78,6 +79,8 @@ fn read<'a>(reader: &mut Reader<'a>, surroundings: &'a Surroundings) -> Option<C
         acme::judge_use(reader, &authorities, tls, listeners);
     }
     let ca = ca::ca(reader, top, http.as_ref());
+    let auth = directory::auth(reader, top);
+    let directories = directory::directories(reader, top);
     let inbound_policies = inbound::policies(reader, top, minimum, listeners.as_deref());
     let (relay_networks, relay_certificates) =
         relay::relay(reader, top, &surroundings.gateways, listeners.as_deref());
@@ -114,6 +117,8 @@ fn read<'a>(reader: &mut Reader<'a>, surroundings: &'a Surroundings) -> Option<C
         listeners: listeners?,
         domains: domains?,
         connectors: connectors?,
+        auth: auth?,
+        directories: directories?,
         relay_networks: relay_networks?,
         relay_certificates: relay_certificates?,
         inbound_policies: inbound_policies?,

@@ -24,6 +24,7 @@ use super::network::Network;
 use super::revocations::Revocations;
 use crate::certificates::watch::Watch;
 use crate::config::{self, Config, Connector, SpacePolicy};
+use crate::directory::Directories;
 use crate::event::Event;
 use crate::inbound::listener::{Listener, ServerTls};
 use crate::observe::Observer;
@@ -38,6 +39,8 @@ pub struct Site {
     pub(crate) config: Arc<Config>,
     /// Who may send where, and by which way.
     pub(crate) routing: Arc<Routing>,
+    /// Who may sign in.
+    pub(crate) directories: Arc<Directories>,
     /// Whom to ask for names and policies.
     pub(crate) network: Network,
     /// The listeners, in the order of the file.
@@ -48,6 +51,14 @@ pub struct Site {
     identities: Vec<Arc<TlsIdentity>>,
     /// What the private CA revoked.
     revocations: Revocations,
+}
+
+/// Who is asked by the daemon, as one configuration has it.
+pub(crate) struct Outside {
+    /// For names and policies.
+    pub(crate) network: Network,
+    /// Who somebody is.
+    pub(crate) directories: Arc<Directories>,
 }
 
 /// What a site is built with besides its configuration.
@@ -66,7 +77,7 @@ impl Site {
     /// trusted roots are missing.
     pub(crate) fn new(
         config: Config,
-        network: Network,
+        Outside { network, directories }: Outside,
         identities: Vec<Arc<TlsIdentity>>,
         means: &Means<'_>,
     ) -> Self {
@@ -75,6 +86,7 @@ impl Site {
         let means = Means { revocations: &revocations, ..*means };
         Self {
             routing: Arc::new(Routing::new(Arc::clone(&config))),
+            directories,
             network,
             listeners: make_listeners(&config, &identities, &means),
             trust: Arc::new(load_trust(&config, means.observer)),
@@ -97,6 +109,7 @@ impl Site {
         Self {
             config: Arc::clone(&self.config),
             routing: Arc::clone(&self.routing),
+            directories: Arc::clone(&self.directories),
             network: self.network.clone(),
             listeners: make_listeners(&self.config, &identities, &means),
             trust: Arc::clone(&self.trust),
@@ -125,6 +138,7 @@ impl Site {
         }
         Ok(Self {
             routing: Arc::new(Routing::new(Arc::clone(&config))),
+            directories: Arc::new(Directories::nobody()?),
             network,
             listeners: Vec::new(),
             trust: Arc::new(load_trust(&config, observer)),

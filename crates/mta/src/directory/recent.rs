@@ -1,60 +1,62 @@
-//! Recent sign-ins that succeeded, so that a program with many sessions does not pay for its password in each.
+//! What was right a short time ago, so that a program with many sessions does not pay for its password in each.
 //!
-//! Neither passwords nor names are kept, only fingerprints under a key that dies with the process. The stored hash
-//! is part of the fingerprint: a changed password makes the old entries worthless at once.
+//! Neither passwords nor names are kept, only fingerprints under a key that dies with the process, and beside each what its
+//! owner wants to find again. A [`Recent`] never grows beyond its bound, and forgets the oldest first.
 
 use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use postern_pki::{ProcessKey, Tag};
-use postern_smtp::secret::Secret;
 
-/// A bounded table of recent successes.
+/// A bounded table of what was right, by its fingerprint.
 #[derive(Debug)]
-pub(super) struct Recent {
+pub(super) struct Recent<V> {
     key: ProcessKey,
     life: Duration,
     most: usize,
-    since: HashMap<Tag, Instant>,
+    known: Mutex<HashMap<Tag, (Instant, V)>>,
 }
 
-impl Recent {
-    pub(super) fn new(key: ProcessKey, life: Duration, most: usize) -> Self {
-        Self { key, life, most, since: HashMap::new() }
+impl<V: Clone> Recent<V> {
+    /// Entries count for no longer than `life`, and there are at most `most`.
+    ///
+    /// # Errors
+    /// Local: the system has no randomness to give.
+    pub(super) fn new(life: Duration, most: usize) -> Result<Self, postern_pki::Error> {
+        Ok(Self { key: ProcessKey::random()?, life, most, known: Mutex::default() })
     }
 
-    /// Whether this very password was right for this user not long ago.
-    pub(super) fn remembers(&self, user: &str, hash: &str, password: &Secret, now: Instant) -> bool {
-        self.since.get(&self.tag(user, hash, password)).is_some_and(|since| self.is_fresh(*since, now))
+    /// What was noted with exactly these parts no longer than `within` ago.
+    pub(super) fn find(&self, parts: &[&[u8]], within: Duration, now: Instant) -> Option<V> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let (since, value) = known.get(&self.key.tag(parts))?;
+        (now.saturating_duration_since(*since) < within.min(self.life)).then(|| value.clone())
     }
 
-    /// Notes that it was right. The time counts from the real check; using an entry does not prolong it.
-    pub(super) fn remember(&mut self, user: &str, hash: &str, password: &Secret, now: Instant) {
-        if self.since.len() >= self.most {
-            self.make_room(now);
+    /// Notes that they were right. The time counts from the real check; finding an entry does not prolong it.
+    pub(super) fn note(&self, parts: &[&[u8]], value: V, now: Instant) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= self.most {
+            make_room(&mut known, self.life, self.most, now);
         }
-        let tag = self.tag(user, hash, password);
-        self.since.insert(tag, now);
+        known.insert(self.key.tag(parts), (now, value));
     }
 
-    fn tag(&self, user: &str, hash: &str, password: &Secret) -> Tag {
-        self.key.tag(&[user.as_bytes(), hash.as_bytes(), password.expose()])
+    /// Forgets them.
+    pub(super) fn forget(&self, parts: &[&[u8]]) {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.key.tag(parts));
     }
+}
 
-    fn is_fresh(&self, since: Instant, now: Instant) -> bool {
-        now.saturating_duration_since(since) < self.life
+fn make_room<V>(known: &mut HashMap<Tag, (Instant, V)>, life: Duration, most: usize, now: Instant) {
+    known.retain(|_, (since, _)| now.saturating_duration_since(*since) < life);
+    if known.len() < most {
+        return;
     }
-
-    fn make_room(&mut self, now: Instant) {
-        let life = self.life;
-        self.since.retain(|_, since| now.saturating_duration_since(*since) < life);
-        if self.since.len() < self.most {
-            return;
-        }
-        let oldest = self.since.iter().min_by_key(|(_, since)| **since).map(|(tag, _)| *tag);
-        if let Some(oldest) = oldest {
-            self.since.remove(&oldest);
-        }
+    let oldest = known.iter().min_by_key(|(_, (since, _))| *since).map(|(tag, _)| *tag);
+    if let Some(oldest) = oldest {
+        known.remove(&oldest);
     }
 }
 
@@ -64,42 +66,34 @@ mod tests {
 
     const LIFE: Duration = Duration::from_mins(5);
 
-    fn recent(most: usize) -> Recent {
-        Recent::new(ProcessKey::random().unwrap(), LIFE, most)
+    fn recent(most: usize) -> Recent<u32> {
+        Recent::new(LIFE, most).unwrap()
     }
 
     #[test]
-    fn only_the_same_user_password_and_hash_are_remembered() {
-        let (mut recent, now) = (recent(10), Instant::now());
-        recent.remember("anna", "$hash", &Secret::new("pw"), now);
-        assert!(recent.remembers("anna", "$hash", &Secret::new("pw"), now));
-        assert!(!recent.remembers("anna", "$hash", &Secret::new("pW"), now));
-        assert!(!recent.remembers("anna", "$other", &Secret::new("pw"), now));
-        assert!(!recent.remembers("bert", "$hash", &Secret::new("pw"), now));
-    }
-
-    #[test]
-    fn a_sign_in_is_forgotten_after_its_life() {
-        let (mut recent, now) = (recent(10), Instant::now());
-        recent.remember("anna", "$hash", &Secret::new("pw"), now);
-        assert!(recent.remembers("anna", "$hash", &Secret::new("pw"), now + Duration::from_secs(299)));
-        assert!(!recent.remembers("anna", "$hash", &Secret::new("pw"), now + LIFE));
+    fn only_the_very_same_parts_are_found_and_only_in_time() {
+        let (recent, now) = (recent(10), Instant::now());
+        recent.note(&[b"anna", b"pw"], 7, now);
+        assert_eq!(recent.find(&[b"anna", b"pw"], LIFE, now), Some(7));
+        assert_eq!(recent.find(&[b"anna", b"pW"], LIFE, now), None);
+        assert_eq!(recent.find(&[b"annap", b"w"], LIFE, now), None);
+        let later = now + Duration::from_secs(60);
+        assert_eq!(recent.find(&[b"anna", b"pw"], Duration::from_secs(61), later), Some(7));
+        assert_eq!(recent.find(&[b"anna", b"pw"], Duration::from_secs(60), later), None);
+        assert_eq!(recent.find(&[b"anna", b"pw"], LIFE * 2, now + LIFE), None, "never beyond its life");
+        recent.forget(&[b"anna", b"pw"]);
+        assert_eq!(recent.find(&[b"anna", b"pw"], LIFE, now), None);
     }
 
     #[test]
     fn the_table_never_grows_beyond_its_bound_and_drops_the_oldest() {
-        let (mut recent, start) = (recent(3), Instant::now());
-        for second in 0..10_u64 {
-            recent.remember(
-                &format!("user{second}"),
-                "$hash",
-                &Secret::new("pw"),
-                start + Duration::from_secs(second),
-            );
+        let (recent, start) = (recent(3), Instant::now());
+        for second in 0..10_u32 {
+            recent.note(&[&second.to_be_bytes()], second, start + Duration::from_secs(second.into()));
         }
         let now = start + Duration::from_secs(10);
-        assert_eq!(recent.since.len(), 3);
-        assert!(recent.remembers("user9", "$hash", &Secret::new("pw"), now));
-        assert!(!recent.remembers("user0", "$hash", &Secret::new("pw"), now));
+        assert_eq!(recent.known.lock().unwrap().len(), 3);
+        assert_eq!(recent.find(&[&9_u32.to_be_bytes()], LIFE, now), Some(9));
+        assert_eq!(recent.find(&[&0_u32.to_be_bytes()], LIFE, now), None);
     }
 }

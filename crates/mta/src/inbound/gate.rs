@@ -15,7 +15,6 @@ use postern_smtp::address::{ForwardPath, Mailbox, ReversePath};
 use postern_smtp::content::ChunkChecker;
 use postern_smtp::envelope::{BodyType, Mail, OriginalRecipient, Rcpt, RcptParams};
 use postern_smtp::reply::{Reply, catalogue};
-use postern_smtp::sasl::Credential;
 use postern_smtp::server::{Hello, LineEndings, Question, Verdict};
 use postern_smtp::tls::TlsFacts;
 
@@ -23,8 +22,8 @@ use super::connection::Established;
 use super::listener::Listener;
 use super::{accept, demands};
 use crate::daemon::{Shared, Site};
-use crate::directory::{Denied, Principal};
-use crate::event::{Event, Proof, Subject};
+use crate::directory::Principal;
+use crate::event::{Event, Subject};
 use crate::policy::reports::Preview;
 use crate::routing::{Permit, Recipient, Relaying};
 
@@ -111,7 +110,7 @@ impl Gate {
                 self.hello = Some(hello);
                 Verdict::Accept
             }
-            Question::Authenticate(credential) => Box::pin(self.authenticate(credential)).await,
+            Question::Authenticate(claim) => Box::pin(self.sign_in(claim)).await,
             Question::Mail(mail) => self.mail(&mail),
             Question::Rcpt(rcpt) => self.rcpt(&rcpt),
             Question::Take(transaction) => {
@@ -177,62 +176,6 @@ impl Gate {
         }
     }
 
-    async fn authenticate(&mut self, credential: Credential) -> Verdict {
-        let (user, by) = match &credential {
-            Credential::Password { user, .. } | Credential::Token { user, .. } => {
-                (user.clone(), Proof::Password)
-            }
-            Credential::External { acting_as } => (self.claimed(acting_as.as_deref()), Proof::Certificate),
-        };
-        match self.principal_of(&credential).await {
-            Ok(principal) => {
-                self.emit(Event::SignedIn { user: principal.name.clone(), by });
-                let user = principal.name.clone();
-                self.principal = Some(principal);
-                Verdict::SignedIn { user }
-            }
-            Err(denied) => {
-                self.told = true;
-                let reply = self.denied(&denied);
-                let client = self.client.address.ip();
-                self.emit(Event::SignInFailed { user, client, reply: reply.one_line() });
-                Verdict::Refuse(reply)
-            }
-        }
-    }
-
-    /// Whose credential it is. With EXTERNAL the certificate says it, and only one that was verified on this very
-    /// connection.
-    async fn principal_of(&self, credential: &Credential) -> Result<Principal, Denied> {
-        let Credential::External { acting_as } = credential else {
-            return self.shared.users.authenticate(credential).await;
-        };
-        let identity = self.certificate.as_ref().ok_or(Denied::BadCredentials)?;
-        self.shared.users.by_certificate(&identity.emails, acting_as.as_deref()).await
-    }
-
-    /// What the log calls a client that wants to sign in by its certificate.
-    fn claimed(&self, acting_as: Option<&str>) -> String {
-        let borne =
-            || self.certificate.as_ref().and_then(|identity| identity.emails.first().map(String::as_str));
-        acting_as.or_else(borne).unwrap_or("a certificate without a mail address").to_owned()
-    }
-
-    /// The reply to a directory's no; when the directory itself failed, the administrator hears of it.
-    fn denied(&self, denied: &Denied) -> Reply {
-        match denied {
-            Denied::BadCredentials => catalogue::bad_credentials(),
-            Denied::Unavailable(why) => {
-                self.emit(Event::Alarm {
-                    what: format!("the directory of users cannot be read: {why}"),
-                    remedy: "look at users.db in the data directory: permissions, disk, other programs that lock it"
-                        .into(),
-                });
-                catalogue::directory_down()
-            }
-        }
-    }
-
     fn mail(&mut self, mail: &Mail) -> Verdict {
         self.pending = Pending { body: mail.params.body, ..Pending::default() };
         if let Some(refusal) = self.unmet_demand(mail) {
@@ -290,7 +233,7 @@ impl Gate {
                 }
                 None => Err((catalogue::relay_denied(to), self.certificate_doubt())),
             },
-            Err(denied) => Err((self.denied(&denied), None)),
+            Err(denied) => Err((self.unavailable(&denied), None)),
         }
     }
 

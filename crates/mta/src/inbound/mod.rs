@@ -1,7 +1,7 @@
 //! Mail on its way in: listeners, the driver of each session, the policy's answers, and taking responsibility.
 //!
 //! [`listener`] accepts connections within limits; [`connection`] drives one [`ServerSession`]; [`gate`] answers the
-//! session's six questions, [`demands`] knows what some clients must prove first; [`accept`] turns a complete transaction
+//! session's six questions (`sign_in` one of them), [`demands`] knows what some clients must prove first; [`accept`] turns a complete transaction
 //! into a queued message.
 //!
 //! [`ServerSession`]: postern_smtp::server::ServerSession
@@ -12,6 +12,7 @@ mod demands;
 pub(crate) mod gate;
 pub(crate) mod listener;
 mod proxy;
+mod sign_in;
 mod stream;
 
 #[cfg(test)]

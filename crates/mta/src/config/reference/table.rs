@@ -41,6 +41,15 @@ pub const SECTIONS: &[Section] = &[
         keys: &[],
         inherits: Some("limits"),
     },
+    section("auth", Once, "How people sign in, on all listeners that let them.", AUTH),
+    section(
+        "directory",
+        Often,
+        "A directory that the organisation has already: people sign in with the name and password that they have there. \
+         Directories are asked in the order of the file; the first that says yes counts. Exactly one section below it says \
+         of what kind it is.",
+        DIRECTORY,
+    ),
     section("inbound", Once, "What is demanded of clients beyond what their listener demands.", &[]),
     section(
         "inbound.policy",
@@ -943,6 +952,78 @@ const OUTBOUND_POLICY: &[Key] = &[
         default: Value("[]"),
         reason: "Certificates and keys that prove nothing any more, whatever else speaks for them.",
         example: "[\"sha256:a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1\"]",
+    },
+];
+
+const AUTH: &[Key] = &[
+    Key {
+        name: "mechanisms",
+        kind: List("SASL mechanisms"),
+        default: Depends("PLAIN and LOGIN, and besides what every directory can judge"),
+        reason: "The mechanisms that are announced, never before TLS. Programs take the strongest that they find: one that only some \
+         of the directories can judge keeps the people of the others out.",
+        example: "[\"SCRAM-SHA-256\", \"PLAIN\", \"LOGIN\"]",
+    },
+    Key {
+        name: "own_users",
+        kind: Choice(&["first", "last", "off"]),
+        default: Value("\"first\""),
+        reason: "When Postern's own users (`postern user`) are asked: before or after the directories of this file, or never.",
+        example: "\"last\"",
+    },
+];
+
+const DIRECTORY: &[Key] = &[
+    Key {
+        name: "name",
+        kind: Text,
+        default: Required,
+        reason: "Its name in the log and in commands. `users` are Postern's own.",
+        example: "\"staff\"",
+    },
+    Key {
+        name: "domains",
+        kind: List("domain names"),
+        default: Value("[]"),
+        reason: "Only names in these domains are looked for here, such as anna@example.org. Without, all names.",
+        example: "[\"example.org\"]",
+    },
+    Key {
+        name: "timeout",
+        kind: Duration,
+        default: Value("\"10s\""),
+        reason: "How long one question may take. A directory that does not answer gives the client 454, so that it tries again and asks \
+         nobody for another password.",
+        example: "\"5s\"",
+    },
+    Key {
+        name: "remember",
+        kind: DurationOrNever,
+        default: Value("\"never\""),
+        reason: "So long a sign-in that was right is not asked for again; at most 24 hours. It spares a slow directory work, and somebody \
+         who was removed from it goes on for as long.",
+        example: "\"5m\"",
+    },
+    Key {
+        name: "bridge",
+        kind: DurationOrNever,
+        default: Value("\"never\""),
+        reason: "While the directory does not answer, a sign-in that was right counts for so long; at most 24 hours.",
+        example: "\"1h\"",
+    },
+    Key {
+        name: "addresses",
+        kind: List("addresses with {user}, {login}, {local} or {domain}"),
+        default: Value("[]"),
+        reason: "Sender addresses that follow from the name, besides those that the directory tells.",
+        example: "[\"{user}@example.org\"]",
+    },
+    Key {
+        name: "app_passwords_only",
+        kind: Switch,
+        default: Value("false"),
+        reason: "The passwords of the directory are not taken, only app passwords (`postern user app-password`).",
+        example: "true",
     },
 ];
 

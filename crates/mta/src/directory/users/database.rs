@@ -20,7 +20,7 @@ use rusqlite::{
     Connection, ErrorCode, OpenFlags, OptionalExtension, Row, Transaction, TransactionBehavior, params,
 };
 
-use super::{Error, Principal, User, address_key};
+use super::{Error, NAME, Principal, User, address_key};
 
 /// The format that this version writes. A later version opens every earlier one.
 const FORMAT: i64 = 1;
@@ -164,7 +164,16 @@ impl Database {
             let mut statement = self.check(transaction.prepare_cached(sql))?;
             if let Some((id, name, hash)) = self.check(statement.query_row([key], row).optional())? {
                 let addresses = self.addresses_of(&transaction, id)?;
-                return Ok(Some(Account { principal: Principal { name, addresses }, hash }));
+                return Ok(Some(Account {
+                    principal: Principal {
+                        name,
+                        addresses,
+                        directory: NAME.to_owned(),
+                        groups: Vec::new(),
+                        app_password: None,
+                    },
+                    hash,
+                }));
             }
         }
         Ok(None)

@@ -1,19 +1,22 @@
 //! Passwords: argon2id (RFC 9106), stored as PHC strings that carry their own parameters.
 //!
-//! [`Passwords`] hashes new ones and verifies those that clients bring, on blocking threads and no more of them at the
+//! A [`Checker`] hashes new ones and verifies those that clients bring, on blocking threads and no more of them at the
 //! same time than there are processors: each costs 19 MiB and some 20 ms on purpose. A user who does not exist is
-//! checked against a hash that no password fits, so that both take the same time.
+//! checked against a hash that no password fits, so that both take the same time. Who was right within a few minutes pays
+//! for the password once; the stored hash is part of what is remembered, so a changed password is in force at once.
 //!
-//! What it deliberately does not do: remember who was right before (`recent` does), or count failures.
+//! What it deliberately does not do: count failures.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use argon2::password_hash::phc::PasswordHash;
 use argon2::{Algorithm, Argon2, Params, PasswordHasher, PasswordVerifier, Version};
 use postern_smtp::secret::Secret;
 use tokio::sync::Semaphore;
 
+use super::recent::Recent;
 use super::{Denied, Error};
 
 /// Memory in KiB, passes and lanes for new passwords: the least that OWASP recommends for argon2id.
@@ -25,17 +28,49 @@ const LANES: u32 = 1;
 const NOBODY: &str = "$argon2id$v=19$m=19456,t=2,p=1$cG9zdGVybi1ub2JvZHkhIQ$\
                       AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 
-/// Works passwords out, no more at the same time than there are processors.
+/// How long a password that was right counts as right without being worked out again.
+const REMEMBERED: Duration = Duration::from_mins(5);
+/// How many are remembered at most.
+const MOST_REMEMBERED: usize = 4096;
+
+/// Works passwords out, no more at the same time than there are processors. One for the whole daemon.
 #[derive(Debug)]
-pub(super) struct Passwords {
+pub(super) struct Checker {
     slots: Arc<Semaphore>,
     worked_out: Arc<AtomicU64>,
+    recent: Recent<()>,
 }
 
-impl Passwords {
-    pub(super) fn new() -> Self {
+impl Checker {
+    /// # Errors
+    /// Local: the system has no randomness to give.
+    pub(super) fn new() -> Result<Self, postern_pki::Error> {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
-        Self { slots: Arc::new(Semaphore::new(processors)), worked_out: Arc::default() }
+        Ok(Self {
+            slots: Arc::new(Semaphore::new(processors)),
+            worked_out: Arc::default(),
+            recent: Recent::new(REMEMBERED, MOST_REMEMBERED)?,
+        })
+    }
+
+    /// Whether the password is the one that was hashed, for the user of this name in the directory of that; without a hash
+    /// the answer is no, after the same work.
+    pub(super) async fn is_right(
+        &self,
+        whose: [&str; 2],
+        stored: Option<&str>,
+        password: &Secret,
+    ) -> Result<bool, Denied> {
+        let [directory, name] = whose.map(str::as_bytes);
+        let parts = stored.map(|stored| [directory, name, stored.as_bytes(), password.expose()]);
+        if parts.is_some_and(|parts| self.recent.find(&parts, REMEMBERED, Instant::now()).is_some()) {
+            return Ok(true);
+        }
+        let right = self.verify(stored.map(str::to_owned), password).await?;
+        if let Some(parts) = parts.filter(|_| right) {
+            self.recent.note(&parts, (), Instant::now());
+        }
+        Ok(right)
     }
 
     /// A new password's PHC string, with a salt of its own.
@@ -53,7 +88,7 @@ impl Passwords {
     ///
     /// # Cancel safety
     /// A caller that goes away leaves its work to end by itself, still counted against the bound.
-    pub(super) async fn verify(&self, hash: Option<String>, password: &Secret) -> Result<bool, Denied> {
+    async fn verify(&self, hash: Option<String>, password: &Secret) -> Result<bool, Denied> {
         let gone = |reason: &dyn std::error::Error| Denied::Unavailable(reason.to_string());
         let slot = self.slots.clone().acquire_owned().await.map_err(|error| gone(&error))?;
         let (password, worked_out) = (password.clone(), self.worked_out.clone());
@@ -94,7 +129,7 @@ mod tests {
 
     #[test]
     fn nobody_costs_the_same_as_a_new_user() {
-        let hash = Passwords::new().hash(&Secret::new("correct horse")).unwrap();
+        let hash = Checker::new().unwrap().hash(&Secret::new("correct horse")).unwrap();
         assert_eq!(prefix(&hash), prefix(NOBODY), "algorithm, version and parameters are the same");
         assert_eq!(hash.len(), NOBODY.len(), "salt and output have the same lengths");
         assert!(!fits(NOBODY, &Secret::new("correct horse")).unwrap());
@@ -102,7 +137,7 @@ mod tests {
 
     #[test]
     fn the_same_password_is_never_stored_the_same_way_twice() {
-        let passwords = Passwords::new();
+        let passwords = Checker::new().unwrap();
         let secret = Secret::new("correct horse");
         assert_ne!(passwords.hash(&secret).unwrap(), passwords.hash(&secret).unwrap());
     }

@@ -1,0 +1,91 @@
+//! `[auth]` and `[[directory]]`: how people sign in, and where they come from.
+//!
+//! [`auth`] reads the one, [`directories`] the others. Each `[[directory]]` has exactly one section below it, which says what
+//! kind it is. What it deliberately does not do: reach any of them.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use postern_smtp::sasl::Mechanism;
+
+use super::Unique;
+use crate::config::model::{AddressRule, Auth, DirectoryConfig, DirectoryKind, OwnUsers};
+use crate::config::reader::{Reader, Section};
+
+/// The kinds, by the names of their sections.
+const KINDS: [&str; 6] = ["ldap", "passwd_file", "sql", "saslauthd", "dovecot", "oauth"];
+
+pub(super) fn auth<'a>(reader: &mut Reader<'a>, top: &Section<'a>) -> Option<Auth> {
+    let at = &reader.section(top, "auth");
+    let mechanisms = reader.list(at, "mechanisms", mechanism);
+    if at.writes("mechanisms") && mechanisms.as_ref().is_some_and(Vec::is_empty) {
+        let what = "the list is empty, so nobody could sign in";
+        reader.complain(at, "mechanisms", what, "name a mechanism, or remove the key for all that work");
+    }
+    let words = [("first", OwnUsers::First), ("last", OwnUsers::Last), ("off", OwnUsers::Off)];
+    let own_users = reader.choice(at, "own_users", None, &words);
+    Some(Auth {
+        mechanisms: if at.writes("mechanisms") { Some(mechanisms?) } else { None },
+        own_users: own_users?,
+    })
+}
+
+pub(super) fn directories<'a>(reader: &mut Reader<'a>, top: &Section<'a>) -> Option<Vec<DirectoryConfig>> {
+    let sections = reader.sections(top, "directory");
+    let mut names = Unique::new("a directory");
+    let mut directories = Vec::new();
+    for at in &sections {
+        directories.push(directory(reader, at));
+        names.check(reader, at, None);
+        if at.given_name() == Some("users") {
+            reader.complain(
+                at,
+                "name",
+                "Postern's own users are called so",
+                "give the directory another name",
+            );
+        }
+    }
+    directories.into_iter().collect()
+}
+
+fn directory<'a>(reader: &mut Reader<'a>, at: &Section<'a>) -> Option<DirectoryConfig> {
+    let name = reader.name(at, "name");
+    let domains = reader.list(at, "domains", |text| text.parse().map_err(|error| format!("{error}")));
+    let timeout = reader.duration(at, "timeout");
+    let remember = reader.duration_or_never(at, "remember");
+    let bridge = reader.duration_or_never(at, "bridge");
+    let addresses = reader.list(at, "addresses", AddressRule::parse);
+    let app_passwords_only = reader.switch(at, "app_passwords_only", None);
+    let kind = kind(reader, at);
+    Some(DirectoryConfig {
+        name: name?,
+        domains: domains?,
+        timeout: timeout?,
+        remember: remember.unwrap_or(Duration::ZERO),
+        bridge: bridge.unwrap_or(Duration::ZERO),
+        addresses: addresses?,
+        app_passwords_only: app_passwords_only?,
+        kind: kind?,
+    })
+}
+
+/// The one section below that says what it is.
+fn kind<'a>(reader: &mut Reader<'a>, at: &Section<'a>) -> Option<DirectoryKind> {
+    let written: HashSet<&str> = KINDS.into_iter().filter(|kind| at.writes(kind)).collect();
+    let remedy = "write one of [directory.ldap], [directory.passwd_file], [directory.sql], [directory.saslauthd], \
+                  [directory.dovecot] and [directory.oauth] below it";
+    match written.len() {
+        0 => reader.complain(at, "", "it is not said what kind of directory it is", remedy),
+        1 => {}
+        _ => reader.complain(at, "", "a directory is of one kind only", remedy),
+    }
+    None
+}
+
+fn mechanism(name: &str) -> Result<Mechanism, String> {
+    Mechanism::named(name).ok_or_else(|| {
+        let known: Vec<&str> = Mechanism::ALL.into_iter().map(Mechanism::name).collect();
+        format!("\"{name}\" is no mechanism that Postern knows; those are {}", known.join(", "))
+    })
+}

@@ -1,0 +1,416 @@
+//! All directories of a configuration, asked as one.
+//!
+//! [`Directories`] asks them in their order, each only about names in its domains. The first that says yes counts. When all
+//! say no, the answer is no; when one of them could not be asked and no other said yes, nobody knows, and the client is to
+//! try again. Each has its time limit and a bound on how much it is asked at the same time, so that one that stalls holds up
+//! nobody but its own people.
+//!
+//! A success may spare the next question for a short time (`remember`), and may count while the directory is down
+//! (`bridge`); both only where the configuration says so, and kept as fingerprints in bounded memory.
+//!
+//! What it deliberately does not do: count failures or slow anybody down.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use postern_pki::ProcessKey;
+use postern_smtp::address::{Domain, Mailbox};
+use postern_smtp::sasl::{Credential, Mechanism, SCRAM_ITERATIONS, ScramHash, ScramKeys};
+use postern_smtp::secret::Secret;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+
+use super::recent::Recent;
+use super::source::address_key;
+use super::{Denied, Directory, Login, Principal, Users, Why};
+use crate::config::{AddressRule, Config, OwnUsers};
+
+/// The longest password or token that is looked at, in octets.
+const LONGEST_PROOF: usize = 8192;
+/// The most that one directory is asked at the same time.
+const ASKED_AT_ONCE: usize = 64;
+/// The longest that a success is kept, and how many are.
+const KEPT: Duration = Duration::from_hours(24);
+const MOST_KEPT: usize = 4096;
+
+/// All directories, in the order in which they are asked.
+#[derive(Debug)]
+pub struct Directories {
+    sources: Vec<Source>,
+    recent: Arc<Recent<Principal>>,
+    nobody: ProcessKey,
+    offered: Option<Vec<Mechanism>>,
+}
+
+/// One of them, with what bounds it.
+#[derive(Debug)]
+struct Source {
+    name: String,
+    /// Only names in these domains are asked for; empty: all names.
+    domains: Vec<Domain>,
+    timeout: Duration,
+    remember: Duration,
+    bridge: Duration,
+    /// Sender addresses that follow from the name.
+    addresses: Vec<AddressRule>,
+    /// Whether the directory's own passwords may be used at all.
+    passwords: Passwords,
+    slots: Semaphore,
+    directory: Arc<dyn Directory>,
+}
+
+/// Whether a directory's own passwords may be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Passwords {
+    Taken,
+    /// Only app passwords are.
+    Barred,
+}
+
+impl Directories {
+    /// Those that a configuration names, and our own users. `before` is what was there until now: what it remembers is kept.
+    ///
+    /// # Errors
+    /// Local: the system has no randomness to give.
+    pub fn new(config: &Config, users: &Users, before: Option<&Self>) -> Result<Self, postern_pki::Error> {
+        let others = config.directories.iter().map(|directory| Source {
+            name: directory.name.clone(),
+            domains: directory.domains.clone(),
+            timeout: directory.timeout,
+            remember: directory.remember,
+            bridge: directory.bridge,
+            addresses: directory.addresses.clone(),
+            passwords: if directory.app_passwords_only { Passwords::Barred } else { Passwords::Taken },
+            slots: Semaphore::new(ASKED_AT_ONCE),
+            directory: open(directory, users),
+        });
+        let mut sources: Vec<Source> = others.collect();
+        match config.auth.own_users {
+            OwnUsers::First => sources.insert(0, Source::own(users)),
+            OwnUsers::Last => sources.push(Source::own(users)),
+            OwnUsers::Off => {}
+        }
+        let recent = match before {
+            Some(before) => Arc::clone(&before.recent),
+            None => Arc::new(Recent::new(KEPT, MOST_KEPT)?),
+        };
+        Ok(Self { sources, recent, nobody: ProcessKey::random()?, offered: config.auth.mechanisms.clone() })
+    }
+
+    /// Our own users alone.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    #[cfg(test)]
+    pub(super) fn of_users(users: &Users) -> Result<Self, postern_pki::Error> {
+        Ok(Self { sources: vec![Source::own(users)], ..Self::nobody()? })
+    }
+
+    /// No directory at all.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub(crate) fn nobody() -> Result<Self, postern_pki::Error> {
+        let recent = Arc::new(Recent::new(KEPT, MOST_KEPT)?);
+        Ok(Self { sources: Vec::new(), recent, nobody: ProcessKey::random()?, offered: None })
+    }
+
+    /// What a listener that lets people sign in announces, best first: what the configuration lists, or what every directory
+    /// can judge. A program that finds a mechanism takes it, so one that only some directories can judge would keep the
+    /// people of the others out. EXTERNAL and the variants with channel binding come where TLS allows them.
+    pub fn mechanisms(&self) -> Vec<Mechanism> {
+        let offered = |mechanism: &Mechanism| match &self.offered {
+            Some(offered) => offered.contains(mechanism),
+            None => self.all_judge(*mechanism),
+        };
+        Mechanism::ALL.into_iter().filter(offered).collect()
+    }
+
+    /// Who a credential belongs to.
+    ///
+    /// # Errors
+    /// See [`Denied`].
+    pub async fn by_credential(&self, credential: &Credential) -> Result<Principal, Denied> {
+        match credential {
+            Credential::Password { user, password, acting_as } => {
+                let principal =
+                    self.by_password(&login(user)?, usable(password, Why::WrongPassword)?).await?;
+                for_himself(principal, acting_as.as_deref())
+            }
+            Credential::Token { user, token, .. } => {
+                let too_long = Why::BadToken("it is empty or too long".into());
+                self.by_token(&login(user)?, usable(token, too_long)?).await
+            }
+            Credential::External { .. } => Err(Denied::Refused(Why::NoProof)),
+        }
+    }
+
+    /// What is kept of a user's passwords for SCRAM. For nobody it is made up, always the same.
+    ///
+    /// # Errors
+    /// [`Denied::Unavailable`].
+    pub async fn scram_keys(&self, user: &str, hash: ScramHash) -> Result<ScramKeys, Denied> {
+        if let Some(login) = Login::new(user)
+            && let Some((_, keys)) = self.keeper(&login, hash).await?
+        {
+            return Ok(keys);
+        }
+        let salt = self.nobody.tag(&[user.to_lowercase().as_bytes()])[..16].to_vec();
+        Ok(ScramKeys { salt, iterations: SCRAM_ITERATIONS, keys: Vec::new() })
+    }
+
+    /// Who has proved by SCRAM to know the password with this label.
+    ///
+    /// # Errors
+    /// See [`Denied`]: the account may have gone or been disabled meanwhile.
+    pub async fn by_scram(
+        &self,
+        user: &str,
+        label: u64,
+        acting_as: Option<&str>,
+    ) -> Result<Principal, Denied> {
+        let login = login(user)?;
+        for source in self.serving(&login) {
+            if source.directory.abilities().scram.is_empty() {
+                continue;
+            }
+            match source.bounded(source.directory.by_scram(&login, label)).await {
+                Err(Denied::Refused(Why::UnknownUser)) => {}
+                answer => return for_himself(source.complete(answer?, &login), acting_as),
+            }
+        }
+        Err(Denied::Refused(Why::UnknownUser))
+    }
+
+    /// Whose client certificate this is, by the mail addresses that it bears. The certificate must have been verified.
+    ///
+    /// The addresses must be of exactly one user; where they are of several, nobody can say who has come. Whom he wants to
+    /// act as can only be himself, by his name or one of his addresses (RFC 4422 §3.4.1).
+    ///
+    /// # Errors
+    /// See [`Denied`].
+    pub async fn by_certificate(
+        &self,
+        addresses: &[String],
+        acting_as: Option<&str>,
+    ) -> Result<Principal, Denied> {
+        let mut owners: Vec<Principal> = Vec::new();
+        for address in addresses.iter().filter_map(|address| address.parse::<Mailbox>().ok()) {
+            let found = self.look_up(&login(&address_key(&address))?).await?;
+            // A user may be called like an address that is not his.
+            let owner = found.filter(|principal| principal.owns(&address, None));
+            owners.extend(owner.filter(|owner| owners.iter().all(|known| !known.is_same(owner))));
+        }
+        match owners.pop() {
+            Some(principal) if owners.is_empty() => for_himself(principal, acting_as),
+            _ => Err(Denied::Refused(Why::CertificateOfNobody)),
+        }
+    }
+
+    /// Who this is, without a proof.
+    ///
+    /// # Errors
+    /// [`Denied::Unavailable`] when one that might know him cannot be asked.
+    pub async fn look_up(&self, login: &Login) -> Result<Option<Principal>, Denied> {
+        for source in self.serving(login) {
+            if let Some(found) = source.bounded(source.directory.look_up(login)).await? {
+                return Ok(Some(source.complete(found, login)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// All are asked, also after one that knows the name but not the password: people may be in several, and the time that
+    /// it takes tells nobody which one knows the name.
+    async fn by_password(&self, login: &Login, password: &Secret) -> Result<Principal, Denied> {
+        let mut no = Refusals::default();
+        for source in self.serving(login).filter(|source| source.directory.abilities().passwords) {
+            let parts = source.parts(login, password);
+            if let Some(principal) = self.recent.find(&parts, source.remember, Instant::now()) {
+                return Ok(principal);
+            }
+            match source.bounded(source.directory.by_password(login, password)).await {
+                Ok(found) => {
+                    let principal = source.complete(found, login);
+                    if source.passwords == Passwords::Barred && principal.app_password.is_none() {
+                        no.add(Denied::Refused(Why::AppPasswordNeeded));
+                        continue;
+                    }
+                    if source.keeps() {
+                        self.recent.note(&parts, principal.clone(), Instant::now());
+                    }
+                    return Ok(principal);
+                }
+                Err(denied @ Denied::Unavailable(_)) => {
+                    match self.recent.find(&parts, source.bridge, Instant::now()) {
+                        Some(principal) => return Ok(principal),
+                        None => no.add(denied),
+                    }
+                }
+                Err(denied) => {
+                    self.recent.forget(&parts);
+                    no.add(denied);
+                }
+            }
+        }
+        Err(no.worst())
+    }
+
+    async fn by_token(&self, login: &Login, token: &Secret) -> Result<Principal, Denied> {
+        let mut no = Refusals::default();
+        for source in self.serving(login).filter(|source| source.directory.abilities().tokens) {
+            match source.bounded(source.directory.by_token(login, token)).await {
+                Ok(found) => return Ok(source.complete(found, login)),
+                Err(denied) => no.add(denied),
+            }
+        }
+        Err(no.worst())
+    }
+
+    /// The first directory that keeps SCRAM keys of this user, and the keys.
+    async fn keeper(&self, login: &Login, hash: ScramHash) -> Result<Option<(&Source, ScramKeys)>, Denied> {
+        for source in self.serving(login).filter(|source| source.directory.abilities().scram.contains(&hash))
+        {
+            if let Some(keys) = source.bounded(source.directory.scram_keys(login, hash)).await? {
+                return Ok(Some((source, keys)));
+            }
+        }
+        Ok(None)
+    }
+
+    fn serving(&self, login: &Login) -> impl Iterator<Item = &Source> {
+        let domain = login.domain();
+        self.sources.iter().filter(move |source| source.serves(domain.as_ref()))
+    }
+
+    fn all_judge(&self, mechanism: Mechanism) -> bool {
+        let judges = |source: &Source| {
+            let abilities = source.directory.abilities();
+            match mechanism {
+                Mechanism::Plain | Mechanism::Login => abilities.passwords,
+                Mechanism::ScramSha256 | Mechanism::ScramSha256Plus => {
+                    abilities.scram.contains(&ScramHash::Sha256) || !abilities.passwords
+                }
+                Mechanism::OauthBearer | Mechanism::Xoauth2 => abilities.tokens,
+                Mechanism::External => true,
+            }
+        };
+        match mechanism {
+            // Whoever has an empty list of keys has nothing against SCRAM, but somebody must have some.
+            Mechanism::ScramSha256 | Mechanism::ScramSha256Plus => {
+                self.sources.iter().all(judges)
+                    && self.sources.iter().any(|source| !source.directory.abilities().scram.is_empty())
+            }
+            _ => self.sources.iter().any(judges),
+        }
+    }
+}
+
+impl Source {
+    fn own(users: &Users) -> Self {
+        Self {
+            name: super::users::NAME.to_owned(),
+            domains: Vec::new(),
+            timeout: Duration::from_secs(30),
+            remember: Duration::ZERO,
+            bridge: Duration::ZERO,
+            addresses: Vec::new(),
+            passwords: Passwords::Taken,
+            // The checker bounds the work.
+            slots: Semaphore::new(Semaphore::MAX_PERMITS),
+            directory: Arc::new(users.clone()),
+        }
+    }
+
+    fn serves(&self, domain: Option<&Domain>) -> bool {
+        self.domains.is_empty() || domain.is_some_and(|domain| self.domains.contains(domain))
+    }
+
+    fn keeps(&self) -> bool {
+        !self.remember.max(self.bridge).is_zero()
+    }
+
+    fn parts<'a>(&'a self, login: &'a Login, password: &'a Secret) -> [&'a [u8]; 3] {
+        [self.name.as_bytes(), login.key().as_bytes(), password.expose()]
+    }
+
+    /// The answer within the time limit, waiting for a turn included.
+    async fn bounded<T>(&self, question: impl Future<Output = Result<T, Denied>>) -> Result<T, Denied> {
+        let within = async {
+            let _turn = self.slots.acquire().await.map_err(|error| Denied::Unavailable(error.to_string()))?;
+            question.await
+        };
+        let answer = match timeout(self.timeout, within).await {
+            Ok(answer) => answer,
+            Err(_) => Err(Denied::Unavailable(format!("no answer within {} s", self.timeout.as_secs_f64()))),
+        };
+        answer.map_err(|denied| match denied {
+            Denied::Unavailable(why) => Denied::Unavailable(format!("{}: {why}", self.name)),
+            refused @ Denied::Refused(_) => refused,
+        })
+    }
+
+    /// The principal with all that this configuration knows of him besides.
+    fn complete(&self, mut found: Principal, login: &Login) -> Principal {
+        found.directory.clone_from(&self.name);
+        for address in self.addresses.iter().filter_map(|rule| rule.address(&found.name, login)) {
+            if !found.owns(&address, None) {
+                found.addresses.push(address);
+            }
+        }
+        found
+    }
+}
+
+impl Principal {
+    fn is_same(&self, other: &Self) -> bool {
+        self.name == other.name && self.directory == other.directory
+    }
+}
+
+/// The no of several directories: that one could not be asked weighs most, then what tells an administrator most.
+#[derive(Default)]
+struct Refusals {
+    worst: Option<Denied>,
+}
+
+impl Refusals {
+    fn add(&mut self, denied: Denied) {
+        let weight = |denied: &Denied| match denied {
+            Denied::Unavailable(_) => 3,
+            Denied::Refused(Why::UnknownUser | Why::NotJudgedHere) => 1,
+            Denied::Refused(_) => 2,
+        };
+        if self.worst.as_ref().is_none_or(|worst| weight(worst) < weight(&denied)) {
+            self.worst = Some(denied);
+        }
+    }
+
+    fn worst(self) -> Denied {
+        self.worst.unwrap_or(Denied::Refused(Why::NotJudgedHere))
+    }
+}
+
+/// One of the directories that the configuration names.
+fn open(directory: &crate::config::DirectoryConfig, _users: &Users) -> Arc<dyn Directory> {
+    match directory.kind {}
+}
+
+fn login(name: &str) -> Result<Login, Denied> {
+    Login::new(name).ok_or(Denied::Refused(Why::UnusableName))
+}
+
+/// A password or token that can be one: UTF-8 without control characters (RFC 4616 §2), not empty, not endless.
+fn usable(proof: &Secret, otherwise: Why) -> Result<&Secret, Denied> {
+    let text = proof.expose_str().unwrap_or_default();
+    let fits = !text.is_empty() && text.len() <= LONGEST_PROOF && !text.chars().any(char::is_control);
+    if fits { Ok(proof) } else { Err(Denied::Refused(otherwise)) }
+}
+
+/// RFC 4616 §2: nobody acts for somebody else here.
+fn for_himself(principal: Principal, acting_as: Option<&str>) -> Result<Principal, Denied> {
+    match acting_as {
+        Some(other) if !principal.is_called(other) => Err(Denied::Refused(Why::ActingAs)),
+        _ => Ok(principal),
+    }
+}
