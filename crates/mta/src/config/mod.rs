@@ -34,8 +34,8 @@ pub use model::{
     Config, Connector, ConnectorName, CredentialFile, CredentialSource, DirectoryConfig, DirectoryKind, Dns,
     DnsPublisher, FromCheck, Http, Identity, IdentitySource, InboundPolicy, InboundTls, IpPreference, Issuer,
     Listener, ListenerLimits, LmtpAddress, LocalDomain, Metrics, NamedCertificates, NamedNetworks, OAuth,
-    Outbound, OwnUsers, PeerDemand, Queue, Rate, Role, SessionLimits, SmtpHost, SpacePolicy, StoreKind, Tls,
-    TlsReports, Way,
+    Outbound, OwnUsers, PeerDemand, Queue, Rate, Role, Saslauthd, SessionLimits, SmtpHost, SpacePolicy,
+    StoreKind, Tls, TlsReports, Way,
 };
 pub use problem::{Problem, Problems};
 pub use surroundings::Surroundings;

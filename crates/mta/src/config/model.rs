@@ -27,7 +27,7 @@ use postern_smtp::sasl::Mechanism;
 use postern_smtp::server::{AuthOffer, Limits, LineEndings, Timeouts, TlsMode};
 use postern_smtp::tls::TlsRequirement;
 
-pub use directory::{AddressRule, DirectoryConfig, DirectoryKind};
+pub use directory::{AddressRule, DirectoryConfig, DirectoryKind, Saslauthd};
 
 use super::Problem;
 use super::show::Setting;

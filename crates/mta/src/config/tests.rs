@@ -1853,10 +1853,19 @@ fn everything(variant: Variant) -> String {
     let keys = |section: &'static reference::Section| {
         section.keys().iter().filter(move |key| variant.has(section.path, key.name))
     };
-    for section in reference::SECTIONS.iter().filter(|section| variant.has(section.path, "")) {
+    let directory = reference::SECTIONS.iter().find(|section| section.path == "directory").unwrap();
+    // A directory is of one kind, so that there is one for each.
+    let sections =
+        reference::SECTIONS.iter().filter(|section| section.path != "directory").flat_map(|section| {
+            let kind = section.path.strip_prefix("directory.");
+            kind.map(|kind| (directory, kind)).into_iter().chain([(section, "")])
+        });
+    for (section, kind) in sections.filter(|(section, _)| variant.has(section.path, "")) {
         writeln!(text, "{}", section.header()).unwrap();
         for key in keys(section) {
+            let kind = format!("\"{kind}\"");
             let literal = match (section.path, key.name, key.default) {
+                ("directory", "name", _) => &kind,
                 ("acme", "challenge", _) => variant.challenge(),
                 ("listener", "identities", _) => "[\"main\"]",
                 ("listener", "client_certificates", _) => "\"asked\"",

@@ -21,12 +21,14 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::recent::Recent;
+use super::saslauthd::Saslauthd;
 use super::source::address_key;
 use super::{Denied, Directory, Login, Principal, Users, Why};
-use crate::config::{AddressRule, Config, OwnUsers};
+use crate::config::{AddressRule, Config, DirectoryConfig, DirectoryKind, OwnUsers};
 
-/// The longest password or token that is looked at, in octets.
-const LONGEST_PROOF: usize = 8192;
+/// The longest password that is looked at, in octets, and the longest token.
+const LONGEST_PASSWORD: usize = 1024;
+const LONGEST_TOKEN: usize = 8192;
 /// The most that one directory is asked at the same time.
 const ASKED_AT_ONCE: usize = 64;
 /// The longest that a success is kept, and how many are.
@@ -133,13 +135,17 @@ impl Directories {
     pub async fn by_credential(&self, credential: &Credential) -> Result<Principal, Denied> {
         match credential {
             Credential::Password { user, password, acting_as } => {
-                let principal =
-                    self.by_password(&login(user)?, usable(password, Why::WrongPassword)?).await?;
+                let principal = self
+                    .by_password(
+                        &login(user)?,
+                        usable(password, LONGEST_PASSWORD).ok_or(Denied::Refused(Why::WrongPassword))?,
+                    )
+                    .await?;
                 for_himself(principal, acting_as.as_deref())
             }
             Credential::Token { user, token, .. } => {
-                let too_long = Why::BadToken("it is empty or too long".into());
-                self.by_token(&login(user)?, usable(token, too_long)?).await
+                let unusable = || Denied::Refused(Why::BadToken("it is empty, too long, or no text".into()));
+                self.by_token(&login(user)?, usable(token, LONGEST_TOKEN).ok_or_else(unusable)?).await
             }
             Credential::External { .. } => Err(Denied::Refused(Why::NoProof)),
         }
@@ -392,8 +398,10 @@ impl Refusals {
 }
 
 /// One of the directories that the configuration names.
-fn open(directory: &crate::config::DirectoryConfig, _users: &Users) -> Arc<dyn Directory> {
-    match directory.kind {}
+fn open(directory: &DirectoryConfig, _users: &Users) -> Arc<dyn Directory> {
+    match &directory.kind {
+        DirectoryKind::Saslauthd(config) => Arc::new(Saslauthd::new(config)),
+    }
 }
 
 fn login(name: &str) -> Result<Login, Denied> {
@@ -401,10 +409,10 @@ fn login(name: &str) -> Result<Login, Denied> {
 }
 
 /// A password or token that can be one: UTF-8 without control characters (RFC 4616 §2), not empty, not endless.
-fn usable(proof: &Secret, otherwise: Why) -> Result<&Secret, Denied> {
-    let text = proof.expose_str().unwrap_or_default();
-    let fits = !text.is_empty() && text.len() <= LONGEST_PROOF && !text.chars().any(char::is_control);
-    if fits { Ok(proof) } else { Err(Denied::Refused(otherwise)) }
+fn usable(proof: &Secret, longest: usize) -> Option<&Secret> {
+    let text = proof.expose_str()?;
+    let fits = !text.is_empty() && text.len() <= longest && !text.chars().any(char::is_control);
+    fits.then_some(proof)
 }
 
 /// RFC 4616 §2: nobody acts for somebody else here.

@@ -16,6 +16,7 @@
 mod checker;
 mod directories;
 mod recent;
+mod saslauthd;
 mod source;
 mod users;
 

@@ -77,9 +77,9 @@ mod tests {
         assert_eq!(recent.find(&[b"anna", b"pw"], LIFE, now), Some(7));
         assert_eq!(recent.find(&[b"anna", b"pW"], LIFE, now), None);
         assert_eq!(recent.find(&[b"annap", b"w"], LIFE, now), None);
-        let later = now + Duration::from_secs(60);
+        let later = now + Duration::from_mins(1);
         assert_eq!(recent.find(&[b"anna", b"pw"], Duration::from_secs(61), later), Some(7));
-        assert_eq!(recent.find(&[b"anna", b"pw"], Duration::from_secs(60), later), None);
+        assert_eq!(recent.find(&[b"anna", b"pw"], Duration::from_mins(1), later), None);
         assert_eq!(recent.find(&[b"anna", b"pw"], LIFE * 2, now + LIFE), None, "never beyond its life");
         recent.forget(&[b"anna", b"pw"]);
         assert_eq!(recent.find(&[b"anna", b"pw"], LIFE, now), None);

@@ -1,5 +1,6 @@
 //! `[[directory]]`: where people come from besides Postern's own users.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use postern_smtp::address::{Domain, Mailbox};
@@ -29,7 +30,21 @@ pub struct DirectoryConfig {
 
 /// The kinds of directories.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum DirectoryKind {}
+pub enum DirectoryKind {
+    /// `[directory.saslauthd]`.
+    Saslauthd(Saslauthd),
+}
+
+/// `[directory.saslauthd]`: PAM and the like, through Cyrus' saslauthd.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Saslauthd {
+    /// Its socket.
+    pub socket: PathBuf,
+    /// What it is told to be asked by; PAM chooses its rules by that.
+    pub service: String,
+    /// The realm; mostly empty.
+    pub realm: String,
+}
 
 /// A sender address that follows from who has signed in: `{user}@example.org`.
 ///

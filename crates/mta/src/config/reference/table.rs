@@ -50,6 +50,13 @@ pub const SECTIONS: &[Section] = &[
          of what kind it is.",
         DIRECTORY,
     ),
+    section(
+        "directory.saslauthd",
+        Once,
+        "The directory above it is PAM, or whatever else Cyrus' saslauthd asks. Postern needs the right to write to its \
+         socket: on Debian, the group `sasl`.",
+        SASLAUTHD,
+    ),
     section("inbound", Once, "What is demanded of clients beyond what their listener demands.", &[]),
     section(
         "inbound.policy",
@@ -1024,6 +1031,30 @@ const DIRECTORY: &[Key] = &[
         default: Value("false"),
         reason: "The passwords of the directory are not taken, only app passwords (`postern user app-password`).",
         example: "true",
+    },
+];
+
+const SASLAUTHD: &[Key] = &[
+    Key {
+        name: "socket",
+        kind: Path,
+        default: Value("\"/run/saslauthd/mux\""),
+        reason: "The socket on which it answers.",
+        example: "\"/var/spool/postfix/var/run/saslauthd/mux\"",
+    },
+    Key {
+        name: "service",
+        kind: Text,
+        default: Value("\"smtp\""),
+        reason: "The service that it is told: PAM takes its rules from /etc/pam.d under this name.",
+        example: "\"postern\"",
+    },
+    Key {
+        name: "realm",
+        kind: Text,
+        default: Value("\"\""),
+        reason: "The realm that it is told; most setups need none.",
+        example: "\"example.org\"",
     },
 ];
 

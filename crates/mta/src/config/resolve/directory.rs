@@ -3,17 +3,16 @@
 //! [`auth`] reads the one, [`directories`] the others. Each `[[directory]]` has exactly one section below it, which says what
 //! kind it is. What it deliberately does not do: reach any of them.
 
-use std::collections::HashSet;
 use std::time::Duration;
 
 use postern_smtp::sasl::Mechanism;
 
 use super::Unique;
-use crate::config::model::{AddressRule, Auth, DirectoryConfig, DirectoryKind, OwnUsers};
+use crate::config::model::{AddressRule, Auth, DirectoryConfig, DirectoryKind, OwnUsers, Saslauthd};
 use crate::config::reader::{Reader, Section};
 
 /// The kinds, by the names of their sections.
-const KINDS: [&str; 6] = ["ldap", "passwd_file", "sql", "saslauthd", "dovecot", "oauth"];
+const KINDS: [&str; 1] = ["saslauthd"];
 
 pub(super) fn auth<'a>(reader: &mut Reader<'a>, top: &Section<'a>) -> Option<Auth> {
     let at = &reader.section(top, "auth");
@@ -72,15 +71,28 @@ fn directory<'a>(reader: &mut Reader<'a>, at: &Section<'a>) -> Option<DirectoryC
 
 /// The one section below that says what it is.
 fn kind<'a>(reader: &mut Reader<'a>, at: &Section<'a>) -> Option<DirectoryKind> {
-    let written: HashSet<&str> = KINDS.into_iter().filter(|kind| at.writes(kind)).collect();
-    let remedy = "write one of [directory.ldap], [directory.passwd_file], [directory.sql], [directory.saslauthd], \
-                  [directory.dovecot] and [directory.oauth] below it";
-    match written.len() {
-        0 => reader.complain(at, "", "it is not said what kind of directory it is", remedy),
-        1 => {}
-        _ => reader.complain(at, "", "a directory is of one kind only", remedy),
+    let saslauthd = reader.written_section(at, "saslauthd");
+    let kinds = [saslauthd.map(|at| self::saslauthd(reader, &at).map(DirectoryKind::Saslauthd))];
+    let mut written = kinds.into_iter().flatten();
+    let (first, more) = (written.next(), written.next().is_some());
+    if first.is_none() || more {
+        let what = if more {
+            "a directory is of one kind only"
+        } else {
+            "it is not said what kind of directory it is"
+        };
+        let sections: Vec<String> = KINDS.iter().map(|kind| format!("[directory.{kind}]")).collect();
+        reader.complain(at, "", what, format!("write one of {} below it", sections.join(", ")));
+        return None;
     }
-    None
+    first?
+}
+
+fn saslauthd<'a>(reader: &mut Reader<'a>, at: &Section<'a>) -> Option<Saslauthd> {
+    let socket = reader.path(at, "socket");
+    let service = reader.name(at, "service");
+    let realm = reader.text(at, "realm");
+    Some(Saslauthd { socket: socket?, service: service?, realm: realm? })
 }
 
 fn mechanism(name: &str) -> Result<Mechanism, String> {
