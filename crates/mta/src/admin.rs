@@ -36,7 +36,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::config::Config;
 use crate::daemon::{self, open_store, prepare_data_dir};
 use crate::directory::{self, Users};
-use crate::policy::ledger::{Ledger, LedgerError};
+use crate::policy::ledger::{self, LedgerError};
 use crate::policy::reports;
 use crate::routing::Routing;
 pub use pages::FewOf;
@@ -250,7 +250,7 @@ impl Admin {
 
     /// The ledger needs no daemon and no lock.
     async fn on_reports(&self, request: reports::Request) -> Result<Response, Error> {
-        let opened = Ledger::open(&self.config.data_dir)?;
+        let opened = ledger::open(&self.config.data_dir)?;
         if let Some(trouble) = opened.trouble {
             return Err(trouble.into());
         }

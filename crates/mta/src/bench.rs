@@ -15,7 +15,7 @@ use crate::observe::Observer;
 use crate::outbound::plan::Planner;
 use crate::outbound::route::Router;
 use crate::policy::ledger::sts::FetchedPolicy;
-use crate::policy::ledger::{Ledger, LedgerError};
+use crate::policy::ledger::{self, Ledger, LedgerError};
 
 /// Plans destinations as the daemon does, with caches that fill as it goes.
 pub struct Planning {
@@ -30,7 +30,7 @@ impl Planning {
     /// What keeps a daemon with it from starting.
     pub fn new(config: Config) -> Result<Self, crate::daemon::Error> {
         let observer = Observer::new(Vec::new());
-        let ledger = Ledger::in_memory()?;
+        let ledger = ledger::in_memory()?;
         let network = Network::open(&config.dns, &ledger, &observer)?;
         let (challenges, revocations) = (Challenges::default(), Revocations::default());
         let means = Means { challenges: &challenges, observer: &observer, revocations: &revocations };

@@ -57,7 +57,7 @@ use crate::observe::Observer;
 use crate::outbound::ladder::Ladder;
 use crate::outbound::own_addresses;
 use crate::outbound::token::Tokens;
-use crate::policy::ledger::{Ledger, LedgerError};
+use crate::policy::ledger::{self, Ledger, LedgerError};
 use crate::policy::reports;
 use crate::policy::tls_results::TlsResults;
 use crate::scheduler;
@@ -486,7 +486,7 @@ fn announce_dnssec(network: Network, observer: Observer) {
 
 /// Opens the ledger. What kept it from being the one on disk is an alarm and never stops the mail.
 fn open_ledger(data_dir: &Path, observer: &Observer) -> Result<Ledger, Error> {
-    let opened = Ledger::open(data_dir)?;
+    let opened = ledger::open(data_dir)?;
     tell_of(opened.trouble, observer);
     Ok(opened.ledger)
 }

@@ -26,6 +26,7 @@ pub mod event;
 mod http;
 pub mod https;
 mod inbound;
+mod ledger;
 mod metrics;
 pub mod observe;
 mod outbound;

@@ -14,7 +14,7 @@ pub use crate::certificates::acme::Why;
 use crate::certificates::acme::story::Story;
 pub use crate::certificates::acme::story::{Ended, OrderView, Standing, StepView, TroubleView};
 use crate::daemon::Shared;
-use crate::policy::ledger::LedgerError;
+use crate::ledger::LedgerError;
 
 use super::Response;
 

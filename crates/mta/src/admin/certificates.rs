@@ -41,7 +41,7 @@ use crate::config::Config;
 use crate::daemon::Shared;
 use crate::daemon::network::Network;
 use crate::observe::Observer;
-use crate::policy::ledger::Ledger;
+use crate::policy::ledger;
 
 /// The operations on our certificates.
 pub struct Certificates<'a> {
@@ -427,7 +427,7 @@ impl Certificates<'_> {
 
     /// Whom to ask for names, without a daemon.
     fn network(&self) -> Result<Network, super::Error> {
-        let ledger = Ledger::open_for_reading(&self.config.data_dir)?;
+        let ledger = ledger::open_for_reading(&self.config.data_dir)?;
         Ok(Network::open(&self.config.dns, &ledger, &Observer::new(Vec::new()))?)
     }
 }

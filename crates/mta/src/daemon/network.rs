@@ -130,7 +130,7 @@ mod tests {
     fn network(server: &Server, observer: &Observer) -> Network {
         let (servers, timeout) = (vec![server.address()], Duration::from_millis(500));
         let dns = Dns { servers, timeout, dnssec: DnssecMode::Resolver };
-        Network::open(&dns, &Ledger::in_memory().unwrap(), observer).unwrap()
+        Network::open(&dns, &crate::policy::ledger::in_memory().unwrap(), observer).unwrap()
     }
 
     #[test]

@@ -30,7 +30,7 @@ use crate::inbound::listener::{Listener, ServerTls};
 use crate::observe::Observer;
 use crate::outbound::own_addresses;
 use crate::outbound::plan::HostTerms;
-use crate::policy::ledger::Ledger;
+use crate::policy::ledger;
 use crate::routing::Routing;
 
 /// One configuration, ready to be used.
@@ -129,7 +129,7 @@ impl Site {
         observer: &Observer,
         now: Timestamp,
     ) -> Result<Self, super::Error> {
-        let ledger = Ledger::open_for_reading(&config.data_dir)?;
+        let ledger = ledger::open_for_reading(&config.data_dir)?;
         let network = Network::open(&config.dns, &ledger, observer)?;
         let config = Arc::new(config);
         let looked = Watch::default().look_without_authority(&config, now);

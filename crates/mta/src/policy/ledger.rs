@@ -1,46 +1,22 @@
-//! The ledger: what was learnt about destinations and must outlive a restart, in one SQLite file.
+//! The ledger of policies: what was learnt about destinations and must outlive a restart.
 //!
-//! The types to know:
-//! - [`Ledger`]: the open file. Its work is done on threads that may block; it is cheap to clone.
-//! - [`Opened`]: the ledger that [`Ledger::open`] made the best of, and what was in the way.
+//! Each kind of knowledge has a module and a migration of its own:
 //! - [`sts`]: the table of MTA-STS policies. `tls`: what sessions came to. `reports`: TLS reports sent and received.
-//!   Each kind of knowledge has a module and a migration of its own.
 //!
-//! Nothing here is worth stopping for: a file that is damaged is moved aside and begun anew, one that cannot be used
-//! at all is replaced by memory, and both are said. A power cut may take the last seconds' work with it; the file stays
-//! sound. What it deliberately does not do: hold mail, or hold anything without which mail could not go on: what is lost
-//! with it is fetched again, or was statistics.
+//! How the file is kept is told in [`crate::ledger`]. What it deliberately does not do: hold mail, or hold anything without
+//! which mail could not go on: what is lost with it is fetched again, or was statistics.
 
 pub(crate) mod reports;
 pub mod sts;
 pub(crate) mod tls;
 
-use std::fs::{self, OpenOptions, Permissions};
-use std::io;
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::path::Path;
 
-use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
+use crate::ledger::Layout;
+pub use crate::ledger::{Ledger, LedgerError, Opened};
 
 /// The file's name in the data directory.
 pub const FILE: &str = "policy.db";
-/// `Post` in ASCII: tells Postern's files from other programs' databases.
-const APPLICATION: i64 = 0x506f_7374;
-/// How long to wait for another process that is writing.
-const PATIENCE: Duration = Duration::from_secs(5);
-
-/// A file of this kind: others than the ledger itself keep things in the same way.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Layout {
-    /// The file's name in the data directory.
-    pub(crate) file: &'static str,
-    /// What made each version of the layout from the one before. Entries are only ever added.
-    pub(crate) migrations: &'static [&'static str],
-    /// What it means that the file is lost, for the administrator.
-    pub(crate) lost: &'static str,
-}
 
 const LEDGER: Layout =
     Layout { file: FILE, migrations: MIGRATIONS, lost: "policies are fetched again, TLS reports begin anew" };
@@ -134,364 +110,39 @@ const MIGRATIONS: &[&str] = &[
 ",
 ];
 
-/// The open file. Clones share it.
-#[derive(Debug, Clone)]
-pub struct Ledger {
-    open: Arc<Open>,
+/// Opens the ledger in the data directory, or makes it there.
+///
+/// # Errors
+/// As for [`Ledger::open`].
+pub fn open(data_dir: &Path) -> Result<Opened, LedgerError> {
+    Ledger::open(data_dir, &LEDGER)
 }
 
-/// A ledger that works, and what kept it from being the one on disk as it was.
-#[derive(Debug)]
-pub struct Opened {
-    /// In order of preference: what was on disk, an empty file, or memory alone.
-    pub ledger: Ledger,
-    /// For the administrator.
-    pub trouble: Option<LedgerError>,
+/// The ledger in the data directory as it is, or one in memory: for those who only look.
+///
+/// # Errors
+/// As for [`Ledger::open_for_reading`].
+pub fn open_for_reading(data_dir: &Path) -> Result<Ledger, LedgerError> {
+    Ledger::open_for_reading(data_dir, &LEDGER)
 }
 
-#[derive(Debug)]
-struct Open {
-    path: PathBuf,
-    connection: Mutex<Connection>,
-}
-
-/// What can go wrong with the ledger. All of it is local, and none of it stops the mail.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum LedgerError {
-    /// The file was damaged, or another program's; an empty one took its place.
-    #[error(
-        "{path}: was damaged or not Postern's ({reason}); it is now {aside}, and an empty one took its place: \
-         {lost}"
-    )]
-    MovedAside {
-        /// The file.
-        path: PathBuf,
-        /// What was found.
-        reason: String,
-        /// Where it is now.
-        aside: PathBuf,
-        /// What that means.
-        lost: &'static str,
-    },
-    /// The file is damaged, or another program's.
-    #[error("{path}: is damaged or not Postern's ({reason})")]
-    Damaged {
-        /// The file.
-        path: PathBuf,
-        /// What was found.
-        reason: String,
-    },
-    /// The file was written by a newer Postern.
-    #[error("{path}: was written by a newer Postern (format {found}, this one knows up to {known})")]
-    TooNew {
-        /// The file.
-        path: PathBuf,
-        /// Its format's number.
-        found: i64,
-        /// The newest that is known here.
-        known: i64,
-    },
-    /// The file cannot be opened, made or moved.
-    #[error("{path}: cannot be opened: {source}")]
-    Unopenable {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// The database did not do as told: disk full, locked for too long, and the like.
-    #[error("{path}: {source}")]
-    Database {
-        /// The file.
-        path: PathBuf,
-        /// What SQLite says.
-        source: rusqlite::Error,
-    },
-    /// The work's thread ended early: Postern is shutting down, or has a bug.
-    #[error("{path}: the work on it was broken off")]
-    BrokenOff {
-        /// The file.
-        path: PathBuf,
-    },
-}
-
-impl Ledger {
-    /// Opens the ledger in the data directory, or makes it there, for its owner alone.
-    ///
-    /// # Errors
-    /// Only when not even a database in memory can be had. All else is in [`Opened::trouble`].
-    pub fn open(data_dir: &Path) -> Result<Opened, LedgerError> {
-        Self::open_as(data_dir, &LEDGER)
-    }
-
-    /// The same for another file that is kept in this way.
-    ///
-    /// # Errors
-    /// As for [`Ledger::open`].
-    pub(crate) fn open_as(data_dir: &Path, layout: &Layout) -> Result<Opened, LedgerError> {
-        let path = data_dir.join(layout.file);
-        let trouble = match Self::open_file(&path, layout) {
-            Ok(ledger) => return Ok(Opened { ledger, trouble: None }),
-            Err(LedgerError::Damaged { reason, .. }) => match begin_anew(&path, layout, reason) {
-                Ok(opened) => return Ok(opened),
-                Err(trouble) => trouble,
-            },
-            Err(trouble) => trouble,
-        };
-        Ok(Opened { ledger: Self::in_memory_as(layout)?, trouble: Some(trouble) })
-    }
-
-    /// The ledger in the data directory as it is, or one in memory: for those who only look. No file is made or moved.
-    ///
-    /// # Errors
-    /// Only when not even a database in memory can be had.
-    pub fn open_for_reading(data_dir: &Path) -> Result<Self, LedgerError> {
-        let path = data_dir.join(FILE);
-        let opened = if path.exists() { Self::open_file(&path, &LEDGER).ok() } else { None };
-        opened.map_or_else(Self::in_memory, Ok)
-    }
-
-    /// A ledger that ends with the process.
-    ///
-    /// # Errors
-    /// Out of memory, or SQLite is broken.
-    pub fn in_memory() -> Result<Self, LedgerError> {
-        Self::in_memory_as(&LEDGER)
-    }
-
-    /// The same for another layout.
-    ///
-    /// # Errors
-    /// As for [`Ledger::in_memory`].
-    pub(crate) fn in_memory_as(layout: &Layout) -> Result<Self, LedgerError> {
-        let path = PathBuf::from(format!("{} in memory", layout.file));
-        let connection = Connection::open_in_memory().map_err(|source| of_sqlite(&path, source))?;
-        Self::prepared(path, connection, layout)
-    }
-
-    /// Reads; all of it at one moment.
-    pub(crate) async fn read<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T> + Send + 'static,
-    ) -> Result<T, LedgerError> {
-        self.work(TransactionBehavior::Deferred, work).await
-    }
-
-    /// Writes all of the change or nothing of it.
-    ///
-    /// # Cancel safety
-    /// Once begun, the change goes on when this is dropped.
-    pub(crate) async fn write<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T> + Send + 'static,
-    ) -> Result<T, LedgerError> {
-        self.work(TransactionBehavior::Immediate, work).await
-    }
-
-    async fn work<T: Send + 'static>(
-        &self,
-        behavior: TransactionBehavior,
-        work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T> + Send + 'static,
-    ) -> Result<T, LedgerError> {
-        let open = self.open.clone();
-        let done = tokio::task::spawn_blocking(move || open.work(behavior, work)).await;
-        done.unwrap_or_else(|_| Err(LedgerError::BrokenOff { path: self.open.path.clone() }))
-    }
-
-    fn open_file(path: &Path, layout: &Layout) -> Result<Self, LedgerError> {
-        make_private(path).map_err(|source| unopenable(path, source))?;
-        let connection = Connection::open(path).map_err(|source| of_sqlite(path, source))?;
-        Self::prepared(path.to_owned(), connection, layout)
-    }
-
-    fn prepared(path: PathBuf, mut connection: Connection, layout: &Layout) -> Result<Self, LedgerError> {
-        prepare(&connection).map_err(|source| of_sqlite(&path, source))?;
-        let verdict: rusqlite::Result<String> =
-            connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0));
-        match verdict.map_err(|source| of_sqlite(&path, source))? {
-            sound if sound == "ok" => {}
-            reason => return Err(LedgerError::Damaged { path, reason }),
-        }
-        migrate(&mut connection, &path, layout)?;
-        Ok(Self { open: Arc::new(Open { path, connection: Mutex::new(connection) }) })
-    }
-}
-
-impl Open {
-    fn work<T>(
-        &self,
-        behavior: TransactionBehavior,
-        work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
-    ) -> Result<T, LedgerError> {
-        // A panic elsewhere leaves the connection sound: its transaction was rolled back.
-        let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
-        let all = || {
-            let transaction = connection.transaction_with_behavior(behavior)?;
-            let done = work(&transaction)?;
-            transaction.commit()?;
-            Ok(done)
-        };
-        all().map_err(|source| of_sqlite(&self.path, source))
-    }
-}
-
-/// The damaged file goes out of the way; of several such files only the last is kept.
-fn begin_anew(path: &Path, layout: &Layout, reason: String) -> Result<Opened, LedgerError> {
-    let aside = path.with_extension("db.damaged");
-    fs::rename(path, &aside).map_err(|source| unopenable(path, source))?;
-    for ending in ["db-wal", "db-shm"] {
-        match fs::remove_file(path.with_extension(ending)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(unopenable(path, error)),
-            _ => {}
-        }
-    }
-    let ledger = Ledger::open_file(path, layout)?;
-    Ok(Opened {
-        ledger,
-        trouble: Some(LedgerError::MovedAside { path: path.to_owned(), reason, aside, lost: layout.lost }),
-    })
-}
-
-/// The file exists before SQLite opens it, for its owner alone; SQLite's own files beside it follow its mode.
-fn make_private(path: &Path) -> io::Result<()> {
-    let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
-    if file.metadata()?.permissions().mode() & 0o077 != 0 {
-        file.set_permissions(Permissions::from_mode(0o600))?;
-    }
-    Ok(())
-}
-
-fn prepare(connection: &Connection) -> rusqlite::Result<()> {
-    connection.busy_timeout(PATIENCE)?;
-    connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
-    // What the last seconds taught can be learnt again.
-    connection.pragma_update(None, "synchronous", "NORMAL")?;
-    connection.pragma_update(None, "foreign_keys", true)?;
-    connection.pragma_update_and_check(None, "journal_size_limit", 16 * 1024 * 1024, |_| Ok(()))?;
-    connection.set_prepared_statement_cache_capacity(32);
-    Ok(())
-}
-
-/// Brings the file to this version's layout, one process at a time.
-fn migrate(connection: &mut Connection, path: &Path, layout: &Layout) -> Result<(), LedgerError> {
-    let wrong = |source| of_sqlite(path, source);
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(wrong)?;
-    let number = |name: &str| transaction.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
-    let application = number("application_id").map_err(wrong)?;
-    let found = number("user_version").map_err(wrong)?;
-    let tables: i64 =
-        transaction.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(wrong)?;
-    if application != APPLICATION && (application, found, tables) != (0, 0, 0) {
-        let reason = "it is another program's database".to_owned();
-        return Err(LedgerError::Damaged { path: path.to_owned(), reason });
-    }
-    let known = i64::try_from(layout.migrations.len()).unwrap_or(i64::MAX);
-    if found > known {
-        return Err(LedgerError::TooNew { path: path.to_owned(), found, known });
-    }
-    for (version, migration) in (1i64..).zip(layout.migrations).filter(|(version, _)| *version > found) {
-        transaction.execute_batch(migration).map_err(wrong)?;
-        transaction.pragma_update(None, "user_version", version).map_err(wrong)?;
-    }
-    transaction.pragma_update(None, "application_id", APPLICATION).map_err(wrong)?;
-    transaction.commit().map_err(wrong)
-}
-
-fn of_sqlite(path: &Path, source: rusqlite::Error) -> LedgerError {
-    let path = path.to_owned();
-    match source.sqlite_error_code() {
-        Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => {
-            LedgerError::Damaged { path, reason: source.to_string() }
-        }
-        _ => LedgerError::Database { path, source },
-    }
-}
-
-fn unopenable(path: &Path, source: io::Error) -> LedgerError {
-    LedgerError::Unopenable { path: path.to_owned(), source }
+/// A ledger that ends with the process.
+///
+/// # Errors
+/// Out of memory, or SQLite is broken.
+pub fn in_memory() -> Result<Ledger, LedgerError> {
+    Ledger::in_memory(&LEDGER)
 }
 
 #[cfg(test)]
 mod tests {
+    use rusqlite::Connection;
+
     use super::*;
+    use crate::ledger::APPLICATION;
 
-    fn note(ledger: &Ledger) {
-        let sql = "INSERT INTO sts_policy VALUES ('example.org', '1', 'x', 0, 0, 0)";
-        let write = |transaction: &Transaction<'_>| transaction.execute(sql, []);
-        ledger.open.work(TransactionBehavior::Immediate, write).unwrap();
-    }
-
-    fn rows(ledger: &Ledger) -> i64 {
-        let count = "SELECT count(*) FROM sts_policy";
-        let read = |transaction: &Transaction<'_>| transaction.query_row(count, [], |row| row.get(0));
-        ledger.open.work(TransactionBehavior::Deferred, read).unwrap()
-    }
-
-    fn opened(folder: &Path) -> Opened {
-        Ledger::open(folder).unwrap()
-    }
-
-    #[test]
-    fn what_is_noted_is_there_after_a_restart() {
-        let folder = tempfile::tempdir().unwrap();
-        note(&opened(folder.path()).ledger);
-        let again = opened(folder.path());
-        assert!(again.trouble.is_none());
-        assert_eq!(rows(&again.ledger), 1);
-    }
-
-    #[test]
-    fn the_file_is_for_its_owner_alone() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join(FILE);
-        fs::write(&path, "").unwrap();
-        fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
-        let opened = opened(folder.path());
-        note(&opened.ledger);
-        for ending in ["db", "db-wal", "db-shm"] {
-            let mode = fs::metadata(path.with_extension(ending)).unwrap().permissions().mode();
-            assert_eq!(mode & 0o777, 0o600, "{ending}");
-        }
-    }
-
-    #[test]
-    fn a_damaged_file_is_moved_aside_and_said() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join(FILE);
-        fs::write(&path, "this is no database at all, however you look at it").unwrap();
-        let anew = opened(folder.path());
-        assert!(matches!(anew.trouble, Some(LedgerError::MovedAside { .. })), "{:?}", anew.trouble);
-        assert_eq!(rows(&anew.ledger), 0);
-        note(&anew.ledger);
-        assert_eq!(rows(&opened(folder.path()).ledger), 1);
-        assert!(fs::read_to_string(folder.path().join("policy.db.damaged")).unwrap().starts_with("this"));
-    }
-
-    #[test]
-    fn another_programs_database_is_moved_aside() {
-        let folder = tempfile::tempdir().unwrap();
-        let other = Connection::open(folder.path().join(FILE)).unwrap();
-        other.execute_batch("CREATE TABLE theirs (x)").unwrap();
-        drop(other);
-        assert!(matches!(opened(folder.path()).trouble, Some(LedgerError::MovedAside { .. })));
-    }
-
-    #[test]
-    fn a_newer_file_is_left_alone_and_memory_serves() {
-        let folder = tempfile::tempdir().unwrap();
-        note(&opened(folder.path()).ledger);
-        let later = Connection::open(folder.path().join(FILE)).unwrap();
-        later.pragma_update(None, "user_version", 999).unwrap();
-        let memory = opened(folder.path());
-        assert!(matches!(memory.trouble, Some(LedgerError::TooNew { found: 999, .. })));
-        note(&memory.ledger);
-        let there: i64 = later.query_row("SELECT count(*) FROM sts_policy", [], |row| row.get(0)).unwrap();
-        assert_eq!(there, 1, "what memory was told did not reach the file");
-    }
-
-    #[test]
-    fn what_an_older_file_holds_of_reports_is_measured_when_it_is_opened() {
+    #[tokio::test]
+    async fn what_an_older_file_holds_of_reports_is_measured_when_it_is_opened() {
         let folder = tempfile::tempdir().unwrap();
         let older = Connection::open(folder.path().join(FILE)).unwrap();
         MIGRATIONS[..2].iter().for_each(|migration| older.execute_batch(migration).unwrap());
@@ -503,34 +154,13 @@ mod tests {
                     INSERT INTO tls_failure VALUES (1, 'x', '', '', '', hex(zeroblob(500)), 1);";
         older.execute_batch(rows).unwrap();
         drop(older);
-        let opened = opened(folder.path());
+        let opened = open(folder.path()).unwrap();
         assert!(opened.trouble.is_none(), "{:?}", opened.trouble);
         let sql = "SELECT (SELECT octets FROM tls_received), (SELECT octets FROM tls_room WHERE day = '2026-11-21')";
         let row = |row: &rusqlite::Row<'_>| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?));
-        let read = |transaction: &Transaction<'_>| transaction.query_row(sql, [], row);
-        let (received, counted) = opened.ledger.open.work(TransactionBehavior::Deferred, read).unwrap();
+        let read = move |transaction: &rusqlite::Transaction<'_>| transaction.query_row(sql, [], row);
+        let (received, counted) = opened.ledger.read(read).await.unwrap();
         assert!((8000..9000).contains(&received), "{received}");
         assert!((2 * 2000 + 1000..2 * 2000 + 2000).contains(&counted), "{counted}");
-    }
-
-    #[test]
-    fn whoever_only_looks_makes_and_moves_no_file() {
-        let folder = tempfile::tempdir().unwrap();
-        assert_eq!(rows(&Ledger::open_for_reading(folder.path()).unwrap()), 0);
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
-        note(&opened(folder.path()).ledger);
-        assert_eq!(rows(&Ledger::open_for_reading(folder.path()).unwrap()), 1);
-        let path = folder.path().join(FILE);
-        fs::write(&path, "this is no database at all, however you look at it").unwrap();
-        assert_eq!(rows(&Ledger::open_for_reading(folder.path()).unwrap()), 0);
-        assert!(fs::read_to_string(path).unwrap().starts_with("this"));
-    }
-
-    #[test]
-    fn a_folder_that_is_not_there_is_said_and_memory_serves() {
-        let folder = tempfile::tempdir().unwrap();
-        let memory = opened(&folder.path().join("missing"));
-        assert!(matches!(memory.trouble, Some(LedgerError::Unopenable { .. })));
-        assert_eq!(rows(&memory.ledger), 0);
     }
 }

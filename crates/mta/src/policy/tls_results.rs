@@ -173,7 +173,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_flushed_adds_up_in_the_ledger() {
-        let ledger = Ledger::in_memory().unwrap();
+        let ledger = crate::policy::ledger::in_memory().unwrap();
         let results = TlsResults::new(ledger.clone());
         for _ in 0..2 {
             results.count(session(Ok(())), now());
@@ -186,7 +186,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_the_ledger_does_not_take_is_counted_on() {
-        let ledger = Ledger::in_memory().unwrap();
+        let ledger = crate::policy::ledger::in_memory().unwrap();
         let results = TlsResults::new(ledger.clone());
         let rename = |from: &'static str, to: &'static str| {
             ledger.write(move |transaction| {

@@ -410,13 +410,13 @@ impl Job {
         });
     }
 
-    fn note(&self, written: Result<(), crate::policy::ledger::LedgerError>) {
+    fn note(&self, written: Result<(), crate::ledger::LedgerError>) {
         if let Err(error) = written {
             self.not_written(&error);
         }
     }
 
-    fn not_written(&self, error: &crate::policy::ledger::LedgerError) {
+    fn not_written(&self, error: &crate::ledger::LedgerError) {
         self.shared.observer.daemon(Event::Alarm {
             what: format!("the story of an ACME order cannot be written: {error}"),
             remedy: "look at the disk that holds the data directory; the order goes on".into(),

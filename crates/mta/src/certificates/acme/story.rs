@@ -16,7 +16,7 @@ use rusqlite::{OptionalExtension as _, Transaction, params};
 use serde::{Deserialize, Serialize};
 
 use super::due::Why;
-use crate::policy::ledger::{Layout, Ledger, LedgerError};
+use crate::ledger::{Layout, Ledger, LedgerError};
 
 /// Of each identity so many orders are kept.
 const ORDERS_KEPT: u32 = 50;
@@ -142,7 +142,7 @@ impl Story {
     /// # Errors
     /// Not even a database in memory can be had.
     pub(crate) fn open(data_dir: &Path) -> Result<OpenedStory, LedgerError> {
-        let opened = Ledger::open_as(data_dir, &LAYOUT)?;
+        let opened = Ledger::open(data_dir, &LAYOUT)?;
         Ok(OpenedStory { story: Self(opened.ledger), trouble: opened.trouble })
     }
 
@@ -152,9 +152,9 @@ impl Story {
     /// It is there and cannot be read.
     pub(crate) fn open_for_reading(data_dir: &Path) -> Result<Self, LedgerError> {
         if !data_dir.join(LAYOUT.file).exists() {
-            return Ledger::in_memory_as(&LAYOUT).map(Self);
+            return Ledger::in_memory(&LAYOUT).map(Self);
         }
-        let opened = Ledger::open_as(data_dir, &LAYOUT)?;
+        let opened = Ledger::open(data_dir, &LAYOUT)?;
         opened.trouble.map_or(Ok(Self(opened.ledger)), Err)
     }
 

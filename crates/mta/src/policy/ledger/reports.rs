@@ -379,7 +379,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_report_waits_once_for_each_domain_that_was_counted() {
-        let ledger = Ledger::in_memory().unwrap();
+        let ledger = crate::policy::ledger::in_memory().unwrap();
         for (on, domain) in [
             ("2026-11-19", "old.example"),
             ("2026-11-20", "a.example"),
@@ -399,7 +399,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_report_goes_to_each_address_and_what_was_sent_is_never_due_again() {
-        let ledger = Ledger::in_memory().unwrap();
+        let ledger = crate::policy::ledger::in_memory().unwrap();
         counted(&ledger, "2026-11-20", "a.example").await;
         let open = async || {
             ledger.open_tls_reports(day("2026-11-20"), day("2026-11-20"), at(9)).await.unwrap();
@@ -423,7 +423,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_report_that_comes_again_counts_once() {
-        let ledger = Ledger::in_memory().unwrap();
+        let ledger = crate::policy::ledger::in_memory().unwrap();
         let keep = async |all| ledger.keep_received(all, at(1000)).await.unwrap();
         assert_eq!(keep(vec![received("One", "1")]).await, 1);
         assert_eq!(keep(vec![received("One", "1")]).await, 0);
@@ -437,7 +437,7 @@ mod tests {
 
     /// As many summaries as there may be, each of so many octets by its row's word.
     async fn full_of(octets: usize) -> Ledger {
-        let ledger = Ledger::in_memory().unwrap();
+        let ledger = crate::policy::ledger::in_memory().unwrap();
         let fill = format!(
             "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < {RECEIVED_MOST})
              INSERT INTO tls_received SELECT n, 'Flood', n, 'ours.example', '', 0, 0, n, {octets} FROM n"
@@ -480,7 +480,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_summarys_octets_are_what_it_holds() {
-        let ledger = Ledger::in_memory().unwrap();
+        let ledger = crate::policy::ledger::in_memory().unwrap();
         let mut large = received("One", "1");
         let failure = large.policies[0].failures[0].clone();
         large.policies[0].failures = vec![ReceivedFailure { why: "x".repeat(100), ..failure }; 50];

@@ -174,7 +174,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_policy_is_found_until_it_expires() {
-        let ledger = Ledger::in_memory().unwrap();
+        let ledger = crate::policy::ledger::in_memory().unwrap();
         assert_eq!(found(&ledger, "example.org", 1000).await, None);
         ledger.keep_sts_policy("example.org", &policy("1", 1000)).await.unwrap();
         ledger.keep_sts_policy("example.org", &policy("2", 1010)).await.unwrap();
@@ -186,7 +186,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_row_that_cannot_be_read_is_removed() {
-        let ledger = Ledger::in_memory().unwrap();
+        let ledger = crate::policy::ledger::in_memory().unwrap();
         let sql = "INSERT INTO sts_policy VALUES ('example.org', '1', 'no policy', 1000, 9999, 1000)";
         ledger.write(move |transaction| transaction.execute(sql, [])).await.unwrap();
         assert_eq!(found(&ledger, "example.org", 1000).await, None);
@@ -198,7 +198,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_policy_that_fills_its_file_is_found_again() {
-        let ledger = Ledger::in_memory().unwrap();
+        let ledger = crate::policy::ledger::in_memory().unwrap();
         let hosts: String = (0..930).map(|n| format!("mx:h{n:03}.{}.example\n", "x".repeat(53))).collect();
         let file = format!("version:STSv1\nmode:enforce\nmax_age:100\n{hosts}");
         let large = FetchedPolicy { policy: Policy::parse(file.as_bytes()).unwrap(), ..policy("1", 1000) };
@@ -208,14 +208,14 @@ mod tests {
 
     #[tokio::test]
     async fn a_policy_fetched_under_a_clock_that_was_ahead_binds_from_now_on_only() {
-        let ledger = Ledger::in_memory().unwrap();
+        let ledger = crate::policy::ledger::in_memory().unwrap();
         ledger.keep_sts_policy("example.org", &policy("1", 999_000)).await.unwrap();
         assert_eq!(found(&ledger, "example.org", 1000).await.unwrap().expires(), at(1100));
     }
 
     #[tokio::test]
     async fn those_fetched_long_ago_and_used_lately_are_due() {
-        let ledger = Ledger::in_memory().unwrap();
+        let ledger = crate::policy::ledger::in_memory().unwrap();
         for (domain, fetched) in [("old.example", 10), ("idle.example", 10), ("new.example", 90)] {
             ledger.keep_sts_policy(domain, &policy("1", fetched)).await.unwrap();
         }

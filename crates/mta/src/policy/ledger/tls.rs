@@ -381,7 +381,7 @@ mod tests {
 
     #[tokio::test]
     async fn counters_come_back_as_they_were_added_up() {
-        let ledger = Ledger::in_memory().unwrap();
+        let ledger = crate::policy::ledger::in_memory().unwrap();
         let one = counts("a.example", "x", vec![failing("expired yesterday")]);
         let other = counts("b.example", "x", vec![]);
         for _ in 0..2 {
@@ -399,7 +399,7 @@ mod tests {
 
     #[tokio::test]
     async fn old_counters_go_with_their_failures() {
-        let ledger = Ledger::in_memory().unwrap();
+        let ledger = crate::policy::ledger::in_memory().unwrap();
         ledger.add_tls_counts(vec![counts("a.example", "x", vec![failing("y")])]).await.unwrap();
         assert_eq!(ledger.drop_tls_counts(day()).await.unwrap(), 0);
         let tomorrow = "2026-11-22".parse().unwrap();
@@ -412,7 +412,7 @@ mod tests {
 
     #[tokio::test]
     async fn policies_and_failures_beyond_the_bounds_are_counted_together() {
-        let ledger = Ledger::in_memory().unwrap();
+        let ledger = crate::policy::ledger::in_memory().unwrap();
         let many = (0..1000).map(|n| failing(&n.to_string())).collect();
         let mut all = vec![counts("a.example", "x", many)];
         all.extend((0..200).map(|n| counts("a.example", &n.to_string(), vec![])));
@@ -428,7 +428,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_day_without_room_counts_new_domains_together() {
-        let ledger = Ledger::in_memory().unwrap();
+        let ledger = crate::policy::ledger::in_memory().unwrap();
         let far = "INSERT INTO tls_policy VALUES (1, '2026-11-21', 'old.example', 'no-policy-found', '\"no-policy\"', 1),
                    (200000, '2026-11-21', 'late.example', 'no-policy-found', '\"no-policy\"', 1)";
         ledger.write(move |transaction| transaction.execute_batch(far)).await.unwrap();
@@ -456,7 +456,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_a_days_octets_do_not_hold_is_counted_with_fewer_particulars() {
-        let ledger = Ledger::in_memory().unwrap();
+        let ledger = crate::policy::ledger::in_memory().unwrap();
         let known = counts("known.example", "x", vec![failing("known")]);
         ledger.add_tls_counts(vec![known.clone()]).await.unwrap();
         leave(&ledger, FAILURE_ROW).await;
@@ -486,7 +486,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_days_octets_are_what_its_rows_hold() {
-        let ledger = Ledger::in_memory().unwrap();
+        let ledger = crate::policy::ledger::in_memory().unwrap();
         let all = |domain: &str| counts(domain, &"x".repeat(1000), vec![failing(&"y".repeat(200))]);
         for _ in 0..2 {
             ledger.add_tls_counts(vec![all("a.example"), all("b.example")]).await.unwrap();

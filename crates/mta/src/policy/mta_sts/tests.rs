@@ -49,7 +49,7 @@ impl Laboratory {
     fn of(authority: Authority, host: Host) -> Self {
         let zone = zone("1");
         let (resolver, heard) = (ScriptedResolver::new(zone), Heard::default());
-        let ledger = Ledger::in_memory().unwrap();
+        let ledger = crate::policy::ledger::in_memory().unwrap();
         let policies = policies(&resolver, &authority, &host, &ledger, &heard);
         Self { resolver, host, authority, ledger, heard, policies }
     }

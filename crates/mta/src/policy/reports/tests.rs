@@ -16,7 +16,6 @@ use crate::config::{File, Surroundings};
 use crate::https::scripted::{Authority, Host, Script};
 use crate::observe::{Record, Sink};
 use crate::policy::day::Day;
-use crate::policy::ledger::Ledger;
 use crate::policy::ledger::reports::ReceivedPolicy;
 use crate::policy::tls_results::{PolicyApplied, PolicyResult, SessionSeen, TlsResults};
 
@@ -95,7 +94,7 @@ impl Lab {
         let config = Arc::new(config);
         let folder = tempfile::tempdir().unwrap();
         Self {
-            results: TlsResults::new(Ledger::in_memory().unwrap()),
+            results: TlsResults::new(crate::policy::ledger::in_memory().unwrap()),
             store: MemoryStore::new(),
             wake: Notify::new(),
             https: Https::new(resolver.clone(), authority.client()),
