@@ -36,6 +36,7 @@ mod crashes;
 mod dane;
 mod delivery;
 mod demo;
+mod directories;
 mod drain;
 mod full_disk;
 mod hard_destinations;

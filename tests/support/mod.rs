@@ -3,6 +3,7 @@
 pub mod certificates;
 pub mod client;
 pub mod content;
+pub mod directory;
 pub mod dovecot;
 pub mod exim;
 pub mod house;
