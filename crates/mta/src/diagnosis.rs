@@ -90,14 +90,12 @@ impl Case<'_> {
             TlsFault::NotOffered => (
                 "no STARTTLS",
                 self.or_lower(
-                    "ask its postmaster to offer STARTTLS; if it used to, look for a firewall on the way that hides it \
-                     (postern probe tells)",
+                    "ask its postmaster to offer STARTTLS; if it used to, look for a firewall on the way that hides it (postern probe tells)",
                 ),
             ),
             TlsFault::Stripped => (
                 "STARTTLS hidden on the way",
-                "a device between here and there rewrites SMTP: switch off \"SMTP inspection\" or \"fixup\" on the firewall, or \
-                 take another way out"
+                "a device between here and there rewrites SMTP: switch off \"SMTP inspection\" or \"fixup\" on the firewall, or take another way out"
                     .to_owned(),
             ),
             TlsFault::Refused => {
@@ -105,15 +103,13 @@ impl Case<'_> {
             }
             TlsFault::Injected => (
                 "replies injected before TLS",
-                "somebody on the way writes into the connection, or the server is broken (CVE-2011-0411): do not lower \
-                 the requirement; tell its postmaster"
+                "somebody on the way writes into the connection, or the server is broken (CVE-2011-0411): do not lower the requirement; tell its postmaster"
                     .to_owned(),
             ),
             TlsFault::Stalled | TlsFault::Broken | TlsFault::Handshake | TlsFault::NotTls => (
                 "TLS handshake broken",
                 self.or_lower(
-                    "its TLS breaks in the handshake: tell its postmaster; if it breaks on large hellos only, set \
-                     post_quantum = false for this connector",
+                    "its TLS breaks in the handshake: tell its postmaster; if it breaks on large hellos only, set post_quantum = false for this connector",
                 ),
             ),
             TlsFault::NoCommonProtocol => (
@@ -144,15 +140,13 @@ impl Case<'_> {
             }
             TlsFault::Revoked => (
                 "certificate is distrusted",
-                "its key stands in distrust, or its authority revoked it: it must get a new key; do not take the entry back \
-                 before it has"
+                "its key stands in distrust, or its authority revoked it: it must get a new key; do not take the entry back before it has"
                     .to_owned(),
             ),
             TlsFault::BadCertificate => ("certificate unusable", self.ask_or_pin("get a sound certificate")),
             TlsFault::DaneMismatch => (
                 "certificate does not match its TLSA records",
-                "it changed its certificate without its DNS, or somebody poses as it: only its postmaster can mend that; \
-                 tell him"
+                "it changed its certificate without its DNS, or somebody poses as it: only its postmaster can mend that; tell him"
                     .to_owned(),
             ),
             TlsFault::PinMismatch => (
@@ -169,14 +163,12 @@ impl Case<'_> {
             }
             TlsFault::Bogus => (
                 "DNSSEC says bogus",
-                "its DNS signatures are wrong, or somebody forges answers: tell its postmaster; check our clock and our \
-                 resolver with another bogus name"
+                "its DNS signatures are wrong, or somebody forges answers: tell its postmaster; check our clock and our resolver with another bogus name"
                     .to_owned(),
             ),
             TlsFault::Unanswered => (
                 "DNS does not answer",
-                "its security records cannot be looked up: check our resolver (unbound-host, delv); if that is well, \
-                 its name servers are at fault"
+                "its security records cannot be looked up: check our resolver (unbound-host, delv); if that is well, its name servers are at fault"
                     .to_owned(),
             ),
             TlsFault::NotInPolicy => (
@@ -186,8 +178,7 @@ impl Case<'_> {
             ),
             TlsFault::PolicyUnfetched => (
                 "MTA-STS policy cannot be fetched",
-                "its record promises a policy, and the host mta-sts. under its domain does not give it: tell its \
-                 postmaster, unless port 443 is blocked for us"
+                "its record promises a policy, and the host mta-sts. under its domain does not give it: tell its postmaster, unless port 443 is blocked for us"
                     .to_owned(),
             ),
             TlsFault::PolicyInvalid => (
@@ -196,8 +187,7 @@ impl Case<'_> {
             ),
             TlsFault::PolicyHostUntrusted => (
                 "MTA-STS policy host does not prove who it is",
-                "the host mta-sts. under its domain needs a certificate of a public authority for its name: tell its \
-                 postmaster"
+                "the host mta-sts. under its domain needs a certificate of a public authority for its name: tell its postmaster"
                     .to_owned(),
             ),
             TlsFault::NoRequireTls => {

@@ -550,8 +550,7 @@ impl Event {
                 let names = names.join(", ");
                 write!(
                     f,
-                    "TLS identity {identity}: its certificate for {names} is served from now on, good until {until:.0}, \
-                     SHA-256 {fingerprint}"
+                    "TLS identity {identity}: its certificate for {names} is served from now on, good until {until:.0}, SHA-256 {fingerprint}"
                 )
             }
             Self::IdentityRemoved { identity, fingerprint } => {

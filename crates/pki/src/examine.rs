@@ -282,8 +282,7 @@ impl Examiner<'_> {
             self.refuse(
                 Aspect::Purpose,
                 "this is the certificate of an authority, which must not be used for a server or a person",
-                "install a certificate that the authority issued; where one was signed by itself, make it anew with \
-                 basicConstraints CA:FALSE",
+                "install a certificate that the authority issued; where one was signed by itself, make it anew with basicConstraints CA:FALSE",
             );
         }
         let extended = leaf.extended_key_usage().ok().flatten().map(|extension| extension.value);

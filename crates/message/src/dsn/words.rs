@@ -70,8 +70,7 @@ fn opening(report: &Report<'_>) -> String {
             format!("Your message of {arrival} was delivered to {whom}, and you had asked to be told.")
         }
         Kind::Relayed => format!(
-            "Your message of {arrival} was passed on for {whom} to a server that does not confirm delivery. Unless something goes \
-             wrong there, you will hear no more of it."
+            "Your message of {arrival} was passed on for {whom} to a server that does not confirm delivery. Unless something goes wrong there, you will hear no more of it."
         ),
     }
 }
@@ -80,8 +79,7 @@ fn closing(report: &Report<'_>) -> &'static str {
     match (report.kind, report.returned()) {
         (Kind::Failed, Original::Full(_)) => "Your message is attached.",
         (Kind::Failed, Original::Headers(_)) if report.tls == TlsDemand::Always => {
-            "You demanded that the message travel encrypted on all of its way (REQUIRETLS). So that this report tells \
-             nobody what it says, no more than its header is attached."
+            "You demanded that the message travel encrypted on all of its way (REQUIRETLS). So that this report tells nobody what it says, no more than its header is attached."
         }
         (Kind::Failed, Original::Headers(_)) => {
             "The header of your message is attached, so that you can tell which one it was."

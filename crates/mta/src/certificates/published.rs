@@ -401,8 +401,7 @@ impl Published {
         let first = self.records_first();
         if !first.is_empty() {
             sentences.push(format!(
-                "First publish beside the records that are there:\n{}\nThen wait twice the time to live of those, and install \
-                 it again.",
+                "First publish beside the records that are there:\n{}\nThen wait twice the time to live of those, and install it again.",
                 first.join("\n")
             ));
         }

@@ -188,8 +188,7 @@ impl Site {
                     waiting.join(", ")
                 ),
                 remedy:
-                    "install them (Debian: ca-certificates) or name a file in connector.trust, then reload; \
-                         until then that mail waits"
+                    "install them (Debian: ca-certificates) or name a file in connector.trust, then reload; until then that mail waits"
                         .into(),
             });
         }

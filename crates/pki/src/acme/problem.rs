@@ -177,16 +177,13 @@ impl Problem {
                 format!("publish an address for {host} in the DNS, and see that DNSSEC is in order there")
             }
             (_, ChallengeKind::Dns01) => format!(
-                "see that the TXT record at _acme-challenge.{host} reaches all name servers of the zone, and that DNSSEC \
-                 is in order there"
+                "see that the TXT record at _acme-challenge.{host} reaches all name servers of the zone, and that DNSSEC is in order there"
             ),
             (_, ChallengeKind::Http01) => format!(
-                "see that {host} leads to this server and that port 80 is let through to it, by IPv4 and by IPv6 if \
-                 it has such an address"
+                "see that {host} leads to this server and that port 80 is let through to it, by IPv4 and by IPv6 if it has such an address"
             ),
             (_, ChallengeKind::TlsAlpn01) => format!(
-                "see that {host} leads to this server, that port 443 is let through to it, and that nothing in between \
-                 ends TLS"
+                "see that {host} leads to this server, that port 443 is let through to it, and that nothing in between ends TLS"
             ),
         }
     }

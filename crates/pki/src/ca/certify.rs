@@ -97,8 +97,7 @@ impl Seat {
             return Ok(());
         }
         let (certificate, not_after) = (self.path.clone(), self.not_after);
-        let remedy = "if it is the intermediate, renew it (postern ca renew-intermediate); a root cannot be: make a new CA and import \
-                      its root wherever this one is trusted";
+        let remedy = "if it is the intermediate, renew it (postern ca renew-intermediate); a root cannot be: make a new CA and import its root wherever this one is trusted";
         Err(AuthorityError::Ended { certificate, not_after, remedy })
     }
 

@@ -71,8 +71,7 @@ pub(super) fn update(connection: &Connection, (id, destination): &Key, row: &Row
     let recipients = serde_json::to_string(&row.recipients)
         .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
     let mut update = connection.prepare_cached(
-        "UPDATE delivery SET due = ?3, attempts = ?4, held = ?5, bounce = ?6, delay_reported = ?7, recipients = ?8 \
-         WHERE message = ?1 AND destination = ?2",
+        "UPDATE delivery SET due = ?3, attempts = ?4, held = ?5, bounce = ?6, delay_reported = ?7, recipients = ?8 WHERE message = ?1 AND destination = ?2",
     )?;
     let due = row.due.as_microsecond();
     update.execute(params![
@@ -92,8 +91,7 @@ pub(super) fn update(connection: &Connection, (id, destination): &Key, row: &Row
 pub(super) fn set_aside(connection: &Connection, id: QueueId, reason: &str) -> rusqlite::Result<(u64, u64)> {
     let row = id.to_row();
     connection.execute(
-        "INSERT OR REPLACE INTO quarantine (id, reason, meta, head, body) \
-         SELECT ?1, ?2, meta, head, body FROM (SELECT 1) LEFT JOIN message ON id = ?1",
+        "INSERT OR REPLACE INTO quarantine (id, reason, meta, head, body) SELECT ?1, ?2, meta, head, body FROM (SELECT 1) LEFT JOIN message ON id = ?1",
         params![row, reason],
     )?;
     connection.execute("INSERT INTO quarantine_delivery SELECT * FROM delivery WHERE message = ?1", [row])?;

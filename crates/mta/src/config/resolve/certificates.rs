@@ -51,8 +51,7 @@ impl Identities<'_> {
         let remedy = match nearest(unknown, self.all()) {
             Some(meant) => format!("did you mean \"{meant}\"?"),
             None => {
-                "add a [[tls.identity]] of this name, put a certificate of this name into the store with \
-                     `postern cert`, or remove it here"
+                "add a [[tls.identity]] of this name, put a certificate of this name into the store with `postern cert`, or remove it here"
                     .to_owned()
             }
         };
