@@ -11,8 +11,8 @@ use postern_message::header::Headers;
 use postern_message::inspect::MAX_HEADER_BYTES;
 use postern_queue::retry::{Attempt, Decision, Failed, decide};
 use postern_queue::{
-    Batch, Disposition, Draft, Envelope, Error, NewMessage, Origin, QueueId, Recipient, RecipientId,
-    SenderTls, Settled,
+    Batch, Disposition, Draft, Envelope, Error, NewMessage, QueueId, Recipient, RecipientId, SenderTls,
+    Settled,
 };
 use postern_smtp::address::{ForwardPath, Mailbox, ReversePath};
 use postern_smtp::envelope::Ret;
@@ -292,18 +292,9 @@ impl Settlement<'_> {
     }
 
     fn report_envelope(&self, to: Vec<Mailbox>, content: &[u8]) -> Envelope {
-        let recipient = |address: Mailbox| Recipient {
-            destination: self.site.routing.destination_of(&address),
-            address,
-            notify: None,
-            orcpt: None,
-        };
+        let recipients = to.into_iter().map(|address| self.site.routing.plain_recipient(address)).collect();
         let headers = header_section(content);
         Envelope {
-            from: ReversePath::Null,
-            ret: None,
-            envid: None,
-            body: None,
             smtputf8: self.batch.message.smtputf8,
             eight_bit: !content.is_ascii(),
             utf8_headers: !headers.is_ascii(),
@@ -312,8 +303,7 @@ impl Settlement<'_> {
                 SenderTls::Required => SenderTls::Required,
                 SenderTls::AsPolicy | SenderTls::NotRequired => SenderTls::AsPolicy,
             },
-            origin: Origin::default(),
-            recipients: to.into_iter().map(recipient).collect(),
+            ..Envelope::plain(ReversePath::Null, recipients)
         }
     }
 

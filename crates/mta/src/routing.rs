@@ -108,6 +108,12 @@ impl Routing {
         self.expand(&mailbox, users)
     }
 
+    /// The recipient of something that Postern writes itself.
+    pub(crate) fn plain_recipient(&self, address: Mailbox) -> postern_queue::Recipient {
+        let destination = self.destination_of(&address);
+        postern_queue::Recipient::plain(address, destination)
+    }
+
     /// The connector for a destination: for our own domains the one they name; otherwise the one with the most
     /// specific address space, then the lowest cost, then the first in the file.
     pub fn connector(&self, destination: &Destination) -> Option<&Arc<Connector>> {

@@ -55,6 +55,24 @@ pub struct Envelope {
     pub recipients: Vec<Recipient>,
 }
 
+impl Envelope {
+    /// An envelope that asks for nothing in particular, of content in ASCII: what machines write, such as reports.
+    pub fn plain(from: ReversePath, recipients: Vec<Recipient>) -> Self {
+        Self {
+            from,
+            ret: None,
+            envid: None,
+            body: None,
+            smtputf8: false,
+            eight_bit: false,
+            utf8_headers: false,
+            tls: SenderTls::AsPolicy,
+            origin: Origin::default(),
+            recipients,
+        }
+    }
+}
+
 /// What a message's sender wants of TLS on the rest of its way (RFC 8689). Messages of versions that did not know of it
 /// say nothing, which is the default.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -93,6 +111,13 @@ pub struct Recipient {
     pub notify: Option<Notify>,
     /// DSN: the recipient as the sender first wrote it.
     pub orcpt: Option<OriginalRecipient>,
+}
+
+impl Recipient {
+    /// A recipient of whom nobody said anything.
+    pub fn plain(address: Mailbox, destination: Destination) -> Self {
+        Self { address, destination, notify: None, orcpt: None }
+    }
 }
 
 /// A recipient's number, unique in its message: its index in the envelope.

@@ -83,7 +83,7 @@ impl std::fmt::Display for FewOf {
 pub(crate) mod tests {
     use bytes::Bytes;
     use jiff::Timestamp;
-    use postern_queue::{Draft, Envelope, NewMessage, Origin, QueueId, Recipient, SenderTls};
+    use postern_queue::{Draft, Envelope, NewMessage, QueueId, Recipient};
     use postern_smtp::address::{Mailbox, ReversePath};
 
     use super::*;
@@ -93,20 +93,10 @@ pub(crate) mod tests {
     pub(crate) async fn enqueue(store: &dyn Store, now: Timestamp, recipients: &[&str]) -> QueueId {
         let recipient = |address: &&str| {
             let address: Mailbox = address.parse().unwrap();
-            Recipient { destination: destination_of(&address), address, notify: None, orcpt: None }
+            let destination = destination_of(&address);
+            Recipient::plain(address, destination)
         };
-        let envelope = Envelope {
-            from: ReversePath::Null,
-            ret: None,
-            envid: None,
-            body: None,
-            smtputf8: false,
-            eight_bit: false,
-            utf8_headers: false,
-            tls: SenderTls::AsPolicy,
-            origin: Origin::default(),
-            recipients: recipients.iter().map(recipient).collect(),
-        };
+        let envelope = Envelope::plain(ReversePath::Null, recipients.iter().map(recipient).collect());
         let id = store.begin(now).id();
         let draft = Draft::from_bytes(id, Bytes::from_static(b"x\r\n"));
         store.enqueue(now, NewMessage { envelope, head: Bytes::new(), draft }).await.unwrap()

@@ -19,7 +19,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use postern_message::notice::Notice;
 use postern_pki::{IdentityStore, Standing, TlsIdentity};
-use postern_queue::{Draft, Envelope, NewMessage, Origin, Recipient as QueueRecipient, SenderTls};
+use postern_queue::{Draft, Envelope, NewMessage};
 use postern_smtp::address::{ForwardPath, Mailbox, ReversePath};
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
@@ -256,24 +256,8 @@ fn paragraphs(due: &[Warning]) -> Vec<String> {
 
 /// What a machine writes gets no report back (RFC 3834 §2); that it could not be delivered is in the log.
 fn envelope(site: &Site, from: &Mailbox, to: Vec<Mailbox>) -> Envelope {
-    let recipient = |address: Mailbox| QueueRecipient {
-        destination: site.routing.destination_of(&address),
-        address,
-        notify: None,
-        orcpt: None,
-    };
-    Envelope {
-        from: ReversePath::Mailbox(from.clone()),
-        ret: None,
-        envid: None,
-        body: None,
-        smtputf8: false,
-        eight_bit: false,
-        utf8_headers: false,
-        tls: SenderTls::AsPolicy,
-        origin: Origin::default(),
-        recipients: to.into_iter().map(recipient).collect(),
-    }
+    let recipients = to.into_iter().map(|address| site.routing.plain_recipient(address)).collect();
+    Envelope::plain(ReversePath::Mailbox(from.clone()), recipients)
 }
 
 fn complain(shared: &Shared, path: &Path, what: &str, error: &io::Error) {

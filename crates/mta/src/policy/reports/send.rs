@@ -10,7 +10,7 @@ use futures_util::StreamExt as _;
 use jiff::Timestamp;
 use postern_dns::tls_rpt::{Rua, report_addresses};
 use postern_message::tls_report::{GZIP_TYPE, Mail, TlsReport, gzip};
-use postern_queue::{Draft, Envelope, NewMessage, Origin, QueueId, Recipient, SenderTls};
+use postern_queue::{Draft, Envelope, NewMessage, QueueId, SenderTls};
 use postern_smtp::address::{ForwardPath, Host, Mailbox, ReversePath};
 
 use super::compose::{Reporting, compose};
@@ -268,24 +268,14 @@ impl Reporter<'_> {
     }
 
     pub(super) fn envelope(&self, to: Vec<Mailbox>, ascii: bool) -> Envelope {
-        let recipient = |address: Mailbox| Recipient {
-            destination: self.routing.destination_of(&address),
-            address,
-            notify: None,
-            orcpt: None,
-        };
+        let recipients = to.into_iter().map(|address| self.routing.plain_recipient(address)).collect();
         Envelope {
-            from: ReversePath::Mailbox(self.config.tls_reports.from.clone()),
-            ret: None,
-            envid: None,
-            body: None,
             smtputf8: !ascii,
             eight_bit: !ascii,
             utf8_headers: !ascii,
             // RFC 8460 §3: what is wrong with a domain's TLS must not keep the report on it away; nor is it counted.
             tls: SenderTls::NotRequired,
-            origin: Origin::default(),
-            recipients: to.into_iter().map(recipient).collect(),
+            ..Envelope::plain(ReversePath::Mailbox(self.config.tls_reports.from.clone()), recipients)
         }
     }
 }
