@@ -15,10 +15,13 @@ use base64::engine::general_purpose::STANDARD;
 use rcgen::{CertificateParams, DistinguishedName, DnType, DnValue, SanType};
 use serde::{Deserialize, Serialize};
 use x509_parser::certification_request::X509CertificationRequest;
+use x509_parser::cri_attributes::{ExtensionRequest, ParsedCriAttribute};
+use x509_parser::error::X509Error;
 use x509_parser::extensions::{ExtendedKeyUsage, GeneralName, ParsedExtension};
 use x509_parser::oid_registry::{self, Oid};
 use x509_parser::prelude::{FromDer, X509Certificate};
-use x509_parser::x509::X509Name;
+use x509_parser::public_key::PublicKey;
+use x509_parser::x509::{SubjectPublicKeyInfo, X509Name};
 
 use crate::certificate::clean_name;
 use crate::identity::{address, fingerprint};
@@ -27,6 +30,8 @@ use crate::{Error, PrivateKey};
 
 /// A larger request is none that a person made, in octets.
 const LARGEST: usize = 64 * 1024;
+/// Bits of an RSA key, below which none is taken.
+const SHORTEST_RSA: usize = 2048;
 /// More names than these nobody wants in one certificate.
 pub(crate) const MOST_NAMES: usize = 100;
 /// The longest host name (RFC 1035 §2.3.4), in octets.
@@ -111,6 +116,14 @@ pub enum RequestError {
         "the request's signature does not fit its key: it was changed after it was made; make it again from its key"
     )]
     BadSignature,
+    /// No certificate is issued for a key like this one.
+    #[error(
+        "no certificate can be made for a key of this kind ({found}): make a P-256, P-384 or RSA key of 2048 to 4096 bits"
+    )]
+    Key {
+        /// The key in words.
+        found: String,
+    },
     /// A name that no certificate can bear.
     #[error(transparent)]
     Name(#[from] BadName),
@@ -192,8 +205,12 @@ impl SigningRequest {
         if !rest.is_empty() {
             return Err(RequestError::Unreadable("something follows it".to_owned()));
         }
-        parsed.verify_signature().map_err(|_| RequestError::BadSignature)?;
         let info = &parsed.certification_request_info;
+        check_key(&info.subject_pki)?;
+        parsed.verify_signature().map_err(|error| of_signature(&error, &info.subject_pki))?;
+        if extension_requests(&parsed).count() > 1 {
+            return Err(RequestError::Unreadable("it asks for extensions twice".to_owned()));
+        }
         let mut asked = Asked::default();
         for extension in parsed.requested_extensions().into_iter().flatten() {
             asked.take(extension)?;
@@ -279,9 +296,36 @@ fn purposes(usage: &ExtendedKeyUsage<'_>) -> Vec<String> {
     named.chain(usage.other.iter().map(Oid::to_id_string)).collect()
 }
 
+/// A short key is told from a signature that was changed, which the library that checks signatures does not.
+fn check_key(spki: &SubjectPublicKeyInfo<'_>) -> Result<(), RequestError> {
+    match spki.parsed() {
+        Ok(PublicKey::RSA(key)) if key.key_size() < SHORTEST_RSA => {
+            Err(RequestError::Key { found: describe_spki(spki.raw) })
+        }
+        _ => Ok(()),
+    }
+}
+
+fn of_signature(error: &X509Error, spki: &SubjectPublicKeyInfo<'_>) -> RequestError {
+    match error {
+        X509Error::SignatureUnsupportedAlgorithm => RequestError::Key { found: describe_spki(spki.raw) },
+        _ => RequestError::BadSignature,
+    }
+}
+
+fn extension_requests<'r>(
+    parsed: &'r X509CertificationRequest<'r>,
+) -> impl Iterator<Item = &'r ExtensionRequest<'r>> {
+    parsed.certification_request_info.iter_attributes().filter_map(|attribute| {
+        match attribute.parsed_attribute() {
+            ParsedCriAttribute::ExtensionRequest(requested) => Some(requested),
+            _ => None,
+        }
+    })
+}
+
 /// Extensions that nobody here looks at. Harmless ones, such as key identifiers, are not mentioned.
 fn unknown_extensions(parsed: &X509CertificationRequest<'_>) -> Vec<String> {
-    use x509_parser::cri_attributes::ParsedCriAttribute;
     let known = [
         oid_registry::OID_X509_EXT_SUBJECT_ALT_NAME,
         oid_registry::OID_X509_EXT_BASIC_CONSTRAINTS,
@@ -289,14 +333,11 @@ fn unknown_extensions(parsed: &X509CertificationRequest<'_>) -> Vec<String> {
         oid_registry::OID_X509_EXT_EXTENDED_KEY_USAGE,
         oid_registry::OID_X509_EXT_SUBJECT_KEY_IDENTIFIER,
     ];
-    let mut others = Vec::new();
-    for attribute in parsed.certification_request_info.iter_attributes() {
-        if let ParsedCriAttribute::ExtensionRequest(requested) = attribute.parsed_attribute() {
-            let strange = requested.extensions.iter().filter(|extension| !known.contains(&extension.oid));
-            others.extend(strange.map(|extension| extension.oid.to_id_string()));
-        }
-    }
-    others
+    extension_requests(parsed)
+        .flat_map(|requested| &requested.extensions)
+        .filter(|extension| !known.contains(&extension.oid))
+        .map(|extension| extension.oid.to_id_string())
+        .collect()
 }
 
 impl Subject {
