@@ -177,6 +177,14 @@ impl<'a> Reader<'a> {
         self.settle(at, key, &found, path, literal)
     }
 
+    /// The path of a file that holds a secret.
+    pub(super) fn secret(&mut self, at: &Section<'a>, key: &'static str) -> Option<PathBuf> {
+        let path = self.path(at, key);
+        let place = self.place(at, key, path.as_ref());
+        self.named.extend(place.map(Named::Secret));
+        path
+    }
+
     /// Where a path that was read stands in the file.
     pub(super) fn place(&self, at: &Section<'_>, key: &str, path: Option<&PathBuf>) -> Option<Place> {
         let blank = self.file.problem(at.place(key), at.path(key), String::new(), String::new());

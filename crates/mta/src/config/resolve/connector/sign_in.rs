@@ -6,7 +6,6 @@
 use postern_smtp::sasl::Mechanism;
 
 use super::way::Target;
-use crate::config::files::Named;
 use crate::config::model::{CredentialFile, CredentialSource, OAuth};
 use crate::config::reader::{Reader, Section};
 use crate::https::HttpsUrl;
@@ -154,14 +153,4 @@ fn oauth<'a>(reader: &mut Reader<'a>, at: &Section<'a>) -> Option<OAuth> {
         refresh_token_file,
         scope,
     })
-}
-
-impl<'a> Reader<'a> {
-    /// The path of a file that holds a secret.
-    fn secret(&mut self, at: &Section<'a>, key: &'static str) -> Option<std::path::PathBuf> {
-        let path = self.path(at, key);
-        let place = self.place(at, key, path.as_ref());
-        self.named.extend(place.map(Named::Secret));
-        path
-    }
 }
