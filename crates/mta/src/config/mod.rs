@@ -33,9 +33,9 @@ pub use model::{
     Acme, AcmeExternal, AcmeProof, AddressRule, AddressSpace, Auth, Ca, Certificates, ClientCertificates,
     Config, Connector, ConnectorName, CredentialFile, CredentialSource, DirectoryConfig, DirectoryKind, Dns,
     DnsPublisher, FromCheck, Http, Identity, IdentitySource, InboundPolicy, InboundTls, IpPreference, Issuer,
-    Listener, ListenerLimits, LmtpAddress, LocalDomain, Metrics, NamedCertificates, NamedNetworks, OAuth,
-    Outbound, OwnUsers, PeerDemand, Queue, Rate, Role, Saslauthd, SessionLimits, SmtpHost, SpacePolicy,
-    StoreKind, Tls, TlsReports, Way,
+    Ldap, LdapFlavour, LdapGroups, LdapPeople, LdapService, LdapTls, Listener, ListenerLimits, LmtpAddress,
+    LocalDomain, Metrics, NamedCertificates, NamedNetworks, OAuth, Outbound, OwnUsers, PeerDemand, Queue,
+    Rate, Role, Saslauthd, SessionLimits, SmtpHost, SpacePolicy, StoreKind, Tls, TlsReports, Way,
 };
 pub use problem::{Problem, Problems};
 pub use surroundings::Surroundings;

@@ -27,7 +27,10 @@ use postern_smtp::sasl::Mechanism;
 use postern_smtp::server::{AuthOffer, Limits, LineEndings, Timeouts, TlsMode};
 use postern_smtp::tls::TlsRequirement;
 
-pub use directory::{AddressRule, DirectoryConfig, DirectoryKind, Saslauthd};
+pub use directory::{
+    AddressRule, DirectoryConfig, DirectoryKind, Ldap, LdapFlavour, LdapGroups, LdapPeople, LdapService,
+    LdapTls, Saslauthd,
+};
 
 use super::Problem;
 use super::show::Setting;

@@ -20,6 +20,7 @@ use postern_smtp::secret::Secret;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
+use super::ldap::Ldap;
 use super::recent::Recent;
 use super::saslauthd::Saslauthd;
 use super::source::address_key;
@@ -400,6 +401,7 @@ impl Refusals {
 /// One of the directories that the configuration names.
 fn open(directory: &DirectoryConfig, _users: &Users) -> Arc<dyn Directory> {
     match &directory.kind {
+        DirectoryKind::Ldap(config) => Arc::new(Ldap::new(config)),
         DirectoryKind::Saslauthd(config) => Arc::new(Saslauthd::new(config)),
     }
 }

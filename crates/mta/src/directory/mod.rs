@@ -15,6 +15,7 @@
 
 mod checker;
 mod directories;
+pub(crate) mod ldap;
 mod recent;
 mod saslauthd;
 mod source;

@@ -135,6 +135,12 @@ pub enum Why {
     /// The account may not be used.
     #[error("the account is disabled")]
     Disabled,
+    /// The directory lets nobody in on this account at present.
+    #[error("the account may not be used: {0}")]
+    Account(&'static str),
+    /// The directory has more than one entry for the name, so that nobody can say whose password it would be.
+    #[error("the directory has several entries for this name: make its filter find one")]
+    SeveralEntries,
     /// The main password is right, but may not be used for sending mail.
     #[error("the password is right, but only app passwords may be used here")]
     AppPasswordNeeded,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use postern_smtp::address::{Domain, Mailbox};
 
 use crate::directory::Login;
+use crate::directory::ldap::{Filter, LdapUrl, NameTemplate, Scope};
 
 /// A `[[directory]]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,8 +32,86 @@ pub struct DirectoryConfig {
 /// The kinds of directories.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DirectoryKind {
+    /// `[directory.ldap]`.
+    Ldap(Box<Ldap>),
     /// `[directory.saslauthd]`.
     Saslauthd(Saslauthd),
+}
+
+/// `[directory.ldap]`: LDAP and Active Directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ldap {
+    /// Servers that know the same people, in the order in which they are tried.
+    pub urls: Vec<LdapUrl>,
+    /// What kind of servers they are.
+    pub flavour: LdapFlavour,
+    /// Whether connections are encrypted.
+    pub tls: LdapTls,
+    /// Trusted authorities in PEM form; `None`: those of the system.
+    pub trust: Option<PathBuf>,
+    /// How long connecting, or one answer, may take before the next server is tried.
+    pub step: Duration,
+    /// The account to ask questions with; `None`: as nobody.
+    pub service: Option<LdapService>,
+    /// Who somebody is.
+    pub people: LdapPeople,
+    /// Which groups he is in.
+    pub groups: LdapGroups,
+}
+
+/// The kinds of LDAP servers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LdapFlavour {
+    /// OpenLDAP, 389 Directory Server and their like.
+    Ldap,
+    /// Microsoft's, and Samba's.
+    ActiveDirectory,
+}
+
+/// Whether connections to LDAP servers are encrypted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LdapTls {
+    /// Always, and the server must prove its name.
+    Verified,
+    /// Never; only to a server on the same machine.
+    Off,
+}
+
+/// The account of Postern's own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LdapService {
+    /// Its DN, or what Active Directory takes for one.
+    pub dn: String,
+    /// The file whose first line is its password.
+    pub password_file: PathBuf,
+}
+
+/// How the entry of somebody is found, and what it says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LdapPeople {
+    /// Where people are looked for; always there without `bind_as`.
+    pub base: Option<String>,
+    /// How far below.
+    pub scope: Scope,
+    /// What finds one of them.
+    pub filter: Filter,
+    /// Whom somebody binds as without being looked for.
+    pub bind_as: Option<NameTemplate>,
+    /// The attribute that says what he is called.
+    pub name: String,
+    /// Those that hold his addresses.
+    pub mail: Vec<String>,
+}
+
+/// How the groups of somebody are found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LdapGroups {
+    /// The attribute of his entry that names them by their DNs; empty: none does.
+    pub member_of: String,
+    /// Where groups are looked for; `None`: nowhere.
+    pub base: Option<String>,
+    /// What finds those that he is in.
+    pub filter: Filter,
 }
 
 /// `[directory.saslauthd]`: PAM and the like, through Cyrus' saslauthd.

@@ -51,6 +51,13 @@ pub const SECTIONS: &[Section] = &[
         DIRECTORY,
     ),
     section(
+        "directory.ldap",
+        Once,
+        "The directory above it is LDAP or Active Directory. Postern finds the entry of whoever signs in, and has the \
+         server judge the password. [Directories](directories.md) has complete examples.",
+        LDAP,
+    ),
+    section(
         "directory.saslauthd",
         Once,
         "The directory above it is PAM, or whatever else Cyrus' saslauthd asks. Postern needs the right to write to its \
@@ -1030,6 +1037,137 @@ const DIRECTORY: &[Key] = &[
         kind: Switch,
         default: Value("false"),
         reason: "The passwords of the directory are not taken, only app passwords (`postern user app-password`).",
+        example: "true",
+    },
+];
+
+const LDAP: &[Key] = &[
+    Key {
+        name: "urls",
+        kind: List("addresses that begin with ldap:// or ldaps://"),
+        default: Required,
+        reason: "Servers that know the same people. They are tried in this order; one that does not answer is left alone for 30 \
+         seconds. ldap:// begins TLS by StartTLS, always.",
+        example: "[\"ldap://ldap1.example.org\", \"ldaps://ldap2.example.org\"]",
+    },
+    Key {
+        name: "flavour",
+        kind: Choice(&["ldap", "active-directory"]),
+        default: Value("\"ldap\""),
+        reason: "What kind of servers they are: it sets the defaults of filter, name and group_filter, and `CORP\\anna` is anna in \
+         Active Directory.",
+        example: "\"active-directory\"",
+    },
+    Key {
+        name: "tls",
+        kind: Choice(&["verified", "off"]),
+        default: Value("\"verified\""),
+        reason: "Servers must prove their names, for they are shown passwords. off is only for a server on the same machine.",
+        example: "\"off\"",
+    },
+    Key {
+        name: "trust",
+        kind: Path,
+        default: Absent("the certificate authorities that the system trusts"),
+        reason: "The certificate authorities that may vouch for the servers, in a PEM file.",
+        example: "\"/etc/postern/ldap-ca.pem\"",
+    },
+    Key {
+        name: "step_timeout",
+        kind: Duration,
+        default: Value("\"3s\""),
+        reason: "How long connecting, or one answer, may take before the next server is tried. Keep it well below the timeout of the \
+         directory, which bounds all of it.",
+        example: "\"2s\"",
+    },
+    Key {
+        name: "bind_dn",
+        kind: Text,
+        default: Absent("questions are asked without signing in"),
+        reason: "The account that Postern asks its questions with. It needs to read people and groups, and nothing else.",
+        example: "\"cn=postern,ou=services,dc=example,dc=org\"",
+    },
+    Key {
+        name: "bind_password_file",
+        kind: Path,
+        default: Absent("there is no account to ask with"),
+        reason: "The file whose first line is the password of bind_dn.",
+        example: "\"/etc/postern/ldap.password\"",
+    },
+    Key {
+        name: "bind_as",
+        kind: Text,
+        default: Absent("people are searched for with base and filter"),
+        reason: "Whom somebody binds as without being searched for: a DN with {local} or {login} in it, or an account such as \
+         \"{local}@corp.example\" in Active Directory. Without bind_dn, nobody can be looked up who does not sign in with a password.",
+        example: "\"uid={local},ou=people,dc=example,dc=org\"",
+    },
+    Key {
+        name: "base",
+        kind: Text,
+        default: Absent("bind_as says where people are"),
+        reason: "The entry below which people are.",
+        example: "\"ou=people,dc=example,dc=org\"",
+    },
+    Key {
+        name: "scope",
+        kind: Choice(&["subtree", "one-level", "base"]),
+        default: Value("\"subtree\""),
+        reason: "How far below base people are looked for.",
+        example: "\"one-level\"",
+    },
+    Key {
+        name: "filter",
+        kind: Text,
+        default: Depends(
+            "(uid={local}), or in Active Directory the account's name or userPrincipalName, of people only",
+        ),
+        reason: "What finds the one entry of somebody: {login} is what he signs in as, {local} and {domain} the parts of that before and \
+         behind its @. Who must be in a group to send mail: (&(uid={local})(memberOf=cn=mail,ou=groups,dc=example,dc=org)).",
+        example: "\"(&(objectClass=inetOrgPerson)(|(uid={local})(mail={login})))\"",
+    },
+    Key {
+        name: "name",
+        kind: Text,
+        default: Depends("uid, or sAMAccountName in Active Directory"),
+        reason: "The attribute that says what somebody is called here, whatever he signs in as.",
+        example: "\"uid\"",
+    },
+    Key {
+        name: "mail",
+        kind: List("attributes"),
+        default: Value("[\"mail\", \"mailAlternateAddress\", \"proxyAddresses\"]"),
+        reason: "The attributes that hold the addresses he may send as. People must not be able to change them themselves.",
+        example: "[\"mail\"]",
+    },
+    Key {
+        name: "member_of",
+        kind: Text,
+        default: Value("\"memberOf\""),
+        reason: "The attribute of a person's entry that names his groups; empty if there is none. A group is called by its cn.",
+        example: "\"isMemberOf\"",
+    },
+    Key {
+        name: "group_base",
+        kind: Text,
+        default: Absent("member_of alone says which groups somebody is in"),
+        reason: "The entry below which groups are, if they are to be searched for.",
+        example: "\"ou=groups,dc=example,dc=org\"",
+    },
+    Key {
+        name: "group_filter",
+        kind: Text,
+        default: Depends(
+            "(|(member={dn})(uniqueMember={dn})(memberUid={name})), or in Active Directory (member={dn})",
+        ),
+        reason: "What finds the groups of somebody: {dn} is his entry, {name} what he is called.",
+        example: "\"(&(objectClass=groupOfNames)(member={dn}))\"",
+    },
+    Key {
+        name: "nested_groups",
+        kind: Switch,
+        default: Value("false"),
+        reason: "Active Directory also finds the groups that his groups are in, at some cost (its matching rule in chain).",
         example: "true",
     },
 ];

@@ -3,6 +3,8 @@
 //! [`auth`] reads the one, [`directories`] the others. Each `[[directory]]` has exactly one section below it, which says what
 //! kind it is. What it deliberately does not do: reach any of them.
 
+mod ldap;
+
 use std::time::Duration;
 
 use postern_smtp::sasl::Mechanism;
@@ -12,7 +14,7 @@ use crate::config::model::{AddressRule, Auth, DirectoryConfig, DirectoryKind, Ow
 use crate::config::reader::{Reader, Section};
 
 /// The kinds, by the names of their sections.
-const KINDS: [&str; 1] = ["saslauthd"];
+const KINDS: [&str; 2] = ["ldap", "saslauthd"];
 
 pub(super) fn auth<'a>(reader: &mut Reader<'a>, top: &Section<'a>) -> Option<Auth> {
     let at = &reader.section(top, "auth");
@@ -71,8 +73,12 @@ fn directory<'a>(reader: &mut Reader<'a>, at: &Section<'a>) -> Option<DirectoryC
 
 /// The one section below that says what it is.
 fn kind<'a>(reader: &mut Reader<'a>, at: &Section<'a>) -> Option<DirectoryKind> {
+    let ldap = reader.written_section(at, "ldap");
     let saslauthd = reader.written_section(at, "saslauthd");
-    let kinds = [saslauthd.map(|at| self::saslauthd(reader, &at).map(DirectoryKind::Saslauthd))];
+    let kinds = [
+        ldap.map(|at| ldap::ldap(reader, &at).map(|ldap| DirectoryKind::Ldap(Box::new(ldap)))),
+        saslauthd.map(|at| self::saslauthd(reader, &at).map(DirectoryKind::Saslauthd)),
+    ];
     let mut written = kinds.into_iter().flatten();
     let (first, more) = (written.next(), written.next().is_some());
     if first.is_none() || more {
