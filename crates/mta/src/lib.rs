@@ -6,6 +6,7 @@
 //!   responsibility. `outbound`: from a leased batch to one outcome per recipient.
 //! - [`routing::Routing`]: the relay policy and the choice of a connector, as pure decisions.
 //! - [`event::Event`]: everything that happens, as a typed fact; [`observe`] renders it.
+//! - `limits`: how much anybody may do, who guesses, who is banned, whose mail is held.
 //! - `certificates`: our own, from the request to the renewal. `authority`: the private CA. `http`: what it offers to
 //!   others, and `metrics`: figures for a monitoring system.
 //! - [`admin::Admin`]: what the command line (and later the console) can do, whether the daemon runs or not.
@@ -27,11 +28,13 @@ mod http;
 pub mod https;
 mod inbound;
 mod ledger;
+pub mod limits;
 mod metrics;
 pub mod observe;
 mod outbound;
 mod pace;
 pub mod policy;
+mod postmaster;
 pub mod probe;
 mod report;
 pub mod routing;

@@ -128,7 +128,7 @@ async fn enqueue(store: &dyn Store, domain: &str, content: &[u8]) {
     let head =
         "Received: from client.example by mail.example.org with ESMTPS; Thu, 1 Jan 2026 00:00:00 +0000\r\n"
             .into();
-    store.enqueue(now, NewMessage { envelope, head, draft }).await.unwrap();
+    store.enqueue(now, NewMessage { envelope, head, draft, hold: None }).await.unwrap();
 }
 
 async fn lease(store: &dyn Store, limit: usize) -> Vec<Batch> {

@@ -11,6 +11,8 @@ impl Filter {
             && self.from.is_none_or(|from| from <= delivery.message.id)
             && self.means_destination(&delivery.destination)
             && self.held.is_none_or(|held| held == delivery.held)
+            && self.user.as_deref().is_none_or(|user| delivery.message.origin.user.as_deref() == Some(user))
+            && self.held_at_entry.is_none_or(|held| held == delivery.message.hold.is_some())
             && self.accepted_before.is_none_or(|time| delivery.message.accepted < time)
             && self.sender.as_deref().is_none_or(|wanted| sender_is(&delivery.message.from, wanted))
             && self.recipient.as_deref().is_none_or(|wanted| has_recipient(delivery, wanted))

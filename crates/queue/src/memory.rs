@@ -133,7 +133,8 @@ async fn take(now: Timestamp, new: NewMessage) -> Result<Stored, Error> {
     let now = whole_micros(now);
     let message = Message::accept(now, &new);
     let deliveries = by_destination(new.envelope);
-    let deliveries = deliveries.into_iter().map(|(name, pending)| (name, Row::fresh(now, pending))).collect();
+    let deliveries =
+        deliveries.into_iter().map(|(name, pending)| (name, Row::fresh(&message, pending))).collect();
     let content = match new.draft.finish().await? {
         Content::Memory(content) => content,
         Content::File(_) => return Err(Error::Unfit("its draft was begun by another store")),

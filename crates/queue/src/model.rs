@@ -27,6 +27,8 @@ pub struct NewMessage {
     pub head: Bytes,
     /// The content, as it came.
     pub draft: Draft,
+    /// Why it is to be held until somebody releases it; `None`: it is due at once.
+    pub hold: Option<String>,
 }
 
 /// Who sent a message, how, and to whom.
@@ -191,6 +193,9 @@ pub struct Message {
     pub tls: SenderTls,
     /// Where it came from.
     pub origin: Origin,
+    /// Why it was held when it came in; it stays when it is released.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold: Option<String>,
 }
 
 /// What is to happen next to a recipient after an attempt.
@@ -240,6 +245,12 @@ pub struct Filter {
     pub reason: Option<String>,
     /// Only held ones, or only ones not held.
     pub held: Option<bool>,
+    /// What this principal sent.
+    #[serde(default)]
+    pub user: Option<String>,
+    /// Only those of messages that were held when they came in, or only of others.
+    #[serde(default)]
+    pub held_at_entry: Option<bool>,
 }
 
 /// A page of a listing.

@@ -43,9 +43,10 @@ pub(crate) struct Slot {
 }
 
 impl Row {
-    /// A delivery that is due at once.
-    pub(crate) fn fresh(due: Timestamp, recipients: Vec<Pending>) -> Self {
-        Self { due, attempts: 0, held: false, bounce: false, delay_reported: false, recipients }
+    /// A delivery that came in just now with its message: due at once, unless the message is held.
+    pub(crate) fn fresh(message: &Message, recipients: Vec<Pending>) -> Self {
+        let Slot { due, held } = message.slot();
+        Self { due, attempts: 0, held, bounce: false, delay_reported: false, recipients }
     }
 
     pub(crate) fn slot(&self) -> Slot {
@@ -117,7 +118,13 @@ impl Message {
             utf8_headers: envelope.utf8_headers,
             tls: envelope.tls,
             origin: envelope.origin.clone(),
+            hold: new.hold.clone(),
         }
+    }
+
+    /// Where its deliveries stand when it comes in.
+    pub(crate) fn slot(&self) -> Slot {
+        Slot { due: self.accepted, held: self.hold.is_some() }
     }
 }
 

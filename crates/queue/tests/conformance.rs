@@ -66,6 +66,7 @@ conformance!(
     a_second_record_is_refused,
     next_due_is_that_of_the_first_that_waits,
     held_deliveries_wait_until_released,
+    what_is_held_when_it_comes_in_waits_and_says_why,
     a_hold_during_an_attempt_holds_afterwards,
     a_bounce_comes_with_the_next_lease,
     a_bounce_during_an_attempt_does_not_wait,
@@ -112,6 +113,7 @@ async fn an_id_is_taken_once(store: Arc<dyn Store>) {
         envelope: envelope(&["b@b.example"]),
         head: "".into(),
         draft: Draft::from_bytes(id, "other"),
+        hold: None,
     };
     assert!(matches!(store.enqueue(at(0), again).await, Err(Error::Unfit(_))));
     assert_eq!(store.count().await.unwrap(), (1, 0));
@@ -145,6 +147,7 @@ async fn bodies_of_all_sizes_come_back_and_rewind(store: Arc<dyn Store>) {
         envelope: envelope(&["a@a.example"]),
         head: "".into(),
         draft: Draft::from_bytes(id, large.clone()),
+        hold: None,
     };
     store.enqueue(at(0), report).await.unwrap();
     assert_eq!(read(store.body(id).await.unwrap()).await, large);
@@ -357,6 +360,32 @@ async fn held_deliveries_wait_until_released(store: Arc<dyn Store>) {
     assert_eq!(store.next_due().await.unwrap(), Some(at(50)));
     assert_eq!(store.count().await.unwrap(), (1, 0));
     assert_eq!(lease_one(&*store, 50).await.id, id);
+}
+
+async fn what_is_held_when_it_comes_in_waits_and_says_why(store: Arc<dyn Store>) {
+    let plain = enqueue(&*store, 0, &["a@a.example"]).await;
+    let mut message = message(&*store, 0, &["b@b.example", "c@c.example"], b"x").await;
+    message.hold = Some("too much at once".into());
+    message.envelope.origin.user = Some("anna".into());
+    let held = store.enqueue(at(0), message).await.unwrap();
+    assert_eq!(store.count().await.unwrap(), (3, 2));
+    assert_eq!(lease_one(&*store, 1).await.id, plain);
+    assert_eq!(store.next_due().await.unwrap(), None);
+    let filter = |user: &str| Filter {
+        user: Some(user.into()),
+        held_at_entry: Some(true),
+        held: Some(true),
+        ..Filter::default()
+    };
+    let listed = store.find(filter("anna"), ALL).await.unwrap();
+    assert_eq!(
+        listed.iter().map(|delivery| (delivery.message.id, delivery.held)).collect::<Vec<_>>(),
+        [(held, true), (held, true)]
+    );
+    assert_eq!(listed[0].message.hold.as_deref(), Some("too much at once"));
+    assert_eq!(store.amend(at(2), filter("berta"), Change::Release).await.unwrap(), 0);
+    assert_eq!(store.amend(at(2), filter("anna"), Change::Release).await.unwrap(), 2);
+    assert_eq!(lease(&*store, 3, 10).await.len(), 2);
 }
 
 async fn a_hold_during_an_attempt_holds_afterwards(store: Arc<dyn Store>) {

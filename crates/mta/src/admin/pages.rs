@@ -99,7 +99,7 @@ pub(crate) mod tests {
         let envelope = Envelope::plain(ReversePath::Null, recipients.iter().map(recipient).collect());
         let id = store.begin(now).id();
         let draft = Draft::from_bytes(id, Bytes::from_static(b"x\r\n"));
-        store.enqueue(now, NewMessage { envelope, head: Bytes::new(), draft }).await.unwrap()
+        store.enqueue(now, NewMessage { envelope, head: Bytes::new(), draft, hold: None }).await.unwrap()
     }
 
     #[test]

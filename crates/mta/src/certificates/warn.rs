@@ -15,12 +15,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use jiff::Timestamp;
-use postern_message::notice::Notice;
 use postern_pki::{IdentityStore, Standing, TlsIdentity};
-use postern_queue::{Draft, Envelope, NewMessage};
-use postern_smtp::address::{ForwardPath, Mailbox, ReversePath};
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 
@@ -30,8 +26,8 @@ use super::renewal::Renewal;
 use super::watch::{AUTOMATIC, Watch};
 use crate::config::Config;
 use crate::daemon::{Phase, Shared, Site};
-use crate::event::{Event, Subject};
-use crate::routing::Recipient;
+use crate::event::Event;
+use crate::postmaster::{self, Letter};
 
 /// So often it is looked whether something comes to its end.
 const ROUND: Duration = Duration::from_hours(1);
@@ -200,40 +196,19 @@ async fn round(shared: &Arc<Shared>, path: &Path, said: &mut Said, now: Timestam
     }
 }
 
-/// Queues the mail. Without a local domain and without a postmaster, nobody would get it.
+/// Queues the mail.
 async fn mail(
     shared: &Arc<Shared>,
     site: &Site,
     due: &[Warning],
     now: Timestamp,
 ) -> Result<(), postern_queue::Error> {
-    let config = &site.config;
-    if config.domains.is_empty() && config.postmaster.is_none() {
-        return Ok(());
-    }
-    let Ok(Recipient::Local(to)) = site.routing.recipient(&ForwardPath::Postmaster, &shared.users) else {
-        return Ok(());
+    let letter = Letter {
+        kind: "certificate-warning",
+        subject: subject(due, site.config.hostname.as_str()),
+        paragraphs: paragraphs(due),
     };
-    let Some(first) = to.first() else { return Ok(()) };
-    let id = shared.store.begin(now).id();
-    let content = Notice {
-        from: &config.report_from,
-        to: first,
-        subject: &subject(due, config.hostname.as_str()),
-        paragraphs: &paragraphs(due),
-        hostname: config.hostname.as_str(),
-        now,
-        unique: &id.to_string(),
-    }
-    .compose();
-    let shown = first.to_string();
-    let envelope = envelope(site, &config.report_from, to);
-    let message = NewMessage { envelope, head: Bytes::new(), draft: Draft::from_bytes(id, content) };
-    let id = shared.store.enqueue(now, message).await?;
-    shared.wake.notify_one();
-    let kind = "certificate-warning".to_owned();
-    shared.observer.emit(Subject::Message(id), Event::Reported { kind, to: shown, report: id });
-    Ok(())
+    postmaster::tell(shared, site, letter, now).await
 }
 
 fn subject(due: &[Warning], hostname: &str) -> String {
@@ -252,12 +227,6 @@ fn paragraphs(due: &[Warning]) -> Vec<String> {
     }
     paragraphs.push("How things stand at any time: postern cert check".to_owned());
     paragraphs
-}
-
-/// What a machine writes gets no report back (RFC 3834 §2); that it could not be delivered is in the log.
-fn envelope(site: &Site, from: &Mailbox, to: Vec<Mailbox>) -> Envelope {
-    let recipients = to.into_iter().map(|address| site.routing.plain_recipient(address)).collect();
-    Envelope::plain(ReversePath::Mailbox(from.clone()), recipients)
 }
 
 fn complain(shared: &Shared, path: &Path, what: &str, error: &io::Error) {

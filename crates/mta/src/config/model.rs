@@ -8,6 +8,7 @@
 //! ([`Config::settings`] keeps that for `postern config show`).
 
 mod directory;
+mod protection;
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
@@ -31,6 +32,7 @@ pub use directory::{
     AddressRule, DirectoryConfig, DirectoryKind, Ldap, LdapFlavour, LdapGroups, LdapPeople, LdapService,
     LdapTls, Saslauthd,
 };
+pub use protection::{Allowance, Allowances, BanRules, BurstAction, Bursts, Guessing, Protection, Rates};
 
 use super::Problem;
 use super::show::Setting;
@@ -69,6 +71,8 @@ pub struct Config {
     pub auth: Auth,
     /// The organisation's own directories, in the order in which they are asked. No name occurs twice.
     pub directories: Vec<DirectoryConfig>,
+    /// How much anybody may do, and what is done about guessers and thieves.
+    pub protection: Protection,
     /// Who may relay without signing in, on relay listeners.
     pub relay_networks: Vec<NamedNetworks>,
     /// Which client certificates may relay without signing in, on relay listeners. No name occurs twice.

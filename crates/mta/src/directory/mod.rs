@@ -22,5 +22,6 @@ mod source;
 mod users;
 
 pub use directories::Directories;
+pub(crate) use source::address_key;
 pub use source::{Abilities, AppPasswordUsed, Denied, Directory, Login, Principal, Why};
 pub use users::{Error, User, Users};

@@ -234,7 +234,7 @@ pub(crate) fn is_among(addresses: &[Mailbox], address: &Mailbox, delimiter: Opti
 
 /// What two addresses must have in common to be the same user's: the local part in any case and with or without
 /// quotes, the domain in any case and either spelling.
-pub(super) fn address_key(address: &Mailbox) -> String {
+pub(crate) fn address_key(address: &Mailbox) -> String {
     keyed(&address.local.value(), &address.host)
 }
 

@@ -55,7 +55,7 @@ pub(crate) async fn take(
         user: gate.principal.as_ref().map(|principal| principal.name.clone()),
     };
     let envelope = envelope(gate, transaction, recipients, &inspection);
-    let message = NewMessage { envelope, head: head.into(), draft: content.draft };
+    let message = NewMessage { envelope, head: head.into(), draft: content.draft, hold: None };
     let id = gate.shared.store.enqueue(now, message).await.map_err(|error| not_stored(gate, &error))?;
     gate.accepted += 1;
     gate.shared.observer.emit(Subject::Message(id), accepted);

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use super::prepare::Prepared;
 use crate::agenda::Agenda;
 use crate::draft::Content;
-use crate::row::{Key, Pending, Slot};
+use crate::row::{Key, Pending};
 use crate::{Batch, Body, Destination, LeaseId, LeaseRequest, Message, QueueId, RecipientId};
 
 #[derive(Debug)]
@@ -126,9 +126,9 @@ impl State {
     /// A message was committed.
     pub(super) fn admit(&mut self, prepared: Prepared) {
         let cost = prepared.cost() + OVERHEAD;
-        let (id, due) = (prepared.message.id, prepared.message.accepted);
+        let (id, slot) = (prepared.message.id, prepared.message.slot());
         for delivery in &prepared.deliveries {
-            self.agenda.add((id, delivery.destination.clone()), Slot { due, held: false });
+            self.agenda.add((id, delivery.destination.clone()), slot);
         }
         let content = match prepared.content {
             Content::Memory(content) => content,

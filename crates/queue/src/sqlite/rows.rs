@@ -32,10 +32,11 @@ pub(super) fn insert(connection: &Connection, prepared: &Prepared) -> rusqlite::
     connection
         .prepare_cached("INSERT INTO message (id, meta, head, body) VALUES (?1, ?2, ?3, ?4)")?
         .execute(params![id, prepared.meta, &prepared.head[..], body])?;
-    let due = prepared.message.accepted.as_microsecond();
-    let mut insert = connection.prepare_cached("INSERT INTO delivery VALUES (?1, ?2, ?3, 0, 0, 0, 0, ?4)")?;
+    let Slot { due, held } = prepared.message.slot();
+    let mut insert =
+        connection.prepare_cached("INSERT INTO delivery VALUES (?1, ?2, ?3, 0, ?4, 0, 0, ?5)")?;
     for delivery in &prepared.deliveries {
-        insert.execute(params![id, delivery.destination.0, due, delivery.json])?;
+        insert.execute(params![id, delivery.destination.0, due.as_microsecond(), held, delivery.json])?;
     }
     Ok(())
 }

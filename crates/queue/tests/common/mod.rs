@@ -48,7 +48,7 @@ pub(crate) async fn message(store: &dyn Store, now: i64, recipients: &[&str], co
         draft.write(piece).await.unwrap();
     }
     assert_eq!(draft.size(), content.len() as u64);
-    NewMessage { envelope: envelope(recipients), head: Bytes::from_static(HEAD), draft }
+    NewMessage { envelope: envelope(recipients), head: Bytes::from_static(HEAD), draft, hold: None }
 }
 
 pub(crate) async fn enqueue(store: &dyn Store, now: i64, recipients: &[&str]) -> QueueId {

@@ -158,7 +158,7 @@ impl Lab {
         let id = self.store.begin(noon()).id();
         let envelope = self.reporter().envelope(vec!["incoming@us.example".parse().unwrap()], true);
         let draft = Draft::from_bytes(id, content);
-        let message = postern_queue::NewMessage { envelope, head: bytes::Bytes::new(), draft };
+        let message = postern_queue::NewMessage { envelope, head: bytes::Bytes::new(), draft, hold: None };
         let id = self.store.enqueue(noon(), message).await.unwrap();
         let mut body = self.store.body(id).await.unwrap();
         let (ledger, routing, observer) = (self.results.ledger(), &self.routing, &self.observer);

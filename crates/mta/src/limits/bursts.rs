@@ -1,0 +1,202 @@
+//! A sudden burst from one account, against its own history. Pure.
+//!
+//! An account's busiest hour of each of the last four weeks' days is remembered. Recipients within the last hour beyond a
+//! floor, and beyond several times the busiest hour, are a burst: a stolen password looks like that, and a mail merge too.
+//! From then on the account's mail is held until somebody decides. What is held teaches nothing; what is released does, so
+//! that the same does not trip again.
+//!
+//! What it deliberately does not do: hold anything itself, or keep anybody from signing in.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use super::book::Book;
+use super::window::Window;
+use crate::config::{BurstAction, Bursts};
+
+/// So many accounts' histories are kept.
+const ACCOUNTS_MOST: usize = 20_000;
+const HOUR: Duration = Duration::from_hours(1);
+const DAY: i64 = 86_400;
+/// So many days are remembered.
+const DAYS: i64 = 28;
+/// An account that sent nothing for so long has no history.
+const LIFE: SignedDuration = SignedDuration::from_hours(24 * 60);
+
+/// An account whose mail is held.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Burst {
+    /// Whose.
+    pub user: String,
+    /// Since when.
+    pub since: Timestamp,
+    /// How many recipients within an hour were expected at most.
+    pub expected: u64,
+    /// How many there were when it began.
+    pub seen: u64,
+    /// Messages held.
+    pub messages: u64,
+    /// Their recipients.
+    pub recipients: u64,
+}
+
+/// What happens to a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// It goes on.
+    Sent,
+    /// It is held; this burst began with it.
+    First(Burst),
+    /// It is held with others.
+    Held,
+}
+
+/// The histories of all accounts.
+#[derive(Debug)]
+pub(super) struct Histories(pub(super) Book<History>);
+
+/// What an account sent.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct History {
+    hour: Window,
+    /// Days since 1970 with the recipients of their busiest hours; the newest last.
+    days: Vec<(i64, u64)>,
+    held: Option<Burst>,
+}
+
+impl Histories {
+    pub(super) fn new() -> Self {
+        Self(Book::new("history", ACCOUNTS_MOST))
+    }
+
+    /// What happens to a message of this account with so many recipients.
+    pub(super) fn judge(&mut self, user: &str, recipients: u64, rules: &Bursts, now: Timestamp) -> Fate {
+        let history = self.0.open(user, now);
+        if rules.action == BurstAction::Off {
+            history.sent(recipients, now);
+            return Fate::Sent;
+        }
+        if let Some(held) = &mut history.held {
+            held.messages += 1;
+            held.recipients = held.recipients.saturating_add(recipients);
+            return Fate::Held;
+        }
+        let seen = history.hour.total(HOUR, now).saturating_add(recipients);
+        let expected = rules.floor.max(history.busiest(now).saturating_mul(rules.factor));
+        if seen <= expected {
+            history.sent(recipients, now);
+            return Fate::Sent;
+        }
+        let burst = Burst { user: user.to_owned(), since: now, expected, seen, messages: 1, recipients };
+        history.held = Some(burst.clone());
+        Fate::First(burst)
+    }
+
+    /// Accounts whose mail is held, the oldest first.
+    pub(super) fn list(&self) -> Vec<Burst> {
+        let mut list: Vec<Burst> = self.0.iter().filter_map(|(_, history)| history.held.clone()).collect();
+        list.sort_by(|one, other| (one.since, &one.user).cmp(&(other.since, &other.user)));
+        list
+    }
+
+    /// What was held was meant: it counts as this account's usual.
+    pub(super) fn release(&mut self, user: &str, now: Timestamp) -> Option<Burst> {
+        let held = self.end(user, now)?;
+        self.0.open(user, now).sent(held.recipients, now);
+        Some(held)
+    }
+
+    /// What was held was not meant, and teaches nothing.
+    pub(super) fn discard(&mut self, user: &str, now: Timestamp) -> Option<Burst> {
+        self.end(user, now)
+    }
+
+    pub(super) fn prune(&mut self, now: Timestamp) {
+        self.0.prune(LIFE, now);
+    }
+
+    fn end(&mut self, user: &str, now: Timestamp) -> Option<Burst> {
+        self.0.find(user)?.held.as_ref()?;
+        self.0.open(user, now).held.take()
+    }
+}
+
+impl History {
+    fn sent(&mut self, recipients: u64, now: Timestamp) {
+        self.hour.add(recipients, HOUR, now);
+        let (today, hour) = (now.as_second().div_euclid(DAY), self.hour.total(HOUR, now));
+        match self.days.last_mut() {
+            Some((day, busiest)) if *day == today => *busiest = hour.max(*busiest),
+            _ => self.days.push((today, hour)),
+        }
+        self.days.retain(|(day, _)| (0..DAYS).contains(&(today - day)));
+    }
+
+    fn busiest(&self, now: Timestamp) -> u64 {
+        let today = now.as_second().div_euclid(DAY);
+        let lately = self.days.iter().filter(|(day, _)| (0..DAYS).contains(&(today - day)));
+        lately.map(|(_, busiest)| *busiest).max().unwrap_or(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RULES: Bursts = Bursts { action: BurstAction::Hold, floor: 100, factor: 5 };
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(1_790_000_000 + second).unwrap()
+    }
+
+    /// Sends so many messages of one recipient, a second apart; which one was held first.
+    fn send(histories: &mut Histories, user: &str, messages: i64, begin: i64) -> Option<i64> {
+        (0..messages).find(|&number| {
+            histories.judge(user, 1, &RULES, at(begin + number)) != Fate::Sent
+        })
+    }
+
+    #[test]
+    fn a_new_account_has_the_floor_and_what_is_beyond_is_held() {
+        let mut histories = Histories::new();
+        assert_eq!(send(&mut histories, "anna", 200, 0), Some(100));
+        assert_eq!(histories.judge("anna", 1, &RULES, at(86_400)), Fate::Held, "until somebody decides");
+        assert_eq!(send(&mut histories, "berta", 100, 0), None);
+        let list = histories.list();
+        assert_eq!((list.len(), list[0].messages, list[0].seen, list[0].expected), (1, 2, 101, 100));
+    }
+
+    #[test]
+    fn an_account_is_measured_by_its_own_busiest_hour() {
+        let mut histories = Histories::new();
+        for day in 0..5 {
+            assert_eq!(send(&mut histories, "shop", 60, day * 86_400), None);
+        }
+        let later = 5 * 86_400;
+        assert_eq!(send(&mut histories, "shop", 1000, later), Some(300));
+        let long_after = 40 * 86_400;
+        histories.discard("shop", at(long_after));
+        assert_eq!(send(&mut histories, "shop", 1000, long_after), Some(100), "old days are forgotten");
+    }
+
+    #[test]
+    fn what_is_released_is_usual_from_then_on_and_what_is_discarded_is_not() {
+        let mut histories = Histories::new();
+        assert_eq!(histories.judge("anna", 500, &RULES, at(0)), Fate::First(histories.list()[0].clone()));
+        assert_eq!(histories.release("anna", at(10)).unwrap().recipients, 500);
+        assert_eq!(histories.judge("anna", 500, &RULES, at(7200)), Fate::Sent);
+        assert_eq!(histories.release("anna", at(7200)), None);
+        assert!(matches!(histories.judge("berta", 500, &RULES, at(0)), Fate::First(_)));
+        histories.discard("berta", at(10));
+        assert!(matches!(histories.judge("berta", 500, &RULES, at(7200)), Fate::First(_)), "told again");
+    }
+
+    #[test]
+    fn without_holding_nothing_is_held() {
+        let mut histories = Histories::new();
+        let rules = Bursts { action: BurstAction::Off, ..RULES };
+        assert_eq!(histories.judge("anna", 5000, &rules, at(0)), Fate::Sent);
+    }
+}
