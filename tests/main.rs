@@ -21,8 +21,10 @@
 mod support;
 
 mod acme;
+mod bans;
 mod bounces;
 mod broken_store;
+mod bursts;
 mod ca_http;
 mod ca_people;
 mod cert_commands;
@@ -55,6 +57,7 @@ mod probe;
 mod proxy_protocol;
 mod queue_commands;
 mod queue_why;
+mod rate_limits;
 mod refusals;
 mod reload;
 mod requiretls;

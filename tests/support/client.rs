@@ -57,12 +57,27 @@ impl Client {
     /// Connects, says EHLO, STARTTLS and EHLO.
     #[track_caller]
     pub fn connect_starttls(address: SocketAddr, root: &Path, name: &str) -> Client {
-        let mut client = Client::connect(address);
+        Client::dial(address).starttls(root, name)
+    }
+
+    /// Connects as a front end does for a client at `from`, without reading the greeting.
+    #[track_caller]
+    pub fn dial_for(from: &str, address: SocketAddr) -> Client {
+        let mut client = Client::dial(address);
+        client.send(format!("PROXY TCP4 {from} 127.0.0.1 5000 25\r\n").as_bytes());
+        client
+    }
+
+    /// Reads the greeting, says EHLO, STARTTLS and EHLO.
+    #[track_caller]
+    pub fn starttls(mut self, root: &Path, name: &str) -> Client {
+        let client = &mut self;
+        client.reply().expect(220);
         client.say("EHLO client.test").expect(250);
         client.say("STARTTLS").expect(220);
         client.wire.connect_tls(client_config(root), name).unwrap();
         client.say("EHLO client.test").expect(250);
-        client
+        self
     }
 
     /// Connects with TLS from the first octet, reads the greeting and says EHLO.

@@ -4,6 +4,8 @@
 //! through [`postern_mta::admin::Admin`]; nothing here reaches deeper.
 
 mod ask;
+mod ban;
+mod burst;
 mod ca;
 mod cert;
 mod config;
@@ -64,6 +66,12 @@ enum Command {
     /// People who may sign in, and the addresses they may send as
     #[command(subcommand)]
     User(user::Command),
+    /// Who is turned away, why, and until when
+    #[command(subcommand)]
+    Ban(ban::Command),
+    /// Mail that is held because its sender suddenly sends much more than usual
+    #[command(subcommand)]
+    Burst(burst::Command),
     /// Say where mail to an address or a domain would go now, without sending anything
     Route(route::Arguments),
     /// Try a destination for real, up to and not including MAIL: what is there, and what mail would come to
@@ -98,6 +106,8 @@ fn main() -> ExitCode {
         Command::Config(command) => config::run(&command, &path),
         Command::Reload => reload::run(&path),
         Command::User(command) => user::run(command, &path),
+        Command::Ban(command) => ban::run(command, &path),
+        Command::Burst(command) => burst::run(command, &path),
         Command::Route(arguments) => route::run(&arguments, &path),
         Command::Probe(arguments) => probe::run(&arguments, &path, given),
         Command::Queue(command) => queue::run(command, &path),

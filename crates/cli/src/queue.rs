@@ -320,6 +320,9 @@ fn details(delivery: &Delivery) -> String {
         delivery.destination,
         state(delivery)
     );
+    if let Some(hold) = delivery.message.hold.as_ref().filter(|_| delivery.held) {
+        text += &format!("             {}\n", clean(hold));
+    }
     for recipient in &delivery.recipients {
         text += &format!("to           {}\n", recipient.recipient.address);
         if let Some(reason) = trouble(Some(recipient)) {

@@ -36,6 +36,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::config::Config;
 use crate::daemon::{self, open_store, prepare_data_dir};
 use crate::directory::{self, Users};
+use crate::limits;
 use crate::policy::ledger::{self, LedgerError};
 use crate::policy::reports;
 use crate::routing::Routing;
@@ -93,6 +94,8 @@ pub enum Request {
     TlsReports(reports::Request),
     /// Our own certificates.
     Certificates(certificates::Request),
+    /// Who is banned, and whose mail is held.
+    Limits(limits::Request),
     /// Read the configuration again.
     Reload,
 }
@@ -121,6 +124,8 @@ pub enum Response {
     AcmeLog(acme::Log),
     /// The order that was placed, as far as it came.
     AcmeOrder(Box<acme::OrderView>),
+    /// What came of an operation on bans and held bursts.
+    Limits(limits::Response),
     /// What is being served.
     Served(Vec<certificates::Served>),
     /// It is done.
@@ -232,6 +237,10 @@ impl Admin {
         prepare_data_dir(&self.config)?;
         let request = match request {
             Request::TlsReports(request) => return self.on_reports(request).await,
+            Request::Limits(request) => {
+                let answer = limits::carry_out_alone(&self.config, request, Timestamp::now()).await;
+                return Ok(limited(answer));
+            }
             Request::Certificates(request) => {
                 return certificates::carry_out_alone(&self.config.data_dir, request).await;
             }
@@ -264,6 +273,11 @@ pub(crate) fn told(answer: Result<reports::Response, String>) -> Response {
     answer.map_or_else(Response::Failed, Response::TlsReports)
 }
 
+/// The same for bans and bursts.
+pub(crate) fn limited(answer: Result<limits::Response, String>) -> Response {
+    answer.map_or_else(Response::Failed, Response::Limits)
+}
+
 /// Carries out what concerns the store.
 pub(crate) async fn execute(
     store: &dyn Store,
@@ -283,7 +297,7 @@ pub(crate) async fn execute(
             Response::Status(Status { deliveries, held, quarantined: store.quarantined().await? })
         }
         Request::Content { id, most } => Response::Content(read_content(store, id, most).await?),
-        Request::Reload | Request::Route { .. } | Request::TlsReports(_) | Request::Certificates(_) => {
+        Request::Reload | Request::Route { .. } | Request::TlsReports(_) | Request::Certificates(_) | Request::Limits(_) => {
             Response::Failed("that is no question to the queue".into())
         }
     })

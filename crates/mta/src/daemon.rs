@@ -53,6 +53,7 @@ use crate::event::Event;
 use crate::http::authority::Quotas;
 use crate::inbound::listener::Sessions;
 use crate::metrics::Counters;
+use crate::limits::{self, Limits};
 use crate::observe::Observer;
 use crate::outbound::ladder::Ladder;
 use crate::outbound::own_addresses;
@@ -107,6 +108,9 @@ pub enum Error {
     /// What is learnt about destinations cannot be kept, not even in memory.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
+    /// What is counted for limits cannot be kept, not even in memory.
+    #[error(transparent)]
+    Limits(#[from] limits::Error),
     /// TLS cannot be set up.
     #[error("TLS cannot be set up: {0}")]
     Tls(#[from] postern_pki::Error),
@@ -179,6 +183,8 @@ pub(crate) struct Shared {
     pub(crate) acme: Acme,
     /// What is counted for the monitoring.
     pub(crate) counters: Counters,
+    /// How much anybody did lately, who guesses, and who is banned.
+    pub(crate) limits: Limits,
     session_count: AtomicU64,
     started: Timestamp,
 }
@@ -231,6 +237,7 @@ impl Daemon {
         let (looks, asked) = mpsc::channel(LOOKS_MOST);
         let store = open_store(&config).await?;
         let users = Users::open(&config.data_dir)?;
+        let limits = open_limits(&config.data_dir, &observer, now).await?;
         let directories = Arc::new(Directories::new(&config, &users, None)?);
         let outside = Outside { network, directories };
         let shared = Arc::new(Shared {
@@ -240,6 +247,7 @@ impl Daemon {
             tokens: Tokens::new(&config.data_dir, observer.clone()),
             tls_results: TlsResults::new(ledger),
             counters: Counters::default(),
+            limits,
             site: ArcSwap::from_pointee(first_site(config, outside, identities, &challenges, &observer)),
             own_addresses: ArcSwap::from_pointee(Vec::new()),
             challenges,
@@ -273,6 +281,8 @@ impl Daemon {
         tokio::spawn(shared.tasks.track_future(serving));
         let warnings = certificates::warn::run(Arc::clone(&shared), running.clone());
         tokio::spawn(shared.tasks.track_future(warnings));
+        let counts = limits::run(Arc::clone(&shared), running.clone());
+        tokio::spawn(shared.tasks.track_future(counts));
         announce_dnssec(shared.network(), shared.observer.clone());
         let scheduler = tokio::spawn(scheduler::run(Arc::clone(&shared), running));
         let addresses = Vec::new();
@@ -403,6 +413,7 @@ impl Daemon {
         let _ = self.upkeep.await;
         // What the last sessions came to counts as well.
         upkeep::flush(&self.shared).await;
+        limits::flush(&self.shared).await;
         admin::socket::remove(&self.shared.site.load().config.data_dir);
         self.shared.observer.daemon(Event::Stopped);
     }
@@ -495,6 +506,12 @@ fn open_story(data_dir: &Path, observer: &Observer) -> Result<Story, Error> {
     let opened = Story::open(data_dir)?;
     tell_of(opened.trouble, observer);
     Ok(opened.story)
+}
+
+async fn open_limits(data_dir: &Path, observer: &Observer, now: Timestamp) -> Result<Limits, Error> {
+    let opened = Limits::open(data_dir, now).await?;
+    tell_of(opened.trouble, observer);
+    Ok(opened.limits)
 }
 
 fn tell_of(trouble: Option<LedgerError>, observer: &Observer) {

@@ -420,6 +420,38 @@ pub enum Event {
         /// Why.
         reason: String,
     },
+    /// Somebody is turned away from now on.
+    Banned {
+        /// Who: an address, a network or an account.
+        subject: String,
+        /// Why.
+        because: String,
+        /// Until when; `None`: until it is removed.
+        until: Option<Timestamp>,
+        /// Who made the ban.
+        by: String,
+    },
+    /// An administrator lifted a ban.
+    Unbanned {
+        /// Whose.
+        subject: String,
+    },
+    /// Somebody who is banned came. Said once a minute for each ban.
+    TurnedAway {
+        /// Whose ban it is.
+        subject: String,
+        /// Who came last.
+        client: IpAddr,
+        /// Where.
+        listener: String,
+        /// How often since it was last said.
+        times: u64,
+    },
+    /// A message is on disk, but held.
+    Held {
+        /// Why.
+        reason: String,
+    },
     /// An administrator changed deliveries.
     Amended {
         /// `hold`, `release` …
@@ -439,6 +471,12 @@ fn as_text<S: serde::Serializer>(trouble: &Trouble, serializer: S) -> Result<S::
 }
 
 impl Event {
+    /// That somebody is banned.
+    pub(crate) fn banned(ban: &crate::limits::Ban) -> Self {
+        let crate::limits::Ban { subject, because, until, by, .. } = ban.clone();
+        Self::Banned { subject: subject.to_string(), because, until, by: by.to_string() }
+    }
+
     /// How much an operator should care.
     pub fn level(&self) -> Level {
         match self {
@@ -459,6 +497,9 @@ impl Event {
             | Self::Deferred { .. }
             | Self::Failed { .. }
             | Self::ReportWithheld { .. }
+            | Self::Banned { .. }
+            | Self::TurnedAway { .. }
+            | Self::Held { .. }
             | Self::Superseded { .. } => Level::Notice,
             Self::Started { .. }
             | Self::Listening { .. }
@@ -482,6 +523,7 @@ impl Event {
             | Self::TlsReportReceived { .. }
             | Self::Delivered { .. }
             | Self::Reported { .. }
+            | Self::Unbanned { .. }
             | Self::Amended { .. }
             | Self::WaysChanged { .. } => Level::Info,
         }
@@ -655,6 +697,16 @@ impl Event {
                 "the attempt could not be recorded and will be repeated: {reason} | what to do: {remedy}"
             ),
             Self::Superseded { reason } => write!(f, "the attempt is not recorded: {reason}"),
+            Self::Banned { subject, because, until, by } => {
+                let until = until.map_or("it is removed".to_owned(), |until| format!("{until:.0}"));
+                let because = also(", because ", Some(because.as_str()).filter(|because| !because.is_empty()));
+                write!(f, "banned by {by} until {until}: {subject}{because}")
+            }
+            Self::Unbanned { subject } => write!(f, "no longer banned: {subject}"),
+            Self::TurnedAway { subject, client, listener, times } => {
+                write!(f, "turned away: {client} on {listener}, {subject} is banned; {times} times since last said")
+            }
+            Self::Held { reason } => write!(f, "held: {reason}"),
             Self::Amended { change, deliveries } => {
                 write!(f, "{change} by an administrator: {}", counted(*deliveries))
             }

@@ -26,6 +26,7 @@ use crate::certificates::expiry::{Owner, Position, Watched};
 use crate::certificates::{Served, warn, watch};
 use crate::daemon::Shared;
 use crate::http::{Handler, Request, Response};
+use crate::limits::{Scope, What};
 
 /// The media type of OpenMetrics text.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -35,12 +36,36 @@ const DAY: f64 = 86_400.0;
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Counters {
     acme_failures: Family<OfIdentity, Counter>,
+    bans: Counter,
+    turned_away: Counter,
+    too_fast: Family<OfRate, Counter>,
+    held: Counter,
 }
 
 impl Counters {
     /// An ACME order for this identity failed.
     pub(crate) fn acme_failed(&self, identity: &str) {
         self.acme_failures.get_or_create(&OfIdentity { identity: identity.to_owned() }).inc();
+    }
+
+    /// A guesser was banned.
+    pub(crate) fn banned(&self) {
+        self.bans.inc();
+    }
+
+    /// Somebody who is banned was turned away.
+    pub(crate) fn turned_away(&self) {
+        self.turned_away.inc();
+    }
+
+    /// A rate refused something.
+    pub(crate) fn too_fast(&self, scope: Scope, what: What) {
+        self.too_fast.get_or_create(&OfRate { scope, what }).inc();
+    }
+
+    /// A message of a burst was held.
+    pub(crate) fn held(&self) {
+        self.held.inc();
     }
 }
 
@@ -77,6 +102,15 @@ struct Facts {
     /// Deliveries in the queue, and how many of them are held; `None`: the queue cannot be asked.
     queue: Option<(u64, u64)>,
     sessions: usize,
+    /// Bans in force, and accounts whose mail is held.
+    limits: (usize, usize),
+}
+
+/// Whose rate of what a figure is about.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct OfRate {
+    scope: Scope,
+    what: What,
 }
 
 /// Which certificate a figure is about.
@@ -101,6 +135,7 @@ impl Facts {
             served: watch::served(shared).await,
             queue: shared.store.count().await.ok(),
             sessions: shared.sessions.open_now(),
+            limits: shared.limits.figures(Timestamp::now()),
         }
     }
 
@@ -110,6 +145,7 @@ impl Facts {
         let failures = "ACME orders that failed, by identity";
         registry.register("acme_failures", failures, counters.acme_failures.clone());
         registry.register("sessions_open", "SMTP sessions that are open", gauge(self.sessions));
+        self.register_limits(&mut registry, counters);
         if let Some((deliveries, held)) = self.queue {
             registry.register("queue_deliveries", "Deliveries in the queue", gauge(deliveries));
             registry.register("queue_held", "Deliveries in the queue that are held", gauge(held));
@@ -117,6 +153,17 @@ impl Facts {
         let mut text = String::new();
         encode(&mut text, &registry)?;
         Ok(text)
+    }
+
+    fn register_limits(&self, registry: &mut Registry, counters: &Counters) {
+        let (bans, bursts) = self.limits;
+        registry.register("bans_in_force", "Addresses, networks and accounts that are banned now", gauge(bans));
+        registry.register("bursts_undecided", "Accounts whose mail is held until somebody decides", gauge(bursts));
+        registry.register("bans", "Bans because of guessing", counters.bans.clone());
+        registry.register("turned_away", "Sessions of banned clients that were turned away", counters.turned_away.clone());
+        let help = "What was refused because a rate was used up, by whose rate and of what";
+        registry.register("too_fast", help, counters.too_fast.clone());
+        registry.register("burst_messages_held", "Messages held because of a burst", counters.held.clone());
     }
 
     /// Of several intermediates of one identity, the one that ends first.
@@ -158,6 +205,12 @@ fn gauge(count: impl TryInto<i64>) -> Gauge {
 impl EncodeLabelSet for OfIdentity {
     fn encode(&self, encoder: &mut LabelSetEncoder<'_>) -> Result<(), fmt::Error> {
         [("identity", self.identity.as_str())].encode(encoder)
+    }
+}
+
+impl EncodeLabelSet for OfRate {
+    fn encode(&self, encoder: &mut LabelSetEncoder<'_>) -> Result<(), fmt::Error> {
+        [("scope", self.scope.to_string()), ("of", self.what.to_string())].encode(encoder)
     }
 }
 
@@ -226,10 +279,13 @@ mod tests {
             served: vec![served("mail", None), served("odd\"\n", Some("broken"))],
             queue: Some((7, 2)),
             sessions: 3,
+            limits: (4, 1),
         };
         let counters = Counters::default();
         counters.acme_failed("mail");
         counters.clone().acme_failed("mail");
+        counters.too_fast(Scope::Principal, What::NewRecipients);
+        counters.banned();
         let text = facts.render(&counters, now()).unwrap();
         let end = now().as_second() + 10 * 86_400;
         for line in [
@@ -243,6 +299,11 @@ mod tests {
             "postern_queue_deliveries 7",
             "postern_queue_held 2",
             "postern_sessions_open 3",
+            "postern_bans_in_force 4",
+            "postern_bursts_undecided 1",
+            "postern_bans_total 1",
+            "postern_turned_away_total 0",
+            "postern_too_fast_total{scope=\"principal\",of=\"new recipients\"} 1",
         ] {
             assert!(text.lines().any(|written| written == line), "{line} in:\n{text}");
         }
@@ -257,9 +318,11 @@ mod tests {
             served: vec![served("mail", None)],
             queue: Some((0, 0)),
             sessions: 0,
+            limits: (0, 0),
         };
         let counters = Counters::default();
         counters.acme_failed("mail");
+        counters.too_fast(Scope::Address, What::Sessions);
         let text = facts.render(&counters, now()).unwrap();
         let samples = text.lines().filter(|line| !line.starts_with('#'));
         let mut written: Vec<&str> = samples.filter_map(|line| line.split(['{', ' ']).next()).collect();

@@ -20,9 +20,10 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use super::{Error, Reload, Request, Response, certificates, control_path, execute, route, told};
+use super::{Error, Reload, Request, Response, certificates, control_path, execute, limited, route, told};
 use crate::daemon::{self, Shared};
 use crate::event::Event;
+use crate::limits;
 use crate::policy::reports;
 
 /// A longer request is refused.
@@ -107,6 +108,9 @@ async fn carry_out(shared: &Shared, reload: &Reload, request: Request) -> Respon
     match request {
         Request::Reload => return ask_to_reload(reload).await,
         Request::Certificates(request) => return certificates::carry_out(shared, request).await,
+        Request::Limits(request) => {
+            return limited(limits::carry_out(shared, request, Timestamp::now()).await);
+        }
         Request::TlsReports(request) => {
             return told(reports::carry_out(shared, request, Timestamp::now()).await);
         }

@@ -275,6 +275,7 @@ mod tests {
             utf8_headers: false,
             tls: SenderTls::AsPolicy,
             origin: Origin::default(),
+            hold: None,
         };
         let destination: Destination = recipients[0].recipient.destination.clone();
         let due = Some(at(second + 1000));

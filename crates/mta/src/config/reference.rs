@@ -91,6 +91,10 @@ pub enum Kind {
     DurationOrNever,
     /// So many in so much time.
     Rate,
+    /// So many in so much time; `"none"` switches it off.
+    RateOrNone,
+    /// So many octets in so much time; `"none"` switches it off.
+    VolumeOrNone,
     /// A number from 0 to 0.5.
     Share,
     /// A list of something.
@@ -216,6 +220,8 @@ impl Kind {
             Self::Duration => "time span such as \"500ms\", \"30s\", \"5m\", \"2h\", \"5d\"".to_owned(),
             Self::DurationOrNever => "time span such as \"30m\", \"4h\", or \"never\"".to_owned(),
             Self::Rate => "number and time span such as \"100/1m\", \"10/s\", \"1000/h\"".to_owned(),
+            Self::RateOrNone => "number and time span such as \"500/1h\", or \"none\"".to_owned(),
+            Self::VolumeOrNone => "size and time span such as \"10 GiB/1d\", or \"none\"".to_owned(),
             Self::Share => "number from 0 to 0.5".to_owned(),
             Self::List(what) => format!("list of {what}"),
             Self::Aliases => {

@@ -17,6 +17,7 @@ mod inbound;
 mod listener;
 mod outbound;
 mod peer;
+mod protection;
 mod relay;
 mod tls_reports;
 
@@ -81,6 +82,7 @@ fn read<'a>(reader: &mut Reader<'a>, surroundings: &'a Surroundings) -> Option<C
     let ca = ca::ca(reader, top, http.as_ref());
     let auth = directory::auth(reader, top);
     let directories = directory::directories(reader, top);
+    let protection = protection::protection(reader, top);
     let inbound_policies = inbound::policies(reader, top, minimum, listeners.as_deref());
     let (relay_networks, relay_certificates) =
         relay::relay(reader, top, &surroundings.gateways, listeners.as_deref());
@@ -119,6 +121,7 @@ fn read<'a>(reader: &mut Reader<'a>, surroundings: &'a Surroundings) -> Option<C
         connectors: connectors?,
         auth: auth?,
         directories: directories?,
+        protection: protection?,
         relay_networks: relay_networks?,
         relay_certificates: relay_certificates?,
         inbound_policies: inbound_policies?,

@@ -45,6 +45,29 @@ pub fn rate(text: &str) -> Result<(u32, Duration), String> {
     }
 }
 
+/// So many in so much time, or `none`.
+pub fn rate_or_none(text: &str) -> Result<Option<(u64, Duration)>, String> {
+    if text == "none" {
+        return Ok(None);
+    }
+    rate(text).map(|(number, per)| Some((number.into(), per)))
+}
+
+/// So many octets in so much time, such as `10 GiB/1d`, or `none`.
+pub fn volume_or_none(text: &str) -> Result<Option<(u64, Duration)>, String> {
+    if text == "none" {
+        return Ok(None);
+    }
+    let wrong = || format!("\"{text}\" is not a size and a time span: write \"10 GiB/1d\" or \"500 MiB/1h\"");
+    let (octets, span) = text.split_once('/').ok_or_else(wrong)?;
+    let octets = size(octets.trim_end()).map_err(|_| wrong())?;
+    if octets == 0 {
+        return Err(format!("\"{text}\" would let nothing through"));
+    }
+    let (_, per) = rate(&format!("1/{}", span.trim_start())).map_err(|_| wrong())?;
+    Ok(Some((octets, per)))
+}
+
 fn split(text: &str) -> Option<(u64, &str)> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     Some((text[..digits].parse().ok()?, text[digits..].trim_start()))
@@ -67,6 +90,17 @@ mod tests {
         assert_eq!(duration("5d"), Ok(Duration::from_hours(120)));
         for wrong in ["", "5", "m", "5 min", "-5m", "1.5h", "5M", "99999999999999999999s", "99999999d"] {
             assert!(duration(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn volumes_have_a_size_and_a_time_and_none_switches_off() {
+        let gib = 1 << 30;
+        assert_eq!(volume_or_none("10 GiB/1d"), Ok(Some((10 * gib, Duration::from_hours(24)))));
+        assert_eq!(volume_or_none("500 B / h"), Ok(Some((500, Duration::from_hours(1)))));
+        assert_eq!((volume_or_none("none"), rate_or_none("none")), (Ok(None), Ok(None)));
+        for wrong in ["10 GiB", "0/1d", "x/1d", "1 GiB/2d", "1 GiB/0s", ""] {
+            assert!(volume_or_none(wrong).is_err(), "{wrong}");
         }
     }
 

@@ -41,6 +41,8 @@ pub(crate) async fn take(
     check_hops(gate, &inspection)?;
     check_author(gate, &inspection)?;
     check_report(&site, content.preview).await?;
+    gate.count_message(&recipients, transaction.size, now)?;
+    let (fate, hold) = gate.fate(recipients.len(), now);
     let id = content.draft.id().to_string();
     let stamp = Stamp { id: &id, now };
     let mut head = received(gate, &site, &transaction, &stamp);
@@ -55,10 +57,11 @@ pub(crate) async fn take(
         user: gate.principal.as_ref().map(|principal| principal.name.clone()),
     };
     let envelope = envelope(gate, transaction, recipients, &inspection);
-    let message = NewMessage { envelope, head: head.into(), draft: content.draft, hold: None };
+    let message = NewMessage { envelope, head: head.into(), draft: content.draft, hold };
     let id = gate.shared.store.enqueue(now, message).await.map_err(|error| not_stored(gate, &error))?;
     gate.accepted += 1;
     gate.shared.observer.emit(Subject::Message(id), accepted);
+    gate.tell_fate(id, &fate, now).await;
     gate.shared.wake.notify_one();
     Ok(Verdict::Queued { id: id.to_string() })
 }

@@ -64,6 +64,9 @@ pub(crate) async fn serve(mut stream: TcpStream, mut arrival: Arrival) {
     if let Err(error) = arrival.meet_front_end(&mut stream).await {
         return arrival.refuse(&error.to_string());
     }
+    if let Err(reply) = arrival.check_limits(Timestamp::now()) {
+        return arrival.send_away(stream, &reply).await;
+    }
     let name = arrival.listener.config.name.clone();
     let whole = arrival.shared.site.load().config.sessions;
     let own = arrival.listener.config.limits.sessions;
@@ -96,7 +99,7 @@ impl Arrival {
         Ok(())
     }
 
-    fn refuse(&self, reason: &str) {
+    pub(super) fn refuse(&self, reason: &str) {
         self.shared.observer.daemon(Event::SessionRefused {
             listener: self.listener.config.name.clone(),
             client: self.client,
@@ -104,15 +107,20 @@ impl Arrival {
         });
     }
 
-    /// Too many sessions: says so where the client can read it (not before an implicit handshake, which would cost
-    /// more than the session that is refused).
-    async fn turn_away(&self, mut stream: TcpStream, crowded: Crowded) {
+    /// Too many sessions.
+    async fn turn_away(&self, stream: TcpStream, crowded: Crowded) {
         let hostname = &self.listener.settings.hostname;
         let reply = match crowded {
             Crowded::Full => catalogue::too_busy(hostname),
             Crowded::Client => catalogue::too_many_sessions(hostname),
         };
         self.refuse(&reply.one_line());
+        self.send_away(stream, &reply).await;
+    }
+
+    /// Says why where the client can read it (not before an implicit handshake, which would cost more than the session that
+    /// is refused), and closes.
+    async fn send_away(&self, mut stream: TcpStream, reply: &Reply) {
         if self.listener.settings.tls != TlsMode::Implicit {
             let _ = timeout(TURN_AWAY, stream.write_all(reply.to_string().as_bytes())).await;
         }

@@ -60,6 +60,8 @@ pub(crate) struct Gate {
 struct Pending {
     body: Option<BodyType>,
     recipients: Vec<(Mailbox, RcptParams)>,
+    /// So many of them the sender never wrote to before.
+    new: u64,
     content: Option<Content>,
 }
 
@@ -181,6 +183,9 @@ impl Gate {
         if let Some(refusal) = self.unmet_demand(mail) {
             return refusal;
         }
+        if let Err((reply, why)) = self.may_begin(mail) {
+            return self.refuse_because("MAIL", Some(mail.from.to_string()), reply, Some(why));
+        }
         let (Some(principal), ReversePath::Mailbox(from)) = (&self.principal, &mail.from) else {
             return Verdict::Accept;
         };
@@ -213,6 +218,11 @@ impl Gate {
         let address = rcpt.to.to_string();
         match self.recipients(&rcpt.to) {
             Ok(mailboxes) => {
+                let new = self.pending.new + self.new_among(&mailboxes);
+                if let Err((reply, why)) = self.may_reach(self.pending.recipients.len() + mailboxes.len(), new) {
+                    return self.refuse_because("RCPT", Some(address), reply, Some(why));
+                }
+                self.pending.new = new;
                 self.add(mailboxes, rcpt);
                 Verdict::Accept
             }

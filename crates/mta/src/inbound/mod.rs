@@ -10,6 +10,7 @@ pub(crate) mod accept;
 pub(crate) mod connection;
 mod demands;
 pub(crate) mod gate;
+mod limits;
 pub(crate) mod listener;
 mod proxy;
 mod sign_in;

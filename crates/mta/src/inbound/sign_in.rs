@@ -22,24 +22,48 @@ impl Gate {
             Claim::Keys { hash, user } => self.keys(hash, &user).await,
             claim => {
                 let (user, by) = self.claimed(&claim);
-                match self.principal_of(&claim).await {
-                    Ok(principal) => self.signed_in(principal, by),
-                    Err(denied) => self.sign_in_failed(user, &denied),
+                let judged = match self.judge(&claim, &user).await {
+                    Ok(judged) => judged,
+                    Err(verdict) => return verdict,
+                };
+                match judged {
+                    Ok(principal) => self.signed_in(&user, principal, by),
+                    Err(denied) => {
+                        let banned = self.count_failure(&claim, &user, &denied);
+                        let failed = self.sign_in_failed(user, &denied);
+                        banned.unwrap_or(failed)
+                    }
                 }
             }
         }
     }
 
+    /// Who has come, as soon as it is this sign-in's turn. What ends a SCRAM exchange had its turn when that began.
+    async fn judge(&mut self, claim: &Claim, user: &str) -> Result<Result<Principal, Denied>, Verdict> {
+        let _pass = match claim {
+            Claim::Scram { .. } => None,
+            _ => Some(self.admit(user).await?),
+        };
+        Ok(self.principal_of(claim).await)
+    }
+
     /// What is kept for SCRAM, of nobody too.
     async fn keys(&mut self, hash: ScramHash, user: &str) -> Verdict {
+        let _pass = match self.admit(user).await {
+            Ok(pass) => pass,
+            Err(verdict) => return verdict,
+        };
         match self.directories().scram_keys(user, hash).await {
             Ok(keys) => Verdict::Keys(keys),
             Err(denied) => self.sign_in_failed(user.to_owned(), &denied),
         }
     }
 
-    fn signed_in(&mut self, principal: Principal, by: Proof) -> Verdict {
+    fn signed_in(&mut self, claimed: &str, principal: Principal, by: Proof) -> Verdict {
         let user = principal.name.clone();
+        if let Err(verdict) = self.count_success(claimed, &user) {
+            return verdict;
+        }
         self.emit(Event::SignedIn { user: user.clone(), by });
         self.principal = Some(principal);
         Verdict::SignedIn { user }

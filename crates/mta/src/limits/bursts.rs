@@ -63,6 +63,8 @@ pub(super) struct History {
     hour: Window,
     /// Days since 1970 with the recipients of their busiest hours; the newest last.
     days: Vec<(i64, u64)>,
+    /// What was released last: the day, and how much it was within an hour.
+    released: Option<(i64, u64)>,
     held: Option<Burst>,
 }
 
@@ -104,7 +106,9 @@ impl Histories {
     /// What was held was meant: it counts as this account's usual.
     pub(super) fn release(&mut self, user: &str, now: Timestamp) -> Option<Burst> {
         let held = self.end(user, now)?;
-        self.0.open(user, now).sent(held.recipients, now);
+        let history = self.0.open(user, now);
+        history.sent(held.recipients, now);
+        history.released = Some((day(now), history.hour.total(HOUR, now)));
         Some(held)
     }
 
@@ -126,19 +130,27 @@ impl Histories {
 impl History {
     fn sent(&mut self, recipients: u64, now: Timestamp) {
         self.hour.add(recipients, HOUR, now);
-        let (today, hour) = (now.as_second().div_euclid(DAY), self.hour.total(HOUR, now));
+        let (today, hour) = (day(now), self.hour.total(HOUR, now));
         match self.days.last_mut() {
             Some((day, busiest)) if *day == today => *busiest = hour.max(*busiest),
             _ => self.days.push((today, hour)),
         }
-        self.days.retain(|(day, _)| (0..DAYS).contains(&(today - day)));
+        self.days.retain(|(day, _)| (0..=DAYS).contains(&(today - day)));
     }
 
+    /// The busiest hour of the days before, and what was released. The day that the last hour began in does not count: a burst
+    /// is no excuse for itself.
     fn busiest(&self, now: Timestamp) -> u64 {
-        let today = now.as_second().div_euclid(DAY);
-        let lately = self.days.iter().filter(|(day, _)| (0..DAYS).contains(&(today - day)));
-        lately.map(|(_, busiest)| *busiest).max().unwrap_or(0)
+        let today = day(now.saturating_sub(SignedDuration::from_hours(1)).unwrap_or(now));
+        let before = self.days.iter().filter(|(day, _)| (1..=DAYS).contains(&(today - day)));
+        let released = self.released.iter().filter(|(day, _)| today - day <= DAYS);
+        before.chain(released).map(|(_, busiest)| *busiest).max().unwrap_or(0)
     }
+}
+
+/// The day since 1970.
+fn day(now: Timestamp) -> i64 {
+    now.as_second().div_euclid(DAY)
 }
 
 #[cfg(test)]

@@ -40,7 +40,7 @@ pub use subject::Subject;
 pub(crate) use bursts::Fate;
 pub(crate) use guess::{Attempt, Evidence};
 pub(crate) use operations::{carry_out, carry_out_alone};
-pub(crate) use rates::{Amounts, Source, TooFast, What};
+pub(crate) use rates::{Amounts, Scope, Source, TooFast, What};
 pub(crate) use running::{HELD_BECAUSE, flush, run, tell_of_burst};
 pub(crate) use turnstile::Pass;
 

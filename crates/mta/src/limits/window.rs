@@ -48,8 +48,8 @@ impl Window {
             return None;
         }
         // Part by part, the oldest first, falls out of the span.
-        for parts in 1..=PARTS {
-            let left = rolled.counts[..=PARTS - parts].iter().fold(0, |sum: u64, count| sum.saturating_add(*count));
+        for parts in 1..=PARTS + 1 {
+            let left = rolled.counts[..PARTS + 1 - parts].iter().fold(0, |sum: u64, count| sum.saturating_add(*count));
             if fits(left) {
                 let parts = i64::try_from(parts).unwrap_or(i64::MAX);
                 let end = (rolled.part.saturating_add(parts)).saturating_mul(rolled.width);
@@ -67,7 +67,8 @@ impl Window {
     /// Forgets what is over. After a change of the span all that was counted counts as of now; a clock that was set back far
     /// begins anew.
     fn roll(&mut self, per: Duration, now: Timestamp) {
-        let width = (i64::try_from(per.as_millis()).unwrap_or(i64::MAX) / 12).max(1);
+        // Rounded up, so that twelve parts are never less than the span.
+        let width = i64::try_from(per.as_millis().div_ceil(12)).unwrap_or(i64::MAX).max(1);
         let part = now.as_millisecond().div_euclid(width);
         if self.width != width {
             let carried = if self.width == 0 { 0 } else { self.sum() };

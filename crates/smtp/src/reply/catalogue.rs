@@ -134,6 +134,10 @@ catalogue! {
     too_many_sign_ins(hostname: &str) = 421 [4 7 0] ("too-many-sign-ins") "{hostname} Error: too many failed sign-ins, closing connection", "RFC 4954 §4";
     /// This client's address has as many sessions open as it may. Try again when one of them has ended.
     too_many_sessions(hostname: &str) = 421 [4 7 0] ("too-many-sessions") "{hostname} has too many sessions from your address, try again later", "RFC 5321 §3.8";
+    /// More sessions came from this client, its network or at this listener than are taken in so much time. Try again after the time that is said.
+    sessions_too_fast(hostname: &str, wait: &str) = 421 [4 7 0] ("sessions-too-fast") "{hostname} has had too many sessions from you lately, try again in {wait}", "RFC 5321 §3.8";
+    /// So many messages, recipients, new recipients or octets were sent in a short time that no more are taken for now. Nothing is lost: a mail server tries again by itself, a mail program after the time that is said. The administrator can raise the rate.
+    too_fast(what: &str, wait: &str) = 450 [4 7 1] ("too-fast") "You have sent too many {what} lately, try again in {wait}", "RFC 5321 §4.2.3";
     /// Something went wrong in the server; its log says what. Try again later.
     local_error() = 451 [4 3 0] ("local-error") "Local error in processing, try again later", "RFC 5321 §4.2.3";
     /// A transaction already has as many recipients as it may; send to the rest in another one.
@@ -146,6 +150,12 @@ catalogue! {
     certificate_unproved() = 454 [4 7 0] ("certificate-unproved") "Your client certificate does not verify, and mail from this sender or network is taken only with one that does", "RFC 3207 §4.1";
     /// The directory of users does not answer, so nobody can sign in for now.
     directory_down() = 454 [4 7 0] ("directory-down") "Temporary authentication failure, try again later", "RFC 4954 §6";
+    /// Too many sign-ins wait to be looked at, in all or from this client's network. Try again in a moment.
+    sign_in_busy() = 454 [4 7 0] ("sign-in-busy") "Too many sign-ins wait already, try again later", "RFC 4954 §6";
+    /// Too many different wrong passwords were tried lately, so that this sign-in was not looked at: try again later, or from a network where the account signed in before. The password may well be right. Said of names that do not exist, too.
+    sign_in_closed() = 454 [4 7 0] ("too-many-guesses") "Too many wrong passwords were tried, try again later or from your usual network", "RFC 4954 §6";
+    /// More sign-ins failed than are looked at in so much time. Try again after the time that is said.
+    sign_ins_too_fast(wait: &str) = 454 [4 7 0] ("sign-ins-too-fast") "Too many sign-ins failed lately, try again in {wait}", "RFC 4954 §6";
 
     /// The line is no command.
     unknown_command() = 500 [5 5 1] "Command not recognised", "RFC 5321 §4.2.4";
@@ -236,6 +246,8 @@ catalogue! {
     sender_not_owned(sender: &ReversePath, user: &str) = 553 [5 7 1] ("sender-not-owned") "{sender}: not owned by {user}", "RFC 6409 §6.1";
     /// The message has been through this server too often: two servers send it to each other.
     mail_loop() = 554 [5 4 6] ("mail-loop") "Too many hops: the message is going in circles", "RFC 5321 §6.3";
+    /// The client's address or network is banned for a time: too many wrong passwords were tried from there, or the administrator wants it so. `postern ban list` says which and until when.
+    banned(hostname: &str) = 554 [5 7 1] ("banned") "{hostname} takes no sessions from your address for the time being", "RFC 5321 §3.1";
     /// A parameter of MAIL or RCPT that this server does not know.
     unknown_parameter(keyword: &str) = 555 [5 5 4] "The parameter {keyword} is not recognised", "RFC 5321 §4.1.1.11";
 }

@@ -5,8 +5,7 @@
 //! from here. After a change, run the tests once with `POSTERN_BLESS=1`; they write the chapter anew.
 
 use super::Kind::{
-    Aliases, Choice, Count, Domain, Duration, DurationOrNever, List, Mailbox, Path, Rate, Recipient, Share,
-    Size, Switch, Text, Url, Ways,
+    Aliases, Choice, Count, Domain, Duration, DurationOrNever, List, Mailbox, Path, Rate, RateOrNone, Recipient, Share, Size, Switch, Text, Url, VolumeOrNone, Ways,
 };
 use super::Occurs::{Often, Once};
 use super::Preset::{Absent, Depends, Required, Value};
@@ -63,6 +62,48 @@ pub const SECTIONS: &[Section] = &[
         "The directory above it is PAM, or whatever else Cyrus' saslauthd asks. Postern needs the right to write to its \
          socket: on Debian, the group `sasl`.",
         SASLAUTHD,
+    ),
+    section(
+        "rates",
+        Once,
+        "How much anybody may do in how much time. Loopback, trusted front ends, networks that may relay and those in \
+         [bans] never have none by address; who has signed in is counted wherever he comes from.",
+        &[],
+    ),
+    section(
+        "rates.principal",
+        Once,
+        "What each person or program that has signed in may send. The client hears for how long to wait.",
+        PRINCIPAL_RATES,
+    ),
+    section(
+        "rates.address",
+        Once,
+        "What each client address may do; an IPv6 network of 64 bits is one address.",
+        ADDRESS_RATES,
+    ),
+    section(
+        "rates.network",
+        Once,
+        "What each client network may do: 24 bits of IPv4, 64 bits of IPv6.",
+        NETWORK_RATES,
+    ),
+    section("rates.listener", Once, "What each listener takes from everybody together.", LISTENER_RATES),
+    section(
+        "guessing",
+        Once,
+        "What wrong passwords lead to. Only different ones count, so that a telephone with a stale password counts once. \
+         Guessers wait longer and longer; then the account is closed to networks where it never signed in, and a network \
+         from which nobody signs in is banned. Nobody waits where he signed in lately.",
+        GUESSING,
+    ),
+    section("bans", Once, "How long those are turned away who guess passwords, and who never is.", BANS),
+    section(
+        "bursts",
+        Once,
+        "Mail from an account that suddenly sends much more than it ever did is accepted and held until an administrator \
+         releases or discards it (`postern burst`): a stolen password looks like that.",
+        BURSTS,
     ),
     section("inbound", Once, "What is demanded of clients beyond what their listener demands.", &[]),
     section(
@@ -1370,6 +1411,265 @@ const TLS_REPORTS: &[Key] = &[
         default: Absent("nothing is read: mail to such an address is mail like any other"),
         reason: "The address in an own domain that the DNS names for reports about us (_smtp._tls TXT); what comes there is read and summarised by Postern.",
         example: "\"tls-reports@example.org\"",
+    },
+];
+
+const PRINCIPAL_RATES: &[Key] = &[
+    Key {
+        name: "messages",
+        kind: RateOrNone,
+        default: Value("\"1000/1h\""),
+        reason: "Messages in a time: somebody who answers mail all day sends less than a tenth of that, a shop's program may need more.",
+        example: "\"200/1h\"",
+    },
+    Key {
+        name: "recipients",
+        kind: RateOrNone,
+        default: Value("\"5000/1d\""),
+        reason: "Recipients in a time: the large providers stop people at a fifth to twice of that.",
+        example: "\"2000/1d\"",
+    },
+    Key {
+        name: "new_recipients",
+        kind: RateOrNone,
+        default: Value("\"1000/1d\""),
+        reason: "Recipients that the sender never wrote to before in a time: people write to those they know; who sends to thousands of strangers sends advertisements, or is not who he says.",
+        example: "\"300/1d\"",
+    },
+    Key {
+        name: "octets",
+        kind: VolumeOrNone,
+        default: Value("\"10 GiB/1d\""),
+        reason: "Octets of content in a time: a day of large attachments is a tenth of that.",
+        example: "\"2 GiB/1d\"",
+    },
+    Key {
+        name: "sessions",
+        kind: RateOrNone,
+        default: Value("\"1200/1h\""),
+        reason: "Sign-ins in a time: a program that signs in for each message does so less than once in three seconds.",
+        example: "\"100/1m\"",
+    },
+    Key {
+        name: "failed_sign_ins",
+        kind: RateOrNone,
+        default: Absent("no bound"),
+        reason: "Sign-ins that failed, the same wrong password again included in a time; there is none by default: [guessing] counts what matters, and this counts a stale telephone each time.",
+        example: "\"100/1h\"",
+    },
+];
+
+const ADDRESS_RATES: &[Key] = &[
+    Key {
+        name: "messages",
+        kind: RateOrNone,
+        default: Absent("no bound"),
+        reason: "Messages in a time; there is none by default: other servers may have a long queue for us, and an office one address.",
+        example: "\"200/1h\"",
+    },
+    Key {
+        name: "recipients",
+        kind: RateOrNone,
+        default: Absent("no bound"),
+        reason: "Recipients in a time; there is none by default: other servers may have a long queue for us, and an office one address.",
+        example: "\"2000/1d\"",
+    },
+    Key {
+        name: "new_recipients",
+        kind: RateOrNone,
+        default: Absent("no bound"),
+        reason: "Recipients that the sender never wrote to before in a time; there is none by default: other servers may have a long queue for us, and an office one address.",
+        example: "\"300/1d\"",
+    },
+    Key {
+        name: "octets",
+        kind: VolumeOrNone,
+        default: Absent("no bound"),
+        reason: "Octets of content in a time; there is none by default: other servers may have a long queue for us, and an office one address.",
+        example: "\"2 GiB/1d\"",
+    },
+    Key {
+        name: "sessions",
+        kind: RateOrNone,
+        default: Value("\"600/1m\""),
+        reason: "Sessions in a time: five hundred people behind one address, all of whose programs come back at once after a power cut.",
+        example: "\"100/1m\"",
+    },
+    Key {
+        name: "failed_sign_ins",
+        kind: RateOrNone,
+        default: Absent("no bound"),
+        reason: "Sign-ins that failed, the same wrong password again included in a time; there is none by default: [guessing] counts what matters, and this counts a stale telephone each time.",
+        example: "\"100/1h\"",
+    },
+];
+
+const NETWORK_RATES: &[Key] = &[
+    Key {
+        name: "messages",
+        kind: RateOrNone,
+        default: Absent("no bound"),
+        reason: "Messages in a time; there is none by default: other servers may have a long queue for us, and an office one address.",
+        example: "\"200/1h\"",
+    },
+    Key {
+        name: "recipients",
+        kind: RateOrNone,
+        default: Absent("no bound"),
+        reason: "Recipients in a time; there is none by default: other servers may have a long queue for us, and an office one address.",
+        example: "\"2000/1d\"",
+    },
+    Key {
+        name: "new_recipients",
+        kind: RateOrNone,
+        default: Absent("no bound"),
+        reason: "Recipients that the sender never wrote to before in a time; there is none by default: other servers may have a long queue for us, and an office one address.",
+        example: "\"300/1d\"",
+    },
+    Key {
+        name: "octets",
+        kind: VolumeOrNone,
+        default: Absent("no bound"),
+        reason: "Octets of content in a time; there is none by default: other servers may have a long queue for us, and an office one address.",
+        example: "\"2 GiB/1d\"",
+    },
+    Key {
+        name: "sessions",
+        kind: RateOrNone,
+        default: Value("\"1800/1m\""),
+        reason: "Sessions in a time: three such addresses.",
+        example: "\"100/1m\"",
+    },
+    Key {
+        name: "failed_sign_ins",
+        kind: RateOrNone,
+        default: Absent("no bound"),
+        reason: "Sign-ins that failed, the same wrong password again included in a time; there is none by default: [guessing] counts what matters, and this counts a stale telephone each time.",
+        example: "\"100/1h\"",
+    },
+];
+
+const LISTENER_RATES: &[Key] = &[
+    Key {
+        name: "messages",
+        kind: RateOrNone,
+        default: Absent("no bound"),
+        reason: "Messages in a time; there is none by default: other servers may have a long queue for us, and an office one address.",
+        example: "\"200/1h\"",
+    },
+    Key {
+        name: "recipients",
+        kind: RateOrNone,
+        default: Absent("no bound"),
+        reason: "Recipients in a time; there is none by default: other servers may have a long queue for us, and an office one address.",
+        example: "\"2000/1d\"",
+    },
+    Key {
+        name: "new_recipients",
+        kind: RateOrNone,
+        default: Absent("no bound"),
+        reason: "Recipients that the sender never wrote to before in a time; there is none by default: other servers may have a long queue for us, and an office one address.",
+        example: "\"300/1d\"",
+    },
+    Key {
+        name: "octets",
+        kind: VolumeOrNone,
+        default: Absent("no bound"),
+        reason: "Octets of content in a time; there is none by default: other servers may have a long queue for us, and an office one address.",
+        example: "\"2 GiB/1d\"",
+    },
+    Key {
+        name: "sessions",
+        kind: RateOrNone,
+        default: Absent("no bound"),
+        reason: "Sessions in a time; there is none by default: other servers may have a long queue for us, and an office one address.",
+        example: "\"100/1m\"",
+    },
+    Key {
+        name: "failed_sign_ins",
+        kind: RateOrNone,
+        default: Absent("no bound"),
+        reason: "Sign-ins that failed, the same wrong password again included in a time; there is none by default: [guessing] counts what matters, and this counts a stale telephone each time.",
+        example: "\"100/1h\"",
+    },
+];
+
+const GUESSING: &[Key] = &[
+    Key {
+        name: "account",
+        kind: Rate,
+        default: Value("\"20/1d\""),
+        reason: "Different wrong passwords for one account: then it is closed for as long to networks where it has not signed in lately. Nobody forgets his password in twenty ways.",
+        example: "\"50/1d\"",
+    },
+    Key {
+        name: "network",
+        kind: Rate,
+        default: Value("\"30/1h\""),
+        reason: "Different wrong passwords from one address, over all accounts: then it is banned, unless somebody signed in from there lately. From a network of 24 bits it may be four times as many.",
+        example: "\"100/1h\"",
+    },
+    Key {
+        name: "longest_wait",
+        kind: Duration,
+        default: Value("\"10s\""),
+        reason: "The longest that a guesser waits before his next password is looked at. It begins with a second behind the fifth wrong one and doubles; mail programs wait for minutes.",
+        example: "\"30s\"",
+    },
+    Key {
+        name: "known_for",
+        kind: Duration,
+        default: Value("\"14d\""),
+        reason: "So long after a sign-in its network is known: it is not banned by itself, and that account is never closed there. Longer than most holidays at home, shorter than most leases of an address.",
+        example: "\"30d\"",
+    },
+];
+
+const BANS: &[Key] = &[
+    Key {
+        name: "first",
+        kind: Duration,
+        default: Value("\"1h\""),
+        reason: "How long the first ban of an address or a network lasts; each further one within a month lasts twice as long. Addresses change hands, and guessers move on.",
+        example: "\"15m\"",
+    },
+    Key {
+        name: "longest",
+        kind: Duration,
+        default: Value("\"7d\""),
+        reason: "No ban lasts longer, unless an administrator makes it.",
+        example: "\"30d\"",
+    },
+    Key {
+        name: "never",
+        kind: List("addresses or networks"),
+        default: Value("[]"),
+        reason: "Networks that are never banned by themselves, only slowed, and whose addresses have no rates: offices, monitoring. Loopback and trusted front ends need not be named.",
+        example: "[\"192.0.2.0/28\", \"2001:db8::/48\"]",
+    },
+];
+
+const BURSTS: &[Key] = &[
+    Key {
+        name: "action",
+        kind: Choice(&["hold", "off"]),
+        default: Value("\"hold\""),
+        reason: "What is done with the mail of a burst. Sign-in stays possible, so that its owner is not locked out.",
+        example: "\"off\"",
+    },
+    Key {
+        name: "floor",
+        kind: count("recipients"),
+        default: Value("500"),
+        reason: "So many recipients within an hour are never a burst: an invitation to the whole house passes, also from a new account.",
+        example: "100",
+    },
+    Key {
+        name: "factor",
+        kind: Count { unit: "times", least: 2, most: 1000 },
+        default: Value("5"),
+        reason: "So many times an account's busiest hour of the last four weeks are no burst: what grows, grows more slowly.",
+        example: "10",
     },
 ];
 

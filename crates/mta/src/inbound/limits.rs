@@ -1,0 +1,240 @@
+//! The session's side of limits: what is asked before, and what is counted after.
+//!
+//! When a client arrives, when it signs in, at MAIL, at RCPT, and when its message is complete; each asks [`Limits`] with what
+//! the configuration of the moment allows, and words the answer: the reply for the client, the event for the administrator.
+//!
+//! What it deliberately does not do: count or decide; [`limits`](crate::limits) does.
+//!
+//! [`Limits`]: crate::limits::Limits
+
+use std::net::IpAddr;
+
+use jiff::Timestamp;
+use postern_queue::QueueId;
+use postern_smtp::address::Mailbox;
+use postern_smtp::envelope::{Mail, RcptParams};
+use postern_smtp::reply::{Reply, catalogue};
+use postern_smtp::sasl::{Claim, Credential, ScramProof};
+use postern_smtp::server::Verdict;
+
+use super::connection::Arrival;
+use super::gate::Gate;
+use crate::config::Config;
+use crate::directory::{Denied, Why};
+use crate::event::{Event, Subject};
+use crate::limits::{
+    Amounts, Attempt, Barred, Evidence, Fate, HELD_BECAUSE, Pass, Source, TooFast, Turned, What, tell_of_burst,
+    wait_in_words,
+};
+
+/// Whether nobody at this address is ever banned by himself: loopback, trusted front ends, and whom the configuration names.
+fn is_spared(config: &Config, client: IpAddr) -> bool {
+    let client = client.to_canonical();
+    let is_front_end = || {
+        let mut named = config.listeners.iter().flat_map(|listener| &listener.proxy_from);
+        named.any(|network| network.contains(&client))
+    };
+    client.is_loopback() || config.protection.bans.spares(client) || is_front_end()
+}
+
+/// Who sends, as far as addresses are counted. Those that may relay by their network are trusted with more.
+fn source<'a>(config: &Config, principal: Option<&'a str>, client: IpAddr, listener: &'a str) -> Source<'a> {
+    let counted = !is_spared(config, client) && config.relay_network(client).is_none();
+    Source { principal, address: counted.then_some(client), listener }
+}
+
+impl Arrival {
+    /// Whether the client may begin a session.
+    ///
+    /// # Errors
+    /// The reply to turn it away with; it is in the log already.
+    pub(super) fn check_limits(&self, now: Timestamp) -> Result<(), Reply> {
+        let site = self.shared.site.load();
+        let (client, listener) = (self.client.ip(), self.listener.config.name.as_str());
+        let hostname = &self.listener.settings.hostname;
+        let source = source(&site.config, None, client, listener);
+        let turned = self.shared.limits.arrive(client, &site.config.protection.rates, source, now);
+        match turned {
+            Ok(()) => Ok(()),
+            Err(Turned::Banned(ban, say)) => {
+                self.shared.counters.turned_away();
+                if let Some(times) = say {
+                    let (subject, listener) = (ban.subject.to_string(), listener.to_owned());
+                    self.shared.observer.daemon(Event::TurnedAway { subject, client, listener, times });
+                }
+                Err(catalogue::banned(hostname))
+            }
+            Err(Turned::TooFast(no)) => {
+                self.shared.counters.too_fast(no.scope, no.what);
+                let reply = catalogue::sessions_too_fast(hostname, &wait_in_words(no.wait));
+                self.refuse(&format!("{}; {no}", reply.one_line()));
+                Err(reply)
+            }
+        }
+    }
+}
+
+impl Gate {
+    /// Waits until a sign-in may be looked at.
+    ///
+    /// # Errors
+    /// The verdict when it may not.
+    pub(super) async fn admit(&mut self, user: &str) -> Result<Pass, Verdict> {
+        let site = self.site();
+        let (attempt, source) = (self.attempt(user), self.source(&site.config));
+        let admitted = self.shared.limits.admit(&attempt, &site.config.protection, source, Timestamp::now()).await;
+        admitted.map_err(|barred| self.barred(user, &barred))
+    }
+
+    /// A sign-in failed. A guess may lead to a ban, which ends the session.
+    pub(super) fn count_failure(&mut self, claim: &Claim, user: &str, denied: &Denied) -> Option<Verdict> {
+        let Denied::Refused(why) = denied else { return None };
+        let evidence = evidence(claim, why);
+        let site = self.site();
+        let (attempt, source) = (self.attempt(user), self.source(&site.config));
+        let now = Timestamp::now();
+        let ban = self.shared.limits.failed(&attempt, evidence, &site.config.protection, source, now)?;
+        self.shared.counters.banned();
+        self.emit(Event::banned(&ban));
+        Some(Verdict::RefuseAndClose(catalogue::too_many_sign_ins(site.config.hostname.as_str())))
+    }
+
+    /// A sign-in succeeded.
+    ///
+    /// # Errors
+    /// The verdict when the principal does so too often.
+    pub(super) fn count_success(&mut self, user: &str, principal: &str) -> Result<(), Verdict> {
+        let site = self.site();
+        let source = Source { principal: Some(principal), ..self.source(&site.config) };
+        let rates = &site.config.protection.rates;
+        let counted = self.shared.limits.succeeded(&self.attempt(user), rates, source, Timestamp::now());
+        counted.map_err(|no| {
+            self.told = true;
+            self.shared.counters.too_fast(no.scope, no.what);
+            let reply =
+                catalogue::sessions_too_fast(site.config.hostname.as_str(), &wait_in_words(no.wait));
+            let (client, why) = (self.client.address.ip(), Some(no.to_string()));
+            let user = principal.to_owned();
+            self.emit(Event::SignInFailed { user, client, why, reply: reply.one_line() });
+            Verdict::RefuseAndClose(reply)
+        })
+    }
+
+    /// Whether another message may begin.
+    ///
+    /// # Errors
+    /// The reply, and what only the log says.
+    pub(super) fn may_begin(&self, mail: &Mail) -> Result<(), (Reply, String)> {
+        let octets = mail.params.size.unwrap_or(1).max(1);
+        self.may_send(&[(What::Messages, 1), (What::Octets, octets)])
+    }
+
+    /// Whether the message may have so many recipients, so many of them new.
+    ///
+    /// # Errors
+    /// The reply, and what only the log says.
+    pub(super) fn may_reach(&self, recipients: usize, new: u64) -> Result<(), (Reply, String)> {
+        self.may_send(&[(What::Recipients, recipients as u64), (What::NewRecipients, new)])
+    }
+
+    /// How many of these the sender never wrote to before.
+    pub(super) fn new_among(&self, recipients: &[Mailbox]) -> u64 {
+        let site = self.site();
+        let source = self.source(&site.config);
+        recipients.iter().filter(|recipient| self.shared.limits.is_new(source, recipient)).count() as u64
+    }
+
+    /// Counts a complete message.
+    ///
+    /// # Errors
+    /// The reply, when another session has used up the allowance meanwhile.
+    pub(super) fn count_message(&self, recipients: &[(Mailbox, RcptParams)], octets: u64, now: Timestamp) -> Result<(), Reply> {
+        let site = self.site();
+        let source = self.source(&site.config);
+        let recipients = recipients.iter().map(|(mailbox, _)| mailbox);
+        let taken = self.shared.limits.take(&site.config.protection.rates, source, recipients, octets, now);
+        taken.map_err(|no| self.too_fast(&no).0)
+    }
+
+    /// What happens to a message of the principal, and why it is held, if it is.
+    pub(super) fn fate(&self, recipients: usize, now: Timestamp) -> (Fate, Option<String>) {
+        let Some(principal) = &self.principal else { return (Fate::Sent, None) };
+        let site = self.site();
+        let fate = self.shared.limits.fate(&principal.name, recipients as u64, &site.config.protection, now);
+        let hold = (fate != Fate::Sent).then(|| HELD_BECAUSE.to_owned());
+        (fate, hold)
+    }
+
+    /// Says that a message is held; of the first one the administrator hears.
+    pub(super) async fn tell_fate(&self, id: QueueId, fate: &Fate, now: Timestamp) {
+        if *fate == Fate::Sent {
+            return;
+        }
+        self.shared.counters.held();
+        let reason = HELD_BECAUSE.to_owned();
+        self.shared.observer.emit(Subject::Message(id), Event::Held { reason });
+        if let Fate::First(burst) = fate {
+            tell_of_burst(&self.shared, burst, now).await;
+        }
+    }
+
+    fn may_send(&self, amounts: Amounts<'_>) -> Result<(), (Reply, String)> {
+        let site = self.site();
+        let source = self.source(&site.config);
+        let allowed = self.shared.limits.may_send(&site.config.protection.rates, source, amounts, Timestamp::now());
+        allowed.map_err(|no| self.too_fast(&no))
+    }
+
+    fn too_fast(&self, no: &TooFast) -> (Reply, String) {
+        self.shared.counters.too_fast(no.scope, no.what);
+        (catalogue::too_fast(&no.what.to_string(), &wait_in_words(no.wait)), no.to_string())
+    }
+
+    fn barred(&mut self, user: &str, barred: &Barred) -> Verdict {
+        self.told = true;
+        let (reply, why) = match barred {
+            Barred::Banned(ban) => {
+                let hostname = &self.listener.settings.hostname;
+                (catalogue::too_many_sign_ins(hostname), format!("{} is banned: {}", ban.subject, ban.because))
+            }
+            // Nobody learns which names are banned, as nobody learns which exist.
+            Barred::AccountBanned(ban) => (catalogue::bad_credentials(), format!("the account is banned: {}", ban.because)),
+            Barred::Closed => (
+                catalogue::sign_in_closed(),
+                "too many different wrong passwords were tried for this account; it is open only where it signed in lately"
+                    .to_owned(),
+            ),
+            Barred::Crowded => (catalogue::sign_in_busy(), "too many sign-ins wait".to_owned()),
+            Barred::TooFast(no) => {
+                self.shared.counters.too_fast(no.scope, no.what);
+                (catalogue::sign_ins_too_fast(&wait_in_words(no.wait)), no.to_string())
+            }
+        };
+        let (user, client) = (user.to_owned(), self.client.address.ip());
+        self.emit(Event::SignInFailed { user, client, why: Some(why), reply: reply.one_line() });
+        match barred {
+            Barred::Banned(_) => Verdict::RefuseAndClose(reply),
+            _ => Verdict::Refuse(reply),
+        }
+    }
+
+    fn attempt(&self, user: &str) -> Attempt {
+        let client = self.client.address.ip();
+        Attempt::new(user, client, is_spared(&self.site().config, client))
+    }
+
+    fn source(&self, config: &Config) -> Source<'_> {
+        let principal = self.principal.as_ref().map(|principal| principal.name.as_str());
+        source(config, principal, self.client.address.ip(), &self.listener.config.name)
+    }
+}
+
+/// What a failure says of guessing. Who proved right and was refused all the same did not guess.
+fn evidence<'a>(claim: &'a Claim, why: &Why) -> Evidence<'a> {
+    match (claim, why) {
+        (_, Why::AppPasswordNeeded | Why::ActingAs) => Evidence::NoGuess,
+        (Claim::Credential(Credential::Password { password, .. }), _) => Evidence::Password(password),
+        (Claim::Scram { proof: ScramProof::Wrong, .. }, _) => Evidence::Scram,
+        _ => Evidence::NoGuess,
+    }
+}
