@@ -26,7 +26,11 @@ fn a_burst_is_held_and_told_of_once_and_goes_out_when_it_is_released() {
     send(&postern, 0..6);
     sink.wait_for(3);
     let told = String::from_utf8(postern.wait_for_mail("chief", 1).remove(0)).unwrap();
-    for text in ["Subject: localhost.test: mail from anna is held", "postern burst release anna", "burst discard anna"] {
+    for text in [
+        "Subject: localhost.test: mail from anna is held",
+        "postern burst release anna",
+        "burst discard anna",
+    ] {
         assert!(told.contains(text), "{text} in {told}");
     }
     let list = postern.cli(&["burst", "list"]);

@@ -1,8 +1,8 @@
 //! How much anybody may do in how much time: refused in words that say how long to wait, and not forgotten at a restart.
 
+use crate::support::client::stuffed;
 use crate::support::postern::{ANNA, PASSWORD};
 use crate::support::programs::{fail, program};
-use crate::support::client::stuffed;
 use crate::support::{Client, Postern, Setup, content};
 
 #[track_caller]
@@ -32,7 +32,10 @@ fn a_principal_hears_how_long_to_wait_and_a_restart_forgives_nothing() {
     }
     let refused = |postern: &Postern| {
         let reply = send(postern, &[ANNA]);
-        assert!(reply.starts_with("450 4.7.1 You have sent too many messages lately, try again in "), "{reply}");
+        assert!(
+            reply.starts_with("450 4.7.1 You have sent too many messages lately, try again in "),
+            "{reply}"
+        );
         assert!(reply.ends_with(" minutes (too-fast)"), "{reply}");
     };
     refused(&postern);
@@ -83,7 +86,17 @@ fn swaks_shows_for_how_long_to_wait() {
     assert!(send(&postern, &[ANNA]).starts_with("250"));
     let mut command = program("swaks");
     let port = postern.at("submission").port().to_string();
-    command.args(["--server", "localhost", "--port", &port, "--tls", "--auth", "PLAIN", "--auth-user", "anna"]);
+    command.args([
+        "--server",
+        "localhost",
+        "--port",
+        &port,
+        "--tls",
+        "--auth",
+        "PLAIN",
+        "--auth-user",
+        "anna",
+    ]);
     command.args(["--auth-password", PASSWORD, "--from", ANNA, "--to", ANNA, "--body", &"x".repeat(600)]);
     let said = fail(&mut command);
     assert!(said.contains("450 4.7.1 You have sent too many octets lately, try again in"), "{said}");

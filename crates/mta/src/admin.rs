@@ -297,9 +297,11 @@ pub(crate) async fn execute(
             Response::Status(Status { deliveries, held, quarantined: store.quarantined().await? })
         }
         Request::Content { id, most } => Response::Content(read_content(store, id, most).await?),
-        Request::Reload | Request::Route { .. } | Request::TlsReports(_) | Request::Certificates(_) | Request::Limits(_) => {
-            Response::Failed("that is no question to the queue".into())
-        }
+        Request::Reload
+        | Request::Route { .. }
+        | Request::TlsReports(_)
+        | Request::Certificates(_)
+        | Request::Limits(_) => Response::Failed("that is no question to the queue".into()),
     })
 }
 

@@ -699,12 +699,16 @@ impl Event {
             Self::Superseded { reason } => write!(f, "the attempt is not recorded: {reason}"),
             Self::Banned { subject, because, until, by } => {
                 let until = until.map_or("it is removed".to_owned(), |until| format!("{until:.0}"));
-                let because = also(", because ", Some(because.as_str()).filter(|because| !because.is_empty()));
+                let because =
+                    also(", because ", Some(because.as_str()).filter(|because| !because.is_empty()));
                 write!(f, "banned by {by} until {until}: {subject}{because}")
             }
             Self::Unbanned { subject } => write!(f, "no longer banned: {subject}"),
             Self::TurnedAway { subject, client, listener, times } => {
-                write!(f, "turned away: {client} on {listener}, {subject} is banned; {times} times since last said")
+                write!(
+                    f,
+                    "turned away: {client} on {listener}, {subject} is banned; {times} times since last said"
+                )
             }
             Self::Held { reason } => write!(f, "held: {reason}"),
             Self::Amended { change, deliveries } => {

@@ -157,10 +157,22 @@ impl Facts {
 
     fn register_limits(&self, registry: &mut Registry, counters: &Counters) {
         let (bans, bursts) = self.limits;
-        registry.register("bans_in_force", "Addresses, networks and accounts that are banned now", gauge(bans));
-        registry.register("bursts_undecided", "Accounts whose mail is held until somebody decides", gauge(bursts));
+        registry.register(
+            "bans_in_force",
+            "Addresses, networks and accounts that are banned now",
+            gauge(bans),
+        );
+        registry.register(
+            "bursts_undecided",
+            "Accounts whose mail is held until somebody decides",
+            gauge(bursts),
+        );
         registry.register("bans", "Bans because of guessing", counters.bans.clone());
-        registry.register("turned_away", "Sessions of banned clients that were turned away", counters.turned_away.clone());
+        registry.register(
+            "turned_away",
+            "Sessions of banned clients that were turned away",
+            counters.turned_away.clone(),
+        );
         let help = "What was refused because a rate was used up, by whose rate and of what";
         registry.register("too_fast", help, counters.too_fast.clone());
         registry.register("burst_messages_held", "Messages held because of a burst", counters.held.clone());

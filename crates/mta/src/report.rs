@@ -216,7 +216,12 @@ impl Settlement<'_> {
         let kind = format!("{kind:?}").to_lowercase();
         reports.events.push(Event::Reported { kind, to: sender.to_string(), report: id });
         let head = bytes::Bytes::new();
-        reports.messages.push(NewMessage { envelope, head, draft: Draft::from_bytes(id, content), hold: None });
+        reports.messages.push(NewMessage {
+            envelope,
+            head,
+            draft: Draft::from_bytes(id, content),
+            hold: None,
+        });
     }
 
     /// The sender, and who gets his reports: he himself, or whom his address stands for here. Nobody gets a report for a

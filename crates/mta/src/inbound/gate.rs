@@ -219,7 +219,9 @@ impl Gate {
         match self.recipients(&rcpt.to) {
             Ok(mailboxes) => {
                 let new = self.pending.new + self.new_among(&mailboxes);
-                if let Err((reply, why)) = self.may_reach(self.pending.recipients.len() + mailboxes.len(), new) {
+                if let Err((reply, why)) =
+                    self.may_reach(self.pending.recipients.len() + mailboxes.len(), new)
+                {
                     return self.refuse_because("RCPT", Some(address), reply, Some(why));
                 }
                 self.pending.new = new;

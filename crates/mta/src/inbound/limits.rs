@@ -23,8 +23,8 @@ use crate::config::Config;
 use crate::directory::{Denied, Why};
 use crate::event::{Event, Subject};
 use crate::limits::{
-    Amounts, Attempt, Barred, Evidence, Fate, HELD_BECAUSE, Pass, Source, TooFast, Turned, What, tell_of_burst,
-    wait_in_words,
+    Amounts, Attempt, Barred, Evidence, Fate, HELD_BECAUSE, Pass, Source, TooFast, Turned, What,
+    tell_of_burst, wait_in_words,
 };
 
 /// Whether nobody at this address is ever banned by himself: loopback, trusted front ends, and whom the configuration names.
@@ -62,7 +62,7 @@ impl Arrival {
                     let (subject, listener) = (ban.subject.to_string(), listener.to_owned());
                     self.shared.observer.daemon(Event::TurnedAway { subject, client, listener, times });
                 }
-                Err(catalogue::banned(hostname))
+                Err(catalogue::client_banned(hostname))
             }
             Err(Turned::TooFast(no)) => {
                 self.shared.counters.too_fast(no.scope, no.what);
@@ -82,7 +82,8 @@ impl Gate {
     pub(super) async fn admit(&mut self, user: &str) -> Result<Pass, Verdict> {
         let site = self.site();
         let (attempt, source) = (self.attempt(user), self.source(&site.config));
-        let admitted = self.shared.limits.admit(&attempt, &site.config.protection, source, Timestamp::now()).await;
+        let admitted =
+            self.shared.limits.admit(&attempt, &site.config.protection, source, Timestamp::now()).await;
         admitted.map_err(|barred| self.barred(user, &barred))
     }
 
@@ -111,8 +112,7 @@ impl Gate {
         counted.map_err(|no| {
             self.told = true;
             self.shared.counters.too_fast(no.scope, no.what);
-            let reply =
-                catalogue::sessions_too_fast(site.config.hostname.as_str(), &wait_in_words(no.wait));
+            let reply = catalogue::sessions_too_fast(site.config.hostname.as_str(), &wait_in_words(no.wait));
             let (client, why) = (self.client.address.ip(), Some(no.to_string()));
             let user = principal.to_owned();
             self.emit(Event::SignInFailed { user, client, why, reply: reply.one_line() });
@@ -148,7 +148,12 @@ impl Gate {
     ///
     /// # Errors
     /// The reply, when another session has used up the allowance meanwhile.
-    pub(super) fn count_message(&self, recipients: &[(Mailbox, RcptParams)], octets: u64, now: Timestamp) -> Result<(), Reply> {
+    pub(super) fn count_message(
+        &self,
+        recipients: &[(Mailbox, RcptParams)],
+        octets: u64,
+        now: Timestamp,
+    ) -> Result<(), Reply> {
         let site = self.site();
         let source = self.source(&site.config);
         let recipients = recipients.iter().map(|(mailbox, _)| mailbox);
@@ -181,7 +186,8 @@ impl Gate {
     fn may_send(&self, amounts: Amounts<'_>) -> Result<(), (Reply, String)> {
         let site = self.site();
         let source = self.source(&site.config);
-        let allowed = self.shared.limits.may_send(&site.config.protection.rates, source, amounts, Timestamp::now());
+        let allowed =
+            self.shared.limits.may_send(&site.config.protection.rates, source, amounts, Timestamp::now());
         allowed.map_err(|no| self.too_fast(&no))
     }
 

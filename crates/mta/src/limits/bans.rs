@@ -111,8 +111,12 @@ impl Bans {
 
     /// Forgets those that are over, and says which.
     pub(super) fn prune(&mut self, now: Timestamp) -> Vec<Subject> {
-        let over: Vec<Subject> =
-            self.bans.values().filter(|entry| !entry.ban.is_in_force(now)).map(|entry| entry.ban.subject.clone()).collect();
+        let over: Vec<Subject> = self
+            .bans
+            .values()
+            .filter(|entry| !entry.ban.is_in_force(now))
+            .map(|entry| entry.ban.subject.clone())
+            .collect();
         for subject in &over {
             self.bans.remove(subject);
         }
@@ -194,7 +198,8 @@ mod tests {
     #[test]
     fn an_address_meets_the_ban_of_itself_or_of_a_network_around_it_until_it_ends() {
         let mut bans = Bans::default();
-        for (subject, until) in [("192.0.2.7", Some(10)), ("198.51.100.0/24", None), ("2001:db8::/64", None)] {
+        for (subject, until) in [("192.0.2.7", Some(10)), ("198.51.100.0/24", None), ("2001:db8::/64", None)]
+        {
             bans.add(ban(subject, until), at(0));
         }
         assert_eq!(met(&mut bans, "192.0.2.7", 9).as_deref(), Some("192.0.2.7"));
@@ -212,7 +217,8 @@ mod tests {
     fn a_ban_is_said_once_a_minute_with_how_often_it_was_met() {
         let mut bans = Bans::default();
         bans.add(ban("192.0.2.7", None), at(0));
-        let said: Vec<_> = (0..61).filter_map(|second| bans.meet("192.0.2.7".parse().unwrap(), at(second))?.say).collect();
+        let said: Vec<_> =
+            (0..61).filter_map(|second| bans.meet("192.0.2.7".parse().unwrap(), at(second))?.say).collect();
         assert_eq!(said, [1, 60]);
     }
 

@@ -165,9 +165,7 @@ mod tests {
 
     /// Sends so many messages of one recipient, a second apart; which one was held first.
     fn send(histories: &mut Histories, user: &str, messages: i64, begin: i64) -> Option<i64> {
-        (0..messages).find(|&number| {
-            histories.judge(user, 1, &RULES, at(begin + number)) != Fate::Sent
-        })
+        (0..messages).find(|&number| histories.judge(user, 1, &RULES, at(begin + number)) != Fate::Sent)
     }
 
     #[test]

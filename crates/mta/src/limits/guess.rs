@@ -71,7 +71,7 @@ pub(super) enum Stance {
 pub(super) enum Lane {
     /// The account signed in from this network lately.
     AtHome,
-    /// Others signed in from here lately.
+    /// Others signed in from here lately, or it is trusted.
     Neighbour,
     /// Nobody did.
     Stranger,
@@ -172,7 +172,11 @@ impl Guesses {
             self.clients.find(key).map_or(0, |client| client.tried.count(rules.network.per, now) / factor)
         };
         let tried = places.iter().map(of_place).max().unwrap_or(0).max(of_account);
-        let lane = if self.is_known(&places, rules, now) { Lane::Neighbour } else { Lane::Stranger };
+        let lane = if attempt.spared || self.is_known(&places, rules, now) {
+            Lane::Neighbour
+        } else {
+            Lane::Stranger
+        };
         Stance::Go(wait(tried, rules.longest_wait), lane)
     }
 
@@ -256,13 +260,16 @@ impl Guesses {
         for (place, (key, factor)) in places.iter().enumerate() {
             let client = self.clients.find(key)?;
             let tried = client.tried.count(rules.network.per, now);
-            if (tried as u64) < rules.network.most.saturating_mul(*factor as u64) || client.is_known(rules, now) {
+            if (tried as u64) < rules.network.most.saturating_mul(*factor as u64)
+                || client.is_known(rules, now)
+            {
                 continue;
             }
             let client = self.clients.open(key, now);
             let lately = client.banned.is_some_and(|last| now.duration_since(last) < FORGIVEN);
             let before = if lately { client.bans } else { 0 };
-            (client.bans, client.banned, client.tried) = (before.saturating_add(1), Some(now), Tried::default());
+            (client.bans, client.banned, client.tried) =
+                (before.saturating_add(1), Some(now), Tried::default());
             return Some(Verdict { whole_network: place > 0, tried, before });
         }
         None
@@ -378,7 +385,8 @@ mod tests {
         let mut house = House::new();
         let mut waits = Vec::new();
         let verdict = (0..100).find_map(|number| {
-            let Stance::Go(wait, Lane::Stranger) = house.stance(&format!("user{number}"), OFFICE, number) else {
+            let Stance::Go(wait, Lane::Stranger) = house.stance(&format!("user{number}"), OFFICE, number)
+            else {
                 panic!("closed");
             };
             waits.push(wait.as_secs());
@@ -386,7 +394,8 @@ mod tests {
         });
         assert_eq!(verdict, Some(Verdict { whole_network: false, tried: 30, before: 0 }));
         assert_eq!(&waits[..10], [0, 0, 0, 0, 0, 1, 2, 4, 8, 10]);
-        let again = (0..100).find_map(|number| house.fail("anna", OFFICE, &number.to_string(), 4000 + number));
+        let again =
+            (0..100).find_map(|number| house.fail("anna", OFFICE, &number.to_string(), 4000 + number));
         assert_eq!(again.map(|verdict| verdict.before), Some(1), "the next ban is a second one");
     }
 
@@ -407,9 +416,14 @@ mod tests {
             assert_eq!(house.fail(&format!("user{number}"), OFFICE, "Password1", number), None);
         }
         assert_eq!(house.stance("anna", OFFICE, 500), Stance::Go(Duration::ZERO, Lane::AtHome));
-        assert_eq!(house.stance("new colleague", OFFICE, 500), Stance::Go(RULES.longest_wait, Lane::Neighbour));
+        assert_eq!(
+            house.stance("new colleague", OFFICE, 500),
+            Stance::Go(RULES.longest_wait, Lane::Neighbour)
+        );
         let later = 15 * 86_400;
-        assert!((0..40).any(|number| house.fail("anna", OFFICE, &number.to_string(), later + number).is_some()));
+        assert!(
+            (0..40).any(|number| house.fail("anna", OFFICE, &number.to_string(), later + number).is_some())
+        );
     }
 
     #[test]
@@ -432,7 +446,8 @@ mod tests {
         let attempt = Attempt::new("anna", OFFICE.parse().unwrap(), false);
         for minute in 0..1440 {
             let fingerprints = &house.fingerprints;
-            let verdict = house.guesses.failed(&attempt, Evidence::Scram, fingerprints, &RULES, at(minute * 60));
+            let verdict =
+                house.guesses.failed(&attempt, Evidence::Scram, fingerprints, &RULES, at(minute * 60));
             assert_eq!(verdict, None);
         }
         assert_eq!(house.stance("anna", ELSEWHERE, 86_400), Stance::Go(Duration::ZERO, Lane::Stranger));
@@ -445,9 +460,14 @@ mod tests {
         for number in 0..100 {
             let password = Secret::new(number.to_string());
             let evidence = Evidence::Password(&password);
-            assert_eq!(house.guesses.failed(&attempt, evidence, &house.fingerprints, &RULES, at(number)), None);
+            assert_eq!(
+                house.guesses.failed(&attempt, evidence, &house.fingerprints, &RULES, at(number)),
+                None
+            );
         }
-        assert!(matches!(house.stance("berta", "127.0.0.1", 100), Stance::Go(wait, _) if wait == RULES.longest_wait));
+        assert!(
+            matches!(house.stance("berta", "127.0.0.1", 100), Stance::Go(wait, _) if wait == RULES.longest_wait)
+        );
     }
 
     proptest! {

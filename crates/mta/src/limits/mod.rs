@@ -149,7 +149,13 @@ impl Limits {
     ///
     /// # Errors
     /// Why it is turned away.
-    pub(crate) fn arrive(&self, client: IpAddr, rules: &Rates, source: Source<'_>, now: Timestamp) -> Result<(), Turned> {
+    pub(crate) fn arrive(
+        &self,
+        client: IpAddr,
+        rules: &Rates,
+        source: Source<'_>,
+        now: Timestamp,
+    ) -> Result<(), Turned> {
         let mut state = self.state();
         if let Some(met) = state.bans.meet(client, now) {
             return Err(Turned::Banned(Box::new(met.ban), met.say));
@@ -198,10 +204,8 @@ impl Limits {
         state.counters.count(&rules.rates, source, &[(What::FailedSignIns, 1)], now);
         let verdict = state.guesses.failed(attempt, evidence, &self.fingerprints, &rules.guessing, now)?;
         let address = attempt.address();
-        let subject = match verdict.whole_network {
-            true => subject::network_of(address),
-            false => subject::client_net(address),
-        };
+        let subject =
+            if verdict.whole_network { subject::network_of(address) } else { subject::client_net(address) };
         let length = bans::length(rules.bans.first, rules.bans.longest, verdict.before);
         let again = if verdict.before > 0 { ", again" } else { "" };
         let ban = Ban {

@@ -115,13 +115,18 @@ pub(crate) async fn carry_out(shared: &Shared, request: Request, now: Timestamp)
 ///
 /// # Errors
 /// In words, why it was not done.
-pub(crate) async fn carry_out_alone(config: &Config, request: Request, now: Timestamp) -> Result<Response, String> {
+pub(crate) async fn carry_out_alone(
+    config: &Config,
+    request: Request,
+    now: Timestamp,
+) -> Result<Response, String> {
     let opened = Limits::open(&config.data_dir, now).await.map_err(|error| error.to_string())?;
     let OpenedLimits { limits, trouble } = opened;
     if let Some(trouble) = trouble {
         return Err(trouble.to_string());
     }
-    let binds: Vec<SocketAddr> = config.listeners.iter().flat_map(|listener| listener.bind.iter().copied()).collect();
+    let binds: Vec<SocketAddr> =
+        config.listeners.iter().flat_map(|listener| listener.bind.iter().copied()).collect();
     let own = own_addresses(&binds);
     let desk = Desk { limits: &limits, rules: &config.protection, own: &own, now };
     let store = || async {
@@ -160,7 +165,9 @@ impl Desk<'_> {
         let until = match length {
             None => None,
             Some(length) => {
-                let end = SignedDuration::try_from(length).ok().and_then(|length| self.now.checked_add(length).ok());
+                let end = SignedDuration::try_from(length)
+                    .ok()
+                    .and_then(|length| self.now.checked_add(length).ok());
                 Some(end.ok_or("that is too long: leave it out for a ban without end")?)
             }
         };
@@ -172,8 +179,10 @@ impl Desk<'_> {
     fn refuse_folly(&self, subject: &Subject) -> Result<(), String> {
         let Subject::Network(network) = subject else { return Ok(()) };
         let holds = |address: IpAddr| network.contains(&address.to_canonical());
-        let loopback: [IpNet; 2] = [[127, 0, 0, 0].into(), std::net::Ipv6Addr::LOCALHOST.into()]
-            .map(|address: IpAddr| IpNet::new(address, if address.is_ipv4() { 8 } else { 128 }).unwrap_or(address.into()));
+        let loopback: [IpNet; 2] =
+            [[127, 0, 0, 0].into(), std::net::Ipv6Addr::LOCALHOST.into()].map(|address: IpAddr| {
+                IpNet::new(address, if address.is_ipv4() { 8 } else { 128 }).unwrap_or(address.into())
+            });
         let overlaps = |other: &IpNet| other.contains(network) || network.contains(other);
         let folly = if network.prefix_len() < SHORTEST[usize::from(network.addr().is_ipv6())] {
             "it is a large part of the world".to_owned()
@@ -186,7 +195,9 @@ impl Desk<'_> {
         } else {
             return Ok(());
         };
-        Err(format!("{subject} is not banned: {folly}; name a smaller network, or say --force if you mean it"))
+        Err(format!(
+            "{subject} is not banned: {folly}; name a smaller network, or say --force if you mean it"
+        ))
     }
 
     async fn release(&self, user: &str, store: &dyn Store) -> Result<Response, String> {
@@ -221,4 +232,3 @@ impl Desk<'_> {
         self.limits.write(self.rules, self.now).await.map_err(|error| error.to_string())
     }
 }
-

@@ -107,10 +107,7 @@ pub(super) struct Recipients {
 
 impl Counters {
     pub(super) fn new() -> Self {
-        Self {
-            counted: Book::new("rate", COUNTED_MOST),
-            written_to: Book::new("recipients", SENDERS_MOST),
-        }
+        Self { counted: Book::new("rate", COUNTED_MOST), written_to: Book::new("recipients", SENDERS_MOST) }
     }
 
     /// Whether so much more is allowed to all whom it concerns. Nothing is counted.
@@ -129,7 +126,8 @@ impl Counters {
             for &(what, amount) in amounts {
                 let Some(allowance) = allowances.of(what) else { continue };
                 let empty = Window::default();
-                let window = tally.iter().find(|(counted, _)| *counted == what).map_or(&empty, |(_, window)| window);
+                let window =
+                    tally.iter().find(|(counted, _)| *counted == what).map_or(&empty, |(_, window)| window);
                 if let Some(wait) = window.wait(allowance, amount, now) {
                     return Err(TooFast { scope, what, allowance, wait });
                 }
@@ -164,7 +162,10 @@ impl Counters {
     /// A sender has written to these.
     pub(super) fn wrote_to(&mut self, sender: &str, recipients: &[u32], now: Timestamp) {
         if self.new_to(sender, recipients) > 0 {
-            recipients.iter().for_each(|one| self.written_to.open(sender, now).note(*one));
+            let known = self.written_to.open(sender, now);
+            for one in recipients {
+                known.note(*one);
+            }
         }
     }
 
@@ -188,13 +189,18 @@ fn never_fits(scope: Scope, allowances: &Allowances, amounts: Amounts<'_>) -> Re
 
 impl<'a> Source<'a> {
     /// Whose allowances count for it.
-    fn concerned<'b>(&self, rules: &'b Rates) -> impl Iterator<Item = (Scope, String, &'b Allowances)> + use<'a, 'b> {
+    fn concerned<'b>(
+        &self,
+        rules: &'b Rates,
+    ) -> impl Iterator<Item = (Scope, String, &'b Allowances)> + use<'a, 'b> {
         let principal =
             self.principal.map(|name| (Scope::Principal, format!("principal {name}"), &rules.principal));
-        let address =
-            self.address.map(|address| (Scope::Address, format!("address {}", address_key(address)), &rules.address));
-        let network =
-            self.address.map(|address| (Scope::Network, format!("network {}", network_key(address)), &rules.network));
+        let address = self
+            .address
+            .map(|address| (Scope::Address, format!("address {}", address_key(address)), &rules.address));
+        let network = self
+            .address
+            .map(|address| (Scope::Network, format!("network {}", network_key(address)), &rules.network));
         let listener = (Scope::Listener, format!("listener {}", self.listener), &rules.listener);
         principal.into_iter().chain(address).chain(network).chain([listener])
     }
@@ -295,15 +301,21 @@ mod tests {
         Timestamp::from_second(1_790_000_000 + second).unwrap()
     }
 
-    fn allowed(most: u64) -> Option<Allowance> {
-        Some(Allowance { most, per: HOUR })
+    fn allowed(most: u64) -> Allowance {
+        Allowance { most, per: HOUR }
     }
 
     fn source<'a>(principal: Option<&'a str>, address: &str) -> Source<'a> {
         Source { principal, address: Some(address.parse().unwrap()), listener: "submission" }
     }
 
-    fn take(counters: &mut Counters, rules: &Rates, source: Source<'_>, amounts: Amounts<'_>, second: i64) -> Result<(), Scope> {
+    fn take(
+        counters: &mut Counters,
+        rules: &Rates,
+        source: Source<'_>,
+        amounts: Amounts<'_>,
+        second: i64,
+    ) -> Result<(), Scope> {
         counters.check(rules, source, amounts, at(second)).map_err(|no| no.scope)?;
         counters.count(rules, source, amounts, at(second));
         Ok(())
@@ -311,8 +323,13 @@ mod tests {
 
     #[test]
     fn each_principal_address_network_and_listener_has_an_allowance_of_its_own() {
-        let messages = |most| Allowances { messages: allowed(most), ..Allowances::default() };
-        let rules = Rates { principal: messages(1), address: messages(2), network: messages(3), listener: messages(4) };
+        let messages = |most| Allowances { messages: Some(allowed(most)), ..Allowances::default() };
+        let rules = Rates {
+            principal: messages(1),
+            address: messages(2),
+            network: messages(3),
+            listener: messages(4),
+        };
         let mut counters = Counters::new();
         let mut send = |user: Option<&str>, address: &str| {
             take(&mut counters, &rules, source(user, address), &[(What::Messages, 1)], 0)
@@ -329,9 +346,13 @@ mod tests {
 
     #[test]
     fn an_ipv6_network_of_64_bits_is_one_address_and_one_network() {
-        let rules = Rates { address: Allowances { sessions: allowed(1), ..Allowances::default() }, ..Rates::default() };
+        let rules = Rates {
+            address: Allowances { sessions: Some(allowed(1)), ..Allowances::default() },
+            ..Rates::default()
+        };
         let mut counters = Counters::new();
-        let mut come = |address| take(&mut counters, &rules, source(None, address), &[(What::Sessions, 1)], 0);
+        let mut come =
+            |address| take(&mut counters, &rules, source(None, address), &[(What::Sessions, 1)], 0);
         assert_eq!(come("2001:db8::1"), Ok(()));
         assert_eq!(come("2001:db8::ffff:2"), Err(Scope::Address));
         assert_eq!(come("2001:db8:0:1::1"), Ok(()));
@@ -339,12 +360,16 @@ mod tests {
 
     #[test]
     fn a_message_with_more_recipients_than_are_ever_allowed_is_refused_though_nothing_was_sent_before() {
-        let recipients = Allowances { recipients: allowed(10), ..Allowances::default() };
+        let recipients = Allowances { recipients: Some(allowed(10)), ..Allowances::default() };
         let rules = Rates { principal: recipients, ..Rates::default() };
         let counters = Counters::new();
-        let refused = counters.check(&rules, source(Some("anna"), "192.0.2.1"), &[(What::Recipients, 11)], at(0));
+        let refused =
+            counters.check(&rules, source(Some("anna"), "192.0.2.1"), &[(What::Recipients, 11)], at(0));
         let refused = refused.unwrap_err();
-        assert_eq!((refused.wait, refused.to_string().as_str()), (HOUR, "[rates.principal] allows 10 recipients in 1h"));
+        assert_eq!(
+            (refused.wait, refused.to_string().as_str()),
+            (HOUR, "[rates.principal] allows 10 recipients in 1h")
+        );
     }
 
     #[test]

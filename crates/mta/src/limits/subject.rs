@@ -68,10 +68,13 @@ impl FromStr for Subject {
         if let Ok(network) = text.parse::<IpNet>() {
             return Ok(Self::Network(canonical(network)));
         }
-        let looks_numeric = text.contains('/') || text.bytes().all(|octet| octet.is_ascii_digit() || octet == b'.');
+        let looks_numeric =
+            text.contains('/') || text.bytes().all(|octet| octet.is_ascii_digit() || octet == b'.');
         match Login::new(text) {
             Some(login) if !looks_numeric => Ok(Self::Account(login.key().to_owned())),
-            _ => Err(format!("\"{text}\" is no address, no network such as 192.0.2.0/24, and no account's name")),
+            _ => Err(format!(
+                "\"{text}\" is no address, no network such as 192.0.2.0/24, and no account's name"
+            )),
         }
     }
 }

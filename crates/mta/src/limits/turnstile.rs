@@ -19,11 +19,11 @@ use super::guess::Lane;
 use crate::inbound::listener::client_of;
 
 /// So many sign-ins wait in the whole daemon,
-const WAITING_MOST: usize = 256;
+const WAITING_MOST: usize = 512;
 /// so many of a client that nobody signs in from,
-const STRANGERS_MOST: usize = 4;
+const STRANGERS_MOST: usize = 8;
 /// and so many of one that somebody does: everybody behind one address, or a web mail server.
-const NEIGHBOURS_MOST: usize = 32;
+const NEIGHBOURS_MOST: usize = 256;
 /// A turn that does not come within this time does not come.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -95,7 +95,12 @@ impl Turnstile {
     ///
     /// # Cancel safety
     /// May be dropped at any point; the place is given back.
-    pub(super) async fn pass(&self, place: Option<Place>, lane: Lane, penalty: Duration) -> Result<Pass, Crowded> {
+    pub(super) async fn pass(
+        &self,
+        place: Option<Place>,
+        lane: Lane,
+        penalty: Duration,
+    ) -> Result<Pass, Crowded> {
         if !penalty.is_zero() {
             sleep(penalty).await;
         }
@@ -140,7 +145,8 @@ mod tests {
     fn one_client_cannot_take_all_places_and_places_come_back() {
         let turnstile = Turnstile::new();
         let take = |client: &str, lane| turnstile.place(ip(client), lane);
-        let places: Vec<_> = (0..4).map(|_| take("192.0.2.1", Lane::Stranger).unwrap()).collect();
+        let places: Vec<_> =
+            (0..STRANGERS_MOST).map(|_| take("192.0.2.1", Lane::Stranger).unwrap()).collect();
         assert_eq!(take("192.0.2.1", Lane::Stranger).err(), Some(Crowded));
         assert!(take("192.0.2.2", Lane::Stranger).is_ok());
         assert!(take("192.0.2.1", Lane::AtHome).unwrap().is_none(), "who is at home passes");
@@ -151,7 +157,8 @@ mod tests {
     #[test]
     fn however_many_clients_come_only_so_many_wait() {
         let turnstile = Turnstile::new();
-        let take = |number: u32| turnstile.place(std::net::Ipv4Addr::from_bits(number).into(), Lane::Stranger);
+        let take =
+            |number: u32| turnstile.place(std::net::Ipv4Addr::from_bits(number).into(), Lane::Stranger);
         let places: Vec<_> = (0..1000).map_while(|number| take(number).ok()).collect();
         assert_eq!(places.len(), WAITING_MOST);
         drop(places);

@@ -49,7 +49,9 @@ impl Window {
         }
         // Part by part, the oldest first, falls out of the span.
         for parts in 1..=PARTS + 1 {
-            let left = rolled.counts[..PARTS + 1 - parts].iter().fold(0, |sum: u64, count| sum.saturating_add(*count));
+            let left = rolled.counts[..PARTS + 1 - parts]
+                .iter()
+                .fold(0, |sum: u64, count| sum.saturating_add(*count));
             if fits(left) {
                 let parts = i64::try_from(parts).unwrap_or(i64::MAX);
                 let end = (rolled.part.saturating_add(parts)).saturating_mul(rolled.width);

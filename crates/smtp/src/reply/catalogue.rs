@@ -247,7 +247,7 @@ catalogue! {
     /// The message has been through this server too often: two servers send it to each other.
     mail_loop() = 554 [5 4 6] ("mail-loop") "Too many hops: the message is going in circles", "RFC 5321 §6.3";
     /// The client's address or network is banned for a time: too many wrong passwords were tried from there, or the administrator wants it so. `postern ban list` says which and until when.
-    banned(hostname: &str) = 554 [5 7 1] ("banned") "{hostname} takes no sessions from your address for the time being", "RFC 5321 §3.1";
+    client_banned(hostname: &str) = 554 [5 7 1] ("banned") "{hostname} takes no sessions from your address for the time being", "RFC 5321 §3.1";
     /// A parameter of MAIL or RCPT that this server does not know.
     unknown_parameter(keyword: &str) = 555 [5 5 4] "The parameter {keyword} is not recognised", "RFC 5321 §4.1.1.11";
 }

@@ -5,7 +5,8 @@
 //! from here. After a change, run the tests once with `POSTERN_BLESS=1`; they write the chapter anew.
 
 use super::Kind::{
-    Aliases, Choice, Count, Domain, Duration, DurationOrNever, List, Mailbox, Path, Rate, RateOrNone, Recipient, Share, Size, Switch, Text, Url, VolumeOrNone, Ways,
+    Aliases, Choice, Count, Domain, Duration, DurationOrNever, List, Mailbox, Path, Rate, RateOrNone,
+    Recipient, Share, Size, Switch, Text, Url, VolumeOrNone, Ways,
 };
 use super::Occurs::{Often, Once};
 use super::Preset::{Absent, Depends, Required, Value};

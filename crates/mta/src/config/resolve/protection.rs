@@ -4,7 +4,9 @@
 
 use super::network;
 use super::relay::canonical;
-use crate::config::model::{Allowance, Allowances, BanRules, BurstAction, Bursts, Guessing, Protection, Rates};
+use crate::config::model::{
+    Allowance, Allowances, BanRules, BurstAction, Bursts, Guessing, Protection, Rates,
+};
 use crate::config::reader::{Reader, Section};
 use crate::config::units;
 

@@ -244,7 +244,8 @@ impl Reporter<'_> {
             unique: &id.to_string(),
         });
         let envelope = self.envelope(targets, content.is_ascii());
-        let message = NewMessage { envelope, head: Bytes::new(), draft: Draft::from_bytes(id, content), hold: None };
+        let message =
+            NewMessage { envelope, head: Bytes::new(), draft: Draft::from_bytes(id, content), hold: None };
         let queued = self.store.enqueue(now, message).await;
         let id = queued.map_err(|error| Trouble::passing(error.to_string()))?;
         self.wake.notify_one();
