@@ -7,7 +7,7 @@ use crate::support::{Postern, Setup, content, wait_for};
 fn house(sink: &Sink) -> Postern {
     Setup::new()
         .next_hop(sink.address())
-        .top("postmaster = \"chief@home.test\"")
+        .top(&format!("postmaster = \"{ANNA}\""))
         .tables("[bursts]\nfloor = 3\nfactor = 2\n")
         .start()
 }
@@ -25,7 +25,7 @@ fn a_burst_is_held_and_told_of_once_and_goes_out_when_it_is_released() {
     let mut postern = house(&sink);
     send(&postern, 0..6);
     sink.wait_for(3);
-    let told = String::from_utf8(postern.wait_for_mail("chief", 1).remove(0)).unwrap();
+    let told = String::from_utf8(postern.wait_for_mail("anna", 1).remove(0)).unwrap();
     for text in [
         "Subject: localhost.test: mail from anna is held",
         "postern burst release anna",
@@ -52,7 +52,7 @@ fn a_burst_is_held_and_told_of_once_and_goes_out_when_it_is_released() {
     // What was released is usual from now on.
     send(&postern, 7..10);
     sink.wait_for(10);
-    assert_eq!(postern.mail_of("chief").len(), 1, "once for a burst");
+    assert_eq!(postern.mail_of("anna").len(), 1, "once for a burst");
 }
 
 #[test]
@@ -61,12 +61,12 @@ fn what_is_discarded_never_leaves_and_the_next_burst_is_told_of_again() {
     let mut postern = house(&sink);
     send(&postern, 0..5);
     sink.wait_for(3);
-    postern.wait_for_mail("chief", 1);
+    postern.wait_for_mail("anna", 1);
     postern.terminate();
     assert_eq!(postern.cli(&["burst", "discard", "anna", "--yes"]), "removed: 2 deliveries of anna\n");
     postern.start();
     send(&postern, 5..6);
-    wait_for("the second letter", || (postern.mail_of("chief").len() == 2).then_some(()));
+    wait_for("the second letter", || (postern.mail_of("anna").len() == 2).then_some(()));
     std::thread::sleep(QUIET);
     assert_eq!(sink.messages().len(), 3, "nothing else left");
     let said = crate::support::programs::fail(&mut postern.command(&["burst", "release", "nobody"]));

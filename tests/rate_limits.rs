@@ -82,7 +82,7 @@ fn sessions_of_an_address_are_counted_and_loopback_is_not() {
 
 #[test]
 fn swaks_shows_for_how_long_to_wait() {
-    let postern = Setup::new().tables("[rates.principal]\noctets = \"500/1h\"\n").start();
+    let postern = Setup::new().tables("[rates.principal]\noctets = \"500 B/1h\"\n").start();
     assert!(send(&postern, &[ANNA]).starts_with("250"));
     let mut command = program("swaks");
     let port = postern.at("submission").port().to_string();
