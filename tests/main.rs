@@ -39,6 +39,7 @@ mod dane;
 mod delivery;
 mod demo;
 mod directories;
+mod directories_ldap;
 mod drain;
 mod full_disk;
 mod hard_destinations;

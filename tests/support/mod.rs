@@ -17,6 +17,7 @@ pub mod postern;
 pub mod postfix;
 pub mod programs;
 pub mod sink;
+pub mod slapd;
 pub mod terminal;
 pub mod tls_server;
 pub mod unpacked;
