@@ -21,6 +21,7 @@
 mod support;
 
 mod acme;
+mod app_passwords;
 mod bans;
 mod bounces;
 mod broken_store;
@@ -66,3 +67,4 @@ mod retries;
 mod reuse;
 mod route;
 mod tls_reports;
+mod users;

@@ -35,7 +35,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::config::Config;
 use crate::daemon::{self, open_store, prepare_data_dir};
-use crate::directory::{self, Users};
+use crate::directory::{self, People, Users};
 use crate::limits;
 use crate::policy::ledger::{self, LedgerError};
 use crate::policy::reports;
@@ -207,7 +207,17 @@ impl Admin {
     /// [`Error::Users`] when their database cannot be opened.
     pub fn users(&self) -> Result<Users, Error> {
         prepare_data_dir(&self.config)?;
-        Ok(Users::open(&self.config.data_dir)?)
+        let users = Users::open(&self.config.data_dir)?;
+        users.keep_sha1(self.config.auth.keeps_sha1());
+        Ok(users)
+    }
+
+    /// The people of this installation, whichever directory knows them.
+    ///
+    /// # Errors
+    /// [`Error::Users`] when Postern's own users cannot be opened.
+    pub fn people(&self) -> Result<People, Error> {
+        Ok(People::new(&self.config, self.users()?)?)
     }
 
     /// Carries out an operation: in the running daemon, or directly when none runs.

@@ -119,6 +119,13 @@ pub struct Auth {
     pub own_users: OwnUsers,
 }
 
+impl Auth {
+    /// Whether keys for SCRAM-SHA-1 are kept: only where somebody switched it on by name.
+    pub fn keeps_sha1(&self) -> bool {
+        self.mechanisms.iter().flatten().any(|mechanism| mechanism.name().starts_with("SCRAM-SHA-1"))
+    }
+}
+
 /// When Postern's own users are asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OwnUsers {

@@ -73,6 +73,15 @@ impl Checker {
         Ok(right)
     }
 
+    /// As [`is_right`](Self::is_right), worked out each time.
+    pub(super) async fn is_right_at_cost(
+        &self,
+        stored: Option<&str>,
+        password: &Secret,
+    ) -> Result<bool, Denied> {
+        self.verify(stored.map(str::to_owned), password).await
+    }
+
     /// A new password's PHC string, with a salt of its own.
     pub(super) fn hash(&self, password: &Secret) -> Result<String, Error> {
         let params =
@@ -84,21 +93,32 @@ impl Checker {
         Ok(hash.to_string())
     }
 
-    /// Whether the password is the one that was hashed; without a hash the answer is no, after the same work.
+    /// Does something slow, in its turn.
     ///
     /// # Cancel safety
     /// A caller that goes away leaves its work to end by itself, still counted against the bound.
-    async fn verify(&self, hash: Option<String>, password: &Secret) -> Result<bool, Denied> {
+    pub(super) async fn work<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Denied> {
         let gone = |reason: &dyn std::error::Error| Denied::Unavailable(reason.to_string());
         let slot = self.slots.clone().acquire_owned().await.map_err(|error| gone(&error))?;
+        let in_turn = move || {
+            let _slot = slot;
+            work()
+        };
+        tokio::task::spawn_blocking(in_turn).await.map_err(|error| gone(&error))
+    }
+
+    /// Whether the password is the one that was hashed; without a hash the answer is no, after the same work.
+    async fn verify(&self, hash: Option<String>, password: &Secret) -> Result<bool, Denied> {
         let (password, worked_out) = (password.clone(), self.worked_out.clone());
         let work = move || {
-            let _slot = slot;
             worked_out.fetch_add(1, Ordering::Relaxed);
             let fits = fits(hash.as_deref().unwrap_or(NOBODY), &password);
             fits.map(|fits| fits && hash.is_some())
         };
-        tokio::task::spawn_blocking(work).await.map_err(|error| gone(&error))?
+        self.work(work).await?
     }
 
     pub(super) fn worked_out(&self) -> u64 {

@@ -10,6 +10,7 @@
 //!
 //! What it deliberately does not do: count failures or slow anybody down.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -24,6 +25,7 @@ use super::ldap::Ldap;
 use super::recent::Recent;
 use super::saslauthd::Saslauthd;
 use super::source::address_key;
+use super::users::{Found, NAME, salt_of};
 use super::{Denied, Directory, Login, Principal, Users, Why};
 use crate::config::{AddressRule, Config, DirectoryConfig, DirectoryKind, OwnUsers};
 
@@ -41,7 +43,10 @@ const MOST_KEPT: usize = 4096;
 pub struct Directories {
     sources: Vec<Source>,
     recent: Arc<Recent<Principal>>,
-    nobody: ProcessKey,
+    /// Where app passwords are kept, and who was last here.
+    users: Option<Users>,
+    /// What the salts of names that nobody has are made of.
+    nobody: Secret,
     offered: Option<Vec<Mechanism>>,
 }
 
@@ -97,7 +102,9 @@ impl Directories {
             Some(before) => Arc::clone(&before.recent),
             None => Arc::new(Recent::new(KEPT, MOST_KEPT)?),
         };
-        Ok(Self { sources, recent, nobody: ProcessKey::random()?, offered: config.auth.mechanisms.clone() })
+        users.keep_sha1(config.auth.keeps_sha1());
+        let offered = config.auth.mechanisms.clone();
+        Ok(Self { sources, recent, users: Some(users.clone()), nobody: users.nobody().clone(), offered })
     }
 
     /// Our own users alone.
@@ -106,7 +113,29 @@ impl Directories {
     /// As [`new`](Self::new).
     #[cfg(test)]
     pub(super) fn of_users(users: &Users) -> Result<Self, postern_pki::Error> {
-        Ok(Self { sources: vec![Source::own(users)], ..Self::nobody()? })
+        let (sources, nobody) = (vec![Source::own(users)], users.nobody().clone());
+        Ok(Self { sources, users: Some(users.clone()), nobody, ..Self::nobody()? })
+    }
+
+    /// Our own users, and others behind them, each of which may be asked what it last said for an hour while it is down.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    #[cfg(test)]
+    fn of_users_and(
+        users: &Users,
+        others: impl IntoIterator<Item = (&'static str, Arc<dyn Directory>)>,
+    ) -> Result<Self, postern_pki::Error> {
+        let mut directories = Self::of_users(users)?;
+        let hour = Duration::from_hours(1);
+        let others = others.into_iter().map(|(name, directory)| Source {
+            name: name.to_owned(),
+            bridge: hour,
+            directory,
+            ..Source::own(users)
+        });
+        directories.sources.extend(others);
+        Ok(directories)
     }
 
     /// No directory at all.
@@ -115,41 +144,44 @@ impl Directories {
     /// As [`new`](Self::new).
     pub(crate) fn nobody() -> Result<Self, postern_pki::Error> {
         let recent = Arc::new(Recent::new(KEPT, MOST_KEPT)?);
-        Ok(Self { sources: Vec::new(), recent, nobody: ProcessKey::random()?, offered: None })
+        let nobody = Secret::new(ProcessKey::random()?.tag(&[]));
+        Ok(Self { sources: Vec::new(), recent, users: None, nobody, offered: None })
     }
 
     /// What a listener that lets people sign in announces, best first: what the configuration lists, or what every directory
     /// can judge. A program that finds a mechanism takes it, so one that only some directories can judge would keep the
-    /// people of the others out. EXTERNAL and the variants with channel binding come where TLS allows them.
+    /// people of the others out. What is listed is announced as soon as one directory can judge it. EXTERNAL and the variants with channel binding come where TLS allows them.
     pub fn mechanisms(&self) -> Vec<Mechanism> {
         let offered = |mechanism: &Mechanism| match &self.offered {
-            Some(offered) => offered.contains(mechanism),
+            Some(offered) => offered.contains(mechanism) && self.any_judges(*mechanism),
             None => self.all_judge(*mechanism),
         };
         Mechanism::ALL.into_iter().filter(offered).collect()
     }
 
-    /// Who a credential belongs to.
+    /// Who a credential belongs to that came from this address.
     ///
     /// # Errors
     /// See [`Denied`].
-    pub async fn by_credential(&self, credential: &Credential) -> Result<Principal, Denied> {
-        match credential {
+    pub async fn by_credential(&self, credential: &Credential, client: IpAddr) -> Result<Principal, Denied> {
+        let principal = match credential {
             Credential::Password { user, password, acting_as } => {
-                let principal = self
-                    .by_password(
-                        &login(user)?,
-                        usable(password, LONGEST_PASSWORD).ok_or(Denied::Refused(Why::WrongPassword))?,
-                    )
-                    .await?;
-                for_himself(principal, acting_as.as_deref())
+                let login = login(user)?;
+                let password =
+                    usable(password, LONGEST_PASSWORD).ok_or(Denied::Refused(Why::WrongPassword))?;
+                let principal = match self.by_app_password(&login, password).await? {
+                    Some(principal) => principal,
+                    None => self.by_password(&login, password).await?,
+                };
+                for_himself(principal, acting_as.as_deref())?
             }
             Credential::Token { user, token, .. } => {
                 let unusable = || Denied::Refused(Why::BadToken("it is empty, too long, or no text".into()));
-                self.by_token(&login(user)?, usable(token, LONGEST_TOKEN).ok_or_else(unusable)?).await
+                self.by_token(&login(user)?, usable(token, LONGEST_TOKEN).ok_or_else(unusable)?).await?
             }
-            Credential::External { .. } => Err(Denied::Refused(Why::NoProof)),
-        }
+            Credential::External { .. } => return Err(Denied::Refused(Why::NoProof)),
+        };
+        Ok(self.noted(principal, client))
     }
 
     /// What is kept of a user's passwords for SCRAM. For nobody it is made up, always the same.
@@ -162,7 +194,7 @@ impl Directories {
         {
             return Ok(keys);
         }
-        let salt = self.nobody.tag(&[user.to_lowercase().as_bytes()])[..16].to_vec();
+        let salt = salt_of(&self.nobody, user);
         Ok(ScramKeys { salt, iterations: SCRAM_ITERATIONS, keys: Vec::new() })
     }
 
@@ -175,6 +207,7 @@ impl Directories {
         user: &str,
         label: u64,
         acting_as: Option<&str>,
+        client: IpAddr,
     ) -> Result<Principal, Denied> {
         let login = login(user)?;
         for source in self.serving(&login) {
@@ -183,7 +216,10 @@ impl Directories {
             }
             match source.bounded(source.directory.by_scram(&login, label)).await {
                 Err(Denied::Refused(Why::UnknownUser)) => {}
-                answer => return for_himself(source.complete(answer?, &login), acting_as),
+                answer => {
+                    let principal = for_himself(source.complete(answer?, &login), acting_as)?;
+                    return Ok(self.noted(principal, client));
+                }
             }
         }
         Err(Denied::Refused(Why::UnknownUser))
@@ -200,6 +236,7 @@ impl Directories {
         &self,
         addresses: &[String],
         acting_as: Option<&str>,
+        client: IpAddr,
     ) -> Result<Principal, Denied> {
         let mut owners: Vec<Principal> = Vec::new();
         for address in addresses.iter().filter_map(|address| address.parse::<Mailbox>().ok()) {
@@ -209,7 +246,9 @@ impl Directories {
             owners.extend(owner.filter(|owner| owners.iter().all(|known| !known.is_same(owner))));
         }
         match owners.pop() {
-            Some(principal) if owners.is_empty() => for_himself(principal, acting_as),
+            Some(principal) if owners.is_empty() => {
+                Ok(self.noted(for_himself(principal, acting_as)?, client))
+            }
             _ => Err(Denied::Refused(Why::CertificateOfNobody)),
         }
     }
@@ -225,6 +264,60 @@ impl Directories {
             }
         }
         Ok(None)
+    }
+
+    /// Who this app password belongs to; `None`: it is none, or none of this login's. That one was taken away is in force at
+    /// once, whatever is remembered, and so is that its owner was.
+    async fn by_app_password(&self, login: &Login, password: &Secret) -> Result<Option<Principal>, Denied> {
+        let Some(users) = &self.users else { return Ok(None) };
+        let Some(found) = users.app_password(password).await? else { return Ok(None) };
+        let Some(source) = self.serving(login).find(|source| source.name == found.directory) else {
+            return Ok(None);
+        };
+        if source.name != NAME {
+            return self.owner_elsewhere(source, login, &found).await;
+        }
+        if !found.is_called(login) {
+            return Ok(None);
+        }
+        let principal = source.bounded(users.by_app_password(found, password)).await?;
+        Ok(Some(source.complete(principal, login)))
+    }
+
+    /// The owner of an app password, whom another directory knows still.
+    async fn owner_elsewhere(
+        &self,
+        source: &Source,
+        login: &Login,
+        found: &Found,
+    ) -> Result<Option<Principal>, Denied> {
+        // Apart from what the directory's own passwords are remembered as.
+        let parts = [b"owner of an app password", source.name.as_bytes(), login.key().as_bytes()];
+        let known = match self.recent.find(&parts, source.remember, Instant::now()) {
+            Some(principal) => Some(principal),
+            None => match source.bounded(source.directory.look_up(login)).await {
+                Ok(looked_up) => looked_up.map(|principal| source.complete(principal, login)),
+                Err(denied) => {
+                    let bridged = self.recent.find(&parts, source.bridge, Instant::now());
+                    return Ok(Some(found.given_to(bridged.ok_or(denied)?)));
+                }
+            },
+        };
+        let Some(principal) = known.filter(|principal| principal.name == found.principal) else {
+            self.recent.forget(&parts);
+            return Ok(None);
+        };
+        if source.keeps() {
+            self.recent.note(&parts, principal.clone(), Instant::now());
+        }
+        Ok(Some(found.given_to(principal)))
+    }
+
+    fn noted(&self, principal: Principal, client: IpAddr) -> Principal {
+        if let Some(users) = &self.users {
+            users.note(&principal, client);
+        }
+        principal
     }
 
     /// All are asked, also after one that knows the name but not the password: people may be in several, and the time that
@@ -308,15 +401,31 @@ impl Directories {
                 self.sources.iter().all(judges)
                     && self.sources.iter().any(|source| !source.directory.abilities().scram.is_empty())
             }
+            Mechanism::Plain | Mechanism::Login => {
+                self.sources.iter().any(judges) || self.has_app_passwords()
+            }
             _ => self.sources.iter().any(judges),
         }
+    }
+
+    fn any_judges(&self, mechanism: Mechanism) -> bool {
+        let keeps =
+            |hash| self.sources.iter().any(|source| source.directory.abilities().scram.contains(&hash));
+        match mechanism {
+            Mechanism::ScramSha256 | Mechanism::ScramSha256Plus => keeps(ScramHash::Sha256),
+            _ => true,
+        }
+    }
+
+    fn has_app_passwords(&self) -> bool {
+        self.users.as_ref().is_some_and(Users::has_app_passwords)
     }
 }
 
 impl Source {
     fn own(users: &Users) -> Self {
         Self {
-            name: super::users::NAME.to_owned(),
+            name: NAME.to_owned(),
             domains: Vec::new(),
             timeout: Duration::from_secs(30),
             remember: Duration::ZERO,
@@ -424,3 +533,6 @@ fn for_himself(principal: Principal, acting_as: Option<&str>) -> Result<Principa
         _ => Ok(principal),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,7 +3,8 @@
 //! An organisation's people are in several places: Postern's own [`Users`], and the directories that the organisation has
 //! already. The types to know:
 //! - [`Directory`]: one such place. [`Principal`]: somebody who has signed in; [`Denied`]: why somebody could not.
-//! - [`Directories`]: all of them, asked in order, within their time limits.
+//! - [`Directories`]: all of them, asked in order, within their time limits; app passwords before them.
+//! - [`People`]: the same for administrators, with the app passwords that people have.
 //! - `checker`: works password hashes out, in bounded parallelism; one who signs in often pays for it once.
 //!
 //! A directory that is out of order is never taken for a wrong password: the client is to try again later, not to ask its
@@ -16,12 +17,14 @@
 mod checker;
 mod directories;
 pub(crate) mod ldap;
+mod people;
 mod recent;
 mod saslauthd;
 mod source;
 mod users;
 
 pub use directories::Directories;
+pub use people::{NewAppPassword, People, Person};
 pub(crate) use source::address_key;
 pub use source::{Abilities, AppPasswordUsed, Denied, Directory, Login, Principal, Why};
-pub use users::{Error, User, Users};
+pub use users::{AppPassword, Error, MainPassword, ScramState, Standing, User, Users};

@@ -96,15 +96,15 @@ impl Gate {
     }
 
     async fn principal_of(&self, claim: &Claim) -> Result<Principal, Denied> {
-        let directories = self.directories();
+        let (directories, client) = (self.directories(), self.client.address.ip());
         match claim {
             Claim::Credential(Credential::External { acting_as }) => {
                 let identity = self.certificate.as_ref().ok_or(Denied::Refused(Why::NoProof))?;
-                directories.by_certificate(&identity.emails, acting_as.as_deref()).await
+                directories.by_certificate(&identity.emails, acting_as.as_deref(), client).await
             }
-            Claim::Credential(credential) => directories.by_credential(credential).await,
+            Claim::Credential(credential) => directories.by_credential(credential, client).await,
             Claim::Scram { user, acting_as, proof: ScramProof::Right { label } } => {
-                directories.by_scram(user, *label, acting_as.as_deref()).await
+                directories.by_scram(user, *label, acting_as.as_deref(), client).await
             }
             Claim::Scram { .. } => Err(Denied::Refused(Why::WrongPassword)),
             Claim::Keys { .. } => Err(Denied::Refused(Why::NoProof)),

@@ -1,76 +1,64 @@
 //! The users' file: SQLite, opened by the daemon and by the command line at the same time.
 //!
-//! [`Database`] holds two connections. One reads and writes, and waits for other processes that write. The other only
-//! answers whether an address exists, for RCPT, in the middle of a session: it shares no lock with the first, and in
-//! WAL mode a reader waits for no writer, so that it costs microseconds and may be asked where nothing may block.
-//! If it would have to wait all the same, it fails, and the sender tries again later.
+//! [`Database`] holds three connections. One writes, and waits for other processes that write. One reads, for sign-ins and
+//! lists: in WAL mode a reader waits for no writer. The third answers what is asked where nothing may block: whether an
+//! address exists, for RCPT, in the middle of a session, and what is announced. It shares no lock with the others, so that it
+//! costs microseconds; if it would have to wait all the same, it fails, and the sender tries again later.
+//!
+//! `schema` has the file and its formats, `accounts` what a sign-in needs of a user, `app_passwords` theirs.
 //!
 //! What it deliberately does not do: work passwords out, or know what a name or a password must look like.
 
-use std::fs::{self, OpenOptions, Permissions};
-use std::io;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+mod accounts;
+mod app_passwords;
+mod schema;
+
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use jiff::Timestamp;
 use postern_smtp::address::Mailbox;
-use rusqlite::{
-    Connection, ErrorCode, OpenFlags, OptionalExtension, Row, Transaction, TransactionBehavior, params,
-};
+use postern_smtp::sasl::SCRAM_ITERATIONS;
+use postern_smtp::secret::Secret;
+use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, Transaction, TransactionBehavior, params};
 
-use super::{Error, NAME, Principal, User, address_key};
+use super::keys::Keys;
+use super::{AppPasswordUsed, Error, MainPassword, NAME, Principal, ScramState, Standing, User, address_key};
+use schema::{LOOKUP_PATIENCE, PATIENCE, make_private, open_for_reading, prepare};
 
-/// The format that this version writes. A later version opens every earlier one.
-const FORMAT: i64 = 1;
-/// `Post` in ASCII: tells Postern's files from other programs' databases.
-const APPLICATION: i64 = 0x506f_7374;
-/// How long to wait for another process that is writing.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// How long a look-up waits, where it has to at all: the first to open the file after a crash repairs it alone.
-const LOOKUP_PATIENCE: Duration = Duration::from_millis(5);
-
-const SCHEMA: &str = "
-    CREATE TABLE users (
-        id           INTEGER PRIMARY KEY,
-        name         TEXT NOT NULL UNIQUE,
-        hash         TEXT NOT NULL,
-        created      INTEGER NOT NULL,
-        password_set INTEGER NOT NULL
-    ) STRICT;
-    CREATE TABLE addresses (
-        id      INTEGER PRIMARY KEY,
-        key     TEXT NOT NULL UNIQUE,
-        address TEXT NOT NULL,
-        user    INTEGER NOT NULL REFERENCES users (id) ON DELETE CASCADE
-    ) STRICT;
-    CREATE INDEX addresses_of_user ON addresses (user);
-";
+pub(super) use accounts::{Account, Gaps};
+pub(in crate::directory) use app_passwords::Found;
+pub(super) use app_passwords::{NewRow, Owner};
 
 /// The open file.
 #[derive(Debug)]
 pub(super) struct Database {
     path: PathBuf,
     connection: Mutex<Connection>,
-    /// For [`Database::has_address`] alone; never locked for longer than one look-up.
+    /// For sign-ins, which wait for no writer.
+    reading: Mutex<Connection>,
+    /// For what is asked where nothing may block; never locked for longer than one look-up.
     lookup: Mutex<Connection>,
+    nobody: Secret,
 }
 
-/// What signing in needs of a user.
-#[derive(Debug, Clone)]
-pub(super) struct Account {
-    pub(super) principal: Principal,
+/// A password as it is stored.
+#[derive(Debug)]
+pub(super) struct Hashed {
     pub(super) hash: String,
+    pub(super) salt: Vec<u8>,
+    pub(super) keys: Keys,
 }
 
 impl Database {
     pub(super) fn open(path: &Path) -> Result<Self, Error> {
         make_private(path).map_err(|source| Error::Unopenable { path: path.to_owned(), source })?;
-        let mut connection = Connection::open(path).map_err(|source| of_sqlite(path, source))?;
+        let check = |source| of_sqlite(path, source);
+        let mut connection = Connection::open(path).map_err(check)?;
         prepare(&mut connection, path)?;
-        let lookup = open_for_lookups(path).map_err(|source| of_sqlite(path, source))?;
-        Ok(Self { path: path.to_owned(), connection: Mutex::new(connection), lookup: Mutex::new(lookup) })
+        let reading = open_for_reading(path, PATIENCE).map_err(check)?;
+        let lookup = open_for_reading(path, LOOKUP_PATIENCE).map_err(check)?;
+        Self::of(path, [connection, reading, lookup])
     }
 
     /// Nobody, in memory, in the place of a file that is not there.
@@ -78,9 +66,27 @@ impl Database {
         let open = || {
             let mut connection = Connection::open_in_memory().map_err(|source| of_sqlite(path, source))?;
             prepare(&mut connection, path)?;
-            Ok(Mutex::new(connection))
+            Ok(connection)
         };
-        Ok(Self { path: path.to_owned(), connection: open()?, lookup: open()? })
+        Self::of(path, [open()?, open()?, open()?])
+    }
+
+    fn of(path: &Path, [connection, reading, lookup]: [Connection; 3]) -> Result<Self, Error> {
+        let sql = "SELECT secret FROM secrets WHERE name = 'nobody'";
+        let nobody: Vec<u8> =
+            connection.query_row(sql, [], |row| row.get(0)).map_err(|source| of_sqlite(path, source))?;
+        Ok(Self {
+            path: path.to_owned(),
+            connection: Mutex::new(connection),
+            reading: Mutex::new(reading),
+            lookup: Mutex::new(lookup),
+            nobody: Secret::new(nobody),
+        })
+    }
+
+    /// What salts are made of; the file's own.
+    pub(super) fn nobody(&self) -> &Secret {
+        &self.nobody
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -90,7 +96,7 @@ impl Database {
     pub(super) fn add(
         &self,
         name: &str,
-        hash: &str,
+        password: &Hashed,
         addresses: &[Mailbox],
         now: Timestamp,
     ) -> Result<(), Error> {
@@ -101,19 +107,57 @@ impl Database {
             if let Some((_, owner)) = self.owner_of(transaction, name)? {
                 return Err(Error::AddressTaken { address: name.to_owned(), owner });
             }
-            let sql = "INSERT INTO users (name, hash, created, password_set) VALUES (?1, ?2, ?3, ?3)";
-            self.check(transaction.execute(sql, params![name, hash, now.as_second()]))?;
+            let Hashed { hash, salt, keys } = password;
+            let sql = "INSERT INTO users (name, hash, created, password_set, salt, iterations, sha256, sha1)
+                       VALUES (?1, ?2, ?3, ?3, ?4, ?5, ?6, ?7)";
+            let iterations = SCRAM_ITERATIONS.get();
+            let (sha256, sha1) = (octets(keys.sha256.as_ref()), octets(keys.sha1.as_ref()));
+            let values = params![name, hash, now.as_second(), salt, iterations, sha256, sha1];
+            self.check(transaction.execute(sql, values))?;
             let id = transaction.last_insert_rowid();
             addresses.iter().try_for_each(|address| self.give(transaction, id, address))
         })
     }
 
-    pub(super) fn set_hash(&self, name: &str, hash: &str, now: Timestamp) -> Result<(), Error> {
+    /// The salt and the iterations of a user's passwords never change, for his app passwords share them.
+    pub(super) fn set_password(&self, name: &str, password: &Hashed, now: Timestamp) -> Result<(), Error> {
+        let Hashed { hash, salt: _, keys } = password;
         self.write(|transaction| {
             let id = self.known(transaction, name)?;
-            let sql = "UPDATE users SET hash = ?2, password_set = ?3 WHERE id = ?1";
-            self.check(transaction.execute(sql, params![id, hash, now.as_second()]))?;
+            let sql = "UPDATE users SET hash = ?2, password_set = ?3, sha256 = ?4, sha1 = ?5 WHERE id = ?1";
+            let (sha256, sha1) = (octets(keys.sha256.as_ref()), octets(keys.sha1.as_ref()));
+            self.check(transaction.execute(sql, params![id, hash, now.as_second(), sha256, sha1]))?;
             Ok(())
+        })
+    }
+
+    pub(super) fn set_standing(&self, name: &str, standing: Standing) -> Result<(), Error> {
+        let sql = "UPDATE users SET disabled = ?2 WHERE id = ?1";
+        self.set_flag(name, sql, standing == Standing::Disabled)
+    }
+
+    pub(super) fn set_main_password(&self, name: &str, main: MainPassword) -> Result<(), Error> {
+        let sql = "UPDATE users SET barred = ?2 WHERE id = ?1";
+        self.set_flag(name, sql, main == MainPassword::Barred)
+    }
+
+    pub(super) fn add_group(&self, name: &str, group: &str) -> Result<(), Error> {
+        self.write(|transaction| {
+            let id = self.known(transaction, name)?;
+            let sql = "INSERT INTO groups_of_users (user, name) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
+            self.check(transaction.execute(sql, params![id, group]))?;
+            Ok(())
+        })
+    }
+
+    pub(super) fn remove_group(&self, name: &str, group: &str) -> Result<(), Error> {
+        self.write(|transaction| {
+            let id = self.known(transaction, name)?;
+            let sql = "DELETE FROM groups_of_users WHERE user = ?1 AND name = ?2";
+            match self.check(transaction.execute(sql, params![id, group]))? {
+                0 => Err(Error::NotInGroup { name: name.to_owned(), group: group.to_owned() }),
+                _ => Ok(()),
+            }
         })
     }
 
@@ -144,39 +188,11 @@ impl Database {
     }
 
     pub(super) fn list(&self) -> Result<Vec<User>, Error> {
-        self.users("SELECT id, name, created, password_set FROM users WHERE ?1 IS NULL ORDER BY name", None)
+        self.users(None)
     }
 
     pub(super) fn show(&self, name: &str) -> Result<User, Error> {
-        let sql = "SELECT id, name, created, password_set FROM users WHERE name = ?1";
-        self.users(sql, Some(name))?.pop().ok_or_else(|| Error::NoSuchUser { name: name.to_owned() })
-    }
-
-    /// The user of this name, or else the one with this address.
-    pub(super) fn account(&self, key: &str) -> Result<Option<Account>, Error> {
-        let mut connection = self.connection();
-        let transaction = self.check(connection.transaction())?;
-        let by_name = "SELECT id, name, hash FROM users WHERE name = ?1";
-        let by_address =
-            "SELECT users.id, name, hash FROM addresses JOIN users ON users.id = user WHERE key = ?1";
-        for sql in [by_name, by_address] {
-            let row = |row: &Row<'_>| Ok((row.get::<_, i64>(0)?, row.get(1)?, row.get(2)?));
-            let mut statement = self.check(transaction.prepare_cached(sql))?;
-            if let Some((id, name, hash)) = self.check(statement.query_row([key], row).optional())? {
-                let addresses = self.addresses_of(&transaction, id)?;
-                return Ok(Some(Account {
-                    principal: Principal {
-                        name,
-                        addresses,
-                        directory: NAME.to_owned(),
-                        groups: Vec::new(),
-                        app_password: None,
-                    },
-                    hash,
-                }));
-            }
-        }
-        Ok(None)
+        self.users(Some(name))?.pop().ok_or_else(|| Error::NoSuchUser { name: name.to_owned() })
     }
 
     /// Does not block: see the top of this file.
@@ -192,16 +208,29 @@ impl Database {
         self.connection.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn reading(&self) -> MutexGuard<'_, Connection> {
+        self.reading.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn check<T>(&self, result: rusqlite::Result<T>) -> Result<T, Error> {
         result.map_err(|source| of_sqlite(&self.path, source))
     }
 
     /// All of the change or nothing of it, synced.
-    fn write(&self, change: impl FnOnce(&Transaction<'_>) -> Result<(), Error>) -> Result<(), Error> {
+    fn write<T>(&self, change: impl FnOnce(&Transaction<'_>) -> Result<T, Error>) -> Result<T, Error> {
         let mut connection = self.connection();
         let transaction = self.check(connection.transaction_with_behavior(TransactionBehavior::Immediate))?;
-        change(&transaction)?;
-        self.check(transaction.commit())
+        let done = change(&transaction)?;
+        self.check(transaction.commit())?;
+        Ok(done)
+    }
+
+    fn set_flag(&self, name: &str, sql: &str, flag: bool) -> Result<(), Error> {
+        self.write(|transaction| {
+            let id = self.known(transaction, name)?;
+            self.check(transaction.execute(sql, params![id, flag]))?;
+            Ok(())
+        })
     }
 
     fn give(&self, transaction: &Transaction<'_>, id: i64, address: &Mailbox) -> Result<(), Error> {
@@ -236,108 +265,73 @@ impl Database {
     }
 
     fn addresses_of(&self, connection: &Connection, id: i64) -> Result<Vec<Mailbox>, Error> {
-        let sql = "SELECT address FROM addresses WHERE user = ?1 ORDER BY id";
-        let mut statement = self.check(connection.prepare_cached(sql))?;
-        let rows = self.check(statement.query_map([id], |row| row.get::<_, String>(0)))?;
-        let texts: Vec<String> = self.check(rows.collect())?;
-        texts.iter().map(|text| self.parsed(text)).collect()
+        self.mailboxes(connection, "SELECT address FROM addresses WHERE user = ?1 ORDER BY id", id)
     }
 
-    fn parsed(&self, text: &str) -> Result<Mailbox, Error> {
-        text.parse().map_err(|_| Error::Damaged {
+    fn groups_of(&self, connection: &Connection, id: i64) -> Result<Vec<String>, Error> {
+        self.texts(connection, "SELECT name FROM groups_of_users WHERE user = ?1 ORDER BY name", id)
+    }
+
+    fn mailboxes(&self, connection: &Connection, sql: &str, id: i64) -> Result<Vec<Mailbox>, Error> {
+        let damaged = |text: &str| Error::Damaged {
             path: self.path.clone(),
             reason: format!("{text:?} is not an address"),
-        })
-    }
-
-    fn users(&self, sql: &str, name: Option<&str>) -> Result<Vec<User>, Error> {
-        let mut connection = self.connection();
-        let transaction = self.check(connection.transaction())?;
-        let mut statement = self.check(transaction.prepare_cached(sql))?;
-        let row = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?));
-        let rows = self.check(statement.query_map([name], row))?;
-        let found: Vec<(i64, String, i64, i64)> = self.check(rows.collect())?;
-        let user = |(id, name, created, password_set)| {
-            let addresses = self.addresses_of(&transaction, id)?;
-            Ok(User { name, addresses, created: time(created), password_set: time(password_set) })
         };
-        found.into_iter().map(user).collect()
+        let texts = self.texts(connection, sql, id)?;
+        texts.iter().map(|text| text.parse().map_err(|_| damaged(text))).collect()
+    }
+
+    fn texts(&self, connection: &Connection, sql: &str, id: i64) -> Result<Vec<String>, Error> {
+        let mut statement = self.check(connection.prepare_cached(sql))?;
+        let rows = self.check(statement.query_map([id], |row| row.get(0)))?;
+        self.check(rows.collect())
+    }
+
+    /// All, or the one of this name.
+    fn users(&self, name: Option<&str>) -> Result<Vec<User>, Error> {
+        let mut connection = self.reading();
+        let transaction = self.check(connection.transaction())?;
+        let sql =
+            "SELECT id, name, created, password_set, disabled, barred, sha256 IS NOT NULL, last_sign_in,
+                       (SELECT count(*) FROM app_passwords WHERE user = users.id)
+                   FROM users WHERE ?1 IS NULL OR name = ?1 ORDER BY name";
+        let mut statement = self.check(transaction.prepare_cached(sql))?;
+        let rows = self.check(statement.query_map([name], user_of))?;
+        let found: Vec<(i64, User)> = self.check(rows.collect())?;
+        let complete = |(id, user)| {
+            let addresses = self.addresses_of(&transaction, id)?;
+            Ok(User { addresses, groups: self.groups_of(&transaction, id)?, ..user })
+        };
+        found.into_iter().map(complete).collect()
     }
 }
 
-/// The file exists before SQLite opens it, for its owner alone; SQLite's own files beside it follow its mode.
-fn make_private(path: &Path) -> io::Result<()> {
-    let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
-    match made {
-        Ok(_) => give_to_owner_of_folder(path),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => narrow(path),
-        Err(error) => Err(error),
-    }
+fn user_of(row: &Row<'_>) -> rusqlite::Result<(i64, User)> {
+    let user = User {
+        name: row.get(1)?,
+        addresses: Vec::new(),
+        groups: Vec::new(),
+        standing: standing(row.get(4)?),
+        main_password: main_password(row.get(5)?),
+        scram: if row.get(6)? { ScramState::Ready } else { ScramState::AtNextSignIn },
+        app_passwords: row.get(8)?,
+        created: time(row.get(2)?),
+        password_set: time(row.get(3)?),
+        last_sign_in: row.get::<_, Option<i64>>(7)?.map(time),
+    };
+    Ok((row.get(0)?, user))
 }
 
-/// An administrator who adds the first user as root must not lock the daemon out of its own directory.
-fn give_to_owner_of_folder(path: &Path) -> io::Result<()> {
-    let folder = fs::metadata(path.parent().unwrap_or(Path::new(".")))?;
-    let file = fs::metadata(path)?;
-    if file.uid() == 0 && folder.uid() != 0 {
-        std::os::unix::fs::chown(path, Some(folder.uid()), Some(folder.gid()))?;
-    }
-    Ok(())
+fn standing(disabled: bool) -> Standing {
+    if disabled { Standing::Disabled } else { Standing::Enabled }
 }
 
-fn narrow(path: &Path) -> io::Result<()> {
-    match fs::metadata(path)?.permissions().mode() & 0o077 {
-        0 => Ok(()),
-        _ => fs::set_permissions(path, Permissions::from_mode(0o600)),
-    }
+fn main_password(barred: bool) -> MainPassword {
+    if barred { MainPassword::Barred } else { MainPassword::Allowed }
 }
 
-fn prepare(connection: &mut Connection, path: &Path) -> Result<(), Error> {
-    let check = |source| of_sqlite(path, source);
-    connection.busy_timeout(PATIENCE).map_err(check)?;
-    connection.pragma_update(None, "journal_mode", "WAL").map_err(check)?;
-    connection.pragma_update(None, "synchronous", "FULL").map_err(check)?;
-    connection.pragma_update(None, "foreign_keys", true).map_err(check)?;
-    let verdict: String =
-        connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(check)?;
-    if verdict != "ok" {
-        return Err(Error::Damaged { path: path.to_owned(), reason: verdict });
-    }
-    upgrade(connection, path)
-}
-
-fn open_for_lookups(path: &Path) -> rusqlite::Result<Connection> {
-    let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-    connection.busy_timeout(LOOKUP_PATIENCE)?;
-    Ok(connection)
-}
-
-/// Brings the file to this version's format, one process at a time.
-fn upgrade(connection: &mut Connection, path: &Path) -> Result<(), Error> {
-    let check = |source| of_sqlite(path, source);
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(check)?;
-    let application: i64 = pragma(&transaction, "application_id").map_err(check)?;
-    let found: i64 = pragma(&transaction, "user_version").map_err(check)?;
-    match (application, found) {
-        (APPLICATION, FORMAT) => return Ok(()),
-        (APPLICATION, _) if found > FORMAT => {
-            return Err(Error::TooNew { path: path.to_owned(), found, known: FORMAT });
-        }
-        (0, 0) => transaction.execute_batch(SCHEMA).map_err(check)?,
-        _ => {
-            return Err(Error::Damaged {
-                path: path.to_owned(),
-                reason: "it is another program's database".to_owned(),
-            });
-        }
-    }
-    transaction.pragma_update(None, "application_id", APPLICATION).map_err(check)?;
-    transaction.pragma_update(None, "user_version", FORMAT).map_err(check)?;
-    transaction.commit().map_err(check)
-}
-
-fn pragma(connection: &Connection, name: &str) -> rusqlite::Result<i64> {
-    connection.pragma_query_value(None, name, |row| row.get(0))
+fn octets(key: Option<&Secret>) -> Option<&[u8]> {
+    key.map(Secret::expose)
 }
 
 fn of_sqlite(path: &Path, source: rusqlite::Error) -> Error {
@@ -357,6 +351,10 @@ fn time(seconds: i64) -> Timestamp {
 mod tests {
     use super::*;
 
+    fn hashed(hash: &str) -> Hashed {
+        Hashed { hash: hash.to_owned(), salt: b"salt".to_vec(), keys: Keys::default() }
+    }
+
     /// Another process holds the file for writing and a change of ours waits for it: neither keeps a recipient waiting.
     #[test]
     fn looking_a_recipient_up_waits_for_no_writer() {
@@ -364,11 +362,12 @@ mod tests {
         let path = folder.path().join("users.db");
         let database = Database::open(&path).unwrap();
         let anna: Mailbox = "anna@example.org".parse().unwrap();
-        database.add("anna", "hash", std::slice::from_ref(&anna), Timestamp::UNIX_EPOCH).unwrap();
+        database.add("anna", &hashed("hash"), std::slice::from_ref(&anna), Timestamp::UNIX_EPOCH).unwrap();
         let other = Connection::open(&path).unwrap();
         other.execute_batch("BEGIN IMMEDIATE; DELETE FROM addresses").unwrap();
         std::thread::scope(|scope| {
-            let waiting = scope.spawn(|| database.set_hash("anna", "other", Timestamp::UNIX_EPOCH));
+            let waiting =
+                scope.spawn(|| database.set_password("anna", &hashed("other"), Timestamp::UNIX_EPOCH));
             while database.connection.try_lock().is_ok() {
                 std::thread::yield_now();
             }

@@ -81,6 +81,61 @@ pub enum Error {
         /// The address.
         address: String,
     },
+    /// The user is not in this group.
+    #[error("{name} is not in the group {group}")]
+    NotInGroup {
+        /// The user.
+        name: String,
+        /// The group.
+        group: String,
+    },
+    /// Neither Postern's own users nor any other directory knows this name.
+    #[error("no directory knows {name}")]
+    KnownToNobody {
+        /// The name.
+        name: String,
+    },
+    /// A directory that might know the name cannot be asked.
+    #[error("{0}; is it running, reachable, and its configuration right?")]
+    Directory(String),
+    /// He has an app password of this name.
+    #[error(
+        "{user} has an app password {name:?} already; take another name, or remove that one first: postern user app-password remove {user} {name:?}"
+    )]
+    AppPasswordExists {
+        /// The user.
+        user: String,
+        /// Its name.
+        name: String,
+    },
+    /// He has no app password of this name.
+    #[error("{user} has no app password {name:?}; `postern user app-password list {user}` shows all")]
+    NoSuchAppPassword {
+        /// The user.
+        user: String,
+        /// The name.
+        name: String,
+    },
+    /// He has as many app passwords as one can have.
+    #[error("{user} has {most} app passwords, which is the most; remove one that is no longer used")]
+    TooManyAppPasswords {
+        /// The user.
+        user: String,
+        /// How many one can have.
+        most: i64,
+    },
+    /// The name of an app password cannot be used.
+    #[error("this name for an app password cannot be used: {reason}")]
+    UnusableAppPasswordName {
+        /// Why not.
+        reason: &'static str,
+    },
+    /// The name of a group cannot be used.
+    #[error("this name for a group cannot be used: {reason}")]
+    UnusableGroup {
+        /// Why not.
+        reason: &'static str,
+    },
     /// The user name cannot be used.
     #[error("this user name cannot be used: {reason}")]
     UnusableName {

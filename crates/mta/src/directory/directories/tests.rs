@@ -1,0 +1,160 @@
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::sync::Mutex;
+
+use async_trait::async_trait;
+
+use super::*;
+use crate::directory::{Abilities, Error};
+
+const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7));
+
+/// A directory as a test wants it.
+#[derive(Debug, Default)]
+struct Scripted {
+    /// Name, and password.
+    people: Mutex<BTreeMap<&'static str, &'static str>>,
+    asked: Mutex<Vec<&'static str>>,
+    is_down: Mutex<bool>,
+}
+
+impl Scripted {
+    fn ask(&self, how: &'static str) -> Result<(), Denied> {
+        self.asked.lock().unwrap().push(how);
+        if *self.is_down.lock().unwrap() { Err(Denied::Unavailable("no answer".to_owned())) } else { Ok(()) }
+    }
+
+    fn asked(&self) -> Vec<&'static str> {
+        std::mem::take(&mut *self.asked.lock().unwrap())
+    }
+}
+
+#[async_trait]
+impl Directory for Scripted {
+    fn abilities(&self) -> Abilities {
+        Abilities { passwords: true, ..Abilities::default() }
+    }
+
+    async fn by_password(&self, login: &Login, password: &Secret) -> Result<Principal, Denied> {
+        self.ask("password")?;
+        match self.people.lock().unwrap().get(login.local()) {
+            None => Err(Denied::Refused(Why::UnknownUser)),
+            Some(right) if password.expose() == right.as_bytes() => {
+                Ok(Principal::named(login.local(), Vec::new()))
+            }
+            Some(_) => Err(Denied::Refused(Why::WrongPassword)),
+        }
+    }
+
+    async fn look_up(&self, login: &Login) -> Result<Option<Principal>, Denied> {
+        self.ask("look-up")?;
+        let known = self.people.lock().unwrap().contains_key(login.local());
+        Ok(known.then(|| Principal::named(login.local(), Vec::new())))
+    }
+}
+
+struct House {
+    users: Users,
+    corp: Arc<Scripted>,
+    directories: Directories,
+    _folder: tempfile::TempDir,
+}
+
+/// Our own users, among them olga, and a directory `corp` that knows carl.
+fn house() -> House {
+    let folder = tempfile::tempdir().unwrap();
+    let users = Users::open(folder.path()).unwrap();
+    users.add("olga", &Secret::new("own"), &[]).unwrap();
+    let corp = Arc::new(Scripted::default());
+    corp.people.lock().unwrap().insert("carl", "corporate");
+    let other: Arc<dyn Directory> = corp.clone();
+    let directories = Directories::of_users_and(&users, [("corp", other)]).unwrap();
+    House { users, corp, directories, _folder: folder }
+}
+
+impl House {
+    async fn sign_in(&self, user: &str, password: &Secret) -> Result<Principal, Denied> {
+        let password = password.clone();
+        let credential = Credential::Password { user: user.to_owned(), password, acting_as: None };
+        self.directories.by_credential(&credential, CLIENT).await
+    }
+}
+
+#[tokio::test]
+async fn an_app_password_of_somebody_elsewhere_counts_while_his_directory_knows_him() {
+    let house = house();
+    let app = house.users.add_app_password(["corp", "carl"], "phone", &[]).unwrap();
+    let principal = house.sign_in("Carl@example.org", &app).await.unwrap();
+    assert_eq!((principal.name.as_str(), principal.directory.as_str()), ("carl", "corp"));
+    assert_eq!(principal.app_password.unwrap().name, "phone");
+    assert_eq!(
+        house.corp.asked(),
+        ["look-up"],
+        "his directory is asked who he is, and never for the password"
+    );
+    assert!(house.sign_in("olga", &app).await.is_err(), "it is carl's");
+    assert!(house.sign_in("carla", &app).await.is_err());
+    house.corp.people.lock().unwrap().clear();
+    house.corp.asked();
+    let denied = house.sign_in("carl", &app).await.unwrap_err();
+    assert!(matches!(denied, Denied::Refused(_)), "who is removed there is out here too: {denied:?}");
+}
+
+#[tokio::test]
+async fn an_app_password_that_was_removed_counts_for_nothing_whatever_is_remembered() {
+    let house = house();
+    let app = house.users.add_app_password(["corp", "carl"], "phone", &[]).unwrap();
+    house.sign_in("carl", &app).await.unwrap();
+    *house.corp.is_down.lock().unwrap() = true;
+    house.sign_in("carl", &app).await.unwrap();
+    house.users.remove_app_password(["corp", "carl"], "phone").unwrap();
+    let denied = house.sign_in("carl", &app).await.unwrap_err();
+    assert!(matches!(denied, Denied::Unavailable(_)), "{denied:?}");
+    *house.corp.is_down.lock().unwrap() = false;
+    assert_eq!(house.sign_in("carl", &app).await, Err(Denied::Refused(Why::WrongPassword)));
+}
+
+#[tokio::test]
+async fn a_directory_that_is_down_is_no_wrong_app_password() {
+    let house = house();
+    let app = house.users.add_app_password(["corp", "carl"], "phone", &[]).unwrap();
+    *house.corp.is_down.lock().unwrap() = true;
+    let denied = house.sign_in("carl", &app).await.unwrap_err();
+    assert!(matches!(&denied, Denied::Unavailable(why) if why.contains("corp")), "{denied:?}");
+}
+
+#[tokio::test]
+async fn what_is_remembered_of_an_app_password_is_no_main_password() {
+    let house = house();
+    let app = house.users.add_app_password(["corp", "carl"], "phone", &[]).unwrap();
+    house.sign_in("carl", &Secret::new("corporate")).await.unwrap();
+    house.sign_in("carl", &app).await.unwrap();
+    house.users.remove_app_password(["corp", "carl"], "phone").unwrap();
+    assert_eq!(house.sign_in("carl", &app).await, Err(Denied::Refused(Why::WrongPassword)));
+}
+
+#[tokio::test]
+async fn scram_is_not_announced_beside_a_directory_that_wants_passwords_unless_it_is_listed() {
+    let mut house = house();
+    assert_eq!(house.directories.mechanisms(), [Mechanism::Plain, Mechanism::Login, Mechanism::External]);
+    house.directories.offered = Some(vec![Mechanism::ScramSha256, Mechanism::Plain]);
+    assert_eq!(house.directories.mechanisms(), [Mechanism::ScramSha256, Mechanism::Plain]);
+    house.directories.sources.remove(0);
+    assert_eq!(house.directories.mechanisms(), [Mechanism::Plain], "nobody could use what nobody can judge");
+}
+
+#[tokio::test]
+async fn nobody_is_told_apart_by_his_salt_even_where_no_name_is_usable() {
+    let house = house();
+    let salt = async |name: &str| house.directories.scram_keys(name, ScramHash::Sha256).await.unwrap().salt;
+    assert_eq!(salt("nobody").await, salt("nobody").await);
+    assert_ne!(salt("nobody").await, salt("somebody").await);
+    assert_eq!(salt(" \u{7}").await.len(), 16);
+}
+
+#[test]
+fn removing_what_is_not_there_says_so() {
+    let house = house();
+    let refused = house.users.remove_app_password(["corp", "carl"], "phone");
+    assert!(matches!(refused, Err(Error::NoSuchAppPassword { .. })));
+}
