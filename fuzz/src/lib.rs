@@ -22,7 +22,7 @@ pub use files::{certificate_files, file_seeds, request_seeds, signing_request};
 pub use message::{dsn, header};
 pub use policy::mta_sts;
 pub use report::{tls_report, tls_report_seeds};
-pub use sasl::sasl_client;
+pub use sasl::{sasl_client, sasl_server};
 pub use server::server;
 pub use tlsa::{tlsa, tlsa_seeds};
 

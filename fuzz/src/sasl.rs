@@ -1,10 +1,13 @@
-//! A server that says anything within our client's sign-in.
+//! A server that says anything within our client's sign-in, and a client that says anything within our server's.
 
-use postern_smtp::sasl::{Binding, ClientExchange, Context, Credential, Mechanism, Start};
+use postern_smtp::sasl::{
+    Binding, BoundVariant, Claim, ClientExchange, Context, Credential, Mechanism, Nonces, SCRAM_ITERATIONS,
+    ScramKeys, ServerContext, ServerExchange, Start, Step,
+};
 use postern_smtp::secret::Secret;
 use postern_smtp::text::is_harmless;
 
-use crate::tape::Tape;
+use crate::tape::{Tape, bindings};
 
 /// The password of the transcripts, so that the proofs in them are right.
 const SECRET: &str = "tanstaaf";
@@ -30,7 +33,7 @@ pub fn sasl_client(data: &[u8]) {
             Err(_) => broken = true,
         }
     }
-    let proves = matches!(exchange.mechanism(), Mechanism::ScramSha256 | Mechanism::ScramSha256Plus);
+    let proves = exchange.mechanism().scram().is_some();
     if exchange.conclude().is_ok() {
         assert!(!broken && (!proves || answers == 2), "a yes that is worth nothing");
     }
@@ -39,10 +42,66 @@ pub fn sasl_client(data: &[u8]) {
     assert!(!format!("{exchange:?}").contains(SECRET));
 }
 
+/// One exchange in any mechanism, each line of the wire an answer. Nobody is let in by SCRAM who knows no password, keys are
+/// taken once, names are fit for a log, and what is said is base64 on one line.
+pub fn sasl_server(data: &[u8]) {
+    let (mut tape, wire) = Tape::split(data);
+    let mechanism = tape.pick(&Mechanism::ALL);
+    let context = ServerContext {
+        nonce: Nonces::new([7; 32]).draw(),
+        channel_bindings: bindings(),
+        bound_variant: tape.pick(&[BoundVariant::Offered, BoundVariant::Absent]),
+    };
+    let whole = |line: &'_ [u8]| line.strip_suffix(b"\r").map_or(line.len(), <[u8]>::len);
+    let mut lines = wire.split(|octet| *octet == b'\n').map(|line| &line[..whole(line)]);
+    let initial = if tape.next() % 2 == 0 { lines.next() } else { None };
+    let (mut exchange, mut step) = ServerExchange::start(mechanism, initial, context);
+    loop {
+        step = match step {
+            Step::Challenge(challenge) => {
+                assert!(challenge.expose().iter().all(u8::is_ascii_graphic), "a line of its own");
+                let Some(line) = lines.next() else { return };
+                exchange.respond(line)
+            }
+            Step::Ask(Claim::Keys { user, .. }) => {
+                assert!(!exchange.admits() && is_name(&user));
+                let keys = ScramKeys::for_nobody(b"fuzz", &user, SCRAM_ITERATIONS);
+                let step = exchange.keys(keys.clone()).expect("it asked");
+                assert_eq!(exchange.keys(keys), None);
+                step
+            }
+            Step::Ask(claim) => return claimed(&claim, &exchange),
+            Step::Malformed => return assert!(mechanism.scram().is_none() || !exchange.admits()),
+        };
+    }
+}
+
+fn claimed(claim: &Claim, exchange: &ServerExchange) {
+    match claim {
+        Claim::Credential(Credential::Password { user, acting_as, .. }) => {
+            assert!(is_name(user) && acting_as.as_deref().is_none_or(is_name));
+        }
+        Claim::Credential(Credential::Token { user, token, .. }) => {
+            assert!(user.is_empty() || is_name(user));
+            assert!(!token.expose().is_empty() && token.expose().iter().all(u8::is_ascii_graphic));
+        }
+        Claim::Credential(Credential::External { acting_as }) => {
+            assert!(acting_as.as_deref().is_none_or(is_name));
+        }
+        Claim::Keys { .. } | Claim::Scram { .. } => assert!(!exchange.admits(), "nobody knows this password"),
+    }
+}
+
+fn is_name(name: &str) -> bool {
+    (1..=255).contains(&name.len()) && !name.contains(char::is_control)
+}
+
 fn begin(tape: &mut Tape<'_>) -> (ClientExchange, Start) {
     let mechanism = tape.pick(&[
         Mechanism::ScramSha256,
         Mechanism::ScramSha256Plus,
+        Mechanism::ScramSha1,
+        Mechanism::ScramSha1Plus,
         Mechanism::Xoauth2,
         Mechanism::OauthBearer,
         Mechanism::Plain,
@@ -50,7 +109,7 @@ fn begin(tape: &mut Tape<'_>) -> (ClientExchange, Start) {
         Mechanism::External,
     ]);
     let binding = Some(Binding::tls_exporter([3; 32]));
-    let bound = mechanism == Mechanism::ScramSha256Plus || tape.next() % 2 == 1;
+    let bound = mechanism.binds() || tape.next() % 2 == 1;
     let context =
         Context { nonce: [7; 18], channel_binding: binding.filter(|_| bound), only: Some(mechanism) };
     let offered = [mechanism.name().to_owned()];

@@ -58,6 +58,7 @@ pub fn write_corpus(corpus: &Path) -> io::Result<()> {
             ("header", seed.client.clone()),
             ("client", with_decisions(&seed.server)),
             ("sasl_client", with_decisions(&seed.server)),
+            ("sasl_server", with_decisions(&seed.client)),
             ("dsn", with_decisions(&seed.server)),
             ("reply", seed.server.clone()),
         ] {

@@ -4,9 +4,10 @@ use std::time::{Duration, Instant};
 
 use postern_smtp::envelope::BodyType;
 use postern_smtp::reply::{Enhanced, Reply, ReplyParser};
+use postern_smtp::sasl::{Claim, Mechanism, ScramKeys, ScramProof};
 use postern_smtp::server::{
-    AuthOffer, Input, Limits, LineEndings, Output, Question, ServerSession, Settings, Timeouts, TlsMode,
-    Transaction, Verdict,
+    AuthOffer, Beginning, ClearSignIn, FrontEnd, Input, Limits, LineEndings, Output, Question, ServerSession,
+    Settings, Timeouts, TlsMode, Transaction, Verdict,
 };
 
 use crate::assert_clean;
@@ -16,7 +17,8 @@ const MAX_SIZE: u64 = 100;
 const MAX_RECIPIENTS: usize = 3;
 
 /// A whole session: decisions first, then what the client sends. What is said are whole replies; every octet of content
-/// is asked about or discarded, and is clean; nobody signs in before TLS or sends mail where the listener forbids it.
+/// is asked about or discarded, and is clean; nobody signs in before TLS or without
+/// a proof, or sends mail where the listener forbids it; and only a front end names another client.
 pub fn server(data: &[u8]) {
     let (mut tape, mut wire) = Tape::split(data);
     let mut world = World::new(&mut tape);
@@ -41,6 +43,9 @@ struct World {
     now: Instant,
     open: Option<Question>,
     encrypted: bool,
+    front_end: FrontEnd,
+    /// A front end has named a client who has signed in.
+    introduced: bool,
     signed_in: bool,
     accepted: usize,
     streamed: Vec<u8>,
@@ -52,10 +57,17 @@ impl World {
     fn new(tape: &mut Tape<'_>) -> Self {
         let settings = settings(tape);
         let now = Instant::now();
-        let facts = (settings.tls == TlsMode::Implicit).then(|| tape.facts());
+        let tls = (settings.tls == TlsMode::Implicit).then(|| tape.facts());
+        let front_end = tape.pick(&[FrontEnd::No, FrontEnd::Trusted, FrontEnd::TrustedWithLogin]);
         Self {
-            encrypted: facts.is_some(),
-            session: ServerSession::new(settings.clone().into(), facts, now),
+            encrypted: tls.is_some(),
+            front_end,
+            introduced: false,
+            session: ServerSession::new(
+                settings.clone().into(),
+                Beginning { tls, seed: [7; 32], front_end },
+                now,
+            ),
             settings,
             now,
             open: None,
@@ -76,6 +88,13 @@ impl World {
                 Output::Ask(question) => self.asked(question, tape),
                 Output::Body(octets) => self.streamed.extend_from_slice(&octets),
                 Output::Discard => self.streamed.clear(),
+                Output::Introduce(told) => {
+                    assert!(self.front_end != FrontEnd::No && self.streamed.is_empty());
+                    assert!(told.login.is_none() || self.front_end == FrontEnd::TrustedWithLogin);
+                    self.introduced = told.login.is_some();
+                    self.signed_in = false;
+                    assert!(self.session.hello().is_none() && self.session.user().is_none());
+                }
                 Output::StartTls => self.handshake(tape),
                 Output::Wait { until } => assert!(until >= self.now, "time passes"),
                 Output::Close(_) => self.closed = true,
@@ -87,7 +106,12 @@ impl World {
         assert!(self.open.is_none(), "one question at a time");
         assert!(!self.session.wants_input());
         match &question {
-            Question::Authenticate(_) => assert!(self.encrypted && self.settings.auth != AuthOffer::Never),
+            Question::Authenticate(_) => {
+                let clear = self.settings.tls == TlsMode::Offered
+                    && self.settings.clear_sign_in == ClearSignIn::Allowed;
+                assert!(self.encrypted || clear);
+                assert!(self.settings.auth != AuthOffer::Never && self.session.user().is_none());
+            }
             Question::Mail(_) => {
                 assert!(self.encrypted || self.settings.tls == TlsMode::Offered);
                 assert!(self.signed_in || self.settings.auth != AuthOffer::Mandatory);
@@ -119,6 +143,11 @@ impl World {
     fn answer(&mut self, tape: &mut Tape<'_>) {
         let Some(question) = self.open.take() else { return };
         let yes = match &question {
+            Question::Connect if self.introduced => Verdict::SignedIn { user: "tim".to_owned() },
+            // Now and then a yes comes where only keys were asked for: it grants nothing.
+            Question::Authenticate(Claim::Keys { user, .. }) if tape.next() % 4 != 3 => {
+                Verdict::Keys(ScramKeys::for_nobody(b"fuzz", user, postern_smtp::sasl::SCRAM_ITERATIONS))
+            }
             Question::Authenticate(_) => Verdict::SignedIn { user: "tim".to_owned() },
             Question::Take(_) => Verdict::Queued { id: "Q1".to_owned() },
             _ => Verdict::Accept,
@@ -133,11 +162,13 @@ impl World {
             _ => yes,
         };
         match (&question, &verdict) {
-            (Question::Authenticate(_), Verdict::SignedIn { .. }) => self.signed_in = true,
+            (Question::Authenticate(claim), Verdict::SignedIn { .. }) => self.signed_in = is_proof(claim),
+            (Question::Connect, Verdict::SignedIn { .. }) => self.signed_in = true,
             (Question::Rcpt(_), Verdict::Accept) => self.accepted += 1,
             _ => {}
         }
         self.session.handle(Input::Verdict(verdict));
+        assert!(self.session.user().is_none() || self.signed_in, "nobody is signed in without a proof");
     }
 
     fn handshake(&mut self, tape: &mut Tape<'_>) {
@@ -194,6 +225,15 @@ impl World {
     }
 }
 
+/// Whether a yes to this may let somebody in.
+fn is_proof(claim: &Claim) -> bool {
+    match claim {
+        Claim::Credential(_) => true,
+        Claim::Keys { .. } => false,
+        Claim::Scram { proof, .. } => matches!(proof, ScramProof::Right { .. }),
+    }
+}
+
 fn settings(tape: &mut Tape<'_>) -> Settings {
     let minutes = |count: u64| Duration::from_secs(count * 60);
     Settings {
@@ -201,6 +241,8 @@ fn settings(tape: &mut Tape<'_>) -> Settings {
         tls: tape.pick(&[TlsMode::Offered, TlsMode::Required, TlsMode::Implicit]),
         tls_available: tape.next() % 8 != 7,
         auth: tape.pick(&[AuthOffer::Never, AuthOffer::Optional, AuthOffer::Mandatory]),
+        clear_sign_in: tape.pick(&[ClearSignIn::Refused, ClearSignIn::Allowed]),
+        mechanisms: Mechanism::ALL.into(),
         line_endings: tape.pick(&[LineEndings::Strict, LineEndings::Repair]),
         limits: Limits {
             message_size: MAX_SIZE,

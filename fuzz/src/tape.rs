@@ -1,5 +1,6 @@
 //! The part of an input that decides what happens around the bytes on the wire.
 
+use postern_smtp::sasl::{Binding, ChannelBindings};
 use postern_smtp::tls::{PeerProof, Proof, TlsFacts};
 
 /// Decisions, octet by octet; when they are used up they begin again.
@@ -48,7 +49,15 @@ impl<'a> Tape<'a> {
             group: None,
             server_name: None,
             peer: self.pick(&[PeerProof::verified(), PeerProof::anonymous(), unverified, by_dane]),
-            channel_binding: None,
+            channel_bindings: self.pick(&[bindings(), ChannelBindings::default()]),
         }
+    }
+}
+
+/// What a channel under TLS is called.
+pub(crate) fn bindings() -> ChannelBindings {
+    ChannelBindings {
+        exporter: Some(Binding::tls_exporter([3; 32])),
+        server_end_point: Some(Binding::tls_server_end_point([4; 32])),
     }
 }

@@ -74,6 +74,10 @@ const SERVER: &[&[u8]] = &[
     b"AUTH LOGIN\r\n",
     b"dGlt\r\n",
     b"*\r\n",
+    b"AUTH SCRAM-SHA-256 biwsbj10aW0scj1jbGllbnQ=\r\n",
+    b"AUTH XOAUTH2 dXNlcj10aW0BYXV0aD1CZWFyZXIgdAEB\r\n",
+    b"XCLIENT ADDR=192.0.2.7\r\n",
+    b"XCLIENT ADDR=192.0.2.7 LOGIN=tim\r\n",
     b"MAIL FROM:<a@example.org>\r\n",
     b"MAIL FROM:<> BODY=BINARYMIME SIZE=9\r\n",
     b"RCPT TO:<b@example.org>\r\n",
@@ -128,6 +132,22 @@ const CHALLENGES: &[&[u8]] = &[
     b"AQ==",
     b"\xff",
     b"e30=",
+];
+/// First messages of a client in SCRAM, a last one, tokens, and PLAIN.
+const ANSWERS: &[&[u8]] = &[
+    b"biwsbj10aW0scj1jbGllbnQ=",
+    b"eSwsbj10aW0scj1jbGllbnQ=",
+    b"cD10bHMtZXhwb3J0ZXIsLG49dGltLHI9Y2xpZW50",
+    b"Yz1iaXdzLHI9Y2xpZW50LHA9QUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQT0=",
+    b"bixhPXRpbSwBYXV0aD1CZWFyZXIgdAEB",
+    b"dXNlcj10aW0BYXV0aD1CZWFyZXIgdAEB",
+    b"AHRpbQB0YW5zdGFhZg==",
+    b"dGlt",
+    b"\n",
+    b"\r\n",
+    b"=",
+    b"*",
+    b"\xff",
 ];
 /// What ends most sessions.
 const HARMFUL: &[&[u8]] = &[b"\n", b"\r", b"\r\n", b"\0", b"\xff", b"250-", b"QUIT\r\n", b"421 bye\r\n"];
@@ -318,6 +338,11 @@ proptest! {
     #[test]
     fn no_challenge_breaks_the_sign_in(data in decided(input(CHALLENGES))) {
         postern_fuzz::sasl_client(&data);
+    }
+
+    #[test]
+    fn no_answer_breaks_the_sign_in(data in decided(input(ANSWERS))) {
+        postern_fuzz::sasl_server(&data);
     }
 
     #[test]

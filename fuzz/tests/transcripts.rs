@@ -25,6 +25,7 @@ fn every_target_takes_every_transcript() {
             postern_fuzz::reply(wire);
             postern_fuzz::client(&with_decisions(wire));
             postern_fuzz::sasl_client(&with_decisions(wire));
+            postern_fuzz::sasl_server(&with_decisions(wire));
             postern_fuzz::dsn(&with_decisions(wire));
             postern_fuzz::server(&with_decisions(wire));
         }
@@ -61,6 +62,11 @@ proptest! {
     #[test]
     fn no_splice_of_clients_breaks_the_server(data in splice(|seed| seed.client)) {
         postern_fuzz::server(&data);
+    }
+
+    #[test]
+    fn no_splice_of_clients_breaks_the_sign_in(data in splice(|seed| seed.client)) {
+        postern_fuzz::sasl_server(&data);
     }
 
     #[test]

@@ -58,6 +58,9 @@ pub enum Proof {
     Token,
     /// With a password that was not said.
     Scram,
+    /// At a front end, which said so with XCLIENT.
+    #[serde(rename = "front-end")]
+    FrontEnd,
 }
 
 /// One fact.
@@ -223,6 +226,17 @@ pub enum Event {
         listener: String,
         /// Why, in words.
         reason: String,
+    },
+    /// A front end said with XCLIENT who its client is.
+    Introduced {
+        /// Who said so.
+        front_end: SocketAddr,
+        /// The client from here on.
+        client: SocketAddr,
+        /// Its name by the DNS, as the front end has it.
+        name: Option<String>,
+        /// Whom the front end has signed in, before that was looked up.
+        login: Option<String>,
     },
     /// Somebody signed in.
     SignedIn {
@@ -517,6 +531,7 @@ impl Event {
             | Self::IdentityMended { .. }
             | Self::IdentityDeployed { .. }
             | Self::SignedIn { .. }
+            | Self::Introduced { .. }
             | Self::RelayPermitted { .. }
             | Self::Accepted { .. }
             | Self::TlsReportSent { .. }
@@ -642,6 +657,12 @@ impl Event {
             Self::SignedIn { user, by: Proof::Certificate } => write!(f, "signed in by certificate: {user}"),
             Self::SignedIn { user, by: Proof::Token } => write!(f, "signed in by access token: {user}"),
             Self::SignedIn { user, by: Proof::Scram } => write!(f, "signed in by SCRAM: {user}"),
+            Self::SignedIn { user, by: Proof::FrontEnd } => write!(f, "signed in at the front end: {user}"),
+            Self::Introduced { front_end, client, name, login } => {
+                write!(f, "{front_end} speaks for {client}")?;
+                name.iter().try_for_each(|name| write!(f, " ({name})"))?;
+                login.iter().try_for_each(|login| write!(f, ", signed in there as {login}"))
+            }
             Self::SignInFailed { user, client, why, reply } => {
                 write!(f, "sign-in failed: {user} from {client}: {reply}{}", also("; ", why.as_deref()))
             }

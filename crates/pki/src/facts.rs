@@ -2,13 +2,13 @@
 //!
 //! [`facts_of_server`] is for connections that a client opened to us; for those that we open, the client's side of this crate
 //! calls `facts` with the proof that it found. Both give a [`TlsFacts`]: version, suite and group under the names of
-//! IANA, what the peer proved, and the channel binding that SCRAM wants.
+//! IANA, what the peer proved, and the channel bindings that SCRAM wants.
 //!
 //! What it deliberately does not do: decide whether that is enough (the requirement does), or give a channel binding where
-//! it would not be safe: there is none below TLS 1.3.
+//! it would not be safe: below TLS 1.3 there is none but the hash of the certificate that we have shown.
 
 use jiff::Timestamp;
-use postern_smtp::sasl::Binding;
+use postern_smtp::sasl::{Binding, ChannelBindings};
 use postern_smtp::tls::{PeerProof, TlsFacts};
 use rustls::{ConnectionCommon, ProtocolVersion, ServerConnection};
 
@@ -16,6 +16,7 @@ use crate::ClientCertificates;
 
 /// What is true of a connection that a client opened to us, and what its certificate proves at this time, where the
 /// listener asks for one. `certificates` must be the listener's own, those that its settings were made with.
+/// Which certificate was shown only [`Shown`](crate::Shown) knows: the binding by it is added from there.
 pub fn facts_of_server(
     connection: &ServerConnection,
     certificates: &ClientCertificates,
@@ -37,13 +38,13 @@ pub(crate) fn facts<Side>(
         group: group.map(str::to_owned),
         server_name,
         peer,
-        channel_binding: channel_binding(connection),
+        channel_bindings: ChannelBindings { exporter: exporter(connection), server_end_point: None },
     }
 }
 
 /// `tls-exporter` (RFC 9266 §2), with TLS 1.3 only: with TLS 1.2 it needs the extended master secret (RFC 9266 §4.2),
 /// and the library does not say whether that was negotiated.
-fn channel_binding<Side>(connection: &ConnectionCommon<Side>) -> Option<Binding> {
+fn exporter<Side>(connection: &ConnectionCommon<Side>) -> Option<Binding> {
     if connection.protocol_version() != Some(ProtocolVersion::TLSv1_3) {
         return None;
     }

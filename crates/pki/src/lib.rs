@@ -48,6 +48,7 @@ mod renewal;
 mod request;
 mod secret;
 mod server;
+mod shown;
 mod signature;
 mod store;
 pub mod trust;
@@ -75,6 +76,7 @@ pub use renewal::renewal_moment;
 pub use request::{BadName, Name, RequestDetails, RequestError, SigningRequest, Subject, Wishes};
 pub use secret::Passphrase;
 pub use server::{MinimumVersion, ServerOptions, Tickets, server_config};
+pub use shown::{Shown, noted};
 pub use store::{
     About, IdentityPaths, IdentityStore, Origin, Pending, PendingNote, SentTo, Stored, chain_pem, check_name,
 };

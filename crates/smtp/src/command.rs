@@ -11,6 +11,7 @@
 //! does), or decode the credentials of AUTH.
 
 mod params;
+mod xclient;
 
 use std::fmt;
 
@@ -20,6 +21,8 @@ use crate::reply::{Reply, catalogue};
 use crate::secret::Secret;
 
 pub use crate::line::{MAX_AUTH_LINE, MAX_COMMAND_LINE};
+pub(crate) use xclient::ATTRIBUTES;
+pub use xclient::Introduction;
 
 /// Characters of the name in EHLO and HELO.
 const MAX_HELLO: usize = 255;
@@ -65,6 +68,8 @@ pub enum Command {
         /// Not decoded.
         initial: Option<InitialResponse>,
     },
+    /// `XCLIENT attributes` (Postfix's `XCLIENT_README`).
+    Xclient(Introduction),
     /// Something else; its first word if that looks like a verb, or nothing.
     Unknown(String),
 }
@@ -104,6 +109,8 @@ pub enum Verb {
     StartTls,
     /// AUTH.
     Auth,
+    /// XCLIENT.
+    Xclient,
     /// Anything else.
     Unknown,
 }
@@ -192,6 +199,7 @@ impl Command {
             Self::Quit => Verb::Quit,
             Self::StartTls => Verb::StartTls,
             Self::Auth { .. } => Verb::Auth,
+            Self::Xclient(_) => Verb::Xclient,
             Self::Unknown(_) => Verb::Unknown,
         }
     }
@@ -230,6 +238,7 @@ impl Verb {
         (Self::Quit, "QUIT"),
         (Self::StartTls, "STARTTLS"),
         (Self::Auth, "AUTH"),
+        (Self::Xclient, "XCLIENT"),
     ];
 
     /// Verbs are case-insensitive (RFC 5321 §2.4).
@@ -246,6 +255,7 @@ impl Verb {
             Self::Rcpt => parse_rcpt(self.required(argument)?).map(Command::Rcpt),
             Self::Bdat => parse_bdat(self.required(argument)?),
             Self::Auth => parse_auth(self.required(argument)?),
+            Self::Xclient => Introduction::parse(self.required(argument)?).map(Command::Xclient),
             Self::Vrfy => self.required(argument).map(|_| Command::Vrfy),
             Self::Expn => self.required(argument).map(|_| Command::Expn),
             Self::Noop => Ok(Command::Noop),

@@ -15,6 +15,8 @@ pub struct Announcement<'a> {
     pub auth: &'a [&'a str],
     /// REQUIRETLS (RFC 8689): only once TLS has started.
     pub requiretls: bool,
+    /// The attributes of XCLIENT: only to a front end that is trusted to say it.
+    pub xclient: &'a [&'a str],
     /// The bounds to announce with LIMITS (RFC 9422).
     pub limits: Limits,
 }
@@ -74,6 +76,9 @@ pub fn ehlo_reply(hostname: &str, client: &str, announcement: &Announcement<'_>)
     lines.extend(["CHUNKING", "BINARYMIME", "DSN"].map(str::to_owned));
     if announcement.requiretls {
         lines.push("REQUIRETLS".to_owned());
+    }
+    if !announcement.xclient.is_empty() {
+        lines.push(format!("XCLIENT {}", announcement.xclient.join(" ")));
     }
     lines.extend(limits_line(announcement.limits));
     lines.push("HELP".to_owned());

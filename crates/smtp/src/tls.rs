@@ -19,7 +19,7 @@ pub use requirement::{Level, Proof, Proofs, TlsRequirement};
 
 use serde::{Deserialize, Serialize};
 
-use crate::sasl::Binding;
+use crate::sasl::ChannelBindings;
 
 /// What is true of an established TLS connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,8 +34,8 @@ pub struct TlsFacts {
     pub server_name: Option<String>,
     /// How well the other side proved who it is.
     pub peer: PeerProof,
-    /// The channel's name for SCRAM-SHA-256-PLUS; `None` when TLS has no sound one to give.
-    pub channel_binding: Option<Binding>,
+    /// The channel's names for SCRAM's -PLUS variants, those that are sound.
+    pub channel_bindings: ChannelBindings,
 }
 
 /// How well the other side of a TLS connection proved who it is.

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use postern_smtp::reply::{Enhanced, Reply};
-use postern_smtp::server::{CloseReason, Input, Output, Question, ServerSession, Verdict};
+use postern_smtp::server::{
+    Beginning, CloseReason, FrontEnd, Input, Output, Question, ServerSession, Verdict,
+};
 use postern_smtp::tls::{PeerProof, TlsFacts};
 use postern_testkit::transcript::Transcript;
 
@@ -27,7 +29,7 @@ impl Driver {
         let head = format!("listener: {listener}\n\nS: 220 *\n");
         let settings = Transcript::parse(&head).expect("a valid head").scenario.settings;
         let now = Instant::now();
-        Self { session: ServerSession::new(Arc::new(settings), None, now), now }
+        Self { session: ServerSession::new(Arc::new(settings), beginning(), now), now }
     }
 
     fn handle(&mut self, input: Input<'_>) -> Vec<Output> {
@@ -65,6 +67,10 @@ fn sends(outputs: &[Output]) -> usize {
     outputs.iter().filter(|output| matches!(output, Output::Send(_))).count()
 }
 
+fn beginning() -> Beginning {
+    Beginning { tls: None, seed: [7; 32], front_end: FrontEnd::No }
+}
+
 fn facts() -> TlsFacts {
     TlsFacts {
         version: "TLSv1.3".into(),
@@ -72,7 +78,7 @@ fn facts() -> TlsFacts {
         group: None,
         server_name: None,
         peer: PeerProof::anonymous(),
-        channel_binding: None,
+        channel_bindings: postern_smtp::sasl::ChannelBindings::default(),
     }
 }
 

@@ -6,8 +6,9 @@
 //! |---|---|
 //! | `listener: relay` | the preset: `relay`, `relay-auth`, `submission` or `submissions` (see [`Scenario`]) |
 //! | `begin: ehlo` | what is already said: `banner` (nothing, the default), `ehlo`, `tls`, `signed-in` |
-//! | `set: recipients 3` | one setting: a limit, a timeout (`command 5m`), `line-endings`, `tls-available`, `auth`, `tls` |
+//! | `set: recipients 3` | one setting: a limit, a timeout (`command 5m`), `line-endings`, `tls-available`, `mechanisms PLAIN LOGIN`, `clear-sign-in allowed` |
 //! | `certificate: verified` | the client shows one when TLS starts: `none` (the default), `unproved`, `verified` (see [`ClientCertificate`]) |
+//! | `front-end: trusted` | the client may say XCLIENT: `no` (the default), `trusted`, `trusted-with-login` |
 //! | `policy: rcpt <ann@example.org> -> 550 5.1.1 No` | what the scripted policy answers (see [`Rule`]) |
 //!
 //! | dialogue | meaning |
@@ -23,6 +24,8 @@
 //! | `ASKED: rcpt <ann@example.org>` | the last thing that the policy was asked |
 //! | `BODY: text` | a line of the content that was taken last; `BODY-raw:` without CRLF |
 //! | `DISCARDED` | whatever content was streamed was taken back, and none was taken |
+//!
+//! The session's nonces come from [`SEED`], so that proofs can stand in a file.
 //!
 //! The types to know: [`Transcript`] is a parsed file, [`Scenario`] what its head means, [`run`] plays it at a [`Pace`]
 //! against a [`Server`], [`SessionServer`] is the one without any I/O, and [`Script`] the policy behind it. What this deliberately does not do: know
@@ -40,6 +43,9 @@ pub use play::{Pace, Server, run};
 pub use scenario::{Answer, ClientCertificate, Rule, Scenario, Topic};
 pub use script::Script;
 pub use session::SessionServer;
+
+/// What a transcript's session draws its nonces from.
+pub const SEED: [u8; 32] = [7; 32];
 
 /// A parsed file.
 #[derive(Debug, Clone)]

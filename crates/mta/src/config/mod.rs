@@ -32,11 +32,12 @@ pub use file::File;
 pub use model::{
     Acme, AcmeExternal, AcmeProof, AddressRule, AddressSpace, Allowance, Allowances, Auth, BanRules,
     BurstAction, Bursts, Ca, Certificates, ClientCertificates, Config, Connector, ConnectorName,
-    CredentialFile, CredentialSource, DirectoryConfig, DirectoryKind, Dns, DnsPublisher, FromCheck, Guessing,
-    Http, Identity, IdentitySource, InboundPolicy, InboundTls, IpPreference, Issuer, Ldap, LdapFlavour,
-    LdapGroups, LdapPeople, LdapService, LdapTls, Listener, ListenerLimits, LmtpAddress, LocalDomain,
-    Metrics, NamedCertificates, NamedNetworks, OAuth, Outbound, OwnUsers, PeerDemand, Protection, Queue,
-    Rate, Rates, Role, Saslauthd, SessionLimits, SmtpHost, SpacePolicy, StoreKind, Tls, TlsReports, Way,
+    CredentialFile, CredentialSource, DirectoryConfig, DirectoryKind, Dns, DnsPublisher, FromCheck,
+    FrontEndLogin, FrontEnds, Guessing, Http, Identity, IdentitySource, InboundPolicy, InboundTls,
+    IpPreference, Issuer, Ldap, LdapFlavour, LdapGroups, LdapPeople, LdapService, LdapTls, Listener,
+    ListenerLimits, LmtpAddress, LocalDomain, Metrics, NamedCertificates, NamedNetworks, OAuth, Outbound,
+    OwnUsers, PeerDemand, Protection, Queue, Rate, Rates, Role, Saslauthd, SessionLimits, SmtpHost,
+    SpacePolicy, StoreKind, Tls, TlsReports, Way,
 };
 pub use problem::{Problem, Problems};
 pub use surroundings::Surroundings;

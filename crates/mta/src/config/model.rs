@@ -25,7 +25,7 @@ use postern_pki::{IdentityStore, KeyKind, MinimumVersion, Name, Pin, Tickets};
 use postern_queue::retry::Schedule;
 use postern_smtp::address::{Domain, Mailbox};
 use postern_smtp::sasl::Mechanism;
-use postern_smtp::server::{AuthOffer, Limits, LineEndings, Timeouts, TlsMode};
+use postern_smtp::server::{AuthOffer, FrontEnd, Limits, LineEndings, Timeouts, TlsMode};
 use postern_smtp::tls::TlsRequirement;
 
 pub use directory::{
@@ -307,6 +307,36 @@ pub struct Metrics {
     pub bind: Vec<SocketAddr>,
 }
 
+/// The front ends that may say XCLIENT on a listener.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct FrontEnds {
+    /// Their addresses.
+    pub networks: Vec<IpNet>,
+    /// Whether they may also say who their client has signed in as.
+    pub login: FrontEndLogin,
+}
+
+/// Whether front ends may say who their client has signed in as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum FrontEndLogin {
+    /// They may not.
+    #[default]
+    Refused,
+    /// They may, and whoever they name need prove nothing here.
+    Honoured,
+}
+
+impl FrontEnds {
+    /// What a client at this address may say.
+    pub fn of(&self, address: IpAddr) -> FrontEnd {
+        match self.login {
+            _ if !self.networks.iter().any(|network| network.contains(&address)) => FrontEnd::No,
+            FrontEndLogin::Refused => FrontEnd::Trusted,
+            FrontEndLogin::Honoured => FrontEnd::TrustedWithLogin,
+        }
+    }
+}
+
 /// A `[[listener]]`: bound addresses and what is spoken there.
 #[derive(Debug, Clone)]
 pub struct Listener {
@@ -322,6 +352,8 @@ pub struct Listener {
     pub auth: AuthOffer,
     /// The addresses that must speak the PROXY protocol; from others it is not interpreted.
     pub proxy_from: Vec<IpNet>,
+    /// Who may say with XCLIENT for whom he speaks.
+    pub xclient: FrontEnds,
     /// What a bare LF in content becomes.
     pub line_endings: LineEndings,
     /// The oldest TLS version that is taken here.

@@ -325,7 +325,19 @@ const BAD: &[Bad] = &[
         more: "proxy_protocol = [\"0.0.0.0/0\"]",
         key: "listener.mx.proxy_protocol",
         line: 6,
-        says: &["every client", "load balancers only"],
+        says: &["every client", "front ends only"],
+    },
+    Bad {
+        more: "xclient = [\"::/0\"]",
+        key: "listener.mx.xclient",
+        line: 6,
+        says: &["every client", "front ends only"],
+    },
+    Bad {
+        more: "xclient_login = true",
+        key: "listener.mx.xclient_login",
+        line: 6,
+        says: &["nobody may say XCLIENT", "xclient"],
     },
     Bad {
         more: "[[listener]]\nname = \"mx\"\nrole = \"relay\"\nbind = [\"[::]:26\"]",

@@ -17,7 +17,8 @@ use jiff::Timestamp;
 use postern_pki::{Challenges, ClientCertificates, ClientTls, ServerOptions, TlsIdentity, TrustAnchors};
 use postern_queue::Destination;
 use postern_queue::retry::Schedule;
-use postern_smtp::server::Settings;
+use postern_smtp::sasl::Mechanism;
+use postern_smtp::server::{ClearSignIn, Settings};
 use postern_smtp::tls::{Level, Proof};
 
 use super::network::Network;
@@ -86,9 +87,9 @@ impl Site {
         let means = Means { revocations: &revocations, ..*means };
         Self {
             routing: Arc::new(Routing::new(Arc::clone(&config))),
+            listeners: make_listeners(&config, &identities, &directories.mechanisms(), &means),
             directories,
             network,
-            listeners: make_listeners(&config, &identities, &means),
             trust: Arc::new(load_trust(&config, means.observer)),
             no_trust: no_trust(),
             identities,
@@ -111,7 +112,7 @@ impl Site {
             routing: Arc::clone(&self.routing),
             directories: Arc::clone(&self.directories),
             network: self.network.clone(),
-            listeners: make_listeners(&self.config, &identities, &means),
+            listeners: make_listeners(&self.config, &identities, &self.directories.mechanisms(), &means),
             trust: Arc::clone(&self.trust),
             no_trust: no_trust(),
             identities,
@@ -222,7 +223,12 @@ fn no_trust() -> Result<ClientTls, String> {
     Err("its trusted roots were not loaded".into())
 }
 
-fn make_listeners(config: &Config, identities: &[Arc<TlsIdentity>], means: &Means<'_>) -> Vec<Arc<Listener>> {
+fn make_listeners(
+    config: &Config,
+    identities: &[Arc<TlsIdentity>],
+    mechanisms: &[Mechanism],
+    means: &Means<'_>,
+) -> Vec<Arc<Listener>> {
     let Means { challenges, observer, revocations } = *means;
     let make = |listener: &config::Listener| {
         let tls =
@@ -236,7 +242,7 @@ fn make_listeners(config: &Config, identities: &[Arc<TlsIdentity>], means: &Mean
                 };
                 listener_tls(listener, &options, challenges, observer)
             });
-        Arc::new(make_listener(config, listener, tls))
+        Arc::new(make_listener(config, listener, mechanisms, tls))
     };
     config.listeners.iter().map(make).collect()
 }
@@ -248,12 +254,19 @@ fn shown_by(listener: &config::Listener, identities: &[Arc<TlsIdentity>]) -> Vec
     if shown.is_empty() { identities.to_vec() } else { shown }
 }
 
-fn make_listener(config: &Config, listener: &config::Listener, tls: Option<ServerTls>) -> Listener {
+fn make_listener(
+    config: &Config,
+    listener: &config::Listener,
+    mechanisms: &[Mechanism],
+    tls: Option<ServerTls>,
+) -> Listener {
     let settings = Settings {
         hostname: config.hostname.to_string(),
         tls: listener.tls,
         tls_available: tls.is_some(),
         auth: listener.auth,
+        clear_sign_in: ClearSignIn::Refused,
+        mechanisms: mechanisms.into(),
         line_endings: listener.line_endings,
         limits: listener.limits.smtp.clone(),
         timeouts: listener.limits.timeouts.clone(),

@@ -154,7 +154,8 @@ impl Directories {
     pub fn mechanisms(&self) -> Vec<Mechanism> {
         let offered = |mechanism: &Mechanism| match &self.offered {
             Some(offered) => offered.contains(mechanism) && self.any_judges(*mechanism),
-            None => self.all_judge(*mechanism),
+            // SHA-1 only where it is asked for by name.
+            None => mechanism.scram() != Some(ScramHash::Sha1) && self.all_judge(*mechanism),
         };
         Mechanism::ALL.into_iter().filter(offered).collect()
     }
@@ -386,35 +387,30 @@ impl Directories {
     fn all_judge(&self, mechanism: Mechanism) -> bool {
         let judges = |source: &Source| {
             let abilities = source.directory.abilities();
-            match mechanism {
-                Mechanism::Plain | Mechanism::Login => abilities.passwords,
-                Mechanism::ScramSha256 | Mechanism::ScramSha256Plus => {
-                    abilities.scram.contains(&ScramHash::Sha256) || !abilities.passwords
-                }
-                Mechanism::OauthBearer | Mechanism::Xoauth2 => abilities.tokens,
-                Mechanism::External => true,
+            match (mechanism, mechanism.scram()) {
+                (_, Some(hash)) => abilities.scram.contains(&hash) || !abilities.passwords,
+                (Mechanism::OauthBearer | Mechanism::Xoauth2, _) => abilities.tokens,
+                (Mechanism::External, _) => true,
+                _ => abilities.passwords,
             }
         };
-        match mechanism {
+        match mechanism.scram() {
             // Whoever has an empty list of keys has nothing against SCRAM, but somebody must have some.
-            Mechanism::ScramSha256 | Mechanism::ScramSha256Plus => {
+            Some(_) => {
                 self.sources.iter().all(judges)
                     && self.sources.iter().any(|source| !source.directory.abilities().scram.is_empty())
             }
-            Mechanism::Plain | Mechanism::Login => {
+            None if matches!(mechanism, Mechanism::Plain | Mechanism::Login) => {
                 self.sources.iter().any(judges) || self.has_app_passwords()
             }
-            _ => self.sources.iter().any(judges),
+            None => self.sources.iter().any(judges),
         }
     }
 
     fn any_judges(&self, mechanism: Mechanism) -> bool {
         let keeps =
             |hash| self.sources.iter().any(|source| source.directory.abilities().scram.contains(&hash));
-        match mechanism {
-            Mechanism::ScramSha256 | Mechanism::ScramSha256Plus => keeps(ScramHash::Sha256),
-            _ => true,
-        }
+        mechanism.scram().is_none_or(keeps)
     }
 
     fn has_app_passwords(&self) -> bool {

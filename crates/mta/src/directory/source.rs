@@ -11,7 +11,7 @@ use std::fmt;
 
 use async_trait::async_trait;
 use postern_smtp::address::{Domain, Host, Mailbox, split_detail};
-use postern_smtp::sasl::{ScramHash, ScramKeys};
+use postern_smtp::sasl::{ScramFault, ScramHash, ScramKeys};
 use postern_smtp::secret::Secret;
 
 /// The longest user name, in octets.
@@ -153,6 +153,9 @@ pub enum Why {
     /// No directory judges proofs of this kind.
     #[error("no directory judges this kind of proof")]
     NotJudgedHere,
+    /// The proof was given on another channel, or in another exchange.
+    #[error("{0}")]
+    VoidProof(ScramFault),
     /// There is nothing that could be judged.
     #[error("no proof was given")]
     NoProof,

@@ -8,7 +8,7 @@ use std::fmt;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::mem::MaybeUninit;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Poll, ready};
@@ -16,9 +16,12 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use jiff::Timestamp;
-use postern_pki::{ClientIdentity, client_identity, facts_of_server};
+use postern_pki::{ClientIdentity, Shown, client_identity, facts_of_server};
+use postern_smtp::command::Introduction;
 use postern_smtp::reply::{Reply, catalogue};
-use postern_smtp::server::{CloseReason, Input, Output, Question, ServerSession, Settings, TlsMode, Verdict};
+use postern_smtp::server::{
+    Beginning, CloseReason, FrontEnd, Input, Output, Question, ServerSession, Settings, TlsMode, Verdict,
+};
 use postern_smtp::tls::TlsFacts;
 use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
@@ -26,7 +29,7 @@ use tokio::sync::watch;
 use tokio::time::{sleep, sleep_until, timeout};
 
 use super::gate::{Client, Gate};
-use super::listener::{Crowded, Listener, Place, ServerTls};
+use super::listener::{Crowded, Listener, ServerTls};
 use super::proxy;
 use super::stream::Stream;
 use crate::daemon::{Phase, Shared};
@@ -78,8 +81,9 @@ pub(crate) async fn serve(mut stream: TcpStream, mut arrival: Arrival) {
     let observer = arrival.shared.observer.clone();
     observer
         .emit(Subject::Session(id.clone()), Event::SessionOpened { listener: name, client: arrival.client });
-    let (listener, client) = (arrival.listener.config.name.clone(), arrival.client);
-    let Ending { reason, messages, trouble } = Box::pin(converse(stream, arrival, id.clone(), place)).await;
+    let listener = arrival.listener.config.name.clone();
+    let client = Client { address: arrival.client, session: id.clone(), place: Some(place) };
+    let Ending { reason, messages, trouble, client } = Box::pin(converse(stream, arrival, client)).await;
     if let Some(trouble) = trouble {
         observer.emit(Subject::Session(id.clone()), Event::SessionTroubled { client, listener, trouble });
     }
@@ -135,21 +139,54 @@ struct Ending {
     messages: u32,
     /// What kept the client from sending, unless it is known already.
     trouble: Option<String>,
+    /// Who the client was in the end, by what a front end has told.
+    client: SocketAddr,
 }
 
-async fn converse(stream: TcpStream, arrival: Arrival, id: String, _place: Place) -> Ending {
+async fn converse(stream: TcpStream, arrival: Arrival, client: Client) -> Ending {
     let listener = Arc::clone(&arrival.listener);
-    let client = Client { address: arrival.client, session: id };
+    let address = client.address;
     let gate = Gate::new(Arc::clone(&arrival.shared), Arc::clone(&listener), client);
-    let settings = Arc::clone(&listener.settings);
-    match Driver::begin(stream, settings, listener.tls.clone(), gate, arrival.phase).await {
+    let terms = match Terms::of(&listener, address.ip()) {
+        Ok(terms) => terms,
+        Err(reason) => return Ending { reason, messages: 0, trouble: None, client: address },
+    };
+    match Driver::begin(stream, terms, gate, arrival.phase).await {
         Ok(mut driver) => {
             let reason = driver.run().await.to_string();
             let messages = driver.policy.accepted;
             let trouble = if messages == 0 && !driver.policy.told { driver.trouble() } else { None };
-            Ending { reason, messages, trouble }
+            Ending { reason, messages, trouble, client: driver.policy.client.address }
         }
-        Err(stop) => Ending { reason: stop.to_string(), messages: 0, trouble: None },
+        Err(stop) => Ending { reason: stop.to_string(), messages: 0, trouble: None, client: address },
+    }
+}
+
+/// What a driver works by, besides its policy.
+struct Terms {
+    settings: Arc<Settings>,
+    tls: Option<ServerTls>,
+    /// For the session's nonces.
+    seed: [u8; 32],
+    front_end: FrontEnd,
+}
+
+impl Terms {
+    /// For a client at this address. Where a load balancer has told it, it is that client that may say XCLIENT or not, and not
+    /// everybody who comes through the load balancer.
+    ///
+    /// # Errors
+    /// Local: the system has no randomness to give. Then no session could keep its nonces apart.
+    fn of(listener: &Listener, peer: IpAddr) -> Result<Self, String> {
+        let mut seed = [0; 32];
+        let filled = postern_pki::provider().secure_random.fill(&mut seed);
+        filled.map_err(|_| "this system gave no random numbers".to_owned())?;
+        Ok(Self {
+            settings: Arc::clone(&listener.settings),
+            tls: listener.tls.clone(),
+            seed,
+            front_end: listener.config.xclient.of(peer),
+        })
     }
 }
 
@@ -170,6 +207,8 @@ trait Policy: Send {
     fn content(&mut self, bytes: Bytes) -> impl Future<Output = ()> + Send;
     /// Forgets the content streamed so far.
     fn discard(&mut self);
+    /// A front end says who the client is; nothing that was known of the one before counts.
+    fn introduce(&mut self, introduction: Introduction);
     /// TLS has begun, and nothing that was known before counts (RFC 3207 §4.2).
     fn start_over(&mut self, established: Established);
     /// A handshake failed, for this reason in words.
@@ -187,6 +226,10 @@ impl Policy for Gate {
 
     fn discard(&mut self) {
         Self::discard(self);
+    }
+
+    fn introduce(&mut self, introduction: Introduction) {
+        Self::introduce(self, introduction);
     }
 
     fn start_over(&mut self, established: Established) {
@@ -253,8 +296,7 @@ impl<P: Policy> Driver<P> {
     /// Begins a session; with implicit TLS the handshake comes before everything else (RFC 8314 §3).
     async fn begin(
         stream: TcpStream,
-        settings: Arc<Settings>,
-        tls: Option<ServerTls>,
+        Terms { settings, tls, seed, front_end }: Terms,
         mut policy: P,
         mut phase: watch::Receiver<Phase>,
     ) -> Result<Self, Stop> {
@@ -267,7 +309,7 @@ impl<P: Policy> Driver<P> {
             policy.start_over(established);
         }
         let now = Instant::now();
-        let session = ServerSession::new(settings, facts, now);
+        let session = ServerSession::new(settings, Beginning { tls: facts, seed, front_end }, now);
         let (deadline, unsent) = (now + HANDSHAKE, BytesMut::new());
         let opening = Opening::Silence;
         Ok(Self { stream: Some(stream), tls, session, policy, phase, deadline, unsent, opening })
@@ -303,6 +345,7 @@ impl<P: Policy> Driver<P> {
                 Output::Ask(question) => self.ask(question).await?,
                 Output::Body(bytes) => self.policy.content(bytes).await,
                 Output::Discard => self.policy.discard(),
+                Output::Introduce(introduction) => self.policy.introduce(introduction),
                 Output::StartTls => self.upgrade().await?,
                 Output::Wait { until } => self.deadline = until,
                 Output::Close(reason) => return Err(Stop::Closed(reason)),
@@ -443,7 +486,8 @@ async fn start_tls<P: Policy>(
         }
         Ok(stream) => {
             let connection = stream.tls().ok_or(Stop::Tls)?;
-            let facts = facts_of_server(connection, &tls.certificates, Timestamp::now());
+            let mut facts = facts_of_server(connection, &tls.certificates, Timestamp::now());
+            facts.channel_bindings.server_end_point = stream.shown().and_then(Shown::end_point);
             let client = client_identity(connection, &facts);
             Ok((stream, Established { facts, client }))
         }

@@ -124,7 +124,7 @@ mod tests {
             group: None,
             server_name: None,
             peer,
-            channel_binding: None,
+            channel_bindings: postern_smtp::sasl::ChannelBindings::default(),
         }
     }
 

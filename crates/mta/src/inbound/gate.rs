@@ -19,7 +19,8 @@ use postern_smtp::server::{Hello, LineEndings, Question, Verdict};
 use postern_smtp::tls::TlsFacts;
 
 use super::connection::Established;
-use super::listener::Listener;
+use super::front_end::Introduced;
+use super::listener::{Listener, Place};
 use super::{accept, demands};
 use crate::daemon::{Shared, Site};
 use crate::directory::Principal;
@@ -28,12 +29,13 @@ use crate::policy::reports::Preview;
 use crate::routing::{Permit, Recipient, Relaying};
 
 /// Who is at the other end.
-#[derive(Debug, Clone)]
 pub(crate) struct Client {
     /// Its address.
     pub(crate) address: SocketAddr,
     /// The session's id.
     pub(crate) session: String,
+    /// Its place within the limits; `None` while it has none.
+    pub(crate) place: Option<Place>,
 }
 
 /// The policy's side of one session.
@@ -52,12 +54,14 @@ pub(crate) struct Gate {
     pub(crate) told: bool,
     /// Why this client may relay was told to the administrator already.
     permit_told: bool,
-    pending: Pending,
+    /// What a front end has said of the client, until that was answered.
+    pub(super) introduced: Option<Introduced>,
+    pub(super) pending: Pending,
 }
 
 /// The transaction that is under way.
 #[derive(Default)]
-struct Pending {
+pub(super) struct Pending {
     body: Option<BodyType>,
     recipients: Vec<(Mailbox, RcptParams)>,
     /// So many of them the sender never wrote to before.
@@ -91,6 +95,7 @@ impl Gate {
             accepted: 0,
             told: false,
             permit_told: false,
+            introduced: None,
             pending: Pending::default(),
         }
     }
@@ -107,7 +112,7 @@ impl Gate {
     /// Decides.
     pub(crate) async fn answer(&mut self, question: Question) -> Verdict {
         match question {
-            Question::Connect => Verdict::Accept,
+            Question::Connect => Box::pin(self.connect()).await,
             Question::Hello(hello) => {
                 self.hello = Some(hello);
                 Verdict::Accept
@@ -289,11 +294,11 @@ impl Gate {
         Some(format!("its certificate does not verify: {}", doubt.why))
     }
 
-    fn refuse(&mut self, at: &'static str, address: Option<String>, reply: Reply) -> Verdict {
+    pub(super) fn refuse(&mut self, at: &'static str, address: Option<String>, reply: Reply) -> Verdict {
         self.refuse_because(at, address, reply, None)
     }
 
-    fn refuse_because(
+    pub(super) fn refuse_because(
         &mut self,
         at: &'static str,
         address: Option<String>,

@@ -31,7 +31,10 @@ use crate::limits::{
 fn is_spared(config: &Config, client: IpAddr) -> bool {
     let client = client.to_canonical();
     let is_front_end = || {
-        let mut named = config.listeners.iter().flat_map(|listener| &listener.proxy_from);
+        let mut named = config
+            .listeners
+            .iter()
+            .flat_map(|listener| listener.proxy_from.iter().chain(&listener.xclient.networks));
         named.any(|network| network.contains(&client))
     };
     client.is_loopback() || config.protection.bans.spares(client) || is_front_end()
@@ -229,7 +232,7 @@ impl Gate {
         Attempt::new(user, client, is_spared(&self.site().config, client))
     }
 
-    fn source(&self, config: &Config) -> Source<'_> {
+    pub(super) fn source(&self, config: &Config) -> Source<'_> {
         let principal = self.principal.as_ref().map(|principal| principal.name.as_str());
         source(config, principal, self.client.address.ip(), &self.listener.config.name)
     }

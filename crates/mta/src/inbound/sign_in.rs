@@ -59,7 +59,7 @@ impl Gate {
         }
     }
 
-    fn signed_in(&mut self, claimed: &str, principal: Principal, by: Proof) -> Verdict {
+    pub(super) fn signed_in(&mut self, claimed: &str, principal: Principal, by: Proof) -> Verdict {
         let user = principal.name.clone();
         if let Err(verdict) = self.count_success(claimed, &user) {
             return verdict;
@@ -105,6 +105,9 @@ impl Gate {
             Claim::Credential(credential) => directories.by_credential(credential, client).await,
             Claim::Scram { user, acting_as, proof: ScramProof::Right { label } } => {
                 directories.by_scram(user, *label, acting_as.as_deref(), client).await
+            }
+            Claim::Scram { proof: ScramProof::Void(fault), .. } => {
+                Err(Denied::Refused(Why::VoidProof(*fault)))
             }
             Claim::Scram { .. } => Err(Denied::Refused(Why::WrongPassword)),
             Claim::Keys { .. } => Err(Denied::Refused(Why::NoProof)),

@@ -2,10 +2,9 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use postern_pki::ACME_TLS;
+use postern_pki::{ACME_TLS, Shown, noted};
 use rustls::server::Acceptor;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
@@ -19,7 +18,13 @@ pub(crate) enum Stream {
     /// In clear.
     Clear(TcpStream),
     /// Under TLS.
-    Tls(Box<TlsStream<TcpStream>>),
+    Tls(Box<Secured>),
+}
+
+/// A connection under TLS, and the certificate that was shown on it.
+pub(crate) struct Secured {
+    stream: TlsStream<TcpStream>,
+    shown: Shown,
 }
 
 impl Stream {
@@ -27,12 +32,22 @@ impl Stream {
     pub(crate) async fn start_tls(self, tls: &ServerTls) -> io::Result<Self> {
         let Self::Clear(stream) = self else { return Err(io::Error::other("TLS is already started")) };
         if !tls.challenges.are_open() {
-            let acceptor = TlsAcceptor::from(Arc::clone(&tls.config));
-            return Ok(Self::Tls(Box::new(acceptor.accept(stream).await?)));
+            let (config, shown) = noted(&tls.config);
+            let stream = TlsAcceptor::from(config).accept(stream).await?;
+            return Ok(Self::Tls(Box::new(Secured { stream, shown })));
         }
         let hello = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
-        let config = tls.config_for(&hello.client_hello());
-        Ok(Self::Tls(Box::new(hello.into_stream(config).await?)))
+        let (config, shown) = noted(&tls.config_for(&hello.client_hello()));
+        let stream = hello.into_stream(config).await?;
+        Ok(Self::Tls(Box::new(Secured { stream, shown })))
+    }
+
+    /// The certificate that was shown, when there is TLS.
+    pub(crate) fn shown(&self) -> Option<&Shown> {
+        match self {
+            Self::Clear(_) => None,
+            Self::Tls(secured) => Some(&secured.shown),
+        }
     }
 
     /// Whether the handshake was an ACME authority's, which has no other use for the connection (RFC 8737 §3).
@@ -44,7 +59,7 @@ impl Stream {
     pub(crate) fn tls(&self) -> Option<&rustls::ServerConnection> {
         match self {
             Self::Clear(_) => None,
-            Self::Tls(stream) => Some(stream.get_ref().1),
+            Self::Tls(secured) => Some(secured.stream.get_ref().1),
         }
     }
 
@@ -60,7 +75,7 @@ impl Stream {
         self.shutdown().await?;
         let socket = match self {
             Self::Clear(socket) => socket,
-            Self::Tls(stream) => stream.get_mut().0,
+            Self::Tls(secured) => secured.stream.get_mut().0,
         };
         loop {
             socket.readable().await?;
@@ -77,7 +92,7 @@ impl AsyncRead for Stream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Clear(stream) => Pin::new(stream).poll_read(cx, buf),
-            Self::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::Tls(secured) => Pin::new(&mut secured.stream).poll_read(cx, buf),
         }
     }
 }
@@ -86,21 +101,21 @@ impl AsyncWrite for Stream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Clear(stream) => Pin::new(stream).poll_write(cx, buf),
-            Self::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
+            Self::Tls(secured) => Pin::new(&mut secured.stream).poll_write(cx, buf),
         }
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Clear(stream) => Pin::new(stream).poll_flush(cx),
-            Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Tls(secured) => Pin::new(&mut secured.stream).poll_flush(cx),
         }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Clear(stream) => Pin::new(stream).poll_shutdown(cx),
-            Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Tls(secured) => Pin::new(&mut secured.stream).poll_shutdown(cx),
         }
     }
 }

@@ -334,7 +334,7 @@ mod tests {
             group: None,
             server_name: None,
             peer: PeerProof { given, ..PeerProof::unverified("no") },
-            channel_binding: None,
+            channel_bindings: postern_smtp::sasl::ChannelBindings::default(),
         }
     }
 

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use postern_pki::{
     ClientCertificates, ClientTls, Error, MinimumVersion, PeerPolicy, ServerOptions, Tickets, TlsIdentity,
-    TrustAnchors, describe, facts_of_server, server_config, server_name,
+    TrustAnchors, describe, facts_of_server, noted, server_config, server_name,
 };
 use postern_smtp::tls::{PeerProof, Proof, TlsFacts, TlsRequirement};
 use rustls::{ClientConfig, ClientConnection, HandshakeKind, RootCertStore, ServerConfig, ServerConnection};
@@ -129,9 +129,9 @@ fn both_ends_have_one_name_for_the_channel_and_every_channel_its_own() {
     let named = || {
         let handshake = client.handshake(&PeerPolicy::of(TlsRequirement::VERIFIED));
         let (here, there) = connect(handshake.config(), "mail.example.org", &server).unwrap();
-        let name = handshake.facts(&here).channel_binding.expect("TLS 1.3 names it");
+        let name = handshake.facts(&here).channel_bindings.exporter.expect("TLS 1.3 names it");
         assert_eq!(
-            facts_of_server(&there, &ClientCertificates::Ignored, now()).channel_binding.as_ref(),
+            facts_of_server(&there, &ClientCertificates::Ignored, now()).channel_bindings.exporter.as_ref(),
             Some(&name)
         );
         name
@@ -140,12 +140,29 @@ fn both_ends_have_one_name_for_the_channel_and_every_channel_its_own() {
 }
 
 #[test]
+fn the_certificate_that_was_shown_names_the_channel_with_every_version() {
+    let office = office(now());
+    let names = ["mail.example.org", "mx.example.net"];
+    let server = listener(&[&office.ensure(&names[..1], now()), &office.ensure(&names[1..], now())]);
+    let end_point = |version, name: &str| {
+        let (noting, shown) = noted(&server);
+        assert_eq!(shown.end_point(), None);
+        connect(Arc::new(resuming(&office, version)), name, &noting).unwrap();
+        shown.end_point().expect("the private CA signs with a hash")
+    };
+    let [at_1_2, at_1_3] = VERSIONS.map(|version| names.map(|name| end_point(version, name)));
+    assert_eq!(at_1_2, at_1_3);
+    assert_ne!(at_1_2[0], at_1_2[1], "each certificate is a name of its own");
+}
+
+#[test]
 fn the_channel_of_tls_1_2_has_no_sound_name() {
     let office = office(now());
     let server = listener(&[&office.ensure(&["mail.example.org"], now())]);
     let client = Arc::new(resuming(&office, &rustls::version::TLS12));
     let (_, connection) = connect(client, "mail.example.org", &server).unwrap();
-    assert_eq!(facts_of_server(&connection, &ClientCertificates::Ignored, now()).channel_binding, None);
+    let facts = facts_of_server(&connection, &ClientCertificates::Ignored, now());
+    assert!(facts.channel_bindings.is_empty());
 }
 
 #[test]

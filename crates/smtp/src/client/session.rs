@@ -380,7 +380,7 @@ impl ClientSession {
         let Some(sign_in) = &self.plan.sign_in else {
             return;
         };
-        let channel_binding = self.tls.as_ref().and_then(|facts| facts.channel_binding.clone());
+        let channel_binding = self.tls.as_ref().and_then(|facts| facts.channel_bindings.exporter.clone());
         let context = Context { nonce: sign_in.nonce, channel_binding, only: sign_in.only };
         let started = ClientExchange::start(&capabilities.auth, &sign_in.credential, &context);
         let (exchange, start) = match started {

@@ -226,6 +226,10 @@ catalogue! {
     tls_too_old(version: &str) = 550 [5 7 0] ("tls-too-old") "Mail from this sender or network is not taken over {version}, use a newer version of TLS", "RFC 3207 §4.1";
     /// Mail from this sender or network is taken only from a client that shows a certificate, and it showed none. Permanent, because a client that has none set up shows none at the next try either.
     certificate_needed() = 550 [5 7 0] ("certificate-needed") "Mail from this sender or network is taken only with a client certificate", "RFC 3207 §4.1";
+    /// The client says XCLIENT, and is none of the front ends that this listener's configuration names.
+    xclient_refused() = 550 [5 7 1] ("xclient-refused") "XCLIENT is refused: you are not known as a front end", "RFC 5321 §4.2.2";
+    /// A front end says who its client has signed in as, and this listener takes no such word from it, or knows no such user.
+    xclient_login_refused() = 550 [5 7 1] ("xclient-login-refused") "XCLIENT is refused: LOGIN does not count here, or is nobody's", "RFC 5321 §4.2.2";
     /// The domain is ours, but it has no such address.
     unknown_user(recipient: &ForwardPath) = 550 [5 1 1] ("unknown-user") "{recipient}: Recipient address rejected: User unknown", "RFC 5321 §3.3";
     /// The recipient is elsewhere and the client has not signed in. This server is no open relay.

@@ -14,9 +14,9 @@ use memchr::memmem;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use super::oauth::{self, Bearer, TokenTalk};
-use super::scram::{self, Channel, Identity, Scram};
-use super::{BASE64, Context, Credential, MAX_LINE, Mechanism, encode};
+use super::oauth::client::{Bearer, TokenTalk, bearer, xoauth2};
+use super::scram::client::{Channel, Identity, Scram, begin};
+use super::{BASE64, Context, Credential, MAX_LINE, Mechanism, ScramHash, encode};
 use crate::secret::Secret;
 use crate::text::clean;
 
@@ -60,9 +60,9 @@ pub enum Unable {
     /// The administrator fixed a mechanism that is for another kind of credential.
     #[error("the mechanism {} is set, and it cannot carry this kind of credential", .0.name())]
     Unfit(Mechanism),
-    /// SCRAM-SHA-256-PLUS is set and TLS gave no channel binding.
-    #[error("the mechanism SCRAM-SHA-256-PLUS is set, and this TLS connection has no channel binding")]
-    Unbound,
+    /// A mechanism with channel binding is set and TLS gave none.
+    #[error("the mechanism {} is set, and this TLS connection has no channel binding", .0.name())]
+    Unbound(Mechanism),
     /// What the credential holds cannot be said.
     #[error("our credential cannot be said: {0}")]
     Unsayable(&'static str),
@@ -227,10 +227,10 @@ fn usable(credential: &Credential, context: &Context) -> Result<Vec<Mechanism>, 
     let bound = context.channel_binding.is_some();
     match context.only {
         Some(only) if !carrying.contains(&only) => Err(Unable::Unfit(only)),
-        Some(Mechanism::ScramSha256Plus) if !bound => Err(Unable::Unbound),
+        Some(only) if only.binds() && !bound => Err(Unable::Unbound(only)),
         Some(only) => Ok(vec![only]),
         None => {
-            let possible = |mechanism: &Mechanism| bound || *mechanism != Mechanism::ScramSha256Plus;
+            let possible = |mechanism: &Mechanism| bound || !mechanism.binds();
             Ok(carrying.iter().copied().filter(possible).collect())
         }
     }
@@ -258,10 +258,10 @@ fn first_words(
             let acting_as = acting_as.as_deref().filter(|other| other != user);
             let nonce = BASE64.encode(context.nonce);
             let identity = Identity { user, password, acting_as, nonce };
-            match mechanism {
-                Mechanism::Login => login(&identity),
-                Mechanism::Plain => plain(&identity),
-                _ => begin_scram(identity, channel(mechanism, mechanisms, context)),
+            match mechanism.scram() {
+                Some(hash) => begin_scram(hash, identity, channel(mechanism, mechanisms, context)),
+                None if mechanism == Mechanism::Login => login(&identity),
+                None => plain(&identity),
             }
         }
         Credential::Token { user, token, endpoint } => {
@@ -294,25 +294,31 @@ fn login(identity: &Identity<'_>) -> Result<(Talk, Option<Secret>), Unable> {
     Ok((Talk::Lines(lines.into()), None))
 }
 
-/// What the GS2 header says of the channel. `y` only when the server seems not to know SCRAM-SHA-256-PLUS: where both
+/// What the GS2 header says of the channel. `y` only when the server seems not to know the -PLUS variant: where both
 /// know it and it is not used, by the administrator's will, `y` would be taken for a downgrade (RFC 5802 §6).
 fn channel<'a>(mechanism: Mechanism, mechanisms: &[String], context: &'a Context) -> Channel<'a> {
     match &context.channel_binding {
-        Some(binding) if mechanism == Mechanism::ScramSha256Plus => Channel::Bound(binding),
-        Some(_) if !is_offered(mechanisms, Mechanism::ScramSha256Plus) => Channel::NotAsked,
+        Some(binding) if mechanism.binds() => Channel::Bound(binding),
+        Some(_) if !mechanism.bound_variant().is_some_and(|bound| is_offered(mechanisms, bound)) => {
+            Channel::NotAsked
+        }
         _ => Channel::Unnamed,
     }
 }
 
-fn begin_scram(identity: Identity<'_>, channel: Channel<'_>) -> Result<(Talk, Option<Secret>), Unable> {
-    let (scram, first) = scram::begin(identity, channel)?;
+fn begin_scram(
+    hash: ScramHash,
+    identity: Identity<'_>,
+    channel: Channel<'_>,
+) -> Result<(Talk, Option<Secret>), Unable> {
+    let (scram, first) = begin(hash, identity, channel)?;
     Ok((Talk::Scram(Box::new(scram)), Some(line(first.expose())?)))
 }
 
-fn begin_token(mechanism: Mechanism, bearer: Bearer<'_>) -> Result<(Talk, Option<Secret>), Unable> {
+fn begin_token(mechanism: Mechanism, holder: Bearer<'_>) -> Result<(Talk, Option<Secret>), Unable> {
     let (talk, first) = match mechanism {
-        Mechanism::OauthBearer => oauth::bearer(bearer)?,
-        _ => oauth::xoauth2(bearer)?,
+        Mechanism::OauthBearer => bearer(holder)?,
+        _ => xoauth2(holder)?,
     };
     Ok((Talk::Token(talk), Some(line(first.expose())?)))
 }
@@ -427,7 +433,10 @@ mod tests {
         let nothing = unable(&["PLAIN", "LOGIN"], &password(), Mechanism::ScramSha256);
         assert!(matches!(nothing, Unable::NothingInCommon { .. }), "{nothing}");
         assert_eq!(unable(&all, &password(), Mechanism::Xoauth2), Unable::Unfit(Mechanism::Xoauth2));
-        assert_eq!(unable(&all, &password(), Mechanism::ScramSha256Plus), Unable::Unbound);
+        assert_eq!(
+            unable(&all, &password(), Mechanism::ScramSha256Plus),
+            Unable::Unbound(Mechanism::ScramSha256Plus)
+        );
     }
 
     #[test]
@@ -449,7 +458,7 @@ mod tests {
     fn nothing_is_said_in_a_mechanism_that_cannot_carry_it() {
         let nothing = start(&["GSSAPI", "\x1b[31m"], &password(), &context()).unwrap_err().to_string();
         assert!(
-            nothing.contains("it offers GSSAPI ?[31m; we could use SCRAM-SHA-256 PLAIN LOGIN"),
+            nothing.contains("it offers GSSAPI ?[31m; we could use SCRAM-SHA-256 SCRAM-SHA-1 PLAIN LOGIN"),
             "{nothing}"
         );
         let nothing = start(&[], &password(), &context()).unwrap_err().to_string();

@@ -1,30 +1,37 @@
 //! SASL exchanges (RFC 4422, RFC 4954), for both sides, without I/O.
 //!
-//! - [`ServerExchange`] turns a client's lines into one [`Credential`]; whether it is right is somebody else's
-//!   question. It knows PLAIN, LOGIN and EXTERNAL.
+//! - [`ServerExchange`] turns a client's lines into [`Claim`]s, each a [`Step`]; whether one is right is somebody else's
+//!   question. Only SCRAM proves something here, with the [`ScramKeys`] that are the answer to its first claim.
 //! - [`ClientExchange`] picks the best mechanism that a server offers and that can carry a [`Credential`], and says
-//!   what to send. It knows every [`Mechanism`]; `scram` and `oauth` hold those that are more than a message or two.
-//! - A [`Context`] is what one exchange needs besides the credential: fresh random octets, the TLS channel, and the
-//!   administrator's choice. [`SignIn`] is the part of it that is known before there is a connection.
+//!   what to send.
+//! - Both know every [`Mechanism`]; `scram` and `oauth` hold those that are more than a message or two.
+//! - A [`Context`] is what a client's exchange needs besides the credential: fresh random octets, the TLS channel, and the
+//!   administrator's choice. [`SignIn`] is the part of it that is known before there is a connection. A server's needs a
+//!   [`ServerContext`], whose nonce comes from [`Nonces`].
 //!
 //! Everything that could hold a password or a token is a [`Secret`]. What this deliberately does not do: decide whether
 //! a mechanism may be used at all (never before TLS, and never to a peer that did not prove who it is: the sessions see
 //! to that), fetch tokens, draw random numbers, or cancel (`*` is a matter of the session's lines).
 
+mod channel;
 mod client;
+mod nonces;
 mod oauth;
 mod prepare;
 mod scram;
 mod server;
 
-use std::num::NonZeroU32;
-
 use base64::Engine;
 use base64::alphabet;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 
+pub use channel::{Binding, ChannelBindings};
 pub use client::{Broken, ClientExchange, Start, Unable};
-pub use server::{ServerExchange, Step};
+pub use nonces::Nonces;
+pub use scram::keys::{SCRAM_ITERATIONS, ScramHash, ScramKey, ScramKeys};
+pub use server::{BoundVariant, ServerContext, ServerExchange, Step};
+
+use thiserror::Error;
 
 use crate::secret::Secret;
 
@@ -42,7 +49,7 @@ pub enum Credential {
     },
     /// A name and an OAuth access token: OAUTHBEARER or XOAUTH2.
     Token {
-        /// Whose mailbox the token opens.
+        /// Whose mailbox the token opens; empty when a client leaves that to the token (RFC 7628 §3.1).
         user: String,
         /// The access token, as its issuer wrote it.
         token: Secret,
@@ -89,41 +96,30 @@ pub enum ScramProof {
     },
     /// It knows none of the passwords.
     Wrong,
+    /// What it knows was not looked at: it counts for nothing on this channel or in this exchange.
+    Void(ScramFault),
 }
 
-/// The hash function of a SCRAM mechanism.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum ScramHash {
-    /// RFC 5802, for old programs.
-    Sha1,
-    /// RFC 7677.
-    Sha256,
-}
-
-/// What a server keeps of a user's passwords for SCRAM (RFC 5802 §3). All passwords of one user share the salt.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ScramKeys {
-    /// The salt: random, or for nobody made up such that it is always the same.
-    pub salt: Vec<u8>,
-    /// How often the hash is iterated.
-    pub iterations: NonZeroU32,
-    /// One for each password; none for a user who does not exist.
-    pub keys: Vec<ScramKey>,
-}
-
-/// How often the hash is iterated for passwords that are set from now on. Work for an attacker who got hold of the keys, and
-/// for every phone at each sign-in: some hundredths of a second for either.
-pub const SCRAM_ITERATIONS: NonZeroU32 = NonZeroU32::new(32_768).unwrap();
-
-/// What is kept of one password.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ScramKey {
-    /// Tells a user's passwords apart; means nothing here.
-    pub label: u64,
-    /// `StoredKey`: verifies the client's proof.
-    pub stored: Secret,
-    /// `ServerKey`: proves to the client who we are.
-    pub server: Secret,
+/// Why a proof counts for nothing. A client that is in order never causes one; somebody between it and us may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum ScramFault {
+    /// The nonce is not that of this exchange.
+    #[error("its nonce is not that of this exchange")]
+    Nonce,
+    /// The client names another TLS channel than ours.
+    #[error("it is at the end of another TLS channel than this one: somebody may be between")]
+    OtherChannel,
+    /// The client names the channel in a way that is not known here.
+    #[error("it names the TLS channel in a way that is not known here")]
+    UnknownChannel,
+    /// The client believes that we cannot name the channel, and we told it that we can.
+    #[error(
+        "it was made to believe that there is no channel binding here: somebody may have changed our offer"
+    )]
+    Downgraded,
+    /// A -PLUS mechanism without channel binding, or the other way round.
+    #[error("its channel binding does not go with its mechanism")]
+    Mismatch,
 }
 
 /// A way to sign in.
@@ -133,6 +129,10 @@ pub enum Mechanism {
     ScramSha256Plus,
     /// RFC 7677: each side proves that it knows the password, and neither says it.
     ScramSha256,
+    /// RFC 5802 with channel binding, for programs that know no better hash.
+    ScramSha1Plus,
+    /// RFC 5802, for programs that know no better hash.
+    ScramSha1,
     /// RFC 4616: everything in one message.
     Plain,
     /// The name, then the password; never standardised, and all that some devices know.
@@ -147,19 +147,17 @@ pub enum Mechanism {
 
 impl Mechanism {
     /// All that Postern knows; among those for the same kind of credential, best first.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::ScramSha256Plus,
         Self::ScramSha256,
-        Self::Plain,
-        Self::Login,
+        Self::ScramSha1Plus,
+        Self::ScramSha1,
         Self::OauthBearer,
         Self::Xoauth2,
+        Self::Plain,
+        Self::Login,
         Self::External,
     ];
-
-    /// What the server announces wherever it lets people sign in, best first. EXTERNAL comes in addition where client
-    /// certificates are asked for.
-    pub const SERVED: [Self; 2] = [Self::Plain, Self::Login];
 
     /// The mechanism of this registered name, in any case (RFC 4422 §3.1).
     pub fn named(name: &str) -> Option<Self> {
@@ -171,6 +169,8 @@ impl Mechanism {
         match self {
             Self::ScramSha256Plus => "SCRAM-SHA-256-PLUS",
             Self::ScramSha256 => "SCRAM-SHA-256",
+            Self::ScramSha1Plus => "SCRAM-SHA-1-PLUS",
+            Self::ScramSha1 => "SCRAM-SHA-1",
             Self::Plain => "PLAIN",
             Self::Login => "LOGIN",
             Self::OauthBearer => "OAUTHBEARER",
@@ -182,11 +182,39 @@ impl Mechanism {
     /// Those that can carry this kind of credential, best first.
     pub const fn carrying(credential: &Credential) -> &'static [Self] {
         match credential {
-            Credential::Password { .. } => {
-                &[Self::ScramSha256Plus, Self::ScramSha256, Self::Plain, Self::Login]
-            }
+            Credential::Password { .. } => &[
+                Self::ScramSha256Plus,
+                Self::ScramSha256,
+                Self::ScramSha1Plus,
+                Self::ScramSha1,
+                Self::Plain,
+                Self::Login,
+            ],
             Credential::Token { .. } => &[Self::OauthBearer, Self::Xoauth2],
             Credential::External { .. } => &[Self::External],
+        }
+    }
+
+    /// The hash function, when it is a SCRAM mechanism.
+    pub const fn scram(self) -> Option<ScramHash> {
+        match self {
+            Self::ScramSha256Plus | Self::ScramSha256 => Some(ScramHash::Sha256),
+            Self::ScramSha1Plus | Self::ScramSha1 => Some(ScramHash::Sha1),
+            _ => None,
+        }
+    }
+
+    /// Whether it needs the name of the TLS channel.
+    pub const fn binds(self) -> bool {
+        matches!(self, Self::ScramSha256Plus | Self::ScramSha1Plus)
+    }
+
+    /// The same with channel binding, when there is such a mechanism besides this one.
+    pub const fn bound_variant(self) -> Option<Self> {
+        match self {
+            Self::ScramSha256 => Some(Self::ScramSha256Plus),
+            Self::ScramSha1 => Some(Self::ScramSha1Plus),
+            _ => None,
         }
     }
 }
@@ -213,24 +241,11 @@ pub struct Context {
     pub only: Option<Mechanism>,
 }
 
-/// The name of a TLS channel that both its ends know and nobody else can have.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Binding(Secret);
-
-impl Binding {
-    /// `tls-exporter` (RFC 9266 §2): 32 octets of keying material exported with the label `EXPORTER-Channel-Binding`
-    /// and an empty context. With TLS 1.2 it is sound only together with the extended master secret (RFC 9266 §4.2).
-    pub fn tls_exporter(exported: [u8; 32]) -> Self {
-        Self(Secret::new(exported))
-    }
-
-    fn octets(&self) -> &[u8] {
-        self.0.expose()
-    }
-}
-
 /// Octets of randomness in a nonce: 144 bits.
 const NONCE: usize = 18;
+
+/// Octets of a name (RFC 4616 §2 counts characters).
+const MAX_NAME: usize = 255;
 
 /// Octets of a line in an exchange, with its line end (RFC 4954 §4).
 const MAX_LINE: usize = 12_288;

@@ -2,15 +2,13 @@
 
 use super::budget::Spent;
 use super::session::{Drain, ServerSession};
-use super::state::{Gathering, Open, State};
+use super::state::{Conversation, Gathering, Open, State};
 use super::table::{self, Illegal, Place, Progress, Standing};
-use super::{AuthOffer, CloseReason, Hello, Question, TlsMode, Transaction, Verdict};
-use crate::command::{Command, InitialResponse, SyntaxError, Verb};
+use super::{CloseReason, FrontEnd, Hello, Question, TlsMode, Transaction, Verdict};
+use crate::command::{ATTRIBUTES, Command, Introduction, SyntaxError, Verb};
 use crate::envelope::{BodyType, Mail, Rcpt};
 use crate::extension::{Announcement, Limits as AnnouncedLimits, ehlo_reply};
 use crate::reply::{Reply, catalogue};
-use crate::sasl::{Claim, Credential, Mechanism, ServerExchange, Step};
-use crate::tls::Proof;
 
 impl ServerSession {
     /// One line that should be a command; `more` says whether bytes came behind it.
@@ -44,13 +42,11 @@ impl ServerSession {
             (_, Verdict::RefuseAndClose(reply)) => self.end(&reply, CloseReason::Refused),
             // RFC 5321 §3.8: whoever says 421 closes.
             (_, Verdict::Refuse(reply)) if reply.code == 421 => self.end(&reply, CloseReason::Refused),
-            (open, Verdict::Refuse(reply)) => self.refused(&open, &reply),
-            (Open::Connect, Verdict::Accept) => self.reply(&catalogue::greeting(&self.settings.hostname)),
+            (open, Verdict::Refuse(reply)) => self.refused(open, &reply),
+            (Open::Connect, verdict @ (Verdict::Accept | Verdict::SignedIn { .. })) => self.admitted(verdict),
             (Open::Hello(hello), Verdict::Accept) => self.greeted(hello),
-            (Open::Authenticate, Verdict::SignedIn { user }) => {
-                self.talk.user = Some(user);
-                self.reply(&catalogue::signed_in());
-            }
+            (Open::Authenticate(exchange), Verdict::SignedIn { user }) => self.proved(&exchange, user),
+            (Open::Authenticate(exchange), Verdict::Keys(keys)) => self.continue_with(exchange, keys),
             (Open::Mail(mail), Verdict::Accept) => self.begin(mail),
             (Open::Rcpt(rcpt), Verdict::Accept) => self.add(rcpt),
             (Open::Take, Verdict::Queued { id }) => {
@@ -58,25 +54,8 @@ impl ServerSession {
                 self.reply(&catalogue::queued(&id));
             }
             // An answer to another question: nothing is granted by mistake.
-            (open, _) => self.refused(&open, &catalogue::local_error()),
+            (open, _) => self.refused(open, &catalogue::local_error()),
         }
-    }
-
-    /// An attempt to sign in that led nowhere.
-    pub(super) fn failed_sign_in(&mut self, reply: &Reply) {
-        self.refuse(reply);
-        if let Err(spent) = self.budget.failed_sign_in(&self.settings.limits) {
-            self.end_spent(spent);
-        }
-    }
-
-    /// A line of an exchange. `*` cancels it (RFC 4954 §4).
-    pub(super) fn exchange_line(&mut self, mut exchange: ServerExchange, line: &[u8]) {
-        if line == b"*" {
-            return self.failed_sign_in(&catalogue::sign_in_cancelled());
-        }
-        let step = exchange.respond(line);
-        self.exchange_step(exchange, step);
     }
 
     fn must_drain(&self, verb: Verb) -> bool {
@@ -109,6 +88,7 @@ impl ServerSession {
             mode: self.settings.tls,
             encrypted: self.talk.tls.is_some(),
             offer: self.settings.auth,
+            clear: self.settings.clear_sign_in,
             signed_in: self.talk.user.is_some(),
         }
     }
@@ -146,6 +126,7 @@ impl ServerSession {
     fn malformed(&mut self, error: &SyntaxError) {
         match error.verb() {
             Verb::Bdat => self.end(&error.reply(), CloseReason::Violation),
+            Verb::Xclient if self.front_end == FrontEnd::No => self.refuse(&catalogue::xclient_refused()),
             _ => self.refuse(&error.reply()),
         }
     }
@@ -168,6 +149,7 @@ impl ServerSession {
             Command::Helo(name) => self.hello_asked(name, false),
             Command::StartTls => self.start_tls(more),
             Command::Auth { mechanism, initial } => self.auth(&mechanism, initial.as_ref()),
+            Command::Xclient(introduction) => self.introduce(introduction),
             Command::Mail(mail) => self.mail(mail),
             Command::Rcpt(rcpt) => self.rcpt(rcpt),
             Command::Data => self.begin_data(),
@@ -200,15 +182,14 @@ impl ServerSession {
     fn announcement(&self, hello: &Hello) -> Reply {
         let settings = &self.settings;
         let encrypted = self.talk.tls.is_some();
-        let sign_in = encrypted && settings.auth != AuthOffer::Never && self.talk.user.is_none();
-        let mechanisms = Mechanism::ALL.into_iter().filter(|mechanism| sign_in && self.serves(*mechanism));
-        let mechanisms: Vec<_> = mechanisms.map(Mechanism::name).collect();
+        let mechanisms = self.offered_mechanisms();
         let announcement = Announcement {
             size: settings.limits.message_size,
             starttls: !encrypted && settings.tls != TlsMode::Implicit,
             auth: &mechanisms,
             // RFC 8689 §2: only where it can be meant, which is after TLS has started.
             requiretls: encrypted,
+            xclient: self.offered_attributes(),
             limits: AnnouncedLimits {
                 rcptmax: u32::try_from(settings.limits.recipients).ok(),
                 mailmax: u32::try_from(settings.limits.transactions).ok(),
@@ -233,43 +214,37 @@ impl ServerSession {
         }
     }
 
-    fn auth(&mut self, mechanism: &str, initial: Option<&InitialResponse>) {
-        if self.settings.auth == AuthOffer::Never {
-            return self.refuse(&catalogue::not_implemented(&Verb::Auth));
+    /// The client for whom the other end speaks from here on. All begins anew but for what is counted and the time; TLS is
+    /// the front end's, and proves nothing of this client.
+    fn introduce(&mut self, introduction: Introduction) {
+        match (self.front_end, &introduction.login) {
+            (FrontEnd::No, _) => return self.refuse(&catalogue::xclient_refused()),
+            (FrontEnd::Trusted, Some(_)) => return self.refuse(&catalogue::xclient_login_refused()),
+            (FrontEnd::Trusted, None) | (FrontEnd::TrustedWithLogin, _) => {}
         }
-        let served = Mechanism::named(mechanism).filter(|known| self.serves(*known));
-        let begin = |known| ServerExchange::start(known, initial.map(InitialResponse::expose));
-        let Some((exchange, step)) = served.and_then(begin) else {
-            return self.refuse(&catalogue::unknown_mechanism(mechanism));
+        let before = std::mem::replace(&mut self.talk, Conversation::new(None));
+        self.talk = before.introduced(introduction.login.clone());
+        self.outbox.introduce(introduction);
+        self.ask(Question::Connect, Open::Connect);
+    }
+
+    /// The client may have a session. Whoever is said to have signed in elsewhere must be known to the policy, and nobody
+    /// else is signed in by a mere connection.
+    fn admitted(&mut self, verdict: Verdict) {
+        self.talk.user = match (self.talk.introduced.take(), verdict) {
+            (Some(_), Verdict::SignedIn { user }) => Some(user),
+            (None, Verdict::Accept) => None,
+            _ => return self.refused(Open::Connect, &catalogue::xclient_login_refused()),
         };
-        self.exchange_step(exchange, step);
+        self.reply(&catalogue::greeting(&self.settings.hostname));
     }
 
-    /// Whether this client may sign in so. EXTERNAL rests on what TLS has proved (RFC 4422 Appendix A): without TLS and a
-    /// verified client certificate there is no such mechanism.
-    fn serves(&self, mechanism: Mechanism) -> bool {
-        match mechanism {
-            Mechanism::External => {
-                self.talk.tls.as_ref().is_some_and(|facts| facts.peer.given.contains(Proof::Verified))
-            }
-            other => Mechanism::SERVED.contains(&other),
+    fn offered_attributes(&self) -> &'static [&'static str] {
+        match self.front_end {
+            FrontEnd::No => &[],
+            FrontEnd::Trusted => &ATTRIBUTES[..ATTRIBUTES.len() - 1],
+            FrontEnd::TrustedWithLogin => &ATTRIBUTES,
         }
-    }
-
-    /// The state is `Ready` here: an exchange that ends leaves nothing behind.
-    fn exchange_step(&mut self, exchange: ServerExchange, step: Step) {
-        match step {
-            Step::Challenge(challenge) => {
-                self.talk.state = State::Exchange(exchange);
-                self.reply(&catalogue::challenge(challenge));
-            }
-            Step::Complete(credential) => self.authenticate(credential),
-            Step::Malformed => self.failed_sign_in(&catalogue::bad_credentials_form()),
-        }
-    }
-
-    fn authenticate(&mut self, credential: Credential) {
-        self.ask(Question::Authenticate(Claim::Credential(credential)), Open::Authenticate);
     }
 
     fn mail(&mut self, mail: Mail) {
@@ -366,13 +341,13 @@ impl ServerSession {
         self.end(&reply, CloseReason::Quit);
     }
 
-    fn refused(&mut self, open: &Open, reply: &Reply) {
+    fn refused(&mut self, open: Open, reply: &Reply) {
         match open {
             Open::Connect => {
                 self.talk.state = State::TurnedAway;
                 self.reply(reply);
             }
-            Open::Authenticate => self.failed_sign_in(reply),
+            Open::Authenticate(exchange) => self.refused_sign_in(&exchange, reply),
             Open::Rcpt(_) => self.refuse_recipient(reply),
             Open::Hello(_) | Open::Mail(_) | Open::Take => self.refuse(reply),
         }

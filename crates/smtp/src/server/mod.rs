@@ -5,6 +5,7 @@
 //! one of six [`Question`]s and pauses until the [`Verdict`] comes. While it is paused the driver should read no
 //! more bytes.
 
+mod auth;
 mod budget;
 mod clock;
 mod commands;
@@ -20,13 +21,36 @@ use std::time::Instant;
 use bytes::Bytes;
 
 pub use session::ServerSession;
-pub use settings::{AuthOffer, Limits, LineEndings, Settings, Timeouts, TlsMode};
+pub use settings::{AuthOffer, ClearSignIn, Limits, LineEndings, Settings, Timeouts, TlsMode};
 
 use crate::address::{ForwardPath, ReversePath};
+use crate::command::Introduction;
 use crate::envelope::{Mail, MailParams, Rcpt, RcptParams};
 use crate::reply::Reply;
 use crate::sasl::{Claim, ScramKeys};
 use crate::tls::TlsFacts;
+
+/// What is known of a session before its first octet.
+#[derive(Debug)]
+pub struct Beginning {
+    /// With implicit TLS (RFC 8314 §3) the handshake is done already.
+    pub tls: Option<TlsFacts>,
+    /// Random octets, fresh for this session: all nonces come from them.
+    pub seed: [u8; 32],
+    /// Whether the other end is a front end that speaks for its own clients.
+    pub front_end: FrontEnd,
+}
+
+/// Whether the other end may say with XCLIENT for whom it speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FrontEnd {
+    /// It is a client like any other.
+    No,
+    /// It may say where the client comes from.
+    Trusted,
+    /// It may also say who the client has proved to be.
+    TrustedWithLogin,
+}
 
 /// What happened outside.
 #[derive(Debug)]
@@ -56,6 +80,10 @@ pub enum Output {
     Body(Bytes),
     /// The content streamed since the last RCPT belongs to no message: forget it.
     Discard,
+    /// A front end says who the client is for which it speaks from here on. What was known of the one before counts no
+    /// more, and [`Question::Connect`] is asked about this one next; a [`Verdict::SignedIn`] to it grants the login that is
+    /// told here.
+    Introduce(Introduction),
     /// Flush what was sent, then do the TLS handshake; then [`Input::TlsStarted`], or drop the connection.
     StartTls,
     /// Nothing to do before this time unless something happens.
@@ -70,7 +98,7 @@ pub enum Output {
 /// A point where an MTA has a policy.
 #[derive(Debug, PartialEq)]
 pub enum Question {
-    /// May this client have a session? Asked once, before the banner.
+    /// May this client have a session? Asked before the banner, once, and again when a front end names another client.
     Connect,
     /// EHLO or HELO.
     Hello(Hello),
@@ -89,7 +117,7 @@ pub enum Question {
 pub enum Verdict {
     /// Yes, with the usual reply.
     Accept,
-    /// The credential is right, and this is whom it belongs to.
+    /// The claim is right, and this is whom it belongs to.
     SignedIn {
         /// The principal's name, for the session's own record.
         user: String,

@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use bytes::{Bytes, BytesMut};
 
 use super::{CloseReason, Output, Question};
+use crate::command::Introduction;
 use crate::reply::Reply;
 
 /// Replies of a long pipelined group are handed out in pieces of about this many octets.
@@ -76,6 +77,10 @@ impl Outbox {
         if std::mem::take(&mut self.streamed) == Streamed::Something {
             self.outputs.push_back(Output::Discard);
         }
+    }
+
+    pub(super) fn introduce(&mut self, introduction: Introduction) {
+        self.outputs.push_back(Output::Introduce(introduction));
     }
 
     pub(super) fn start_tls(&mut self) {

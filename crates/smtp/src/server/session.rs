@@ -12,10 +12,11 @@ use super::budget::{Budget, Spent};
 use super::clock::{Clock, Overdue};
 use super::outbox::Outbox;
 use super::state::{Conversation, Open, State};
-use super::{CloseReason, Hello, Input, Output, Question, Settings};
+use super::{Beginning, CloseReason, FrontEnd, Hello, Input, Output, Question, Settings};
 use crate::content::Violation;
 use crate::line::{Line, MAX_AUTH_LINE, command_line_limit, next_line, skip_line};
 use crate::reply::{Reply, catalogue};
+use crate::sasl::Nonces;
 use crate::tls::TlsFacts;
 
 /// The most of one overlong line that is read to get at its end; behind that the session ends.
@@ -30,6 +31,8 @@ pub struct ServerSession {
     pub(super) budget: Budget,
     pub(super) clock: Clock,
     pub(super) drain: Drain,
+    pub(super) nonces: Nonces,
+    pub(super) front_end: FrontEnd,
     buffer: BytesMut,
     overlong: Option<usize>,
 }
@@ -42,17 +45,18 @@ pub(super) enum Drain {
 }
 
 impl ServerSession {
-    /// Begins a session; with implicit TLS (RFC 8314 §3) the handshake is done already. The first output asks whether
-    /// the client may have one.
-    pub fn new(settings: Arc<Settings>, tls: Option<TlsFacts>, now: Instant) -> Self {
+    /// Begins a session. The first output asks whether the client may have one.
+    pub fn new(settings: Arc<Settings>, beginning: Beginning, now: Instant) -> Self {
         let mut session = Self {
             clock: Clock::new(now, settings.timeouts.session),
             settings,
-            talk: Conversation::new(tls),
+            talk: Conversation::new(beginning.tls),
             open: None,
             outbox: Outbox::default(),
             budget: Budget::default(),
             drain: Drain::No,
+            nonces: Nonces::new(beginning.seed),
+            front_end: beginning.front_end,
             buffer: BytesMut::new(),
             overlong: None,
         };
@@ -236,7 +240,7 @@ impl ServerSession {
 
     fn line(&mut self, input: &[u8]) -> usize {
         let limit = match self.talk.state {
-            State::Exchange(_) => MAX_AUTH_LINE,
+            State::Exchange(_) | State::Protest(_) => MAX_AUTH_LINE,
             _ => command_line_limit(input),
         };
         match next_line(input, limit) {
@@ -260,6 +264,8 @@ impl ServerSession {
     fn complete_line(&mut self, line: &[u8], more: bool) {
         match std::mem::replace(&mut self.talk.state, State::Ready) {
             State::Exchange(exchange) => self.exchange_line(exchange, line),
+            // Whatever the line says.
+            State::Protest(reply) => self.failed_sign_in(&reply),
             state => {
                 self.talk.state = state;
                 self.command_line(line, more);
@@ -290,7 +296,7 @@ impl ServerSession {
     }
 
     fn overlong_line(&mut self) {
-        if matches!(self.talk.state, State::Exchange(_)) {
+        if self.talk.state.reads_answers() {
             self.talk.state = State::Ready;
             self.failed_sign_in(&catalogue::auth_line_too_long());
         } else {

@@ -1,6 +1,9 @@
 //! What a listener's configuration means to a session.
 
+use std::sync::Arc;
 use std::time::Duration;
+
+use crate::sasl::Mechanism;
 
 /// Everything a [`ServerSession`](super::ServerSession) needs to know about its listener. Built once per listener,
 /// shared by its sessions.
@@ -12,8 +15,13 @@ pub struct Settings {
     pub tls: TlsMode,
     /// Whether a usable identity is loaded; when not, STARTTLS is still offered and answered 454.
     pub tls_available: bool,
-    /// Whether AUTH is offered (never before TLS).
+    /// Whether AUTH is offered (before TLS only as `clear_sign_in` says).
     pub auth: AuthOffer,
+    /// Whether AUTH is offered before TLS too.
+    pub clear_sign_in: ClearSignIn,
+    /// How people may sign in. Those that rest on TLS (EXTERNAL, and the -PLUS ones) are offered only where it gives what
+    /// they need.
+    pub mechanisms: Arc<[Mechanism]>,
     /// What a bare LF in content becomes. Bare CR and NUL are always refused.
     pub line_endings: LineEndings,
     /// Bounds on everything a client can repeat or stretch.
@@ -42,6 +50,15 @@ pub enum AuthOffer {
     Optional,
     /// After TLS, and MAIL is refused without it (submission listeners).
     Mandatory,
+}
+
+/// Whether passwords may cross the network in clear.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClearSignIn {
+    /// Never: there is no AUTH before TLS.
+    Refused,
+    /// They may, for devices that know no TLS. It is no way around [`TlsMode::Required`].
+    Allowed,
 }
 
 /// What a bare LF in content means (RFC 5321 §2.3.8).

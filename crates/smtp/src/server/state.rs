@@ -5,8 +5,8 @@ use super::{Hello, Transaction};
 use crate::content::{ChunkChecker, ContentDecoder};
 use crate::envelope::{Mail, Rcpt};
 use crate::reply::Reply;
-use crate::sasl::ServerExchange;
-use crate::tls::TlsFacts;
+use crate::sasl::{ChannelBindings, ServerExchange};
+use crate::tls::{PeerProof, TlsFacts};
 
 /// All that was said over the connection as it is now. STARTTLS replaces it whole, from the facts about TLS alone
 /// (RFC 3207 §4.2), so neither an EHLO name nor a principal nor a transaction can cross.
@@ -15,6 +15,8 @@ pub(super) struct Conversation {
     pub(super) tls: Option<TlsFacts>,
     pub(super) hello: Option<Hello>,
     pub(super) user: Option<String>,
+    /// Whom a front end has said to have signed in, until the policy has confirmed it.
+    pub(super) introduced: Option<String>,
     pub(super) state: State,
 }
 
@@ -38,7 +40,9 @@ pub(super) enum State {
     /// Within a chunk that was refused, and is read to get at what follows it.
     Skip { left: u64, reply: Reply, then: Box<State> },
     /// AUTH waits for a line.
-    Exchange(ServerExchange),
+    Exchange(Box<ServerExchange>),
+    /// AUTH has failed, and waits for the line that means nothing before it says so (RFC 7628 §3.2.3).
+    Protest(Reply),
     /// STARTTLS was answered 220.
     Handshake,
     /// It is over.
@@ -94,7 +98,7 @@ pub(super) enum Ends {
 pub(super) enum Open {
     Connect,
     Hello(Hello),
-    Authenticate,
+    Authenticate(Box<ServerExchange>),
     Mail(Mail),
     Rcpt(Rcpt),
     Take,
@@ -103,7 +107,17 @@ pub(super) enum Open {
 impl Conversation {
     /// What is known when a connection, or TLS on it, has just begun.
     pub(super) fn new(tls: Option<TlsFacts>) -> Self {
-        Self { tls, hello: None, user: None, state: State::Greeting }
+        Self { tls, hello: None, user: None, introduced: None, state: State::Greeting }
+    }
+
+    /// What is known when a front end has named another client. TLS is the front end's own: what it proved and what the
+    /// channel is called says nothing of that client.
+    pub(super) fn introduced(mut self, login: Option<String>) -> Self {
+        if let Some(facts) = &mut self.tls {
+            facts.peer = PeerProof::anonymous();
+            facts.channel_bindings = ChannelBindings::default();
+        }
+        Self { introduced: login, ..Self::new(self.tls) }
     }
 
     /// What RSET leaves: nothing of a transaction. Without EHLO there was none.
@@ -117,7 +131,7 @@ impl State {
     pub(super) fn place(&self) -> Place {
         match self {
             Self::Greeting | Self::TurnedAway | Self::Handshake | Self::Closed => Place::Greeting,
-            Self::Ready | Self::Exchange(_) => Place::Ready,
+            Self::Ready | Self::Exchange(_) | Self::Protest(_) => Place::Ready,
             Self::Transaction(gathering) if gathering.transaction.to.is_empty() => Place::Sender,
             Self::Transaction(_) => Place::Recipients,
             Self::Data(_) | Self::Chunks(_) | Self::Chunk { .. } => Place::Chunks,
@@ -127,6 +141,11 @@ impl State {
 
     /// Whether a shutdown can end the session here at once, because nothing would be lost.
     pub(super) fn is_idle(&self) -> bool {
-        matches!(self, Self::TurnedAway | Self::Greeting | Self::Ready | Self::Exchange(_))
+        matches!(self, Self::TurnedAway | Self::Greeting | Self::Ready) || self.reads_answers()
+    }
+
+    /// Whether the next line is one of an exchange, which may be longer than a command.
+    pub(super) fn reads_answers(&self) -> bool {
+        matches!(self, Self::Exchange(_) | Self::Protest(_))
     }
 }

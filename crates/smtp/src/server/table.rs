@@ -4,7 +4,7 @@
 //! answered as one out of place. A test renders the table into `docs/smtp-verbs.md`, where a postmaster can object.
 //! What a command then does is not here: effects are functions of the session.
 
-use super::settings::{AuthOffer, TlsMode};
+use super::settings::{AuthOffer, ClearSignIn, TlsMode};
 use crate::command::Verb;
 
 /// Where a session stands between two commands.
@@ -29,8 +29,8 @@ enum Tls {
     Never,
     /// Not before TLS where the listener requires it.
     WhereRequired,
-    /// Not before TLS on any listener.
-    Always,
+    /// Not before TLS, but for listeners that let people sign in without.
+    UnlessClear,
 }
 
 /// Whether a verb asks for a signed-in principal.
@@ -95,17 +95,27 @@ pub(super) struct Standing {
     pub(super) mode: TlsMode,
     pub(super) encrypted: bool,
     pub(super) offer: AuthOffer,
+    pub(super) clear: ClearSignIn,
     pub(super) signed_in: bool,
 }
 
 const ANYWHERE: &[Place] = &[Place::Greeting, Place::Ready, Place::Sender, Place::Recipients, Place::Chunks];
 
-/// RFC 5321 §4.1.4 (order), RFC 3207 §4 (before TLS), RFC 4954 §4 (AUTH), RFC 3030 §2 (BDAT), RFC 2920 §3.1 (groups).
+/// RFC 5321 §4.1.4 (order), RFC 3207 §4 (before TLS), RFC 4954 §4 (AUTH), RFC 3030 §2 (BDAT), RFC 2920 §3.1 (groups);
+/// XCLIENT as Postfix has it.
 const TABLE: &[Rule] = &[
     rule(Verb::Ehlo, ANYWHERE, Tls::Never, Principal::Any, Progress::Resets, Group::Ends),
     rule(Verb::Helo, ANYWHERE, Tls::Never, Principal::Any, Progress::Resets, Group::Ends),
     rule(Verb::StartTls, &[Place::Ready], Tls::Never, Principal::Any, Progress::Idles, Group::Ends),
-    rule(Verb::Auth, &[Place::Ready], Tls::Always, Principal::NotYet, Progress::Idles, Group::Ends),
+    rule(Verb::Auth, &[Place::Ready], Tls::UnlessClear, Principal::NotYet, Progress::Idles, Group::Ends),
+    rule(
+        Verb::Xclient,
+        &[Place::Greeting, Place::Ready],
+        Tls::WhereRequired,
+        Principal::Any,
+        Progress::Resets,
+        Group::Ends,
+    ),
     rule(
         Verb::Mail,
         &[Place::Ready],
@@ -167,7 +177,10 @@ pub(super) fn check(verb: Verb, standing: Standing) -> Result<(), Illegal> {
         Tls::Never => false,
         Tls::WhereRequired => standing.mode != TlsMode::Offered,
         // A listener that never signs anybody in need not send anybody through TLS for it.
-        Tls::Always => standing.mode != TlsMode::Offered || standing.offer != AuthOffer::Never,
+        Tls::UnlessClear => {
+            let in_clear = standing.offer == AuthOffer::Never || standing.clear == ClearSignIn::Allowed;
+            standing.mode != TlsMode::Offered || !in_clear
+        }
     };
     if needs_tls && !standing.encrypted {
         return Err(Illegal::TlsFirst);
@@ -271,7 +284,7 @@ mod tests {
         match tls {
             Tls::Never => "",
             Tls::WhereRequired => "where the listener requires it",
-            Tls::Always => "always",
+            Tls::UnlessClear => "always, but for device listeners that are told to do without",
         }
     }
 

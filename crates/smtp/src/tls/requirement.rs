@@ -272,7 +272,7 @@ mod tests {
             group: None,
             server_name: None,
             peer: PeerProof { given: proofs.into_iter().collect(), ..PeerProof::default() },
-            channel_binding: None,
+            channel_bindings: crate::sasl::ChannelBindings::default(),
         }))
     }
 
@@ -337,7 +337,7 @@ mod tests {
             group: None,
             server_name: None,
             peer: PeerProof::verified(),
-            channel_binding: None,
+            channel_bindings: crate::sasl::ChannelBindings::default(),
         };
         assert!(TlsRequirement::AUTHENTICATED.is_satisfied_by(Some(&verified)));
         assert!(!TlsRequirement::DANE.is_satisfied_by(Some(&verified)));

@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 use postern_smtp::client::{self, ClientSession, Job};
 use postern_smtp::envelope::BodyType;
 use postern_smtp::outcome::Outcome;
-use postern_smtp::sasl::{Claim, Credential, SignIn};
+use postern_smtp::sasl::{Claim, Credential, Mechanism, SignIn};
 use postern_smtp::secret::Secret;
 use postern_smtp::server::{
-    self, AuthOffer, Limits, LineEndings, Question, ServerSession, Settings, Timeouts, TlsMode, Transaction,
-    Verdict,
+    self, AuthOffer, Beginning, ClearSignIn, FrontEnd, Limits, LineEndings, Question, ServerSession,
+    Settings, Timeouts, TlsMode, Transaction, Verdict,
 };
 use postern_smtp::tls::{PeerProof, TlsRequirement};
 use proptest::prelude::*;
@@ -23,6 +23,8 @@ fn settings() -> Arc<Settings> {
         tls: TlsMode::Required,
         tls_available: true,
         auth: AuthOffer::Mandatory,
+        clear_sign_in: ClearSignIn::Refused,
+        mechanisms: [Mechanism::Plain, Mechanism::Login].into(),
         line_endings: LineEndings::Strict,
         limits: Limits {
             message_size: 1_000_000,
@@ -63,6 +65,7 @@ impl Wire {
         let password = Secret::new("tanstaaf");
         let credential = Credential::Password { user: "tim".into(), password, acting_as: None };
         plan.sign_in = Some(SignIn { credential, nonce: [7; 18], only: None });
+        let beginning = Beginning { tls: None, seed: [7; 32], front_end: FrontEnd::No };
         let mut client = ClientSession::new(plan, now);
         for job in jobs {
             client.handle(client::Input::Deliver(job));
@@ -70,7 +73,7 @@ impl Wire {
         client.handle(client::Input::Quit);
         Self {
             client,
-            server: ServerSession::new(settings(), None, now),
+            server: ServerSession::new(settings(), beginning, now),
             to_server: Vec::new(),
             to_client: Vec::new(),
             content: content.to_vec(),
@@ -149,6 +152,7 @@ impl Wire {
             spoke = true;
             match output {
                 server::Output::Send(bytes) => self.to_client.extend_from_slice(&bytes),
+                server::Output::Introduce(_) => panic!("nobody said XCLIENT"),
                 server::Output::StartTls => {
                     self.server.handle(server::Input::TlsStarted(facts(PeerProof::anonymous())));
                 }

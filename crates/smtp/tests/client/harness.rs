@@ -111,7 +111,7 @@ pub(crate) fn facts(peer: PeerProof) -> TlsFacts {
         group: None,
         server_name: Some("mx.example.net".into()),
         peer,
-        channel_binding: None,
+        channel_bindings: postern_smtp::sasl::ChannelBindings::default(),
     }
 }
 

@@ -392,7 +392,7 @@ fn credentials_are_withheld_in_clear_and_from_an_unproven_server() {
 #[test]
 fn without_a_common_mechanism_nothing_is_said() {
     let trouble = "our credentials were not sent: the server offers no mechanism that we can use \
-                   (it offers GSSAPI; we could use SCRAM-SHA-256 PLAIN LOGIN) at AUTH";
+                   (it offers GSSAPI; we could use SCRAM-SHA-256 SCRAM-SHA-1 PLAIN LOGIN) at AUTH";
     Scene::new(vec![])
         .signing_in()
         .play(&format!("{}C: QUIT\nS: 221 bye\n= close: {trouble}", verified("AUTH GSSAPI")));

@@ -16,7 +16,7 @@ use std::fs;
 use std::path::Path;
 
 use postern_smtp::client::TlsStart;
-use postern_smtp::sasl::{Binding, Credential, Mechanism, SignIn};
+use postern_smtp::sasl::{Binding, ChannelBindings, Credential, Mechanism, SignIn};
 use postern_smtp::secret::Secret;
 use postern_smtp::tls::{PeerProof, TlsFacts};
 
@@ -57,7 +57,10 @@ fn play(text: &str) {
     let opening = match value("channel") {
         Some(_) => {
             scene.plan.tls = TlsStart::Implicit(TlsFacts {
-                channel_binding: Some(Binding::tls_exporter([3; 32])),
+                channel_bindings: ChannelBindings {
+                    exporter: Some(Binding::tls_exporter([3; 32])),
+                    ..ChannelBindings::default()
+                },
                 ..facts(PeerProof::verified())
             });
             implicit(offers)

@@ -3,13 +3,17 @@
 use std::time::Duration;
 
 use postern_smtp::reply::{Enhanced, Reply};
-use postern_smtp::server::{AuthOffer, Limits, LineEndings, Settings, Timeouts, TlsMode};
+use postern_smtp::sasl::Mechanism;
+use postern_smtp::server::{
+    AuthOffer, ClearSignIn, FrontEnd, Limits, LineEndings, Settings, Timeouts, TlsMode,
+};
 
 use super::parse::duration;
 use super::{Numbered, Step};
 
 /// A listener, and a policy that knows `ann@example.org`, `tim@example.org` and postmaster, and one user, `tim`, whose
-/// password is `tanstaaf` and who may send anywhere.
+/// passwords are `tanstaaf` and `another` (for SCRAM, keys 1 and 2), whose token is `token-of-tim`, and who may send
+/// anywhere. PLAIN, LOGIN and EXTERNAL are how one signs in.
 ///
 /// | preset | TLS | AUTH | bare LF in content |
 /// |---|---|---|---|
@@ -25,6 +29,8 @@ pub struct Scenario {
     pub settings: Settings,
     /// The certificate that the client shows when TLS starts.
     pub certificate: ClientCertificate,
+    /// Whether the client is a front end that speaks for others.
+    pub front_end: FrontEnd,
     /// The head's own rules; the first that fits answers. What none fits is answered as the type's description says.
     pub rules: Vec<Rule>,
     begin: Begin,
@@ -57,11 +63,12 @@ pub struct Rule {
 /// The six questions, by their names in the files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Topic {
-    /// `connect`.
+    /// `connect`, about the address that a front end has told, or nothing.
     Connect,
     /// `hello`, about the client's name.
     Hello,
-    /// `auth`, about user and password with a space between.
+    /// `auth`, about user and password with a space between; `token USER TOKEN`, `keys USER` and `scram USER right` are
+    /// about the rest.
     Auth,
     /// `mail`, about the reverse-path in angle brackets.
     Mail,
@@ -106,6 +113,7 @@ impl Default for Scenario {
             listener: "relay".to_owned(),
             settings: settings(TlsMode::Offered, AuthOffer::Never, LineEndings::Strict),
             certificate: ClientCertificate::default(),
+            front_end: FrontEnd::No,
             rules: Vec::new(),
             begin: Begin::Banner,
             touched: Touched::No,
@@ -135,6 +143,7 @@ impl Scenario {
                 set(&mut self.settings, name, value.trim())?;
             }
             "certificate" => self.certificate = ClientCertificate::parse(value)?,
+            "front-end" => self.front_end = front_end(value)?,
             "policy" => self.rules.push(Rule::parse(value)?),
             other => return Err(format!("`{other}` is no key of the head")),
         }
@@ -271,6 +280,8 @@ fn settings(tls: TlsMode, auth: AuthOffer, line_endings: LineEndings) -> Setting
         tls,
         tls_available: true,
         auth,
+        clear_sign_in: ClearSignIn::Refused,
+        mechanisms: [Mechanism::Plain, Mechanism::Login, Mechanism::External].into(),
         line_endings,
         limits: Limits {
             message_size: 1_048_576,
@@ -299,10 +310,27 @@ fn set(settings: &mut Settings, name: &str, value: &str) -> Result<(), String> {
         ("session", _) => timeouts.session = duration(value)?,
         ("tls-available", "no") => settings.tls_available = false,
         ("line-endings", "strict") => settings.line_endings = LineEndings::Strict,
+        ("clear-sign-in", "allowed") => settings.clear_sign_in = ClearSignIn::Allowed,
+        ("mechanisms", names) => {
+            settings.mechanisms = names.split(' ').map(mechanism).collect::<Result<_, _>>()?
+        }
         ("line-endings", "repair") => settings.line_endings = LineEndings::Repair,
         _ => return Err(format!("`{name} {value}` sets nothing")),
     }
     Ok(())
+}
+
+fn mechanism(name: &str) -> Result<Mechanism, String> {
+    Mechanism::named(name).ok_or_else(|| format!("`{name}` is no mechanism"))
+}
+
+fn front_end(value: &str) -> Result<FrontEnd, String> {
+    Ok(match value {
+        "no" => FrontEnd::No,
+        "trusted" => FrontEnd::Trusted,
+        "trusted-with-login" => FrontEnd::TrustedWithLogin,
+        other => return Err(format!("`{other}` is no kind of front end")),
+    })
 }
 
 fn say(line: &str) -> Step {

@@ -1,10 +1,13 @@
 //! The scripted policy: the answers of a [`Scenario`], and what a transcript may ask about them afterwards.
 
 use std::fmt::Write as _;
+use std::num::NonZeroU32;
 
+use postern_smtp::command::Introduction;
 use postern_smtp::envelope::{BodyType, MailParams, RcptParams, Ret};
 use postern_smtp::reply::catalogue;
-use postern_smtp::sasl::{Claim, Credential};
+use postern_smtp::sasl::{Claim, Credential, ScramHash, ScramKey, ScramKeys, ScramProof};
+use postern_smtp::secret::Secret;
 use postern_smtp::server::{Question, Verdict};
 
 use super::{Answer, ClientCertificate, Scenario, Topic};
@@ -13,6 +16,7 @@ use super::{Answer, ClientCertificate, Scenario, Topic};
 #[derive(Debug)]
 pub struct Script {
     scenario: Scenario,
+    introduction: Option<Introduction>,
     signed_in: Option<String>,
     asked: Option<String>,
     streamed: Vec<u8>,
@@ -22,7 +26,14 @@ pub struct Script {
 impl Script {
     /// The policy of this scenario, for one session.
     pub fn new(scenario: &Scenario) -> Self {
-        Self { scenario: scenario.clone(), signed_in: None, asked: None, streamed: Vec::new(), taken: None }
+        Self {
+            scenario: scenario.clone(),
+            introduction: None,
+            signed_in: None,
+            asked: None,
+            streamed: Vec::new(),
+            taken: None,
+        }
     }
 
     /// Decides.
@@ -30,7 +41,10 @@ impl Script {
     /// # Panics
     /// When the question does not fit what was streamed before it.
     pub fn answer(&mut self, question: &Question) -> Verdict {
-        let (topic, subject, details) = describe(question);
+        let (topic, subject, details) = match (question, &self.introduction) {
+            (Question::Connect, Some(introduction)) => introduced(introduction),
+            _ => describe(question),
+        };
         self.asked = Some(details);
         if let Question::Take(transaction) = question {
             let body = std::mem::take(&mut self.streamed);
@@ -67,6 +81,12 @@ impl Script {
         self.signed_in = None;
     }
 
+    /// A front end names its client; nothing that was known before counts.
+    pub fn introduce(&mut self, introduction: Introduction) {
+        self.signed_in = None;
+        self.introduction = Some(introduction);
+    }
+
     /// What it was asked last.
     pub fn asked(&self) -> Option<String> {
         self.asked.clone()
@@ -98,14 +118,22 @@ impl Script {
 
     fn usual(&self, question: &Question, subject: &str) -> Verdict {
         match question {
-            Question::Connect | Question::Hello(_) | Question::Mail(_) => Verdict::Accept,
-            Question::Authenticate(_) if subject == "tim tanstaaf" => {
-                Verdict::SignedIn { user: "tim".to_owned() }
+            Question::Connect => match self.introduction.as_ref().and_then(|told| told.login.as_deref()) {
+                None => Verdict::Accept,
+                Some("tim") => tim(),
+                Some(_) => Verdict::Refuse(catalogue::xclient_login_refused()),
+            },
+            Question::Hello(_) | Question::Mail(_) => Verdict::Accept,
+            Question::Authenticate(Claim::Keys { hash, user }) => Verdict::Keys(keys(*hash, user)),
+            Question::Authenticate(_)
+                if ["tim tanstaaf", "scram tim right", "token tim token-of-tim"].contains(&subject) =>
+            {
+                tim()
             }
             Question::Authenticate(Claim::Credential(Credential::External { acting_as }))
                 if self.is_tim(acting_as.as_deref()) =>
             {
-                Verdict::SignedIn { user: "tim".to_owned() }
+                tim()
             }
             Question::Authenticate(_) => Verdict::Refuse(catalogue::bad_credentials()),
             Question::Rcpt(rcpt) => {
@@ -146,18 +174,28 @@ fn describe(question: &Question) -> (Topic, String, String) {
             let subject = format!("{user} {}{shown}", password.expose_str().unwrap_or("?"));
             (Topic::Auth, subject.clone(), format!("auth {subject}"))
         }
-        Question::Authenticate(Claim::Credential(Credential::Token { user, .. })) => {
-            (Topic::Auth, user.clone(), format!("auth {user} with a token"))
+        Question::Authenticate(Claim::Credential(Credential::Token { user, token, endpoint })) => {
+            let shown =
+                endpoint.as_ref().map_or_else(String::new, |(host, port)| format!(" at {host}:{port}"));
+            let subject = format!("token {user} {}", token.expose_str().unwrap_or("?"));
+            (Topic::Auth, subject.clone(), format!("auth {subject}{shown}"))
         }
         Question::Authenticate(Claim::Credential(Credential::External { acting_as })) => {
             let shown = acting_as.as_ref().map_or_else(String::new, |other| format!(" acting-as {other}"));
             (Topic::Auth, format!("external{shown}"), format!("auth external{shown}"))
         }
-        Question::Authenticate(Claim::Keys { user, .. }) => {
-            (Topic::Auth, format!("keys {user}"), format!("auth keys of {user}"))
+        Question::Authenticate(Claim::Keys { hash, user }) => {
+            (Topic::Auth, format!("keys {user}"), format!("auth keys {user} {hash:?}"))
         }
-        Question::Authenticate(Claim::Scram { user, proof, .. }) => {
-            (Topic::Auth, format!("scram {user}"), format!("auth scram {user} {proof:?}"))
+        Question::Authenticate(Claim::Scram { user, acting_as, proof }) => {
+            let shown = acting_as.as_ref().map_or_else(String::new, |other| format!(" acting-as {other}"));
+            let (word, detail) = match proof {
+                ScramProof::Right { label } => ("right", format!(" {label}")),
+                ScramProof::Wrong => ("wrong", String::new()),
+                ScramProof::Void(fault) => ("void", format!(" {fault:?}")),
+            };
+            let subject = format!("scram {user} {word}{shown}");
+            (Topic::Auth, subject, format!("auth scram {user} {word}{detail}{shown}"))
         }
         Question::Mail(mail) => {
             (Topic::Mail, mail.from.to_string(), format!("mail {}{}", mail.from, mail_params(&mail.params)))
@@ -173,6 +211,37 @@ fn describe(question: &Question) -> (Topic, String, String) {
             (Topic::Take, String::new(), details)
         }
     }
+}
+
+/// The same of the question whether a client may come that a front end has named.
+fn introduced(told: &Introduction) -> (Topic, String, String) {
+    let address = told.address.map_or_else(String::new, |address| address.to_string());
+    let mut details = format!("connect {address}");
+    let said = [
+        ("port", told.port.map(|port| port.to_string())),
+        ("name", told.name.clone()),
+        ("login", told.login.clone()),
+    ];
+    for (word, value) in said {
+        let _ = value.map(|value| write!(details, " {word} {value}"));
+    }
+    (Topic::Connect, address, details)
+}
+
+fn tim() -> Verdict {
+    Verdict::SignedIn { user: "tim".to_owned() }
+}
+
+/// What is kept of passwords for SCRAM. Few iterations: transcripts are many.
+fn keys(hash: ScramHash, user: &str) -> ScramKeys {
+    let iterations = NonZeroU32::MIN.saturating_add(4095);
+    if user != "tim" {
+        return ScramKeys::for_nobody(b"transcripts", user, iterations);
+    }
+    let salt = b"the salt of tim".to_vec();
+    let passwords = [("tanstaaf", 1), ("another", 2)].into_iter();
+    let key = |(password, label)| ScramKey::of(hash, &Secret::new(password), &salt, iterations, label);
+    ScramKeys { keys: passwords.filter_map(key).collect(), salt, iterations }
 }
 
 fn mail_params(params: &MailParams) -> String {

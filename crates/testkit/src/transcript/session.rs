@@ -4,10 +4,11 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use postern_smtp::server::{Input, Output, ServerSession, TlsMode};
+use postern_smtp::sasl::{Binding, ChannelBindings};
+use postern_smtp::server::{Beginning, Input, Output, ServerSession, TlsMode};
 use postern_smtp::tls::{PeerProof, TlsFacts};
 
-use super::{ClientCertificate, Scenario, Script, Server};
+use super::{ClientCertificate, SEED, Scenario, Script, Server};
 
 /// Drives a session as the daemon would, but at once and in memory.
 pub struct SessionServer {
@@ -26,7 +27,8 @@ impl SessionServer {
     pub fn new(scenario: &Scenario) -> Self {
         let now = Instant::now();
         let tls = (scenario.settings.tls == TlsMode::Implicit).then(|| facts(scenario.certificate));
-        let session = ServerSession::new(Arc::new(scenario.settings.clone()), tls, now);
+        let beginning = Beginning { tls, seed: SEED, front_end: scenario.front_end };
+        let session = ServerSession::new(Arc::new(scenario.settings.clone()), beginning, now);
         let mut server = Self {
             script: Script::new(scenario),
             session,
@@ -61,6 +63,7 @@ impl SessionServer {
                 }
                 Output::Body(bytes) => self.script.content(&bytes),
                 Output::Discard => self.script.discard(),
+                Output::Introduce(introduction) => self.script.introduce(introduction),
                 Output::StartTls => self.handshakes += 1,
                 Output::Wait { .. } => {}
                 Output::Close(reason) => {
@@ -139,7 +142,10 @@ fn facts(certificate: ClientCertificate) -> TlsFacts {
         cipher: "TLS_AES_256_GCM_SHA384".to_owned(),
         group: None,
         server_name: None,
-        channel_binding: None,
+        channel_bindings: ChannelBindings {
+            exporter: Some(Binding::tls_exporter([3; 32])),
+            server_end_point: Some(Binding::tls_server_end_point([4; 32])),
+        },
         peer: match certificate {
             ClientCertificate::Absent => PeerProof::anonymous(),
             ClientCertificate::Unproved => PeerProof::unverified("its issuer is not trusted"),

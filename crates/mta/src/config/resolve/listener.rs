@@ -17,7 +17,9 @@ use postern_smtp::server::{AuthOffer, Limits, LineEndings, Timeouts, TlsMode};
 use super::certificates::Identities;
 use super::{Unique, network};
 use crate::config::files::Named;
-use crate::config::model::{ClientCertificates, FromCheck, Listener, ListenerLimits, Role, SessionLimits};
+use crate::config::model::{
+    ClientCertificates, FromCheck, FrontEndLogin, FrontEnds, Listener, ListenerLimits, Role, SessionLimits,
+};
 use crate::config::reader::{Reader, Section};
 
 /// RFC 5321 §4.5.3.2.7: a server should wait at least five minutes for the next command.
@@ -121,7 +123,8 @@ fn listener<'a>(
     let by_role = ByRole::of(role.unwrap_or(Role::Submission));
     let tls = tls(reader, at, &by_role);
     let auth = auth(reader, at, role);
-    let proxy_from = proxy_from(reader, at);
+    let proxy_from = front_ends(reader, at, "proxy_protocol");
+    let xclient = xclient(reader, at);
     let endings = [("strict", LineEndings::Strict), ("repair", LineEndings::Repair)];
     let line_endings = reader.choice(at, "line_endings", Some(by_role.line_endings), &endings);
     let minimum = reader.choice(at, "tls_minimum", of_all.minimum.map(version_word), &VERSIONS);
@@ -148,6 +151,7 @@ fn listener<'a>(
         tls: tls?,
         auth: auth?,
         proxy_from: proxy_from?,
+        xclient: xclient?,
         line_endings: line_endings?,
         minimum: minimum?,
         client_certificates: client_certificates?,
@@ -239,13 +243,25 @@ fn auth<'a>(reader: &mut Reader<'a>, at: &Section<'a>, role: Option<Role>) -> Op
     }
 }
 
-fn proxy_from<'a>(reader: &mut Reader<'a>, at: &Section<'a>) -> Option<Vec<IpNet>> {
-    let (networks, sound) = reader.list_and_items(at, "proxy_protocol", network);
+/// Addresses whose word for who the client is counts.
+fn front_ends<'a>(reader: &mut Reader<'a>, at: &Section<'a>, key: &'static str) -> Option<Vec<IpNet>> {
+    let (networks, sound) = reader.list_and_items(at, key, network);
     for everybody in sound.iter().filter(|network| network.prefix_len() == 0) {
         let what = format!("{everybody} lets every client say that it is another one");
-        reader.complain(at, "proxy_protocol", what, "name the addresses of the load balancers only");
+        reader.complain(at, key, what, "name the addresses of the front ends only");
     }
     networks
+}
+
+fn xclient<'a>(reader: &mut Reader<'a>, at: &Section<'a>) -> Option<FrontEnds> {
+    let networks = front_ends(reader, at, "xclient");
+    let login = reader.switch(at, "xclient_login", None)?;
+    if login && networks.as_ref().is_some_and(Vec::is_empty) {
+        let what = "nobody may say XCLIENT on this listener, so nobody can say who has signed in";
+        reader.complain(at, "xclient_login", what, "name the front ends in xclient, or leave this out");
+    }
+    let login = if login { FrontEndLogin::Honoured } else { FrontEndLogin::Refused };
+    Some(FrontEnds { networks: networks?, login })
 }
 
 /// Without the key, none: all are presented, those too that are put into the certificate store later.

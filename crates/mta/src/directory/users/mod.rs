@@ -14,7 +14,6 @@ mod app_password;
 mod behind;
 mod database;
 mod error;
-mod interim;
 mod keys;
 
 use std::collections::HashSet;

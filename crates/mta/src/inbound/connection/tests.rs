@@ -4,15 +4,60 @@ use std::io;
 use std::time::Duration;
 
 use postern_pki::ACME_TLS;
+use postern_smtp::sasl::{Binding, ClientExchange, Context, Credential, Mechanism};
+use postern_smtp::secret::Secret;
 use postern_smtp::server::CloseReason;
 use postern_testkit::transcript::{Scenario, Server, Transcript};
 use tokio::io::AsyncWriteExt;
 use tokio::sync::watch;
 
-use super::wire::Loopback;
+use super::wire::{Loopback, Wire};
 use super::{Arrived, Stop, bounded};
 use crate::daemon::Phase;
 use crate::inbound::stream::Stream;
+
+/// What transcripts cannot show, because every channel has a name of its own.
+#[test]
+fn who_is_at_the_other_end_of_the_channel_signs_in_by_scram_plus_and_nobody_else() {
+    let loopback = Loopback::new();
+    let mut elsewhere = loopback.connect(&scram_plus());
+    let [foreign, same_certificate] = elsewhere.bindings();
+    assert!(elsewhere.line().is_some());
+    for place in 0..2 {
+        let mut wire = loopback.connect(&scram_plus());
+        let binding = wire.bindings()[place].clone();
+        assert_eq!(sign_in(&mut wire, binding), "235", "binding {place}");
+    }
+    let mut wire = loopback.connect(&scram_plus());
+    assert_eq!(wire.bindings()[1], same_certificate, "it names the server, not the connection");
+    assert_eq!(sign_in(&mut wire, foreign), "535");
+}
+
+/// Signs in as tim with our own client, and gives the code of the last reply.
+fn sign_in(wire: &mut Wire<'_>, binding: Binding) -> String {
+    let password = Secret::new("tanstaaf");
+    let credential = Credential::Password { user: "tim".to_owned(), password, acting_as: None };
+    let context = Context { nonce: [5; 18], channel_binding: Some(binding), only: None };
+    let offered = ["SCRAM-SHA-256-PLUS".to_owned()];
+    let (mut exchange, start) = ClientExchange::start(&offered, &credential, &context).unwrap();
+    let initial = start.initial.unwrap();
+    assert!(wire.line().unwrap().starts_with("220"));
+    wire.send(b"EHLO client.example\r\n");
+    while !wire.line().unwrap().starts_with("250 ") {}
+    wire.send(&[b"AUTH SCRAM-SHA-256-PLUS ", initial.expose(), b"\r\n"].concat());
+    loop {
+        let line = wire.line().unwrap();
+        let Some(challenge) = line.strip_prefix("334 ") else { return line[..3].to_owned() };
+        let answer = exchange.respond(challenge).unwrap();
+        wire.send(&[answer.expose(), b"\r\n"].concat());
+    }
+}
+
+fn scram_plus() -> Scenario {
+    let mut scenario = scenario("submissions");
+    scenario.settings.mechanisms = [Mechanism::ScramSha256Plus, Mechanism::ScramSha256].into();
+    scenario
+}
 
 /// As `nc` and small scripts do it: everything at once, and the end behind it.
 #[test]

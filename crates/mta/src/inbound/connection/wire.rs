@@ -17,9 +17,11 @@ use postern_pki::{
     Challenges, ClientCa, ClientCertificates, ClientTls, MinimumVersion, PeerPolicy, PrivateCa,
     ServerOptions, Tickets, TlsIdentity, TrustAnchors, server_name,
 };
+use postern_smtp::command::Introduction;
+use postern_smtp::sasl::Binding;
 use postern_smtp::server::{Question, TlsMode, Verdict};
 use postern_smtp::tls::TlsRequirement;
-use postern_testkit::transcript::{ClientCertificate, Scenario, Script, Server};
+use postern_testkit::transcript::{ClientCertificate, SEED, Scenario, Script, Server};
 use rustls::ClientConfig;
 use rustls::pki_types::CertificateDer;
 use rustls::sign::CertifiedKey;
@@ -31,7 +33,7 @@ use tokio::task::{JoinHandle, yield_now};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
-use super::{Driver, Established, Policy, Stop, bounded};
+use super::{Driver, Established, Policy, Stop, Terms, bounded};
 use crate::daemon::Phase;
 use crate::inbound::certificates::Authority;
 use crate::inbound::listener::ServerTls;
@@ -90,16 +92,15 @@ impl Loopback {
     pub(super) fn connect_only(&self, scenario: &Scenario) -> Wire<'_> {
         let script = Arc::new(Mutex::new(Script::new(scenario)));
         let (phase, running) = watch::channel(Phase::Running);
-        let settings = Arc::new(scenario.settings.clone());
         let server = match scenario.certificate {
             ClientCertificate::Absent => &self.server,
             ClientCertificate::Unproved | ClientCertificate::Verified => &self.asking,
         };
-        let tls = settings.tls_available.then(|| server.clone());
+        let terms = terms(scenario, scenario.settings.tls_available.then(|| server.clone()));
         let policy = Scripted(Arc::clone(&script));
         let (ours, theirs) = self.within(connection());
         let driver = self.runtime.spawn(async move {
-            match Driver::begin(theirs, settings, tls, policy, running).await {
+            match Driver::begin(theirs, terms, policy, running).await {
                 Ok(mut driver) => driver.run().await,
                 Err(stop) => stop,
             }
@@ -117,10 +118,9 @@ impl Loopback {
         scenario: &Scenario,
         phase: watch::Receiver<Phase>,
     ) -> (Driver<Scripted>, TcpStream) {
-        let settings = Arc::new(scenario.settings.clone());
         let policy = Scripted(Arc::new(Mutex::new(Script::new(scenario))));
         let (ours, theirs) = self.within(connection());
-        let begun = self.within(Driver::begin(theirs, settings, None, policy, phase));
+        let begun = self.within(Driver::begin(theirs, terms(scenario, None), policy, phase));
         (begun.unwrap_or_else(|stop| panic!("{stop}")), ours)
     }
 
@@ -143,6 +143,11 @@ impl Loopback {
     pub(super) fn within<T>(&self, work: impl Future<Output = T>) -> T {
         self.runtime.block_on(async { timeout(PATIENCE, work).await.expect("in time") })
     }
+}
+
+fn terms(scenario: &Scenario, tls: Option<ServerTls>) -> Terms {
+    let settings = Arc::new(scenario.settings.clone());
+    Terms { settings, tls, seed: SEED, front_end: scenario.front_end }
 }
 
 fn identity(ca: &PrivateCa, folder: &Path, now: Timestamp) -> postern_pki::TlsIdentity {
@@ -173,6 +178,10 @@ impl Policy for Scripted {
 
     fn discard(&mut self) {
         self.0.lock().unwrap().discard();
+    }
+
+    fn introduce(&mut self, introduction: Introduction) {
+        self.0.lock().unwrap().introduce(introduction);
     }
 
     fn start_over(&mut self, _: Established) {
@@ -209,6 +218,19 @@ impl Wire<'_> {
     pub(super) fn shown(&self) -> CertificateDer<'static> {
         let Client::Tls(stream) = &self.client else { panic!("there is no TLS") };
         stream.get_ref().1.peer_certificates().expect("a handshake")[0].clone().into_owned()
+    }
+
+    /// What the client calls the channel, worked out from its own side.
+    pub(super) fn bindings(&self) -> [Binding; 2] {
+        let Client::Tls(stream) = &self.client else { panic!("there is no TLS") };
+        let exporter =
+            stream.get_ref().1.export_keying_material([0; 32], b"EXPORTER-Channel-Binding", Some(b""));
+        // The private CA signs with SHA-256.
+        let certificate = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &self.shown());
+        [
+            Binding::tls_exporter(exporter.expect("TLS 1.3")),
+            Binding::tls_server_end_point(certificate.as_ref()),
+        ]
     }
 
     /// The client ends its side, and goes on reading.

@@ -14,9 +14,11 @@ use crate::https::HttpsUrl;
 const SECRETS: [&str; 3] = ["password_file", "token_file", "oauth"];
 const ONLY_SMTP: &str = "remove the keys for signing in, or let to name an \"smtp:\" host";
 
-const MECHANISMS: [(&str, Mechanism); 7] = [
+const MECHANISMS: [(&str, Mechanism); 9] = [
     ("scram-sha-256-plus", Mechanism::ScramSha256Plus),
     ("scram-sha-256", Mechanism::ScramSha256),
+    ("scram-sha-1-plus", Mechanism::ScramSha1Plus),
+    ("scram-sha-1", Mechanism::ScramSha1),
     ("plain", Mechanism::Plain),
     ("login", Mechanism::Login),
     ("oauthbearer", Mechanism::OauthBearer),
@@ -96,9 +98,12 @@ fn judge_mechanism(reader: &mut Reader<'_>, at: &Section<'_>, mechanism: Mechani
     let carries: &[&str] = match mechanism {
         Mechanism::External => return judge_external(reader, at),
         Mechanism::OauthBearer | Mechanism::Xoauth2 => &SECRETS[1..],
-        Mechanism::ScramSha256Plus | Mechanism::ScramSha256 | Mechanism::Plain | Mechanism::Login => {
-            &SECRETS[..1]
-        }
+        Mechanism::ScramSha256Plus
+        | Mechanism::ScramSha256
+        | Mechanism::ScramSha1Plus
+        | Mechanism::ScramSha1
+        | Mechanism::Plain
+        | Mechanism::Login => &SECRETS[..1],
     };
     let (what, other) = if carries.len() == 1 { ("a password", "token") } else { ("a token", "password") };
     match written_keys(at).find(|key| SECRETS.contains(key)) {

@@ -7,14 +7,15 @@
 
 use zeroize::Zeroizing;
 
-use super::client::{Broken, Unable, words};
-use super::prepare::sasl_name;
-use super::{Mechanism, encode};
+use super::is_visible;
+use crate::sasl::client::{Broken, Unable, words};
+use crate::sasl::prepare::sasl_name;
+use crate::sasl::{Mechanism, encode};
 use crate::secret::Secret;
 
 /// An exchange whose only message was said.
 #[derive(Debug)]
-pub(super) struct TokenTalk {
+pub(in crate::sasl) struct TokenTalk {
     mechanism: Mechanism,
     token: Secret,
     verdict: Verdict,
@@ -29,14 +30,14 @@ enum Verdict {
 
 /// Who signs in where.
 #[derive(Clone, Copy)]
-pub(super) struct Bearer<'a> {
-    pub(super) user: &'a str,
-    pub(super) token: &'a Secret,
-    pub(super) endpoint: Option<(&'a str, u16)>,
+pub(in crate::sasl) struct Bearer<'a> {
+    pub(in crate::sasl) user: &'a str,
+    pub(in crate::sasl) token: &'a Secret,
+    pub(in crate::sasl) endpoint: Option<(&'a str, u16)>,
 }
 
 /// `n,a=user,^Ahost=…^Aport=…^Aauth=Bearer token^A^A` (RFC 7628 §3.1).
-pub(super) fn bearer(bearer: Bearer<'_>) -> Result<(TokenTalk, Secret), Unable> {
+pub(in crate::sasl) fn bearer(bearer: Bearer<'_>) -> Result<(TokenTalk, Secret), Unable> {
     let name = sasl_name(bearer.user).filter(|name| !name.contains('\u{1}'));
     let name = name.ok_or(Unable::Unsayable("the user name is empty or holds a control character"))?;
     let endpoint = match bearer.endpoint {
@@ -48,7 +49,7 @@ pub(super) fn bearer(bearer: Bearer<'_>) -> Result<(TokenTalk, Secret), Unable> 
 }
 
 /// `user=…^Aauth=Bearer token^A^A`.
-pub(super) fn xoauth2(bearer: Bearer<'_>) -> Result<(TokenTalk, Secret), Unable> {
+pub(in crate::sasl) fn xoauth2(bearer: Bearer<'_>) -> Result<(TokenTalk, Secret), Unable> {
     if bearer.user.is_empty() || bearer.user.chars().any(char::is_control) {
         return Err(Unable::Unsayable("the user name is empty or holds a control character"));
     }
@@ -57,7 +58,7 @@ pub(super) fn xoauth2(bearer: Bearer<'_>) -> Result<(TokenTalk, Secret), Unable>
 
 impl TokenTalk {
     /// A challenge behind the token means that it was refused; the answer makes the server say so (RFC 7628 §3.2.3).
-    pub(super) fn respond(&mut self, message: &[u8]) -> Result<Secret, Broken> {
+    pub(in crate::sasl) fn respond(&mut self, message: &[u8]) -> Result<Secret, Broken> {
         if matches!(self.verdict, Verdict::Refused(_)) {
             return Err(Broken::TooMuch);
         }
@@ -69,12 +70,12 @@ impl TokenTalk {
     }
 
     /// Nothing was said against the token.
-    pub(super) fn is_unopposed(&self) -> bool {
+    pub(in crate::sasl) fn is_unopposed(&self) -> bool {
         matches!(self.verdict, Verdict::Open)
     }
 
     /// The server's own words for its refusal.
-    pub(super) fn complaint(&self) -> Option<&str> {
+    pub(in crate::sasl) fn complaint(&self) -> Option<&str> {
         match &self.verdict {
             Verdict::Refused(words) => Some(words),
             Verdict::Open => None,
@@ -90,10 +91,6 @@ fn message(mechanism: Mechanism, head: &str, token: &Secret) -> Result<(TokenTal
     let message = Zeroizing::new([head.as_bytes(), b"auth=Bearer ", token.expose(), b"\x01\x01"].concat());
     let talk = TokenTalk { mechanism, token: token.clone(), verdict: Verdict::Open };
     Ok((talk, Secret::new(message.as_slice())))
-}
-
-fn is_visible(octets: &[u8]) -> bool {
-    !octets.is_empty() && octets.iter().all(u8::is_ascii_graphic)
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! SCRAM-SHA-256 and SCRAM-SHA-256-PLUS, the client's side (RFC 5802, RFC 7677, RFC 9266).
+//! SCRAM, the client's side.
 //!
 //! [`begin`] gives a [`Scram`] and the first message; [`Scram::respond`] takes the server's two messages. The password
 //! never goes over the wire. The server has to prove that it knows it (or what it keeps of it) before
@@ -7,40 +7,37 @@
 //! The number of iterations is the server's choice and our work: two hundred thousand take a processor some hundredths of a
 //! second. What is asked outside of 4096 to 200,000 is refused.
 //!
-//! What it deliberately does not do: SCRAM-SHA-1, other channel bindings than `tls-exporter`, and keep the salted
-//! password for the next time.
+//! What it deliberately does not do: keep the salted password for the next time.
 
 use std::num::NonZeroU32;
 
-use aws_lc_rs::{constant_time, digest, hmac, pbkdf2};
+use aws_lc_rs::constant_time;
 use base64::Engine;
 use zeroize::Zeroizing;
 
-use super::client::{Broken, Unable, words};
-use super::prepare::{prepared, sasl_name};
-use super::{BASE64, Binding, encode};
+use super::arithmetic::{Derived, salted, xor};
+use super::keys::ScramHash;
+use super::{BadFields, MAX_NONCE, extensions};
+use crate::sasl::client::{Broken, Unable, words};
+use crate::sasl::prepare::{prepared, sasl_name};
+use crate::sasl::{BASE64, Binding, encode};
 use crate::secret::Secret;
 
 /// RFC 7677 §4 wants at least 4096; the rest is a bound on what a server can make us compute.
 const ITERATIONS: std::ops::RangeInclusive<u32> = 4_096..=200_000;
-/// Octets of the whole nonce.
-const MAX_NONCE: usize = 512;
 /// Octets of the salt.
 const MAX_SALT: usize = 512;
-const HASH: usize = digest::SHA256_OUTPUT_LEN;
-
-type Hash = Zeroizing<[u8; HASH]>;
 
 /// An exchange under way.
 #[derive(Debug)]
-pub(super) struct Scram {
+pub(in crate::sasl) struct Scram {
     step: Step,
     complaint: Option<String>,
 }
 
 /// What is known of the channel, and what of it is used (the flag of the GS2 header, RFC 5802 §6).
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Channel<'a> {
+pub(in crate::sasl) enum Channel<'a> {
     /// `n`: we cannot name it, or do not care to.
     Unnamed,
     /// `y`: we could name it, and the server does not offer to hear it. A server that did knows from this that somebody
@@ -51,12 +48,12 @@ pub(super) enum Channel<'a> {
 }
 
 /// What the client's first message is made of.
-pub(super) struct Identity<'a> {
-    pub(super) user: &'a str,
-    pub(super) password: &'a Secret,
-    pub(super) acting_as: Option<&'a str>,
+pub(in crate::sasl) struct Identity<'a> {
+    pub(in crate::sasl) user: &'a str,
+    pub(in crate::sasl) password: &'a Secret,
+    pub(in crate::sasl) acting_as: Option<&'a str>,
     /// Ours: printable, without commas.
-    pub(super) nonce: String,
+    pub(in crate::sasl) nonce: String,
 }
 
 #[derive(Debug)]
@@ -72,6 +69,7 @@ enum Step {
 /// Our first message was said.
 #[derive(Debug)]
 struct First {
+    hash: ScramHash,
     password: Secret,
     nonce: String,
     /// `client-first-message-bare`.
@@ -91,7 +89,11 @@ struct ServerFirst<'a> {
 ///
 /// # Errors
 /// Our own: the name or the password cannot be said in SCRAM.
-pub(super) fn begin(identity: Identity<'_>, channel: Channel<'_>) -> Result<(Scram, Secret), Unable> {
+pub(in crate::sasl) fn begin(
+    hash: ScramHash,
+    identity: Identity<'_>,
+    channel: Channel<'_>,
+) -> Result<(Scram, Secret), Unable> {
     let unsayable = || Unable::Unsayable("SCRAM takes no control characters, and passwords in UTF-8 only");
     let password = identity.password.expose_str().and_then(prepared).ok_or_else(unsayable)?;
     let user = sasl_name(identity.user).ok_or_else(unsayable)?;
@@ -100,14 +102,15 @@ pub(super) fn begin(identity: Identity<'_>, channel: Channel<'_>) -> Result<(Scr
         None => String::new(),
     };
     let (flag, name) = match channel {
-        Channel::Unnamed => ("n", [].as_slice()),
-        Channel::NotAsked => ("y", [].as_slice()),
-        Channel::Bound(binding) => ("p=tls-exporter", binding.octets()),
+        Channel::Unnamed => ("n".to_owned(), [].as_slice()),
+        Channel::NotAsked => ("y".to_owned(), [].as_slice()),
+        Channel::Bound(binding) => (format!("p={}", binding.name()), binding.octets()),
     };
     let header = format!("{flag},{acting_as},");
     let bare = format!("n={user},r={}", identity.nonce);
     let message = Secret::new(format!("{header}{bare}"));
     let first = First {
+        hash,
         password: Secret::new(password.as_bytes()),
         nonce: identity.nonce,
         bare,
@@ -118,7 +121,7 @@ pub(super) fn begin(identity: Identity<'_>, channel: Channel<'_>) -> Result<(Scr
 
 impl Scram {
     /// What to answer, in base64.
-    pub(super) fn respond(&mut self, message: &[u8]) -> Result<Secret, Broken> {
+    pub(in crate::sasl) fn respond(&mut self, message: &[u8]) -> Result<Secret, Broken> {
         let step = std::mem::replace(&mut self.step, Step::Over);
         let message = std::str::from_utf8(message).map_err(|_| Broken::Malformed("it is not UTF-8"))?;
         match step {
@@ -142,12 +145,12 @@ impl Scram {
     }
 
     /// The server has proved that it knows the password.
-    pub(super) fn is_proved(&self) -> bool {
+    pub(in crate::sasl) fn is_proved(&self) -> bool {
         matches!(self.step, Step::Proved)
     }
 
     /// The server's own words for its refusal.
-    pub(super) fn complaint(&self) -> Option<&str> {
+    pub(in crate::sasl) fn complaint(&self) -> Option<&str> {
         self.complaint.as_deref()
     }
 }
@@ -158,15 +161,12 @@ impl First {
         let server = ServerFirst::parse(message, &self.nonce)?;
         let without_proof = format!("c={},r={}", BASE64.encode(self.channel.expose()), server.nonce);
         let auth_message = format!("{},{message},{without_proof}", self.bare);
-        let salted = salted(&self.password, &server);
-        let client_key = mac(salted.as_slice(), b"Client Key");
-        let stored_key = digest::digest(&digest::SHA256, client_key.as_slice());
-        let client_signature = mac(stored_key.as_ref(), auth_message.as_bytes());
-        let proof = xor(&client_key, &client_signature);
-        let server_key = mac(salted.as_slice(), b"Server Key");
-        let server_signature = mac(server_key.as_slice(), auth_message.as_bytes());
-        let answer = Zeroizing::new(format!("{without_proof},p={}", BASE64.encode(proof.as_slice())));
-        Ok((encode(answer.as_bytes()), Secret::new(server_signature.as_slice())))
+        let salted = salted(self.hash, self.password.expose(), &server.salt, server.iterations);
+        let keys = Derived::of(self.hash, &salted);
+        let proof = xor(&keys.client, &self.hash.mac(&keys.stored, auth_message.as_bytes()));
+        let signature = self.hash.mac(&keys.server, auth_message.as_bytes());
+        let answer = Zeroizing::new(format!("{without_proof},p={}", BASE64.encode(proof.expose())));
+        Ok((encode(answer.as_bytes()), signature))
     }
 }
 
@@ -214,19 +214,13 @@ fn bounded_count(digits: &str) -> Result<NonZeroU32, Broken> {
     count.and_then(NonZeroU32::new).ok_or(Broken::Iterations)
 }
 
-/// Optional extensions: known to nobody so far, and skipped (RFC 5802 §5.1). The letters that have a meaning are none.
-fn extensions<'a>(fields: impl Iterator<Item = &'a str>) -> Result<(), Broken> {
-    for field in fields {
-        match field.as_bytes() {
-            [b'm', b'=', ..] => return Err(Broken::Extension),
-            [b'a' | b'c' | b'e' | b'i' | b'n' | b'p' | b'r' | b's' | b'v', ..] => {
-                return Err(Broken::Malformed("a field stands where it may not"));
-            }
-            [letter, b'=', _, ..] if letter.is_ascii_alphabetic() && !field.contains('\0') => {}
-            _ => return Err(Broken::Malformed("what stands behind its fields is no extension")),
+impl From<BadFields> for Broken {
+    fn from(bad: BadFields) -> Self {
+        match bad {
+            BadFields::Mandatory => Self::Extension,
+            BadFields::Malformed(why) => Self::Malformed(why),
         }
     }
-    Ok(())
 }
 
 /// `verifier ["," extensions]`: the server's signature, compared in constant time.
@@ -237,27 +231,6 @@ fn verify(message: &str, expected: &Secret) -> Result<(), Broken> {
     extensions(fields)?;
     let given = BASE64.decode(verifier).map_err(|_| Broken::Malformed("its signature is not base64"))?;
     constant_time::verify_slices_are_equal(&given, expected.expose()).map_err(|_| Broken::Signature)
-}
-
-/// `Hi(password, salt, i)`: PBKDF2 with HMAC-SHA-256 (RFC 5802 §2.2).
-fn salted(password: &Secret, server: &ServerFirst<'_>) -> Hash {
-    let mut out = Hash::default();
-    let algorithm = pbkdf2::PBKDF2_HMAC_SHA256;
-    pbkdf2::derive(algorithm, server.iterations, &server.salt, password.expose(), out.as_mut_slice());
-    out
-}
-
-fn mac(key: &[u8], data: &[u8]) -> Hash {
-    let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), data);
-    let mut out = Hash::default();
-    out.copy_from_slice(tag.as_ref());
-    out
-}
-
-fn xor(one: &Hash, other: &Hash) -> Hash {
-    let mut out = one.clone();
-    out.iter_mut().zip(other.iter()).for_each(|(octet, with)| *octet ^= with);
-    out
 }
 
 #[cfg(test)]
@@ -274,7 +247,7 @@ mod tests {
         let password = Secret::new("pencil");
         let identity =
             Identity { user: "user", password: &password, acting_as: None, nonce: NONCE.to_owned() };
-        let (scram, first) = begin(identity, channel).expect("the example");
+        let (scram, first) = begin(ScramHash::Sha256, identity, channel).expect("the example");
         (scram, shown(&first))
     }
 
@@ -320,6 +293,22 @@ mod tests {
         assert_eq!(scram.respond(SERVER_FINAL.as_bytes()), Ok(Secret::new("")));
         assert!(scram.is_proved());
         assert_eq!(scram.respond(b""), Err(Broken::TooMuch));
+    }
+
+    #[test]
+    fn the_example_of_rfc_5802() {
+        let password = Secret::new("pencil");
+        let nonce = "fyko+d2lbbFgONRv9qkxdawL".to_owned();
+        let identity = Identity { user: "user", password: &password, acting_as: None, nonce };
+        let (mut scram, first) = begin(ScramHash::Sha1, identity, Channel::Unnamed).unwrap();
+        assert_eq!(shown(&first), "n,,n=user,r=fyko+d2lbbFgONRv9qkxdawL");
+        let server_first = "r=fyko+d2lbbFgONRv9qkxdawL3rfcNHYJY1ZVvWVs7j,s=QSXCR+Q6sek8bf92,i=4096";
+        assert_eq!(
+            answered(&mut scram, server_first).unwrap(),
+            "c=biws,r=fyko+d2lbbFgONRv9qkxdawL3rfcNHYJY1ZVvWVs7j,p=v0X8v3Bz2T0CJGbJQyF0X+HI4Ts="
+        );
+        scram.respond(b"v=rmF9pqV8S7suAoZWja4dJRkFsKQ=").unwrap();
+        assert!(scram.is_proved());
     }
 
     /// Worked out with another implementation of HMAC and PBKDF2, which gives the example of RFC 7677 too.
@@ -432,8 +421,8 @@ mod tests {
 
     #[test]
     fn no_other_signature_than_the_right_one_proves_anything() {
-        let zero = format!("v={}", BASE64.encode([0; HASH]));
-        let short = format!("v={}", BASE64.encode([0; HASH - 1]));
+        let zero = format!("v={}", BASE64.encode([0; 32]));
+        let short = format!("v={}", BASE64.encode([0; 31]));
         let changed = SERVER_FINAL.replace("6rri", "7rri");
         let of_the_channel = "v=2GiAgapEppLVlUXbxUDksL3VgYHzuqiK5tR4mhJGgvs=";
         for message in [zero.as_str(), &short, &changed, of_the_channel, "v="] {
@@ -479,10 +468,13 @@ mod tests {
         for (user, password) in [("", "x"), ("u", ""), ("u\0", "x"), ("u", "x\r"), ("\u{ad}", "x")] {
             let password = Secret::new(password);
             let identity = Identity { user, password: &password, acting_as: None, nonce: NONCE.to_owned() };
-            assert!(matches!(begin(identity, Channel::Unnamed), Err(Unable::Unsayable(_))), "{user:?}");
+            assert!(
+                matches!(begin(ScramHash::Sha256, identity, Channel::Unnamed), Err(Unable::Unsayable(_))),
+                "{user:?}"
+            );
         }
         let password = Secret::new([0xff]);
         let identity = Identity { user: "u", password: &password, acting_as: None, nonce: NONCE.to_owned() };
-        assert!(begin(identity, Channel::Unnamed).is_err());
+        assert!(begin(ScramHash::Sha256, identity, Channel::Unnamed).is_err());
     }
 }
