@@ -41,6 +41,8 @@ mod delivery;
 mod demo;
 mod directories;
 mod directories_ldap;
+mod directories_passwd_file;
+mod directories_sql;
 mod drain;
 mod full_disk;
 mod hard_destinations;

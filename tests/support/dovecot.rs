@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-use super::programs::{Background, program, text};
+use super::programs::{Background, program, run, text};
 use super::{is_root, unused_address, wait_for, wait_until_open};
 
 /// A Dovecot that knows one user, and proves him by PLAIN, LOGIN and SCRAM-SHA-256.
@@ -66,9 +66,14 @@ impl Dovecot {
 
 impl DovecotAuth {
     pub fn start(user: &str, password: &str) -> DovecotAuth {
+        DovecotAuth::start_with(&format!("{user}:{{PLAIN}}{password}\n"))
+    }
+
+    /// With these lines of a passwd-file.
+    pub fn start_with(users: &str) -> DovecotAuth {
         let folder = tempfile::Builder::new().prefix("dove").tempdir().unwrap();
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
-        fs::write(folder.path().join("users"), format!("{user}:{{PLAIN}}{password}\n")).unwrap();
+        fs::write(folder.path().join("users"), users).unwrap();
         let configuration = folder.path().join("dovecot.conf");
         fs::write(&configuration, auth_settings(text(folder.path()))).unwrap();
         let mut command = program("dovecot");
@@ -77,6 +82,28 @@ impl DovecotAuth {
         let dovecot = DovecotAuth { folder, _running: running };
         wait_for("Dovecot's socket", || dovecot.socket().exists().then_some(()));
         dovecot
+    }
+
+    /// Its passwd-file.
+    pub fn users(&self) -> PathBuf {
+        self.folder.path().join("users")
+    }
+
+    /// Whether it lets somebody in.
+    pub fn admits(&self, user: &str, password: &str) -> bool {
+        let configuration = self.folder.path().join("dovecot.conf");
+        let mut command = program("doveadm");
+        command.args([
+            "-c",
+            text(&configuration),
+            "auth",
+            "test",
+            "-a",
+            text(&self.socket()),
+            user,
+            password,
+        ]);
+        run(&mut command).status.success()
     }
 
     /// Where Postfix asks.

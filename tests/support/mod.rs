@@ -14,6 +14,7 @@ pub mod openssl;
 pub mod pebble;
 pub mod peer;
 pub mod postern;
+pub mod postgres;
 pub mod postfix;
 pub mod programs;
 pub mod sink;

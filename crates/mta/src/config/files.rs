@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use postern_pki::{ClientCa, ClientTls, Error, Loaded, TlsIdentity, TrustAnchors, Warning};
 
-use super::{Checked, Problem};
+use super::{Checked, PasswdFile, Problem};
 
 /// What to do about a file without authorities.
 const AUTHORITIES: &str = "put the authority's certificates there as PEM, or correct the path";
@@ -39,6 +39,8 @@ pub(super) enum Named {
     /// A password, a token, a client's secret.
     Secret(Place),
     DataDir(Place),
+    /// A file of people.
+    People(Place, PasswdFile),
     /// A program that Postern starts.
     Hook(Place),
 }
@@ -87,6 +89,7 @@ impl Named {
                 look_at_file(place, Kind::Secret, checked);
             }
             Self::DataDir(place) => checked.warnings.extend(hindrance(place)),
+            Self::People(place, file) => look_at_people(place, file, checked),
             Self::Hook(place) => checked.warnings.extend(unfit_program(place)),
         }
     }
@@ -137,6 +140,26 @@ fn is_key_at_fault(error: &Error, key: &Path) -> bool {
         | Error::KeyMismatch { .. } => true,
         Error::NotPem { path } | Error::Broken { path, .. } | Error::Unreadable { path, .. } => path == key,
         _ => false,
+    }
+}
+
+/// A file of people, and its lines with which nobody can sign in.
+fn look_at_people(place: &Place, file: &PasswdFile, checked: &mut Checked) {
+    if look_at_file(place, Kind::Secret, checked) == Access::Unreadable {
+        return;
+    }
+    match crate::directory::passwd_file_problems(file) {
+        Ok(problems) => {
+            let remedy = "correct the line; until then it is passed over";
+            checked.warnings.extend(problems.into_iter().map(|problem| place.problem(problem, remedy)));
+        }
+        Err(what) => checked.problems.push(place.problem(what, "correct the file, or the path")),
+    }
+    if file.rehash.is_wanted()
+        && fs::metadata(&place.path).is_ok_and(|metadata| metadata.permissions().readonly())
+    {
+        let what = format!("{} cannot be written, so no password is stored anew", place.path.display());
+        checked.warnings.push(place.problem(what, "let Postern's user write to it, or remove rehash"));
     }
 }
 

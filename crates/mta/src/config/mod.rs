@@ -31,13 +31,14 @@ pub use check::Checked;
 pub use file::File;
 pub use model::{
     Acme, AcmeExternal, AcmeProof, AddressRule, AddressSpace, Allowance, Allowances, Auth, BanRules,
-    BurstAction, Bursts, Ca, Certificates, ClientCertificates, Config, Connector, ConnectorName,
-    CredentialFile, CredentialSource, DirectoryConfig, DirectoryKind, Dns, DnsPublisher, FromCheck,
-    FrontEndLogin, FrontEnds, Guessing, Http, Identity, IdentitySource, InboundPolicy, InboundTls,
-    IpPreference, Issuer, Ldap, LdapFlavour, LdapGroups, LdapPeople, LdapService, LdapTls, Listener,
-    ListenerLimits, LmtpAddress, LocalDomain, Metrics, NamedCertificates, NamedNetworks, OAuth, Outbound,
-    OwnUsers, PeerDemand, Protection, Queue, Rate, Rates, Role, Saslauthd, SessionLimits, SmtpHost,
-    SpacePolicy, StoreKind, Tls, TlsReports, Way,
+    BurstAction, Bursts, Ca, Certificates, ClearPasswords, ClientCertificates, Compare, Config, Connector,
+    ConnectorName, CredentialFile, CredentialSource, Database, DirectoryConfig, DirectoryKind, Dns,
+    DnsPublisher, FromCheck, FrontEndLogin, FrontEnds, Guessing, Http, Identity, IdentitySource,
+    InboundPolicy, InboundTls, IpPreference, Issuer, Ldap, LdapFlavour, LdapGroups, LdapPeople, LdapService,
+    LdapTls, Listener, ListenerLimits, LmtpAddress, LocalDomain, Metrics, NamePart, NamedCertificates,
+    NamedNetworks, OAuth, Outbound, OwnUsers, PasswdFile, PasswdFormat, PeerDemand, Protection, Queue, Rate,
+    Rates, Rehash, Role, Saslauthd, ScramStored, SessionLimits, SmtpHost, SpacePolicy, Sql, SqlField,
+    SqlQuery, StoreKind, Tls, TlsReports, Way,
 };
 pub use problem::{Problem, Problems};
 pub use surroundings::Surroundings;

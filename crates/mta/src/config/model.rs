@@ -29,8 +29,9 @@ use postern_smtp::server::{AuthOffer, FrontEnd, Limits, LineEndings, Timeouts, T
 use postern_smtp::tls::TlsRequirement;
 
 pub use directory::{
-    AddressRule, DirectoryConfig, DirectoryKind, Ldap, LdapFlavour, LdapGroups, LdapPeople, LdapService,
-    LdapTls, Saslauthd,
+    AddressRule, ClearPasswords, Compare, Database, DirectoryConfig, DirectoryKind, Ldap, LdapFlavour,
+    LdapGroups, LdapPeople, LdapService, LdapTls, NamePart, PasswdFile, PasswdFormat, Rehash, Saslauthd,
+    ScramStored, Sql, SqlField, SqlQuery,
 };
 pub use protection::{Allowance, Allowances, BanRules, BurstAction, Bursts, Guessing, Protection, Rates};
 

@@ -185,6 +185,14 @@ impl<'a> Reader<'a> {
         path
     }
 
+    /// The path of a file with authorities to trust.
+    pub(super) fn trust(&mut self, at: &Section<'a>, key: &'static str) -> Option<PathBuf> {
+        let path = self.path(at, key);
+        let place = self.place(at, key, path.as_ref());
+        self.named.extend(place.map(Named::Trust));
+        path
+    }
+
     /// Where a path that was read stands in the file.
     pub(super) fn place(&self, at: &Section<'_>, key: &str, path: Option<&PathBuf>) -> Option<Place> {
         let blank = self.file.problem(at.place(key), at.path(key), String::new(), String::new());

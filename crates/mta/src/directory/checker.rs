@@ -1,9 +1,10 @@
 //! Passwords: argon2id (RFC 9106), stored as PHC strings that carry their own parameters.
 //!
-//! A [`Checker`] hashes new ones and verifies those that clients bring, on blocking threads and no more of them at the
-//! same time than there are processors: each costs 19 MiB and some 20 ms on purpose. A user who does not exist is
-//! checked against a hash that no password fits, so that both take the same time. Who was right within a few minutes pays
-//! for the password once; the stored hash is part of what is remembered, so a changed password is in force at once.
+//! A [`Checker`] hashes new ones and verifies those that clients bring, against whatever kind is stored (see `crypt`), on
+//! blocking threads and no more of them at the same time than there are processors: each costs 19 MiB and some 20 ms on
+//! purpose. A user who does not exist is checked against a hash that no password fits, so that both take the same time. Who
+//! was right within a few minutes pays for the password once; the stored hash is part of what is remembered, so a changed
+//! password is in force at once.
 //!
 //! What it deliberately does not do: count failures.
 
@@ -12,12 +13,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use argon2::password_hash::phc::PasswordHash;
-use argon2::{Algorithm, Argon2, Params, PasswordHasher, PasswordVerifier, Version};
+use argon2::{Algorithm, Argon2, Params, PasswordHasher, Version};
 use postern_smtp::secret::Secret;
 use tokio::sync::Semaphore;
 
+use super::crypt::Crypt;
 use super::recent::Recent;
 use super::{Denied, Error};
+use crate::config::ClearPasswords;
 
 /// Memory in KiB, passes and lanes for new passwords: the least that OWASP recommends for argon2id.
 const MEMORY: u32 = 19 * 1024;
@@ -27,6 +30,9 @@ const LANES: u32 = 1;
 /// What a name that does not exist is checked against: the same parameters, the same lengths, no known password.
 const NOBODY: &str = "$argon2id$v=19$m=19456,t=2,p=1$cG9zdGVybi1ub2JvZHkhIQ$\
                       AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+
+/// Whose password it is, where it has no name of its own.
+const SOMEBODY: &str = "a user";
 
 /// How long a password that was right counts as right without being worked out again.
 const REMEMBERED: Duration = Duration::from_mins(5);
@@ -61,12 +67,26 @@ impl Checker {
         stored: Option<&str>,
         password: &Secret,
     ) -> Result<bool, Denied> {
+        let crypt = read(stored, whose[1])?;
+        self.fits(whose, &crypt, password).await
+    }
+
+    /// The same with a stored password of any kind.
+    ///
+    /// # Errors
+    /// [`Denied::Unavailable`]: it cannot be told.
+    pub(super) async fn fits(
+        &self,
+        whose: [&str; 2],
+        crypt: &Crypt,
+        password: &Secret,
+    ) -> Result<bool, Denied> {
         let [directory, name] = whose.map(str::as_bytes);
-        let parts = stored.map(|stored| [directory, name, stored.as_bytes(), password.expose()]);
+        let parts = crypt.text().map(|stored| [directory, name, stored.expose(), password.expose()]);
         if parts.is_some_and(|parts| self.recent.find(&parts, REMEMBERED, Instant::now()).is_some()) {
             return Ok(true);
         }
-        let right = self.verify(stored.map(str::to_owned), password).await?;
+        let right = self.verify(whose[1], crypt, password).await?;
         if let Some(parts) = parts.filter(|_| right) {
             self.recent.note(&parts, (), Instant::now());
         }
@@ -79,21 +99,28 @@ impl Checker {
         stored: Option<&str>,
         password: &Secret,
     ) -> Result<bool, Denied> {
-        self.verify(stored.map(str::to_owned), password).await
+        let crypt = read(stored, SOMEBODY)?;
+        self.verify(SOMEBODY, &crypt, password).await
+    }
+
+    /// [`hash`](Self::hash) when there is a processor for it.
+    ///
+    /// # Errors
+    /// [`Denied::Unavailable`]: it cannot be worked out.
+    pub(super) async fn hash_in_turn(&self, password: &Secret) -> Result<String, Denied> {
+        let password = password.clone();
+        self.worked_out.fetch_add(1, Ordering::Relaxed);
+        let made = self.work(move || new_hash(&password)).await?;
+        made.map_err(|error| Denied::Unavailable(error.to_string()))
     }
 
     /// A new password's PHC string, with a salt of its own.
     pub(super) fn hash(&self, password: &Secret) -> Result<String, Error> {
-        let params =
-            Params::new(MEMORY, PASSES, LANES, None).map_err(|error| Error::Crypto(error.to_string()))?;
-        let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
         self.worked_out.fetch_add(1, Ordering::Relaxed);
-        let hash: PasswordHash =
-            argon2.hash_password(password.expose()).map_err(|error| Error::Crypto(error.to_string()))?;
-        Ok(hash.to_string())
+        new_hash(password)
     }
 
-    /// Does something slow, in its turn.
+    /// Does something slow on a thread of its own, as soon as a processor is free.
     ///
     /// # Cancel safety
     /// A caller that goes away leaves its work to end by itself, still counted against the bound.
@@ -110,15 +137,14 @@ impl Checker {
         tokio::task::spawn_blocking(in_turn).await.map_err(|error| gone(&error))
     }
 
-    /// Whether the password is the one that was hashed; without a hash the answer is no, after the same work.
-    async fn verify(&self, hash: Option<String>, password: &Secret) -> Result<bool, Denied> {
-        let (password, worked_out) = (password.clone(), self.worked_out.clone());
+    /// Whether the password is the one that is stored, worked out now.
+    async fn verify(&self, whose: &str, crypt: &Crypt, password: &Secret) -> Result<bool, Denied> {
+        let (crypt, password, worked_out) = (crypt.clone(), password.clone(), self.worked_out.clone());
         let work = move || {
             worked_out.fetch_add(1, Ordering::Relaxed);
-            let fits = fits(hash.as_deref().unwrap_or(NOBODY), &password);
-            fits.map(|fits| fits && hash.is_some())
+            crypt.fits(&password)
         };
-        self.work(work).await?
+        self.work(work).await?.map_err(|unfit| unfit.denied(whose))
     }
 
     pub(super) fn worked_out(&self) -> u64 {
@@ -126,17 +152,27 @@ impl Checker {
     }
 }
 
-fn fits(hash: &str, password: &Secret) -> Result<bool, Denied> {
-    let broken = |error: argon2::password_hash::Error| {
-        Denied::Unavailable(format!("a stored password cannot be used, set it anew: {error}"))
-    };
-    let hash = PasswordHash::new(hash).map_err(|error| broken(error.into()))?;
-    // The parameters come from the stored string.
-    match Argon2::default().verify_password(password.expose(), &hash) {
-        Ok(()) => Ok(true),
-        Err(argon2::password_hash::Error::PasswordInvalid) => Ok(false),
-        Err(error) => Err(broken(error)),
+/// What a name that does not exist is checked against where no directory knows better.
+pub(super) fn nobody() -> Result<Crypt, Denied> {
+    let crypt = Crypt::parse(NOBODY, ClearPasswords::Refused).map_err(|unfit| unfit.denied("nobody"))?;
+    Ok(crypt.of_nobody())
+}
+
+/// One of our own, or nobody's.
+fn read(stored: Option<&str>, whose: &str) -> Result<Crypt, Denied> {
+    match stored {
+        Some(stored) => Crypt::parse(stored, ClearPasswords::Refused).map_err(|unfit| unfit.denied(whose)),
+        None => nobody(),
     }
+}
+
+fn new_hash(password: &Secret) -> Result<String, Error> {
+    let params =
+        Params::new(MEMORY, PASSES, LANES, None).map_err(|error| Error::Crypto(error.to_string()))?;
+    let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+    let hash: PasswordHash =
+        argon2.hash_password(password.expose()).map_err(|error| Error::Crypto(error.to_string()))?;
+    Ok(hash.to_string())
 }
 
 #[cfg(test)]
@@ -152,7 +188,7 @@ mod tests {
         let hash = Checker::new().unwrap().hash(&Secret::new("correct horse")).unwrap();
         assert_eq!(prefix(&hash), prefix(NOBODY), "algorithm, version and parameters are the same");
         assert_eq!(hash.len(), NOBODY.len(), "salt and output have the same lengths");
-        assert!(!fits(NOBODY, &Secret::new("correct horse")).unwrap());
+        assert!(!nobody().unwrap().fits(&Secret::new("correct horse")).unwrap());
     }
 
     #[test]
@@ -162,9 +198,11 @@ mod tests {
         assert_ne!(passwords.hash(&secret).unwrap(), passwords.hash(&secret).unwrap());
     }
 
-    #[test]
-    fn a_broken_stored_password_is_not_a_wrong_password() {
-        let denied = fits("$argon2id$garbage", &Secret::new("x")).unwrap_err();
-        assert!(matches!(denied, Denied::Unavailable(_)), "{denied:?}");
+    #[tokio::test]
+    async fn a_broken_stored_password_is_not_a_wrong_password() {
+        let checker = Checker::new().unwrap();
+        let whose = ["users", "anna"];
+        let denied = checker.is_right(whose, Some("$argon2id$garbage"), &Secret::new("x")).await.unwrap_err();
+        assert!(matches!(&denied, Denied::Unavailable(why) if why.contains("anna")), "{denied:?}");
     }
 }

@@ -22,9 +22,11 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::ldap::Ldap;
+use super::passwd_file::PasswdFile;
 use super::recent::Recent;
 use super::saslauthd::Saslauthd;
 use super::source::address_key;
+use super::sql::Sql;
 use super::users::{Found, NAME, salt_of};
 use super::{Denied, Directory, Login, Principal, Users, Why};
 use crate::config::{AddressRule, Config, DirectoryConfig, DirectoryKind, OwnUsers};
@@ -504,9 +506,15 @@ impl Refusals {
 }
 
 /// One of the directories that the configuration names.
-fn open(directory: &DirectoryConfig, _users: &Users) -> Arc<dyn Directory> {
+fn open(directory: &DirectoryConfig, users: &Users) -> Arc<dyn Directory> {
     match &directory.kind {
         DirectoryKind::Ldap(config) => Arc::new(Ldap::new(config)),
+        DirectoryKind::PasswdFile(config) => {
+            Arc::new(PasswdFile::new(config, &directory.name, users.checker()))
+        }
+        DirectoryKind::Sql(config) => {
+            Arc::new(Sql::new(config, &directory.name, directory.timeout, users.checker()))
+        }
         DirectoryKind::Saslauthd(config) => Arc::new(Saslauthd::new(config)),
     }
 }

@@ -14,16 +14,21 @@
 //! What it deliberately does not do: decide what a principal may send (the gate does), count failures (`limits` does), or
 //! resolve aliases and plus-addressing for recipients (routing does).
 
+mod account;
 mod checker;
+mod crypt;
 mod directories;
 pub(crate) mod ldap;
+mod passwd_file;
 mod people;
 mod recent;
 mod saslauthd;
 mod source;
+mod sql;
 mod users;
 
 pub use directories::Directories;
+pub(crate) use passwd_file::problems as passwd_file_problems;
 pub use people::{NewAppPassword, People, Person};
 pub(crate) use source::address_key;
 pub use source::{Abilities, AppPasswordUsed, Denied, Directory, Login, Principal, Why};

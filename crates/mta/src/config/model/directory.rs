@@ -1,5 +1,8 @@
 //! `[[directory]]`: where people come from besides Postern's own users.
 
+mod passwd_file;
+mod sql;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -7,6 +10,9 @@ use postern_smtp::address::{Domain, Mailbox};
 
 use crate::directory::Login;
 use crate::directory::ldap::{Filter, LdapUrl, NameTemplate, Scope};
+
+pub use passwd_file::{ClearPasswords, NamePart, PasswdFile, PasswdFormat, Rehash};
+pub use sql::{Compare, Database, ScramStored, Sql, SqlField, SqlQuery};
 
 /// A `[[directory]]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +40,10 @@ pub struct DirectoryConfig {
 pub enum DirectoryKind {
     /// `[directory.ldap]`.
     Ldap(Box<Ldap>),
+    /// `[directory.passwd_file]`.
+    PasswdFile(PasswdFile),
+    /// `[directory.sql]`.
+    Sql(Box<Sql>),
     /// `[directory.saslauthd]`.
     Saslauthd(Saslauthd),
 }

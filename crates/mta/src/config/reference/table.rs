@@ -58,6 +58,21 @@ pub const SECTIONS: &[Section] = &[
         LDAP,
     ),
     section(
+        "directory.passwd_file",
+        Once,
+        "The directory above it is a file: Dovecot's passwd-file, or shadow(5). It is read again as soon as it changes; replace it \
+         by renaming another over it, so that nobody reads half of it. `postern config check` names the lines that cannot be \
+         used.",
+        PASSWD_FILE,
+    ),
+    section(
+        "directory.sql",
+        Once,
+        "The directory above it is a database that is asked by queries. Fields such as {login} in a query are bound as values and \
+         never become text of a statement, so they stand without quotes.",
+        SQL,
+    ),
+    section(
         "directory.saslauthd",
         Once,
         "The directory above it is PAM, or whatever else Cyrus' saslauthd asks. Postern needs the right to write to its \
@@ -1226,6 +1241,127 @@ const LDAP: &[Key] = &[
         kind: Switch,
         default: Value("false"),
         reason: "Active Directory also finds the groups that his groups are in, at some cost (its matching rule in chain).",
+        example: "true",
+    },
+];
+
+const PASSWD_FILE: &[Key] = &[
+    Key {
+        name: "path",
+        kind: Path,
+        default: Required,
+        reason: "The file. Postern's user must be able to read it, and others should not.",
+        example: "\"/etc/dovecot/users\"",
+    },
+    Key {
+        name: "format",
+        kind: Choice(&["dovecot", "shadow"]),
+        default: Value("\"dovecot\""),
+        reason: "What its lines are: name:{SCHEME}hash:… as Dovecot reads them, or those of shadow(5) with their expiry dates.",
+        example: "\"shadow\"",
+    },
+    Key {
+        name: "names",
+        kind: Choice(&["login", "local"]),
+        default: Value("\"login\""),
+        reason: "What of a sign-in name is looked for: all of it, or what stands before its @.",
+        example: "\"local\"",
+    },
+    ALLOW_PLAIN,
+    Key {
+        name: "rehash",
+        kind: Switch,
+        default: Value("false"),
+        reason: "Whether a password that was right is stored anew as argon2id where it was stored otherwise. Postern then replaces \
+         the file, with the same owner and mode; other lines stay as they are. Only with format = \"dovecot\".",
+        example: "true",
+    },
+];
+
+const ALLOW_PLAIN: Key = Key {
+    name: "allow_plain",
+    kind: Switch,
+    default: Value("false"),
+    reason: "Whether passwords that are stored in clear, as {PLAIN} or {CLEARTEXT}, are taken. Whoever reads them has them.",
+    example: "true",
+};
+
+const SQL: &[Key] = &[
+    Key {
+        name: "url",
+        kind: Text,
+        default: Required,
+        reason: "The database: postgresql://USER@HOST/DATABASE, where hosts may stand in for each other \
+         (HOST1,HOST2/DATABASE?target_session_attrs=read-write), or sqlite:/PATH. A server on another machine must show a \
+         certificate that is right for its name.",
+        example: "\"postgresql://postern@db.example.org/mail\"",
+    },
+    Key {
+        name: "password_file",
+        kind: Path,
+        default: Absent("none; the server lets Postern's user in by other means"),
+        reason: "The file whose first line is the password of USER. It is read at each connection.",
+        example: "\"/etc/postern/sql-password\"",
+    },
+    Key {
+        name: "trust",
+        kind: Path,
+        default: Absent("the certificate authorities that the operating system trusts"),
+        reason: "A PEM file with the authorities that vouch for the server.",
+        example: "\"/etc/postern/database-root.pem\"",
+    },
+    Key {
+        name: "query",
+        kind: Text,
+        default: Required,
+        reason: "Who somebody is, with the fields {login}, {local} and {domain} (null without one), all in lower case. Its columns count by \
+         their names: password (the stored hash), and if they are there name, addresses and groups (arrays, or texts with \
+         commas) and enabled. Two rows are refused.",
+        example: "\"SELECT password, name, addresses, enabled FROM people WHERE login = {login}\"",
+    },
+    Key {
+        name: "compare",
+        kind: Choice(&["here", "there"]),
+        default: Value("\"here\""),
+        reason: "Who compares passwords: Postern with the stored hash, or the database: then the query is given {password} too, and \
+         gives a row only when it is right.",
+        example: "\"there\"",
+    },
+    Key {
+        name: "lookup_query",
+        kind: Text,
+        default: Absent("with compare = \"here\" the query; otherwise nobody is known without his password"),
+        reason: "Who somebody is without his password, in the columns of the query: for app passwords, certificates and \
+         administrators' questions.",
+        example: "\"SELECT name, enabled FROM people WHERE login = {login}\"",
+    },
+    Key {
+        name: "addresses_query",
+        kind: Text,
+        default: Absent("only the column addresses counts"),
+        reason: "His sender addresses, one in the first column of each row; {user} is the name that the query gave.",
+        example: "\"SELECT address FROM aliases WHERE owner = {user}\"",
+    },
+    Key {
+        name: "groups_query",
+        kind: Text,
+        default: Absent("only the column groups counts"),
+        reason: "His groups, one in the first column of each row.",
+        example: "\"SELECT team FROM members WHERE person = {user}\"",
+    },
+    Key {
+        name: "rehash_query",
+        kind: Text,
+        default: Absent("stored passwords stay as they are"),
+        reason: "Stores a password that was right anew, as the argon2id {hash}, where it was stored otherwise.",
+        example: "\"UPDATE people SET password = {hash} WHERE name = {user}\"",
+    },
+    ALLOW_PLAIN,
+    Key {
+        name: "scram",
+        kind: Switch,
+        default: Value("false"),
+        reason: "That all passwords are stored as {SCRAM-SHA-256}, so that SCRAM works for everybody and can be announced.",
         example: "true",
     },
 ];

@@ -4,17 +4,21 @@
 //! kind it is. What it deliberately does not do: reach any of them.
 
 mod ldap;
+mod passwd_file;
+mod sql;
 
 use std::time::Duration;
 
 use postern_smtp::sasl::Mechanism;
 
 use super::Unique;
-use crate::config::model::{AddressRule, Auth, DirectoryConfig, DirectoryKind, OwnUsers, Saslauthd};
+use crate::config::model::{
+    AddressRule, Auth, ClearPasswords, DirectoryConfig, DirectoryKind, OwnUsers, Saslauthd,
+};
 use crate::config::reader::{Reader, Section};
 
 /// The kinds, by the names of their sections.
-const KINDS: [&str; 2] = ["ldap", "saslauthd"];
+const KINDS: [&str; 4] = ["ldap", "passwd_file", "sql", "saslauthd"];
 
 pub(super) fn auth<'a>(reader: &mut Reader<'a>, top: &Section<'a>) -> Option<Auth> {
     let at = &reader.section(top, "auth");
@@ -74,9 +78,13 @@ fn directory<'a>(reader: &mut Reader<'a>, at: &Section<'a>) -> Option<DirectoryC
 /// The one section below that says what it is.
 fn kind<'a>(reader: &mut Reader<'a>, at: &Section<'a>) -> Option<DirectoryKind> {
     let ldap = reader.written_section(at, "ldap");
+    let passwd_file = reader.written_section(at, "passwd_file");
+    let sql = reader.written_section(at, "sql");
     let saslauthd = reader.written_section(at, "saslauthd");
     let kinds = [
         ldap.map(|at| ldap::ldap(reader, &at).map(|ldap| DirectoryKind::Ldap(Box::new(ldap)))),
+        passwd_file.map(|at| passwd_file::passwd_file(reader, &at).map(DirectoryKind::PasswdFile)),
+        sql.map(|at| sql::sql(reader, &at).map(|sql| DirectoryKind::Sql(Box::new(sql)))),
         saslauthd.map(|at| self::saslauthd(reader, &at).map(DirectoryKind::Saslauthd)),
     ];
     let mut written = kinds.into_iter().flatten();
@@ -99,6 +107,12 @@ fn saslauthd<'a>(reader: &mut Reader<'a>, at: &Section<'a>) -> Option<Saslauthd>
     let service = reader.name(at, "service");
     let realm = reader.text(at, "realm");
     Some(Saslauthd { socket: socket?, service: service?, realm: realm? })
+}
+
+/// `allow_plain`.
+fn clear_passwords<'a>(reader: &mut Reader<'a>, at: &Section<'a>) -> Option<ClearPasswords> {
+    let allowed = reader.switch(at, "allow_plain", None)?;
+    Some(if allowed { ClearPasswords::Taken } else { ClearPasswords::Refused })
 }
 
 fn mechanism(name: &str) -> Result<Mechanism, String> {

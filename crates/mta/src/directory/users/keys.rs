@@ -11,7 +11,6 @@ use std::num::NonZeroU32;
 use postern_smtp::sasl::{SCRAM_ITERATIONS, ScramHash, ScramKey, ScramKeys};
 use postern_smtp::secret::Secret;
 
-
 /// The label of the main password's key. Those of app passwords are their numbers in the file, which begin with 1.
 pub(super) const MAIN: u64 = 0;
 
