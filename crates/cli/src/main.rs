@@ -10,6 +10,7 @@ mod ca;
 mod cert;
 mod config;
 mod demo;
+mod device;
 mod init;
 mod probe;
 #[cfg(test)]
@@ -72,6 +73,9 @@ enum Command {
     /// Mail that is held because its sender suddenly sends much more than usual
     #[command(subcommand)]
     Burst(burst::Command),
+    /// Printers, scanners and old applications
+    #[command(subcommand)]
+    Device(device::Command),
     /// Say where mail to an address or a domain would go now, without sending anything
     Route(route::Arguments),
     /// Try a destination for real, up to and not including MAIL: what is there, and what mail would come to
@@ -108,6 +112,7 @@ fn main() -> ExitCode {
         Command::User(command) => user::run(command, &path),
         Command::Ban(command) => ban::run(command, &path),
         Command::Burst(command) => burst::run(command, &path),
+        Command::Device(command) => device::run(&command, &path),
         Command::Route(arguments) => route::run(&arguments, &path),
         Command::Probe(arguments) => probe::run(&arguments, &path, given),
         Command::Queue(command) => queue::run(command, &path),

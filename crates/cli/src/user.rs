@@ -4,6 +4,7 @@
 //! `user/app_password.rs`.
 
 mod app_password;
+mod may_send;
 mod show;
 
 use std::io::{IsTerminal, Read};
@@ -32,6 +33,8 @@ pub(crate) enum Command {
     /// Passwords for single programs and devices
     #[command(subcommand)]
     AppPassword(app_password::Command),
+    /// Say whether a user of any directory may send as an address, and why
+    MaySend(may_send::Arguments),
 }
 
 /// Those that are about Postern's own users.
@@ -153,6 +156,7 @@ pub(crate) fn run(command: Command, path: &Path) -> Done {
     let done = match command {
         Command::Own(command) => carry_out(command, &admin.users()?),
         Command::Show(arguments) => block_on(async { show::run(&arguments, &admin.people()?).await })?,
+        Command::MaySend(arguments) => return may_send::run(arguments, path),
         Command::AppPassword(command) => {
             block_on(async { app_password::run(command, &admin.people()?).await })?
         }

@@ -34,6 +34,9 @@ pub enum AddressListError {
     /// The octets are not UTF-8 (RFC 6532 §3.1).
     #[error("the field is not UTF-8")]
     NotUtf8,
+    /// More than one mailbox where there may be one.
+    #[error("there is more than one address")]
+    Several,
     /// More than [`MAX_MAILBOXES`], or comments nested too deep.
     #[error("the field has too many addresses or nested comments")]
     TooMuch,

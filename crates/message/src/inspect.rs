@@ -42,6 +42,8 @@ pub struct Inspection {
     pub has_message_id: bool,
     /// The mailboxes of all `From` fields.
     pub from: Result<Vec<Mailbox>, AddressListError>,
+    /// Who says that he sent it, where somebody does: the one mailbox of the one `Sender` field (RFC 5322 §3.6.2).
+    pub sender: Option<Result<Mailbox, AddressListError>>,
     /// The header section holds octets over 127 (RFC 6532).
     pub utf8_headers: bool,
     /// The sender would rather have it arrive without TLS than not at all: there is a `TLS-Required: No` (RFC 8689 §3).
@@ -93,6 +95,7 @@ impl Inspector {
             has_date: count("Date") > 0,
             has_message_id: count("Message-ID") > 0,
             from: mailboxes(&headers, "From").unwrap_or(Err(AddressListError::Empty)),
+            sender: mailboxes(&headers, "Sender").map(only_one),
             utf8_headers: !self.header.is_ascii(),
             // What was not looked at may hold a second field.
             tls_required_no: self.part != Part::TooLongHeader && says_tls_required_no(&headers),
@@ -126,7 +129,7 @@ impl Default for Inspector {
 }
 
 /// Where the fields end, when the octets from `known` on (or a line end that began before) show it.
-fn section_end(octets: &[u8], known: usize) -> Option<usize> {
+pub(crate) fn section_end(octets: &[u8], known: usize) -> Option<usize> {
     if octets.starts_with(b"\r\n") {
         return Some(0);
     }
@@ -144,6 +147,16 @@ fn mailboxes(headers: &Headers<'_>, name: &str) -> Option<Result<Vec<Mailbox>, A
         }
     }
     all.map(Ok)
+}
+
+/// RFC 5322 §3.6.2: there is one `Sender` field at most, and one mailbox in it.
+fn only_one(found: Result<Vec<Mailbox>, AddressListError>) -> Result<Mailbox, AddressListError> {
+    let mut found = found?.into_iter();
+    match (found.next(), found.next()) {
+        (Some(only), None) => Ok(only),
+        (None, _) => Err(AddressListError::Empty),
+        (Some(_), Some(_)) => Err(AddressListError::Several),
+    }
 }
 
 /// RFC 8689 §3: more than one field must not appear, and `No` is the only value there is. Whatever else stands there
@@ -230,6 +243,20 @@ mod tests {
     fn a_from_behind_a_line_that_is_no_field_is_seen() {
         let found = inspect(b"From: a@b.example\r\nnonsense\r\nFrom: c@d.example\r\n\r\n");
         assert_eq!(found.from_count, 2);
+    }
+
+    #[test]
+    fn a_sender_is_one_mailbox_in_one_field_or_an_error() {
+        let sender = |fields: &str| inspect(format!("{fields}\r\n\r\nSender: x@y.example").as_bytes()).sender;
+        assert_eq!(sender("From: a@b.example"), None);
+        let one = sender("From: a@b.example\r\nsender: Cleo (she)\r\n <c@d.example>").expect("there is one");
+        assert_eq!(one.expect("it can be read").to_string(), "c@d.example");
+        for fields in ["Sender: a@b.example, c@d.example", "Sender: a@b.example\r\nSENDER: a@b.example"] {
+            assert_eq!(sender(fields), Some(Err(AddressListError::Several)), "{fields}");
+        }
+        for fields in ["Sender:", "Sender: nobody", "Sender: a@b.example\r\nSender: nobody"] {
+            assert!(sender(fields).is_some_and(|found| found.is_err()), "{fields}");
+        }
     }
 
     #[test]

@@ -20,6 +20,7 @@ pub mod header;
 pub mod inspect;
 pub mod notice;
 pub mod repair;
+pub mod rewrite;
 pub mod tls_report;
 pub mod trace;
 

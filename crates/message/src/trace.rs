@@ -19,6 +19,8 @@ pub struct Received<'a> {
     pub client: IpAddr,
     /// The name that DNS knows the client by, when it is confirmed.
     pub client_name: Option<&'a str>,
+    /// The device that the client is known as.
+    pub device: Option<&'a str>,
     /// Our host name.
     pub by: &'a str,
     /// `ESMTPSA` and the like: see [`protocol`].
@@ -76,6 +78,9 @@ impl Received<'_> {
             format!("from {} ({})", hello(self.from_hello), self.tcp_info()),
             format!("by {} (Postern) with {}", host(self.by), self.protocol),
         ];
+        if let Some(device) = self.device {
+            clauses.push(format!("(device {})", host(device)));
+        }
         if let Some((version, cipher)) = self.tls {
             clauses.push(format!("(using {} with {})", host(version), host(cipher)));
         }
@@ -141,6 +146,7 @@ mod tests {
             from_hello: "client.example.org",
             client: IpAddr::from([192, 0, 2, 7]),
             client_name: None,
+            device: None,
             by: "mail.example.net",
             protocol: "ESMTPSA",
             tls: Some(("TLSv1.3", "TLS_AES_256_GCM_SHA384")),

@@ -11,6 +11,8 @@
 pub mod acme;
 pub mod authority;
 pub mod certificates;
+pub mod devices;
+pub mod may_send;
 pub(crate) mod pages;
 pub mod reroute;
 pub mod route;
@@ -81,6 +83,10 @@ pub enum Request {
         /// An address or a domain.
         to: String,
     },
+    /// Which devices are there, and how do they send?
+    Devices,
+    /// May somebody send as an address?
+    MaySend(Box<may_send::Question>),
     /// How much is in the queue?
     Status,
     /// The first octets of a message.
@@ -114,6 +120,10 @@ pub enum Response {
     Why(Waiting),
     /// Where mail would go.
     Route(Box<RouteView>),
+    /// All devices.
+    Devices(Vec<devices::DeviceView>),
+    /// Whether somebody may send as an address.
+    MaySend(Box<may_send::MaySend>),
     /// The queue in figures.
     Status(Status),
     /// A message's first octets.
@@ -242,6 +252,11 @@ impl Admin {
                 let view = route::ask_directly(&self.config, to).await?;
                 return Ok(Response::Route(Box::new(view)));
             }
+            Request::Devices => return Ok(Response::Devices(devices::list_alone(&self.config).await?)),
+            Request::MaySend(question) => {
+                let answer = may_send::ask_directly(&self.config, question).await?;
+                return Ok(Response::MaySend(Box::new(answer)));
+            }
             _ => {}
         }
         prepare_data_dir(&self.config)?;
@@ -309,6 +324,8 @@ pub(crate) async fn execute(
         Request::Content { id, most } => Response::Content(read_content(store, id, most).await?),
         Request::Reload
         | Request::Route { .. }
+        | Request::Devices
+        | Request::MaySend(_)
         | Request::TlsReports(_)
         | Request::Certificates(_)
         | Request::Limits(_) => Response::Failed("that is no question to the queue".into()),

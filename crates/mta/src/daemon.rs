@@ -48,6 +48,7 @@ use crate::certificates::acme::story::Story;
 use crate::certificates::acme::{self, Acme};
 use crate::certificates::watch::{Look, Watch};
 use crate::config::{Config, StoreKind};
+use crate::device::log::DeviceLog;
 use crate::directory::{self, Directories, Users};
 use crate::event::Event;
 use crate::http::authority::Quotas;
@@ -185,6 +186,8 @@ pub(crate) struct Shared {
     pub(crate) counters: Counters,
     /// How much anybody did lately, who guesses, and who is banned.
     pub(crate) limits: Limits,
+    /// What is remembered of devices.
+    pub(crate) devices: DeviceLog,
     session_count: AtomicU64,
     started: Timestamp,
 }
@@ -236,6 +239,7 @@ impl Daemon {
         let config = Arc::unwrap_or_clone(config);
         let (looks, asked) = mpsc::channel(LOOKS_MOST);
         let store = open_store(&config).await?;
+        let devices = open_device_log(&config.data_dir, &observer)?;
         let users = Users::open(&config.data_dir)?;
         let limits = open_limits(&config.data_dir, &observer, now).await?;
         let directories = Arc::new(Directories::new(&config, &users, None)?);
@@ -248,6 +252,7 @@ impl Daemon {
             tls_results: TlsResults::new(ledger),
             counters: Counters::default(),
             limits,
+            devices,
             site: ArcSwap::from_pointee(first_site(config, outside, identities, &challenges, &observer)),
             own_addresses: ArcSwap::from_pointee(Vec::new()),
             challenges,
@@ -512,6 +517,12 @@ async fn open_limits(data_dir: &Path, observer: &Observer, now: Timestamp) -> Re
     let opened = Limits::open(data_dir, now).await?;
     tell_of(opened.trouble, observer);
     Ok(opened.limits)
+}
+
+fn open_device_log(data_dir: &Path, observer: &Observer) -> Result<DeviceLog, Error> {
+    let (log, trouble) = DeviceLog::open(data_dir)?;
+    tell_of(trouble, observer);
+    Ok(log)
 }
 
 fn tell_of(trouble: Option<LedgerError>, observer: &Observer) {

@@ -17,6 +17,8 @@ use postern_smtp::outcome::Trouble;
 use postern_smtp::text;
 use serde::Serialize;
 
+use crate::device::Using;
+
 /// Of one text from outside, at most so many octets are shown.
 pub(crate) const CLEAN_MOST: usize = 600;
 
@@ -291,6 +293,9 @@ pub enum Event {
         size: u64,
         /// The principal.
         user: Option<String>,
+        /// The device that sent it, and how it came.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        device: Option<Using>,
     },
     /// A session ended without a message, for a reason that no other event names.
     SessionTroubled {
@@ -673,9 +678,11 @@ impl Event {
                 write!(f, "refused at {at}{address} from {client}{policy}: {reply}{why}")
             }
             Self::RelayPermitted { by } => write!(f, "may relay by {by}"),
-            Self::Accepted { session, from, to, size, user } => {
+            Self::Accepted { session, from, to, size, user, device } => {
                 let (to, user) = (to.join(", "), also(" by ", user.as_deref()));
-                write!(f, "accepted: {from} -> {to}, {size} octets{user}, session {session}")
+                let device = device.as_ref().map(ToString::to_string);
+                let device = also(", ", device.as_deref());
+                write!(f, "accepted: {from} -> {to}, {size} octets{user}{device}, session {session}")
             }
             Self::SessionClosed { reason, messages } => {
                 write!(f, "session closed: {reason}, {messages} messages accepted")

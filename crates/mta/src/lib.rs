@@ -5,6 +5,8 @@
 //! - `inbound`: listeners, the driver of each session, the gate that answers its six questions, and taking
 //!   responsibility. `outbound`: from a leased batch to one outcome per recipient.
 //! - [`routing::Routing`]: the relay policy and the choice of a connector, as pure decisions.
+//! - [`sender::Senders`]: who may send as what, as one pure decision.
+//! - `device`: what printers and old applications may do.
 //! - [`event::Event`]: everything that happens, as a typed fact; [`observe`] renders it.
 //! - `limits`: how much anybody may do, who guesses, who is banned, whose mail is held.
 //! - `certificates`: our own, from the request to the renewal. `authority`: the private CA. `http`: what it offers to
@@ -21,6 +23,7 @@ pub mod bench;
 pub mod certificates;
 pub mod config;
 pub mod daemon;
+mod device;
 pub mod diagnosis;
 pub mod directory;
 pub mod event;
@@ -39,3 +42,4 @@ pub mod probe;
 mod report;
 pub mod routing;
 mod scheduler;
+pub mod sender;

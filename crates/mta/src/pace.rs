@@ -16,16 +16,26 @@ pub(crate) struct Pace {
 }
 
 impl Pace {
+    /// How long the next message would have to wait. None is taken.
+    pub(crate) fn wait(&self, rate: &Rate, now: Instant) -> Duration {
+        let even = *self.even.lock().unwrap_or_else(PoisonError::into_inner);
+        let due = even.unwrap_or(now).max(now);
+        due.saturating_duration_since(now).saturating_sub(burst(rate))
+    }
+
     /// Takes the next moment: how long to wait for it.
     pub(crate) fn take(&self, rate: &Rate, now: Instant) -> Duration {
         let apart = rate.per / rate.messages.max(1);
-        // A whole span's worth may go at once, and no more is ever saved up.
-        let burst = rate.per.saturating_sub(apart);
         let mut even = self.even.lock().unwrap_or_else(PoisonError::into_inner);
         let due = even.unwrap_or(now).max(now);
         *even = Some(due + apart);
-        due.saturating_duration_since(now).saturating_sub(burst)
+        due.saturating_duration_since(now).saturating_sub(burst(rate))
     }
+}
+
+/// A whole span's worth may go at once, and no more is ever saved up.
+fn burst(rate: &Rate) -> Duration {
+    rate.per.saturating_sub(rate.per / rate.messages.max(1))
 }
 
 #[cfg(test)]

@@ -19,8 +19,8 @@ use postern_smtp::address::{Domain, ForwardPath, Host, LocalPart, Mailbox, split
 use postern_smtp::tls::TlsRequirement;
 
 use crate::config::{
-    AddressSpace, Config, Connector, ConnectorName, IpPreference, LocalDomain, NamedCertificates, PeerDemand,
-    Role, Way,
+    AddressSpace, Config, Connector, ConnectorName, Device, IpPreference, LocalDomain, NamedCertificates,
+    PeerDemand, Role, Way,
 };
 use crate::directory::{Denied, Principal, Users};
 
@@ -58,6 +58,8 @@ pub struct Relaying<'a> {
     pub address: IpAddr,
     /// Who it is by its certificate; only ever one that was verified.
     pub certificate: Option<&'a ClientIdentity>,
+    /// The device that it is known as, on device listeners.
+    pub device: Option<&'a Device>,
 }
 
 /// Why a client may send to foreign domains. Its text is for the log.
@@ -69,6 +71,8 @@ pub enum Permit<'a> {
     Network(&'a str),
     /// Its certificate is one of those of this name.
     Certificate(&'a str),
+    /// It is the device of this name, and may send there.
+    Device(&'a str),
 }
 
 impl Routing {
@@ -80,9 +84,14 @@ impl Routing {
         Self { config, domains, connectors, tls_reports }
     }
 
-    /// Why this client may send to foreign domains: a signed-in principal may; on relay listeners a client in a network
-    /// that is listed by name may, and one whose verified certificate is; nobody else ever does.
-    pub fn may_relay(&self, client: Relaying<'_>) -> Option<Permit<'_>> {
+    /// Why this client may send to this foreign address: a signed-in principal may; on relay listeners a client in a network
+    /// that is listed by name may, and one whose verified certificate is; on device listeners a device may that lists the
+    /// recipient's domain, whoever has signed in there. Nobody else ever does.
+    pub fn may_relay<'a>(&'a self, client: Relaying<'a>, to: &Mailbox) -> Option<Permit<'a>> {
+        if client.role == Role::Device {
+            let device = client.device.filter(|device| device.may_send_to(to));
+            return device.map(|device| Permit::Device(&device.name));
+        }
         if client.principal.is_some() {
             return Some(Permit::SignedIn);
         }
@@ -361,6 +370,7 @@ impl fmt::Display for Permit<'_> {
             Self::SignedIn => f.write_str("signing in"),
             Self::Network(name) => write!(f, "relay.networks {name}"),
             Self::Certificate(name) => write!(f, "relay.certificates {name}"),
+            Self::Device(name) => write!(f, "device {name}"),
         }
     }
 }
@@ -579,7 +589,10 @@ mod tests {
         let stranger: IpAddr = "192.0.2.77".parse().unwrap();
         let anna = Principal::named("anna", Vec::new());
         let permit = |principal, role, address| {
-            routing.may_relay(Relaying { principal, role, address, certificate: None })
+            routing.may_relay(
+                Relaying { principal, role, address, certificate: None, device: None },
+                &elsewhere(),
+            )
         };
         assert_eq!(permit(Some(&anna), Role::Submission, stranger), Some(Permit::SignedIn));
         assert_eq!(permit(None, Role::Relay, printer), Some(Permit::Network("printers")));
@@ -613,9 +626,14 @@ mod tests {
         }
     }
 
-    fn permit<'a>(routing: &'a Routing, role: Role, certificate: &ClientIdentity) -> Option<Permit<'a>> {
-        let address = "192.0.2.77".parse().unwrap();
-        routing.may_relay(Relaying { principal: None, role, address, certificate: Some(certificate) })
+    fn elsewhere() -> Mailbox {
+        "x@elsewhere.example".parse().unwrap()
+    }
+
+    fn permit<'a>(routing: &'a Routing, role: Role, certificate: &'a ClientIdentity) -> Option<Permit<'a>> {
+        let (address, certificate) = ("192.0.2.77".parse().unwrap(), Some(certificate));
+        let client = Relaying { principal: None, role, address, certificate, device: None };
+        routing.may_relay(client, &elsewhere())
     }
 
     #[test]

@@ -100,6 +100,9 @@ pub struct Origin {
     pub user: Option<String>,
     /// The session's id, as in the log.
     pub session: Option<String>,
+    /// The device that the client is known as.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<String>,
 }
 
 /// One recipient of a message.

@@ -20,7 +20,9 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use super::{Error, Reload, Request, Response, certificates, control_path, execute, limited, route, told};
+use super::{
+    Error, Reload, Request, Response, certificates, control_path, execute, limited, may_send, route, told,
+};
 use crate::daemon::{self, Shared};
 use crate::event::Event;
 use crate::limits;
@@ -117,6 +119,15 @@ async fn carry_out(shared: &Shared, reload: &Reload, request: Request) -> Respon
         Request::Route { to } => {
             let view = route::ask(shared, &to).await;
             return view.map_or_else(Response::Failed, |view| Response::Route(Box::new(view)));
+        }
+        Request::Devices => {
+            let listed = shared.devices.list(&shared.site.load().config).await;
+            return listed.map_or_else(|error| Response::Failed(error.to_string()), Response::Devices);
+        }
+        Request::MaySend(question) => {
+            let site = shared.site.load_full();
+            let answer = may_send::ask(&site.config, &site.directories, &site.senders, &question).await;
+            return answer.map_or_else(Response::Failed, |answer| Response::MaySend(Box::new(answer)));
         }
         _ => {}
     }

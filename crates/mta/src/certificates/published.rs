@@ -217,6 +217,7 @@ pub fn places(config: &Config, identity: &str, names: &[Name]) -> Vec<Place> {
 fn port(listener: &Listener) -> u16 {
     match (listener.role, listener.tls) {
         (Role::Relay, _) => 25,
+        (Role::Device, _) => listener.bind.first().map_or(25, std::net::SocketAddr::port),
         (Role::Submission, TlsMode::Implicit) => 465,
         (Role::Submission, TlsMode::Offered | TlsMode::Required) => 587,
     }

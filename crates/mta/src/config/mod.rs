@@ -30,15 +30,15 @@ use std::path::{Path, PathBuf};
 pub use check::Checked;
 pub use file::File;
 pub use model::{
-    Acme, AcmeExternal, AcmeProof, AddressRule, AddressSpace, Allowance, Allowances, Auth, BanRules,
-    BurstAction, Bursts, Ca, Certificates, ClearPasswords, ClientCertificates, Compare, Config, Connector,
-    ConnectorName, CredentialFile, CredentialSource, Database, DirectoryConfig, DirectoryKind, Dns,
-    DnsPublisher, FromCheck, FrontEndLogin, FrontEnds, Guessing, Http, Identity, IdentitySource,
-    InboundPolicy, InboundTls, IpPreference, Issuer, Ldap, LdapFlavour, LdapGroups, LdapPeople, LdapService,
-    LdapTls, Listener, ListenerLimits, LmtpAddress, LocalDomain, Metrics, NamePart, NamedCertificates,
-    NamedNetworks, OAuth, Outbound, OwnUsers, PasswdFile, PasswdFormat, PeerDemand, Protection, Queue, Rate,
-    Rates, Rehash, Role, Saslauthd, ScramStored, SessionLimits, SmtpHost, SpacePolicy, Sql, SqlField,
-    SqlQuery, StoreKind, Tls, TlsReports, Way,
+    Acme, AcmeExternal, AcmeProof, AddressPattern, AddressRule, AddressSpace, Allowance, Allowances, Auth,
+    BanRules, BurstAction, Bursts, Ca, Certificates, ClearPasswords, ClientCertificates, Compare, Config,
+    Connector, ConnectorName, CredentialFile, CredentialSource, Database, Device, DeviceTls, DirectoryConfig,
+    DirectoryKind, Dns, DnsPublisher, Form, FromCheck, FrontEndLogin, FrontEnds, Guessing, Http, Identity,
+    IdentitySource, InboundPolicy, InboundTls, IpPreference, Issuer, Ldap, LdapFlavour, LdapGroups,
+    LdapPeople, LdapService, LdapTls, Listener, ListenerLimits, LmtpAddress, LocalDomain, Metrics, NamePart,
+    NamedCertificates, NamedNetworks, OAuth, OtherSenders, Outbound, OwnUsers, PasswdFile, PasswdFormat,
+    PeerDemand, People, Protection, Queue, Rate, Rates, Rehash, Role, Saslauthd, ScramStored, SendAs,
+    SessionLimits, SignIn, SmtpHost, SpacePolicy, Sql, SqlField, SqlQuery, StoreKind, Tls, TlsReports, Way,
 };
 pub use problem::{Problem, Problems};
 pub use surroundings::Surroundings;

@@ -7,8 +7,10 @@
 //! What it deliberately does not do: know how any of it is written, or where a value came from
 //! ([`Config::settings`] keeps that for `postern config show`).
 
+mod device;
 mod directory;
 mod protection;
+mod send_as;
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
@@ -28,12 +30,14 @@ use postern_smtp::sasl::Mechanism;
 use postern_smtp::server::{AuthOffer, FrontEnd, Limits, LineEndings, Timeouts, TlsMode};
 use postern_smtp::tls::TlsRequirement;
 
+pub use device::{Device, DeviceTls, OtherSenders, SignIn};
 pub use directory::{
     AddressRule, ClearPasswords, Compare, Database, DirectoryConfig, DirectoryKind, Ldap, LdapFlavour,
     LdapGroups, LdapPeople, LdapService, LdapTls, NamePart, PasswdFile, PasswdFormat, Rehash, Saslauthd,
     ScramStored, Sql, SqlField, SqlQuery,
 };
 pub use protection::{Allowance, Allowances, BanRules, BurstAction, Bursts, Guessing, Protection, Rates};
+pub use send_as::{AddressPattern, Form, People, SendAs};
 
 use super::Problem;
 use super::show::Setting;
@@ -74,6 +78,10 @@ pub struct Config {
     pub directories: Vec<DirectoryConfig>,
     /// How much anybody may do, and what is done about guessers and thieves.
     pub protection: Protection,
+    /// Who may write as addresses that are not his own. No name occurs twice.
+    pub send_as: Vec<SendAs>,
+    /// Printers, scanners and old applications, on device listeners. No name and no network occurs twice.
+    pub devices: Vec<Device>,
     /// Who may relay without signing in, on relay listeners.
     pub relay_networks: Vec<NamedNetworks>,
     /// Which client certificates may relay without signing in, on relay listeners. No name occurs twice.
@@ -387,6 +395,8 @@ pub enum Role {
     Relay,
     /// Mail from signed-in people only (RFC 6409).
     Submission,
+    /// Mail from printers, scanners and old applications that are listed by name, as each is allowed to send it.
+    Device,
 }
 
 /// Whether clients are asked for certificates, and with which authorities they are verified.

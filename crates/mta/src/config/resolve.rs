@@ -10,6 +10,7 @@ mod acme;
 mod ca;
 mod certificates;
 mod connector;
+mod device;
 mod directory;
 mod domain;
 mod http;
@@ -19,6 +20,7 @@ mod outbound;
 mod peer;
 mod protection;
 mod relay;
+mod send_as;
 mod tls_reports;
 
 use std::collections::HashSet;
@@ -83,7 +85,9 @@ fn read<'a>(reader: &mut Reader<'a>, surroundings: &'a Surroundings) -> Option<C
     let auth = directory::auth(reader, top);
     let directories = directory::directories(reader, top);
     let protection = protection::protection(reader, top);
+    let send_as = send_as::rules(reader, top, directories.as_deref());
     let inbound_policies = inbound::policies(reader, top, minimum, listeners.as_deref());
+    let devices = device::devices(reader, top, &surroundings.gateways, listeners.as_deref());
     let (relay_networks, relay_certificates) =
         relay::relay(reader, top, &surroundings.gateways, listeners.as_deref());
     let queue = queue(reader, top);
@@ -122,6 +126,8 @@ fn read<'a>(reader: &mut Reader<'a>, surroundings: &'a Surroundings) -> Option<C
         auth: auth?,
         directories: directories?,
         protection: protection?,
+        send_as: send_as?,
+        devices: devices?,
         relay_networks: relay_networks?,
         relay_certificates: relay_certificates?,
         inbound_policies: inbound_policies?,

@@ -54,6 +54,92 @@ struct Bad {
 
 const BAD: &[Bad] = &[
     Bad {
+        more: "[[send_as]]\nname = \"r\"\naddresses = [\"info@example.org\"]",
+        key: "send_as.r",
+        line: 6,
+        says: &["neither users nor groups", "users = [\"*\"]"],
+    },
+    Bad {
+        more: "[[send_as]]\nname = \"r\"\naddresses = []\nusers = [\"anna\"]",
+        key: "send_as.r.addresses",
+        line: 8,
+        says: &["the list is empty"],
+    },
+    Bad {
+        more: "[[send_as]]\nname = \"r\"\naddresses = [\"*-*@example.org\"]\nusers = [\"anna\"]",
+        key: "send_as.r.addresses",
+        line: 8,
+        says: &["is no pattern of addresses", "crm-*@example.org"],
+    },
+    Bad {
+        more: "[[send_as]]\nname = \"r\"\naddresses = [\"*\"]\nusers = [\"anna\"]\ndirectory = \"corp\"",
+        key: "send_as.r.directory",
+        line: 10,
+        says: &["no directory named \"corp\"", "\"users\""],
+    },
+    Bad {
+        more: "[[listener]]\nname = \"d\"\nrole = \"device\"\nbind = [\"[::1]:26\"]",
+        key: "listener",
+        line: 2,
+        says: &["listener d is for devices, and there is none", "write a [[device]]"],
+    },
+    Bad {
+        more: "[[listener]]\nname = \"d\"\nrole = \"device\"\nauth = true\nbind = [\"[::1]:26\"]\n\
+               [[device]]\nname = \"p\"\naddresses = [\"192.0.2.7\"]\nsender = \"p@example.org\"\nrecipient_domains = [\"example.org\"]",
+        key: "listener.d.auth",
+        line: 9,
+        says: &["each device says for itself", "sign_in"],
+    },
+    Bad {
+        more: "[[device]]\nname = \"p\"\naddresses = [\"10.0.0.0/8\"]\nsender = \"p@example.org\"\nrecipient_domains = [\"example.org\"]",
+        key: "device.p.addresses",
+        line: 8,
+        says: &["10.0.0.0/8 holds a whole private or very large network", "because = "],
+    },
+    Bad {
+        more: "[[device]]\nname = \"p\"\naddresses = [\"198.51.0.0/16\"]\nsender = \"p@example.org\"\nrecipient_domains = [\"example.org\"]",
+        key: "device.p.addresses",
+        line: 8,
+        says: &["very large network", "because = "],
+    },
+    Bad {
+        more: "[[device]]\nname = \"p\"\naddresses = [\"::ffff:172.17.0.0/120\"]\nsender = \"p@example.org\"\nrecipient_domains = [\"example.org\"]",
+        key: "device.p.addresses",
+        line: 8,
+        says: &["holds the default gateway 172.17.0.1", "because = "],
+    },
+    Bad {
+        more: "[[device]]\nname = \"p\"\naddresses = [\"fd00::/120\"]\nsender = \"p@example.org\"\nsign_in = \"none\"\nbecause = \"a bridge\"\nrecipient_domains = [\"*\"]",
+        key: "device.p.addresses",
+        line: 8,
+        says: &["the default gateway fd00::1", "this is an open relay", "sign_in = \"required\""],
+    },
+    Bad {
+        more: "[[device]]\nname = \"p\"\naddresses = [\"::/0\"]\nbecause = \"all are welcome\"\nsender = \"p@example.org\"\nrecipient_domains = [\"example.org\"]",
+        key: "device.p.addresses",
+        line: 8,
+        says: &["is everybody: this is an open relay"],
+    },
+    Bad {
+        more: "[[device]]\nname = \"p\"\naddresses = [\"192.0.2.7\"]\nsender = \"p@example.org\"\nrecipient_domains = [\"example.org\"]\n\
+               [[device]]\nname = \"q\"\naddresses = [\"::ffff:192.0.2.7\"]\nsender = \"q@example.org\"\nrecipient_domains = [\"example.org\"]",
+        key: "device.q.addresses",
+        line: 13,
+        says: &["192.0.2.7/32 is an address of device p already"],
+    },
+    Bad {
+        more: "[[device]]\nname = \"p\"\naddresses = [\"192.0.2.7\"]\nsender = \"p@bücher.example\"\nrecipient_domains = [\"example.org\"]",
+        key: "device.p.sender",
+        line: 9,
+        says: &["beyond ASCII", "xn--"],
+    },
+    Bad {
+        more: "[[device]]\nname = \"p\"\naddresses = [\"192.0.2.7\"]\nsender = \"p@example.org\"\nrecipient_domains = []",
+        key: "device.p.recipient_domains",
+        line: 10,
+        says: &["could send to nobody"],
+    },
+    Bad {
         more: "[queue]\nretrry = [\"5m\"]",
         key: "queue.retrry",
         line: 7,
@@ -1550,6 +1636,11 @@ fn what_is_allowed_but_odd_is_a_warning() {
         ),
         ("[[inbound.policy]]\nname = \"p\"\nsenders = [\"*\"]", "inbound.policy.p.senders", "every sender"),
         (
+            "[[send_as]]\nname = \"r\"\naddresses = [\"*@example.org\", \"x@b.example\"]\nusers = [\"*\"]",
+            "send_as.r.users",
+            "everybody in example.org",
+        ),
+        (
             "[[relay.certificates]]\nname = \"c\"\nnames = [\"mail.branch.example\"]",
             "relay.certificates",
             "no relay listener asks",
@@ -1883,7 +1974,8 @@ fn everything(variant: Variant) -> String {
                 ("listener", "client_certificates", _) => "\"asked\"",
                 ("relay.certificates", "names", _)
                 | ("dns", "dnssec", _)
-                | ("inbound.policy", "senders" | "networks", _) => key.example,
+                | ("inbound.policy", "senders" | "networks", _)
+                | ("send_as", "users", _) => key.example,
                 ("domain", "deliver", _) => "\"mailstore\"",
                 ("connector", "to", _) => variant.to(),
                 ("connector", "address_space", _) => "[\"*\"]",

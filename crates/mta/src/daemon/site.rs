@@ -24,7 +24,8 @@ use postern_smtp::tls::{Level, Proof};
 use super::network::Network;
 use super::revocations::Revocations;
 use crate::certificates::watch::Watch;
-use crate::config::{self, Config, Connector, SpacePolicy};
+use crate::config::{self, Config, Connector, Role, SpacePolicy};
+use crate::device;
 use crate::directory::Directories;
 use crate::event::Event;
 use crate::inbound::listener::{Listener, ServerTls};
@@ -33,6 +34,7 @@ use crate::outbound::own_addresses;
 use crate::outbound::plan::HostTerms;
 use crate::policy::ledger;
 use crate::routing::Routing;
+use crate::sender::Senders;
 
 /// One configuration, ready to be used.
 pub struct Site {
@@ -40,6 +42,8 @@ pub struct Site {
     pub(crate) config: Arc<Config>,
     /// Who may send where, and by which way.
     pub(crate) routing: Arc<Routing>,
+    /// Who may send as what.
+    pub(crate) senders: Arc<Senders>,
     /// Who may sign in.
     pub(crate) directories: Arc<Directories>,
     /// Whom to ask for names and policies.
@@ -88,6 +92,7 @@ impl Site {
         Self {
             routing: Arc::new(Routing::new(Arc::clone(&config))),
             listeners: make_listeners(&config, &identities, &directories.mechanisms(), &means),
+            senders: Arc::new(Senders::new(&config)),
             directories,
             network,
             trust: Arc::new(load_trust(&config, means.observer)),
@@ -110,6 +115,7 @@ impl Site {
         Self {
             config: Arc::clone(&self.config),
             routing: Arc::clone(&self.routing),
+            senders: Arc::clone(&self.senders),
             directories: Arc::clone(&self.directories),
             network: self.network.clone(),
             listeners: make_listeners(&self.config, &identities, &self.directories.mechanisms(), &means),
@@ -139,6 +145,7 @@ impl Site {
         }
         Ok(Self {
             routing: Arc::new(Routing::new(Arc::clone(&config))),
+            senders: Arc::new(Senders::new(&config)),
             directories: Arc::new(Directories::nobody()?),
             network,
             listeners: Vec::new(),
@@ -271,7 +278,11 @@ fn make_listener(
         limits: listener.limits.smtp.clone(),
         timeouts: listener.limits.timeouts.clone(),
     };
-    Listener { config: listener.clone(), settings: Arc::new(settings), tls }
+    let devices = match listener.role {
+        Role::Device => device::admitted(&config.devices, &settings),
+        Role::Relay | Role::Submission => Vec::new(),
+    };
+    Listener { config: listener.clone(), settings: Arc::new(settings), tls, devices }
 }
 
 /// TLS on a listener, or an alarm that says why there is none.

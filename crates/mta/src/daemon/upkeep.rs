@@ -70,6 +70,12 @@ pub(super) async fn flush(shared: &Shared) {
                 .into(),
         });
     }
+    if let Err(error) = shared.devices.flush().await {
+        shared.observer.daemon(Event::Alarm {
+            what: format!("what was noted of devices cannot be written: {error}"),
+            remedy: "look at the disk that holds the data directory; it is noted on, and tried again".into(),
+        });
+    }
 }
 
 #[cfg(test)]

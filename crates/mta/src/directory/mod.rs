@@ -32,4 +32,6 @@ pub(crate) use passwd_file::problems as passwd_file_problems;
 pub use people::{NewAppPassword, People, Person};
 pub(crate) use source::address_key;
 pub use source::{Abilities, AppPasswordUsed, Denied, Directory, Login, Principal, Why};
+pub(crate) use source::{is_among, key_of};
+pub(crate) use users::NAME as OWN;
 pub use users::{AppPassword, Error, MainPassword, ScramState, Standing, User, Users};

@@ -242,7 +242,7 @@ pub(crate) fn address_key(address: &Mailbox) -> String {
 }
 
 /// The form in which user names are stored and looked up; a name that is an address compares like one.
-pub(super) fn key_of(name: &str) -> String {
+pub(crate) fn key_of(name: &str) -> String {
     match name.parse::<Mailbox>() {
         Ok(address) => address_key(&address),
         Err(_) => name.to_lowercase(),

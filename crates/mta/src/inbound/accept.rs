@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use postern_message::inspect::Inspection;
 use postern_message::{repair, trace};
 use postern_queue::{Envelope, Error, NewMessage, Origin, Recipient, SenderTls};
-use postern_smtp::address::{Mailbox, ReversePath};
+use postern_smtp::address::Mailbox;
 use postern_smtp::envelope::{BodyType, MailParams, RcptParams};
 use postern_smtp::reply::{Reply, catalogue};
 use postern_smtp::server::{Transaction, Verdict};
@@ -14,6 +14,7 @@ use postern_smtp::server::{Transaction, Verdict};
 use super::gate::{Content, Gate};
 use crate::config::FromCheck;
 use crate::daemon::Site;
+use crate::device;
 use crate::event::{Event, Subject};
 use crate::policy::reports::Preview;
 
@@ -39,27 +40,38 @@ pub(crate) async fn take(
         transaction.params.body = Some(BodyType::EightBitMime);
     }
     check_hops(gate, &inspection)?;
-    check_author(gate, &inspection)?;
+    check_author(gate, &site, &inspection)?;
+    gate.count_for_device()?;
+    if let Some(device) = &gate.device {
+        // It is the same already, unless others are replaced.
+        transaction.from = device.sender.clone().into();
+    }
     check_report(&site, content.preview).await?;
     gate.count_message(&recipients, transaction.size, now)?;
     let (fate, hold) = gate.fate(recipients.len(), now);
     let id = content.draft.id().to_string();
     let stamp = Stamp { id: &id, now };
     let mut head = received(gate, &site, &transaction, &stamp);
-    if gate.principal.is_some() {
-        head.extend(repairs(gate, &site, &transaction.from, &inspection, &stamp));
+    if gate.device.is_some() {
+        head.extend(repairs(&site, transaction.from.mailbox(), &inspection, &stamp));
+    } else if let Some(principal) = &gate.principal {
+        let author = site.senders.author(principal, &transaction.from);
+        head.extend(repairs(&site, author, &inspection, &stamp));
     }
+    let using = gate.using();
     let accepted = Event::Accepted {
         session: gate.client.session.clone(),
         from: transaction.from.to_string(),
         to: recipients.iter().map(|(mailbox, _)| mailbox.to_string()).collect(),
         size: transaction.size,
         user: gate.principal.as_ref().map(|principal| principal.name.clone()),
+        device: using.clone(),
     };
     let envelope = envelope(gate, transaction, recipients, &inspection);
     let message = NewMessage { envelope, head: head.into(), draft: content.draft, hold };
     let id = gate.shared.store.enqueue(now, message).await.map_err(|error| not_stored(gate, &error))?;
     gate.accepted += 1;
+    gate.note(using.as_ref(), now);
     gate.shared.observer.emit(Subject::Message(id), accepted);
     gate.tell_fate(id, &fate, now).await;
     gate.shared.wake.notify_one();
@@ -73,23 +85,15 @@ fn check_hops(gate: &Gate, inspection: &Inspection) -> Result<(), Reply> {
     if hops > most { Err(catalogue::mail_loop()) } else { Ok(()) }
 }
 
-/// A signed-in principal writes under his own addresses: every address in From: is his (RFC 6409 §6.1). What cannot be
-/// read to its end could hide another author.
-fn check_author(gate: &Gate, inspection: &Inspection) -> Result<(), Reply> {
+/// A device writes under its own address, and a signed-in principal under those that are his to write under.
+fn check_author(gate: &Gate, site: &Site, inspection: &Inspection) -> Result<(), Reply> {
+    if let Some(device) = &gate.device {
+        return device::check_header(device, inspection);
+    }
     let Some(principal) = &gate.principal else { return Ok(()) };
-    if gate.listener.config.check_from_header == FromCheck::Off {
-        return Ok(());
-    }
-    match repair::problem(inspection) {
-        None => {}
-        // A missing author is added.
-        Some(repair::Problem::NoFrom) => return Ok(()),
-        Some(_) => return Err(catalogue::from_unreadable()),
-    }
-    let Ok(authors) = &inspection.from else { return Err(catalogue::from_unreadable()) };
-    match authors.iter().find(|author| !gate.owns(principal, author)) {
-        Some(foreign) => Err(catalogue::from_not_owned(foreign, &principal.name)),
-        None => Ok(()),
+    match gate.listener.config.check_from_header {
+        FromCheck::Enforced => site.senders.check_header(principal, inspection),
+        FromCheck::Off => Ok(()),
     }
 }
 
@@ -126,6 +130,7 @@ fn received(gate: &Gate, site: &Site, transaction: &Transaction, stamp: &Stamp<'
         from_hello: hello.map_or("", |hello| hello.name.as_str()),
         client: gate.client.address.ip(),
         client_name: None,
+        device: gate.device.as_ref().map(|device| device.name.as_str()),
         by: site.config.hostname.as_str(),
         protocol,
         tls: tls.map(|facts| (facts.version.as_str(), facts.cipher.as_str())),
@@ -136,16 +141,9 @@ fn received(gate: &Gate, site: &Site, transaction: &Transaction, stamp: &Stamp<'
     received.render()
 }
 
-/// What a submission lacks is added (RFC 6409 §8); a missing author is the one whom we know to have signed in.
-fn repairs(
-    gate: &Gate,
-    site: &Site,
-    from: &ReversePath,
-    inspection: &Inspection,
-    stamp: &Stamp<'_>,
-) -> Vec<u8> {
-    let principals = || gate.principal.as_ref().and_then(|principal| principal.addresses.first());
-    let author = from.mailbox().or_else(principals).filter(|author| author.is_ascii());
+/// What a submission lacks is added (RFC 6409 §8); a missing author is one whom we know to have sent it.
+fn repairs(site: &Site, author: Option<&Mailbox>, inspection: &Inspection, stamp: &Stamp<'_>) -> Vec<u8> {
+    let author = author.filter(|author| author.is_ascii());
     let origin = repair::Origin { now: stamp.now, unique: stamp.id, hostname: site.config.hostname.as_str() };
     repair::missing_fields(inspection, author, &origin)
 }
@@ -178,6 +176,7 @@ fn envelope(
             client: Some(gate.client.address.ip()),
             user: gate.principal.as_ref().map(|principal| principal.name.clone()),
             session: Some(gate.client.session.clone()),
+            device: gate.device.as_ref().map(|device| device.name.clone()),
         },
         recipients: recipients.into_iter().map(recipient).collect(),
     }

@@ -182,7 +182,7 @@ impl Terms {
         let filled = postern_pki::provider().secure_random.fill(&mut seed);
         filled.map_err(|_| "this system gave no random numbers".to_owned())?;
         Ok(Self {
-            settings: Arc::clone(&listener.settings),
+            settings: listener.settings_for(peer),
             tls: listener.tls.clone(),
             seed,
             front_end: listener.config.xclient.of(peer),
@@ -240,6 +240,7 @@ impl Policy for Gate {
 
     fn tls_failed(&self, reason: String) {
         let listener = self.listener.config.name.clone();
+        let reason = self.with_advice(reason);
         self.emit(Event::TlsFailed { client: self.client.address, listener, reason });
     }
 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use jiff::Timestamp;
 use postern_message::inspect::{Inspector, MAX_HEADER_BYTES};
+use postern_message::rewrite::NewAuthor;
 use postern_pki::ClientIdentity;
 use postern_queue::Draft;
 use postern_smtp::address::{ForwardPath, Mailbox, ReversePath};
@@ -22,7 +23,9 @@ use super::connection::Established;
 use super::front_end::Introduced;
 use super::listener::{Listener, Place};
 use super::{accept, demands};
+use crate::config::Device;
 use crate::daemon::{Shared, Site};
+use crate::device;
 use crate::directory::Principal;
 use crate::event::{Event, Subject};
 use crate::policy::reports::Preview;
@@ -48,6 +51,8 @@ pub(crate) struct Gate {
     /// Who the client is by its certificate, when that was verified.
     pub(crate) certificate: Option<ClientIdentity>,
     pub(crate) principal: Option<Principal>,
+    /// Which device it is, on a device listener.
+    pub(crate) device: Option<Arc<Device>>,
     /// Messages accepted in this session.
     pub(crate) accepted: u32,
     /// A refusal of ours was told to the administrator already.
@@ -69,10 +74,20 @@ pub(super) struct Pending {
     content: Option<Content>,
 }
 
+/// Why a client may relay.
+enum Why {
+    /// The administrator knows.
+    Known,
+    /// He is to hear of it.
+    News(String),
+}
+
 /// Content on its way in: stored and looked at in one pass.
 pub(crate) struct Content {
     pub(crate) draft: Draft,
     pub(crate) inspector: Inspector,
+    /// For devices whose senders are replaced.
+    pub(crate) new_author: Option<NewAuthor>,
     /// For content that is declared binary: follows it for as long as it is text all the same.
     pub(crate) still_text: Option<ChunkChecker>,
     /// When it goes to the address for TLS reports alone.
@@ -85,6 +100,7 @@ impl Gate {
     /// The gate for a session that begins.
     pub(crate) fn new(shared: Arc<Shared>, listener: Arc<Listener>, client: Client) -> Self {
         Self {
+            device: listener.device_at(client.address.ip()).map(|admitted| Arc::clone(&admitted.device)),
             shared,
             listener,
             client,
@@ -112,7 +128,10 @@ impl Gate {
     /// Decides.
     pub(crate) async fn answer(&mut self, question: Question) -> Verdict {
         match question {
-            Question::Connect => Box::pin(self.connect()).await,
+            Question::Connect => match self.unknown_device() {
+                Some(refusal) => refusal,
+                None => Box::pin(self.connect()).await,
+            },
             Question::Hello(hello) => {
                 self.hello = Some(hello);
                 Verdict::Accept
@@ -121,6 +140,7 @@ impl Gate {
             Question::Mail(mail) => self.mail(&mail),
             Question::Rcpt(rcpt) => self.rcpt(&rcpt),
             Question::Take(transaction) => {
+                self.end_content().await;
                 let content = self.pending.content.take().unwrap_or_else(|| self.begin());
                 let recipients = std::mem::take(&mut self.pending).recipients;
                 let taken = Box::pin(accept::take(self, transaction, recipients, content)).await;
@@ -135,17 +155,23 @@ impl Gate {
             self.pending.content = Some(self.begin());
         }
         let Some(content) = &mut self.pending.content else { return };
-        if content.trouble.is_some() {
-            return;
-        }
-        content.inspector.feed(&bytes);
         let is_text = |checker: &mut ChunkChecker| checker.check(&bytes, &mut BytesMut::new()).is_ok();
         content.still_text = content.still_text.take_if(is_text);
-        if let Some(preview) = &mut content.preview {
-            preview.feed(&bytes);
+        match &mut content.new_author {
+            Some(new_author) => {
+                let rewritten = new_author.feed(&bytes);
+                content.keep(&rewritten).await;
+            }
+            None => content.keep(&bytes).await,
         }
-        if let Err(error) = content.draft.write(&bytes).await {
-            content.trouble = Some(error);
+    }
+
+    /// What was held back is kept, too.
+    async fn end_content(&mut self) {
+        let Some(content) = &mut self.pending.content else { return };
+        if let Some(new_author) = &mut content.new_author {
+            let rest = new_author.finish();
+            content.keep(&rest).await;
         }
     }
 
@@ -164,17 +190,13 @@ impl Gate {
         self.shared.site.load_full()
     }
 
-    /// Whether the signed-in principal may write as this address.
-    pub(crate) fn owns(&self, principal: &Principal, address: &Mailbox) -> bool {
-        principal.owns(address, self.site().routing.plus_of(address))
-    }
-
     fn begin(&self) -> Content {
         let site = self.site();
         let for_reports_alone =
             matches!(self.pending.recipients.as_slice(), [(only, _)] if site.routing.takes_reports(only));
         Content {
             preview: for_reports_alone.then(Preview::new),
+            new_author: self.new_author(),
             draft: self.shared.store.begin(Timestamp::now()),
             inspector: Inspector::new(MAX_HEADER_BYTES),
             still_text: (self.pending.body == Some(BodyType::BinaryMime))
@@ -191,14 +213,26 @@ impl Gate {
         if let Err((reply, why)) = self.may_begin(mail) {
             return self.refuse_because("MAIL", Some(mail.from.to_string()), reply, Some(why));
         }
-        let (Some(principal), ReversePath::Mailbox(from)) = (&self.principal, &mail.from) else {
-            return Verdict::Accept;
-        };
-        if self.owns(principal, from) {
-            return Verdict::Accept;
+        match self.check_sender(&mail.from) {
+            Ok(()) => Verdict::Accept,
+            Err(reply) => self.refuse("MAIL", mail.from.mailbox().map(ToString::to_string), reply),
         }
-        let reply = catalogue::sender_not_owned(&mail.from, &principal.name);
-        self.refuse("MAIL", Some(from.to_string()), reply)
+    }
+
+    /// Whether the client may send as this reverse-path: the device as its own, and whoever has signed in as what is his.
+    fn check_sender(&self, from: &ReversePath) -> Result<(), Reply> {
+        let site = self.site();
+        let sender = match &self.device {
+            None => from.clone(),
+            Some(device) => {
+                self.check_device(device)?;
+                device::check_reverse_path(device, from)?;
+                device.sender.clone().into()
+            }
+        };
+        self.principal
+            .as_ref()
+            .map_or(Ok(()), |principal| site.senders.check_reverse_path(principal, &sender))
     }
 
     /// The refusal of a client that does not satisfy an inbound policy. The policy's name is only for the log.
@@ -240,12 +274,15 @@ impl Gate {
     /// Who receives what is sent to a forward-path, or the reply that refuses it and what only the log says about it.
     fn recipients(&mut self, to: &ForwardPath) -> Result<Vec<Mailbox>, (Reply, Option<String>)> {
         let site = self.site();
+        if let Some(device) = &self.device {
+            device::check_recipient(device, to).map_err(|reply| (reply, None))?;
+        }
         match site.routing.recipient(to, &self.shared.users) {
             Ok(Recipient::Local(mailboxes)) => Ok(mailboxes),
             Ok(Recipient::Unknown) => Err((catalogue::unknown_user(to), None)),
-            Ok(Recipient::Foreign(mailbox)) => match site.routing.may_relay(self.relaying()) {
-                Some(permit) => {
-                    self.permitted(permit);
+            Ok(Recipient::Foreign(mailbox)) => match self.permit(&site, &mailbox) {
+                Some(why) => {
+                    self.permitted(why);
                     Ok(vec![mailbox])
                 }
                 None => Err((catalogue::relay_denied(to), self.certificate_doubt())),
@@ -261,14 +298,24 @@ impl Gate {
             role: self.listener.config.role,
             address: self.client.address.ip(),
             certificate: self.certificate.as_ref(),
+            device: self.device.as_deref(),
+        }
+    }
+
+    /// Whether it may send there, and whether why is news.
+    fn permit(&self, site: &Site, to: &Mailbox) -> Option<Why> {
+        match site.routing.may_relay(self.relaying(), to)? {
+            Permit::SignedIn => Some(Why::Known),
+            _ if self.permit_told => Some(Why::Known),
+            permit => Some(Why::News(permit.to_string())),
         }
     }
 
     /// Says once in a session why a client that has not signed in may relay; who has signed in is known already.
-    fn permitted(&mut self, permit: Permit<'_>) {
-        if permit != Permit::SignedIn && !self.permit_told {
+    fn permitted(&mut self, why: Why) {
+        if let Why::News(by) = why {
             self.permit_told = true;
-            self.emit(Event::RelayPermitted { by: permit.to_string() });
+            self.emit(Event::RelayPermitted { by });
         }
     }
 

@@ -21,6 +21,7 @@ use rustls::server::ClientHello;
 use super::connection;
 use crate::config::{self, SessionLimits};
 use crate::daemon::Accepted;
+use crate::device::{self, Admitted};
 
 /// A configured listener, ready to serve sessions.
 pub(crate) struct Listener {
@@ -30,6 +31,8 @@ pub(crate) struct Listener {
     pub(crate) settings: Arc<Settings>,
     /// TLS, when at least one identity is usable.
     pub(crate) tls: Option<ServerTls>,
+    /// On a device listener: those it serves.
+    pub(crate) devices: Vec<Admitted>,
 }
 
 /// A listener's side of TLS. Cheap to clone.
@@ -78,6 +81,18 @@ pub(crate) enum Crowded {
     Full,
     /// This client has as many sessions as it may.
     Client,
+}
+
+impl Listener {
+    /// The device that a client is, and what a session with it needs.
+    pub(crate) fn device_at(&self, client: IpAddr) -> Option<&Admitted> {
+        device::of_client(&self.devices, client)
+    }
+
+    /// What a session with a client needs.
+    pub(crate) fn settings_for(&self, client: IpAddr) -> Arc<Settings> {
+        Arc::clone(self.device_at(client).map_or(&self.settings, |admitted| &admitted.settings))
+    }
 }
 
 impl ServerTls {

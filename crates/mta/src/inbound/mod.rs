@@ -9,6 +9,7 @@
 pub(crate) mod accept;
 pub(crate) mod connection;
 mod demands;
+mod device;
 mod front_end;
 pub(crate) mod gate;
 mod limits;

@@ -138,6 +138,8 @@ catalogue! {
     sessions_too_fast(hostname: &str, wait: &str) = 421 [4 7 0] ("sessions-too-fast") "{hostname} has had too many sessions from you lately, try again in {wait}", "RFC 5321 §3.8";
     /// So many messages, recipients, new recipients or octets were sent in a short time that no more are taken for now. Nothing is lost: a mail server tries again by itself, a mail program after the time that is said. The administrator can raise the rate.
     too_fast(what: &str, wait: &str) = 450 [4 7 1] ("too-fast") "You have sent too many {what} lately, try again in {wait}", "RFC 5321 §4.2.3";
+    /// The device has sent as many messages as its `[[device]]` allows in so much time.
+    device_too_fast(device: &str, seconds: u64) = 450 [4 7 1] ("device-too-fast") "Device {device} sends too fast: try again in {seconds} seconds", "RFC 5321 §4.2.2";
     /// Something went wrong in the server; its log says what. Try again later.
     local_error() = 451 [4 3 0] ("local-error") "Local error in processing, try again later", "RFC 5321 §4.2.3";
     /// A transaction already has as many recipients as it may; send to the rest in another one.
@@ -236,6 +238,18 @@ catalogue! {
     relay_denied(recipient: &ForwardPath) = 550 [5 7 1] ("relay-denied") "{recipient}... Relaying denied. Proper authentication required.", "RFC 5321 §3.6.2";
     /// The address in the `From:` header does not belong to the user who has signed in.
     from_not_owned(author: &Mailbox, user: &str) = 550 [5 7 1] ("from-not-owned") "From header <{author}>: not owned by {user}", "RFC 6409 §6.1";
+    /// The user may write in the name of the address in the `From:` header only if the message says who sent it: a `Sender:` field with an address of the user's own.
+    from_needs_sender(author: &Mailbox, user: &str) = 550 [5 7 1] ("from-needs-sender") "From header <{author}>: {user} may send on its behalf only, with a Sender header of his own", "RFC 5322 §3.6.2";
+    /// The address in the `Sender:` header does not belong to the user who has signed in.
+    sender_header_not_owned(sender: &Mailbox, user: &str) = 550 [5 7 1] ("sender-header-not-owned") "Sender header <{sender}>: not owned by {user}", "RFC 5322 §3.6.2";
+    /// The message has more than one Sender header field, more than one address in it, or one that cannot be understood.
+    sender_header_unreadable() = 550 [5 6 0] ("sender-header-unreadable") "The message may have one Sender header field with one address", "RFC 5322 §3.6.2";
+    /// The app password that was used to sign in may send as other addresses only. The administrator can make another one.
+    outside_app_password(address: &Mailbox, name: &str, user: &str) = 550 [5 7 1] ("outside-app-password") "<{address}>: not among the addresses of the app password {name} of {user}", "RFC 6409 §6.1";
+    /// An address in the header is not the one that the `[[device]]` of this client sends as. The administrator can have it replaced: `rewrite_sender = true`.
+    device_author(author: &Mailbox, device: &str, sender: &Mailbox) = 550 [5 7 1] ("device-author") "From header <{author}>: device {device} sends as {sender}", "RFC 6409 §6.1";
+    /// The `[[device]]` of this client may send to some domains only, and the recipient is in another. The administrator can add it.
+    device_recipient(recipient: &ForwardPath, device: &str, domains: &str) = 550 [5 7 1] ("device-recipient") "{recipient}: device {device} may send to {domains} only", "RFC 5321 §3.6.2";
     /// The recipient is the address that the DNS names for reports about TLS (RFC 8460), which only a program reads. People reach the postmaster.
     no_tls_report(why: &str) = 550 [5 6 1] ("no-tls-report") "The address takes only TLS reports: {why}", "RFC 8460 §3";
     /// The message has no From header field, or one that cannot be understood.
@@ -248,6 +262,10 @@ catalogue! {
     needs_smtputf8() = 553 [5 6 7] ("needs-smtputf8") "The address holds non-ASCII characters: SMTPUTF8 is needed", "RFC 6531 §3.5";
     /// The user who has signed in may not send as this address. The administrator can add it to the user.
     sender_not_owned(sender: &ReversePath, user: &str) = 553 [5 7 1] ("sender-not-owned") "{sender}: not owned by {user}", "RFC 6409 §6.1";
+    /// The reverse-path is not the address that the `[[device]]` of this client sends as. The administrator can have it replaced: `rewrite_sender = true`.
+    device_sender(path: &ReversePath, device: &str, sender: &Mailbox) = 553 [5 7 1] ("device-sender") "{path}: device {device} sends as {sender}", "RFC 6409 §6.1";
+    /// The listener is for devices, and the client's address is not one of a `[[device]]`.
+    device_unknown(client: &std::net::IpAddr) = 554 [5 7 1] ("device-unknown") "{client} is no device that is known here", "RFC 5321 §3.1";
     /// The message has been through this server too often: two servers send it to each other.
     mail_loop() = 554 [5 4 6] ("mail-loop") "Too many hops: the message is going in circles", "RFC 5321 §6.3";
     /// The client's address or network is banned for a time: too many wrong passwords were tried from there, or the administrator wants it so. `postern ban list` says which and until when.

@@ -121,6 +121,20 @@ pub const SECTIONS: &[Section] = &[
          releases or discards it (`postern burst`): a stolen password looks like that.",
         BURSTS,
     ),
+    section(
+        "send_as",
+        Often,
+        "Who may write as addresses that are not his own: shared addresses, deputies, service accounts. People of any directory \
+         can be named. `postern user may-send` says what follows from it.",
+        SEND_AS,
+    ),
+    section(
+        "device",
+        Often,
+        "A printer, a scanner or an old application, known by its address to the listeners with role = \"device\". It may do what \
+         stands here and nothing else. Without TLS, or without signing in, only where its own section says so.",
+        DEVICE,
+    ),
     section("inbound", Once, "What is demanded of clients beyond what their listener demands.", &[]),
     section(
         "inbound.policy",
@@ -574,9 +588,9 @@ const LISTENER: &[Key] = &[
     },
     Key {
         name: "role",
-        kind: Choice(&["relay", "submission"]),
+        kind: Choice(&["relay", "submission", "device"]),
         default: Required,
-        reason: "\"relay\" takes mail from other servers for own domains; \"submission\" takes mail from signed-in people to anywhere.",
+        reason: "\"relay\" takes mail from other servers for own domains; \"submission\" takes mail from signed-in people to anywhere; \"device\" takes mail from those that a [[device]] names, as it says.",
         example: "\"submission\"",
     },
     Key {
@@ -589,14 +603,14 @@ const LISTENER: &[Key] = &[
     Key {
         name: "tls",
         kind: Choice(&["offered", "required", "implicit"]),
-        default: Depends("\"required\" for submission, \"offered\" for relay"),
+        default: Depends("\"required\" for submission, \"offered\" for relay and device"),
         reason: "STARTTLS offered, STARTTLS before anything else, or TLS from the first byte; other servers on port 25 cannot be forced (RFC 3207 §4), people can.",
         example: "\"implicit\"",
     },
     Key {
         name: "auth",
         kind: Switch,
-        default: Depends("true for submission (always), false for relay"),
+        default: Depends("true for submission (always), false for relay; a device has its own"),
         reason: "Whether a relay listener offers signing in after STARTTLS, for devices that know only port 25.",
         example: "true",
     },
@@ -624,7 +638,7 @@ const LISTENER: &[Key] = &[
     Key {
         name: "line_endings",
         kind: Choice(&["strict", "repair"]),
-        default: Depends("\"repair\" for submission, \"strict\" for relay"),
+        default: Depends("\"repair\" for submission and device, \"strict\" for relay"),
         reason: "A bare LF in a message is refused, or becomes CRLF: some programs and devices send it, and between servers it is how mail is smuggled.",
         example: "\"strict\"",
     },
@@ -1114,6 +1128,84 @@ const DIRECTORY: &[Key] = &[
     },
 ];
 
+const DEVICE: &[Key] = &[
+    Key {
+        name: "name",
+        kind: Text,
+        default: Required,
+        reason: "What the log, replies and `postern device list` call it.",
+        example: "\"scanner-2nd-floor\"",
+    },
+    Key {
+        name: "addresses",
+        kind: List("addresses or networks"),
+        default: Required,
+        reason: "Where it is. No two devices have the same; of several that hold a client the one with the longest prefix counts. A list with \
+         the default gateway, with a whole private network or with more than a /16 (IPv6: /48) needs because.",
+        example: "[\"192.0.2.17\"]",
+    },
+    Key {
+        name: "because",
+        kind: Text,
+        default: Absent("none"),
+        reason: "Why so wide a list is right, for whoever reads it next.",
+        example: "\"the warehouse's scanners get their addresses by DHCP, and nothing else is in that network\"",
+    },
+    Key {
+        name: "sender",
+        kind: Mailbox,
+        default: Required,
+        reason: "The address it sends as: in MAIL, in From: and in Sender:. In ASCII.",
+        example: "\"scanner@example.org\"",
+    },
+    Key {
+        name: "rewrite_sender",
+        kind: Switch,
+        default: Value("false"),
+        reason: "Other senders are replaced by that address instead of being refused, for devices that cannot be told. The fields of before \
+         stay as Original-From: and Original-Sender:.",
+        example: "true",
+    },
+    Key {
+        name: "recipient_domains",
+        kind: List("\"*\", domains or \"*.domain\""),
+        default: Required,
+        reason: "The domains it may send to, own and foreign ones.",
+        example: "[\"example.org\"]",
+    },
+    Key {
+        name: "rate",
+        kind: Rate,
+        default: Value("\"100/1h\""),
+        reason: "So many messages in so much time, or \"never\" for no limit; above it 450. A scanner that went wrong, or somebody in its place, sends \
+         no more than that.",
+        example: "\"30/1h\"",
+    },
+    Key {
+        name: "tls",
+        kind: Choice(&["required", "offered"]),
+        default: Value("\"required\""),
+        reason: "\"offered\" lets it go without TLS: its mail can be read on the way, and with clear_text_sign_in its password. What the listener \
+         demands counts besides.",
+        example: "\"offered\"",
+    },
+    Key {
+        name: "sign_in",
+        kind: Choice(&["required", "none"]),
+        default: Value("\"required\""),
+        reason: "\"none\" lets it go without signing in: whoever can take its address can send as it. Who signs in must be allowed to send as the \
+         device's sender.",
+        example: "\"none\"",
+    },
+    Key {
+        name: "clear_text_sign_in",
+        kind: Switch,
+        default: Value("false"),
+        reason: "Its password may cross the network without TLS. Give it one that is good for nothing else.",
+        example: "true",
+    },
+];
+
 const LDAP: &[Key] = &[
     Key {
         name: "urls",
@@ -1241,6 +1333,52 @@ const LDAP: &[Key] = &[
         kind: Switch,
         default: Value("false"),
         reason: "Active Directory also finds the groups that his groups are in, at some cost (its matching rule in chain).",
+        example: "true",
+    },
+];
+
+const SEND_AS: &[Key] = &[
+    Key {
+        name: "name",
+        kind: Text,
+        default: Required,
+        reason: "What `postern user may-send` calls it.",
+        example: "\"service desk\"",
+    },
+    Key {
+        name: "addresses",
+        kind: List("addresses, with at most one * before the @"),
+        default: Required,
+        reason: "The addresses. With `*`, whole families of them: \"crm-*@example.org\", \"*@example.org\". They need not be of an own domain.",
+        example: "[\"info@example.org\", \"crm-*@example.org\"]",
+    },
+    Key {
+        name: "users",
+        kind: List("user names"),
+        default: Value("[]"),
+        reason: "Who may, by the name that the log gives to people who have signed in. \"*\" is everybody.",
+        example: "[\"anna\"]",
+    },
+    Key {
+        name: "groups",
+        kind: List("groups"),
+        default: Value("[]"),
+        reason: "And who is in one of these groups, as the directory names them, in any case.",
+        example: "[\"cn=service desk,ou=groups,dc=example,dc=org\"]",
+    },
+    Key {
+        name: "directory",
+        kind: Text,
+        default: Absent("of all directories"),
+        reason: "Only people and groups of this directory are meant. \"users\" are Postern's own.",
+        example: "\"users\"",
+    },
+    Key {
+        name: "on_behalf",
+        kind: Switch,
+        default: Value("false"),
+        reason: "The address may stand in From: only beside a Sender: field with an address that is the user's own (RFC 5322 §3.6.2), so \
+         that readers see who wrote.",
         example: "true",
     },
 ];

@@ -118,7 +118,12 @@ fn listener<'a>(
     bound: &mut HashSet<SocketAddr>,
 ) -> Option<Listener> {
     let name = reader.name(at, "name");
-    let role = reader.choice(at, "role", None, &[("relay", Role::Relay), ("submission", Role::Submission)]);
+    let role = reader.choice(
+        at,
+        "role",
+        None,
+        &[("relay", Role::Relay), ("submission", Role::Submission), ("device", Role::Device)],
+    );
     let bind = bind(reader, at, bound);
     let by_role = ByRole::of(role.unwrap_or(Role::Submission));
     let tls = tls(reader, at, &by_role);
@@ -185,6 +190,7 @@ impl ByRole {
     fn of(role: Role) -> Self {
         match role {
             Role::Relay => Self { tls: "offered", line_endings: "strict", session_tickets: false },
+            Role::Device => Self { tls: "offered", line_endings: "repair", session_tickets: true },
             Role::Submission => Self { tls: "required", line_endings: "repair", session_tickets: true },
         }
     }
@@ -227,6 +233,13 @@ fn tls<'a>(reader: &mut Reader<'a>, at: &Section<'a>, by_role: &ByRole) -> Optio
 fn auth<'a>(reader: &mut Reader<'a>, at: &Section<'a>, role: Option<Role>) -> Option<AuthOffer> {
     let auth = reader.switch(at, "auth", Some(role != Some(Role::Relay)))?;
     match (role?, auth) {
+        // Each device has its own.
+        (Role::Device, _) if at.writes("auth") => {
+            let what = "each device says for itself whether it signs in";
+            reader.complain(at, "auth", what, "remove the key, and write sign_in in the [[device]]");
+            None
+        }
+        (Role::Device, _) => Some(AuthOffer::Optional),
         (Role::Relay, false) => Some(AuthOffer::Never),
         (Role::Relay, true) => Some(AuthOffer::Optional),
         (Role::Submission, true) => Some(AuthOffer::Mandatory),

@@ -140,7 +140,7 @@ fn judge(reader: &mut Reader<'_>, at: &Section<'_>, written: IpNet, gateways: &[
     }
 }
 
-fn too_wide(network: IpNet) -> Option<&'static str> {
+pub(super) fn too_wide(network: IpNet) -> Option<&'static str> {
     match network {
         _ if network.prefix_len() == 0 => Some("is everybody: this is an open relay"),
         IpNet::V4(v4) if v4.prefix_len() < SHORTEST_V4 => Some("is wider than a /8: this is an open relay"),
@@ -167,7 +167,7 @@ fn mapped() -> Ipv6Net {
     Ipv6Net::new_assert(Ipv6Addr::new(0, 0, 0, 0, 0, 0xffff, 0, 0), 96)
 }
 
-fn is_too_much_together(all: &[IpNet]) -> bool {
+pub(super) fn is_too_much_together(all: &[IpNet]) -> bool {
     let (mut v4, mut v6) = (0_u64, 0_u64);
     for network in IpNet::aggregate(&all.to_vec()) {
         match network {

@@ -45,7 +45,7 @@ pub(super) use keys::salt_of;
 /// The file of the users in the data directory.
 const FILE: &str = "users.db";
 /// What the directory of our own users is called.
-pub(super) const NAME: &str = "users";
+pub(crate) const NAME: &str = "users";
 /// The longest password, in octets.
 const LONGEST_PASSWORD: usize = 1024;
 
