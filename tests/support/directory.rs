@@ -73,7 +73,7 @@ impl Subject {
     #[track_caller]
     pub fn conforms(&self, postern: &Postern) {
         for person in [&self.anna, &self.ben] {
-            self.the_right_password_signs_in(postern, person);
+            the_right_password_signs_in(postern, person);
         }
         self.a_sender_is_held_to_his_addresses(postern);
         self.nothing_else_signs_in(postern);
@@ -103,17 +103,6 @@ impl Subject {
         super::wait_for("the directory to be used again", || {
             (attempt(postern, self.anna.login, self.anna.password).code == 235).then_some(())
         });
-    }
-
-    #[track_caller]
-    fn the_right_password_signs_in(&self, postern: &Postern, person: &Person) {
-        let reply = attempt(postern, person.login, person.password);
-        assert_eq!(reply.code, 235, "{}: {reply:?}\n{}", person.login, postern.log());
-        let mut client = dial(postern);
-        client.say("AUTH LOGIN").expect(334);
-        client.say(&STANDARD.encode(person.login)).expect(334);
-        client.say(&STANDARD.encode(person.password)).expect(235);
-        postern.wait_for_log(&format!("signed in: {}", person.name));
     }
 
     #[track_caller]
@@ -184,6 +173,17 @@ impl Subject {
             }
         });
     }
+}
+
+#[track_caller]
+fn the_right_password_signs_in(postern: &Postern, person: &Person) {
+    let reply = attempt(postern, person.login, person.password);
+    assert_eq!(reply.code, 235, "{}: {reply:?}\n{}", person.login, postern.log());
+    let mut client = dial(postern);
+    client.say("AUTH LOGIN").expect(334);
+    client.say(&STANDARD.encode(person.login)).expect(334);
+    client.say(&STANDARD.encode(person.password)).expect(235);
+    postern.wait_for_log(&format!("signed in: {}", person.name));
 }
 
 /// Signs in by PLAIN in a session of its own.

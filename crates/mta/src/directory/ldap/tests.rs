@@ -26,10 +26,13 @@ enum Reply {
     Silence,
 }
 
-/// A server, and what it was asked: each operation with its content.
+/// Each operation that a server was asked for, with its content.
+type Heard = Arc<Mutex<Vec<(u8, Vec<u8>)>>>;
+
+/// A server, and what it was asked.
 struct Server {
     url: LdapUrl,
-    heard: Arc<Mutex<Vec<(u8, Vec<u8>)>>>,
+    heard: Heard,
 }
 
 impl Server {
@@ -62,11 +65,7 @@ impl Server {
     }
 }
 
-async fn serve(
-    mut stream: TcpStream,
-    reply: Arc<impl Fn(u8, &[u8]) -> Reply>,
-    heard: Arc<Mutex<Vec<(u8, Vec<u8>)>>>,
-) {
+async fn serve(mut stream: TcpStream, reply: Arc<impl Fn(u8, &[u8]) -> Reply>, heard: Heard) {
     let mut octets = Vec::new();
     loop {
         while let Some(end) = frame(&octets).unwrap() {
