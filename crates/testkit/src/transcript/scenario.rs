@@ -312,7 +312,7 @@ fn set(settings: &mut Settings, name: &str, value: &str) -> Result<(), String> {
         ("line-endings", "strict") => settings.line_endings = LineEndings::Strict,
         ("clear-sign-in", "allowed") => settings.clear_sign_in = ClearSignIn::Allowed,
         ("mechanisms", names) => {
-            settings.mechanisms = names.split(' ').map(mechanism).collect::<Result<_, _>>()?
+            settings.mechanisms = names.split(' ').map(mechanism).collect::<Result<_, _>>()?;
         }
         ("line-endings", "repair") => settings.line_endings = LineEndings::Repair,
         _ => return Err(format!("`{name} {value}` sets nothing")),

@@ -16,7 +16,7 @@ use base64::Engine;
 use super::arithmetic::xor;
 use super::keys::{ScramHash, ScramKey, ScramKeys};
 use super::{extensions, is_nonce};
-use crate::sasl::channel::ChannelBindings;
+use crate::sasl::channel::{Binding, ChannelBindings};
 use crate::sasl::prepare::name_of;
 use crate::sasl::server::Step;
 use crate::sasl::{BASE64, Claim, ScramFault, ScramProof, encode};
@@ -198,7 +198,7 @@ impl Channel {
     fn name_for(&self, flag: &str) -> Result<&[u8], ScramFault> {
         match (self, flag.strip_prefix("p=")) {
             (Self::Named(bindings), Some(name)) => {
-                bindings.named(name).map(|binding| binding.octets()).ok_or(ScramFault::UnknownChannel)
+                bindings.named(name).map(Binding::octets).ok_or(ScramFault::UnknownChannel)
             }
             (Self::Named(_), None) | (Self::Unnamed | Self::NotChosen, Some(_)) => Err(ScramFault::Mismatch),
             (Self::NotChosen, None) if flag == "y" => Err(ScramFault::Downgraded),
