@@ -1364,7 +1364,7 @@ const SEND_AS: &[Key] = &[
         kind: List("groups"),
         default: Value("[]"),
         reason: "And who is in one of these groups, as the directory names them, in any case.",
-        example: "[\"cn=service desk,ou=groups,dc=example,dc=org\"]",
+        example: "[\"service desk\"]",
     },
     Key {
         name: "directory",
