@@ -4,6 +4,7 @@
 use std::fs;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
@@ -11,9 +12,10 @@ use tempfile::TempDir;
 use super::programs::{Background, program, run, text};
 use super::{is_root, unused_address, wait_for, wait_until_open};
 
-/// A Dovecot that knows one user, and proves him by PLAIN, LOGIN and SCRAM-SHA-256.
+/// A Dovecot that checks passwords by PLAIN, LOGIN and SCRAM-SHA-256.
 pub struct DovecotAuth {
-    _running: Background,
+    // Ended before its folder goes.
+    running: Option<Background>,
     folder: TempDir,
 }
 
@@ -69,19 +71,27 @@ impl DovecotAuth {
         DovecotAuth::start_with(&format!("{user}:{{PLAIN}}{password}\n"))
     }
 
-    /// With these lines of a passwd-file.
-    pub fn start_with(users: &str) -> DovecotAuth {
+    /// Knows the users of this passwd-file, each with what else it says of them.
+    pub fn start_with(lines: &str) -> DovecotAuth {
         let folder = tempfile::Builder::new().prefix("dove").tempdir().unwrap();
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
-        fs::write(folder.path().join("users"), users).unwrap();
-        let configuration = folder.path().join("dovecot.conf");
-        fs::write(&configuration, auth_settings(text(folder.path()))).unwrap();
-        let mut command = program("dovecot");
-        command.args(["-F", "-c", text(&configuration)]);
-        let running = Background::spawn(&mut command, &folder.path().join("output"));
-        let dovecot = DovecotAuth { folder, _running: running };
-        wait_for("Dovecot's socket", || dovecot.socket().exists().then_some(()));
+        fs::write(folder.path().join("users"), lines).unwrap();
+        fs::write(folder.path().join("dovecot.conf"), auth_settings(text(folder.path()))).unwrap();
+        let mut dovecot = DovecotAuth { folder, running: None };
+        dovecot.run();
         dovecot
+    }
+
+    /// Runs, again if it was stopped.
+    pub fn run(&mut self) {
+        let mut command = program("dovecot");
+        command.args(["-F", "-c", text(&self.folder.path().join("dovecot.conf"))]);
+        self.running = Some(Background::spawn(&mut command, &self.folder.path().join("output")));
+        wait_for("Dovecot's socket", || UnixStream::connect(self.socket()).ok());
+    }
+
+    pub fn stop(&mut self) {
+        self.running = None;
     }
 
     /// Its passwd-file.
@@ -109,6 +119,11 @@ impl DovecotAuth {
     /// Where Postfix asks.
     pub fn socket(&self) -> PathBuf {
         self.folder.path().join("auth")
+    }
+
+    /// Where it tells about users.
+    pub fn userdb_socket(&self) -> PathBuf {
+        self.folder.path().join("userdb")
     }
 }
 
@@ -195,13 +210,21 @@ default_login_user = {user}
 default_internal_user = {user}
 default_internal_group = {group}
 auth_mechanisms = plain login scram-sha-256
+auth_failure_delay = 0
 passdb {{
+  driver = passwd-file
+  args = {folder}/users
+}}
+userdb {{
   driver = passwd-file
   args = {folder}/users
 }}
 service auth {{
   unix_listener {folder}/auth {{
     mode = 0666
+  }}
+  unix_listener {folder}/userdb {{
+    mode = 0600
   }}
 }}
 service anvil {{

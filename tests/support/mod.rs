@@ -17,6 +17,7 @@ pub mod postern;
 pub mod postfix;
 pub mod postgres;
 pub mod programs;
+pub mod saslauthd;
 pub mod sink;
 pub mod slapd;
 pub mod terminal;

@@ -52,10 +52,17 @@ impl Confined {
         assert!(is_root(), "{} runs only as root: run this test as root, as CI does", line[0]);
         let package = unpacked(package, line[0]);
         write_users(folder);
+        let path = format!("/usr/sbin/{}", line[0]);
+        Confined::run(CONFINE, &[&[text(&package), text(folder), &path], &line[1..]].concat(), folder)
+    }
+
+    /// Runs a script as root in namespaces of its own; it starts its program in the background and reads its input until that
+    /// ends. `folder` takes `output`.
+    #[track_caller]
+    pub fn run(script: &str, arguments: &[&str], folder: &Path) -> Confined {
         let output = File::create(output(folder)).unwrap();
         let mut command = program("unshare");
-        command.args(["--mount", "--pid", "--fork", "sh", "-euc", CONFINE, "confine"]);
-        command.args([text(&package), text(folder), &format!("/usr/sbin/{}", line[0])]).args(&line[1..]);
+        command.args(["--mount", "--pid", "--fork", "sh", "-euc", script, "confine"]).args(arguments);
         command.stdin(Stdio::piped()).stdout(output.try_clone().unwrap()).stderr(output);
         Confined(command.spawn().unwrap())
     }

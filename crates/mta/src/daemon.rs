@@ -242,7 +242,8 @@ impl Daemon {
         let devices = open_device_log(&config.data_dir, &observer)?;
         let users = Users::open(&config.data_dir)?;
         let limits = open_limits(&config.data_dir, &observer, now).await?;
-        let directories = Arc::new(Directories::new(&config, &users, None)?);
+        let means = directory::Means { users: &users, resolver: &network.resolver };
+        let directories = Arc::new(Directories::new(&config, &means, None)?);
         let outside = Outside { network, directories };
         let shared = Arc::new(Shared {
             store,
@@ -316,7 +317,7 @@ impl Daemon {
             config.dns.clone_from(&self.shared.site.load().config.dns);
             self.shared.network()
         });
-        let directories = self.directories_for(&config).unwrap_or_else(|error| {
+        let directories = self.directories_for(&config, &network).unwrap_or_else(|error| {
             errors.push(error);
             Arc::clone(&self.shared.site.load().directories)
         });
@@ -336,9 +337,10 @@ impl Daemon {
     }
 
     /// What the directories of before remember is kept.
-    fn directories_for(&self, config: &Config) -> Result<Arc<Directories>, Error> {
+    fn directories_for(&self, config: &Config, network: &Network) -> Result<Arc<Directories>, Error> {
         let before = &self.shared.site.load().directories;
-        Ok(Arc::new(Directories::new(config, &self.shared.users, Some(before))?))
+        let means = directory::Means { users: &self.shared.users, resolver: &network.resolver };
+        Ok(Arc::new(Directories::new(config, &means, Some(before))?))
     }
 
     async fn site(&self, config: Config, outside: Outside, look: Look) -> Site {

@@ -7,9 +7,11 @@
 //! - [`Limits`]: how much is read and how long it all may take. [`Reply`]: what came back, whatever its status.
 //! - [`HttpsError`]: what went wrong, at which step, in words for operators.
 //!
-//! The certificate is always verified for the host. What it deliberately does not do: follow redirects, speak HTTP/2 or
-//! clear text, use proxies or cookies, keep connections or answers, or try again.
+//! The certificate is always verified for the host. Clear text is spoken only with programs on this machine, at addresses that
+//! an administrator wrote ([`HttpsUrl::of_own`]). What it deliberately does not do: follow redirects, speak HTTP/2, use
+//! proxies or cookies, keep connections or answers, or try again.
 
+mod form;
 #[cfg(test)]
 pub(crate) mod scripted;
 #[cfg(test)]
@@ -25,16 +27,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+pub(crate) use form::{Form, basic};
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
-use hyper::header::{ACCEPT, CONNECTION, CONTENT_TYPE, HOST, HeaderValue, USER_AGENT};
+use hyper::header::{ACCEPT, AUTHORIZATION, CONNECTION, CONTENT_TYPE, HOST, HeaderValue, USER_AGENT};
 use hyper::{Method, Request, Response, Uri};
 use hyper_util::rt::TokioIo;
 use postern_dns::Resolver;
 use postern_pki::{ClientTls, PeerPolicy, describe, server_name};
 use postern_smtp::text;
 use postern_smtp::tls::TlsRequirement;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
@@ -61,9 +65,19 @@ pub struct Https {
     tls: Arc<ClientTls>,
 }
 
-/// An address that begins with `https://`, has a host, and no user name.
+/// What is spoken with a host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Wire {
+    Encrypted,
+    /// Only within this machine.
+    Clear,
+}
+
+/// An address that begins with `https://`, has a host, and no user name; or an administrator's own, see
+/// [`of_own`](Self::of_own).
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct HttpsUrl {
+    wire: Wire,
     /// Without the brackets of an IPv6 address.
     host: String,
     port: u16,
@@ -212,6 +226,30 @@ impl Https {
         Ok(reply_of(self.send(url, Method::POST, Some(content_type), body, limits).await?))
     }
 
+    /// Sends a form to an address where we have to say who we are; `authorization` is what stands in the field of that name.
+    ///
+    /// # Errors
+    /// There is no reply; any status is one.
+    ///
+    /// # Cancel safety
+    /// As [`post`](Self::post).
+    pub(crate) async fn submit(
+        &self,
+        url: &HttpsUrl,
+        form: Form,
+        authorization: Option<HeaderValue>,
+        limits: Limits,
+    ) -> Result<Reply, HttpsError> {
+        let mut request = request(url, Method::POST, form.into_body());
+        let headers = request.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(Form::MEDIA_TYPE));
+        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+        if let Some(authorization) = authorization {
+            headers.insert(AUTHORIZATION, authorization);
+        }
+        Ok(reply_of(self.exchange(url, request, limits).await?))
+    }
+
     /// Does anything that HTTP has a method for, and gives the reply with all of its fields.
     ///
     /// # Errors
@@ -243,6 +281,9 @@ impl Https {
         let clock = Clock { host: &url.host, time: limits.time, end: Instant::now() + limits.time };
         let addresses = clock.within(Step::Lookup, self.addresses(url)).await?;
         let tcp = connect(&addresses, &clock).await?;
+        if url.wire == Wire::Clear {
+            return clock.within(Step::Exchange, converse(&url.host, tcp, request, limits.body_most)).await;
+        }
         let tls = clock.within(Step::Handshake, self.handshake(&url.host, tcp)).await?;
         clock.within(Step::Exchange, converse(&url.host, tls, request, limits.body_most)).await
     }
@@ -273,33 +314,33 @@ impl FromStr for HttpsUrl {
     type Err = HttpsError;
 
     fn from_str(url: &str) -> Result<Self, HttpsError> {
-        let bad = |reason| HttpsError::BadUrl { url: text::clean(url, 100), reason };
-        if url.len() > URL_MOST {
-            return Err(bad("it is too long"));
-        }
-        let uri: Uri = url.parse().map_err(|_| bad("it is malformed"))?;
-        if uri.scheme_str() != Some("https") {
-            return Err(bad("it does not begin with https://"));
-        }
-        let authority = uri.authority().ok_or_else(|| bad("it names no host"))?;
-        if authority.as_str().contains('@') {
-            return Err(bad("it holds a user name"));
-        }
-        let port = match authority.as_str().strip_prefix(authority.host()) {
-            Some("") => Some(PORT),
-            rest => rest.and_then(|rest| rest.strip_prefix(':')).and_then(|port| port.parse().ok()),
-        };
-        let port = port.filter(|port| *port > 0).ok_or_else(|| bad("its port is none"))?;
-        let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase();
-        if server_name(&host).is_err() {
-            return Err(bad("its host is neither a name nor an address"));
-        }
-        let target = uri.path_and_query().map_or("/", |target| target.as_str()).to_owned();
-        Ok(Self { host, port, target })
+        parse(url, &["https"])
     }
 }
 
 impl HttpsUrl {
+    /// An address from our own configuration: `https://` too, or `http://` with a loopback address for a program on this
+    /// machine. Names will not do for that: what they lead to, others decide.
+    ///
+    /// # Errors
+    /// It is not an address that this client can use.
+    pub fn of_own(url: &str) -> Result<Self, HttpsError> {
+        let bad = |reason| HttpsError::BadUrl { url: text::clean(url, 100), reason };
+        let own = parse(url, &["https", "http"])?;
+        let is_here = own.literal().is_some_and(|address| address.is_loopback());
+        if own.wire == Wire::Clear && !is_here {
+            return Err(bad(
+                "without encryption only a loopback address such as http://127.0.0.1:8080/ can be asked",
+            ));
+        }
+        Ok(own)
+    }
+
+    /// Whether it is HTTPS, and not a program on this machine that is asked in clear.
+    pub fn is_encrypted(&self) -> bool {
+        self.wire == Wire::Encrypted
+    }
+
     /// The host in lower case; an IPv6 address without its brackets.
     pub fn host(&self) -> &str {
         &self.host
@@ -317,13 +358,26 @@ impl HttpsUrl {
 
     fn authority(&self) -> String {
         let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
-        if self.port == PORT { host } else { format!("{host}:{}", self.port) }
+        if self.port == self.wire.port() { host } else { format!("{host}:{}", self.port) }
     }
 }
 
 impl fmt::Display for HttpsUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "https://{}{}", self.authority(), self.target)
+        let scheme = match self.wire {
+            Wire::Encrypted => "https",
+            Wire::Clear => "http",
+        };
+        write!(f, "{scheme}://{}{}", self.authority(), self.target)
+    }
+}
+
+impl Wire {
+    fn port(self) -> u16 {
+        match self {
+            Self::Encrypted => PORT,
+            Self::Clear => 80,
+        }
     }
 }
 
@@ -336,6 +390,34 @@ impl fmt::Display for Step {
             Self::Exchange => "at request and reply",
         })
     }
+}
+
+fn parse(url: &str, schemes: &[&str]) -> Result<HttpsUrl, HttpsError> {
+    let bad = |reason| HttpsError::BadUrl { url: text::clean(url, 100), reason };
+    if url.len() > URL_MOST {
+        return Err(bad("it is too long"));
+    }
+    let uri: Uri = url.parse().map_err(|_| bad("it is malformed"))?;
+    let wire = match uri.scheme_str().filter(|scheme| schemes.contains(scheme)) {
+        Some("https") => Wire::Encrypted,
+        Some("http") => Wire::Clear,
+        _ => return Err(bad("it does not begin with https://")),
+    };
+    let authority = uri.authority().ok_or_else(|| bad("it names no host"))?;
+    if authority.as_str().contains('@') {
+        return Err(bad("it holds a user name"));
+    }
+    let port = match authority.as_str().strip_prefix(authority.host()) {
+        Some("") => Some(wire.port()),
+        rest => rest.and_then(|rest| rest.strip_prefix(':')).and_then(|port| port.parse().ok()),
+    };
+    let port = port.filter(|port| *port > 0).ok_or_else(|| bad("its port is none"))?;
+    let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase();
+    if server_name(&host).is_err() {
+        return Err(bad("its host is neither a name nor an address"));
+    }
+    let target = uri.path_and_query().map_or("/", |target| target.as_str()).to_owned();
+    Ok(HttpsUrl { wire, host, port, target })
 }
 
 /// One exchange's deadline.
@@ -409,7 +491,7 @@ fn reply_of(response: Response<Bytes>) -> Reply {
 
 async fn converse(
     host: &str,
-    tls: TlsStream<TcpStream>,
+    wire: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
     request: Request<Full<Bytes>>,
     body_most: usize,
 ) -> Result<Response<Bytes>, HttpsError> {
@@ -417,7 +499,7 @@ async fn converse(
     let (mut sender, connection) = http1::Builder::new()
         .max_buf_size(HEAD_MOST)
         .max_headers(FIELDS_MOST)
-        .handshake(TokioIo::new(tls))
+        .handshake(TokioIo::new(wire))
         .await
         .map_err(broken)?;
     let exchange = async {

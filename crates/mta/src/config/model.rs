@@ -32,9 +32,10 @@ use postern_smtp::tls::TlsRequirement;
 
 pub use device::{Device, DeviceTls, OtherSenders, SignIn};
 pub use directory::{
-    AddressRule, ClearPasswords, Compare, Database, DirectoryConfig, DirectoryKind, Ldap, LdapFlavour,
-    LdapGroups, LdapPeople, LdapService, LdapTls, NamePart, PasswdFile, PasswdFormat, Rehash, Saslauthd,
-    ScramStored, Sql, SqlField, SqlQuery,
+    AddressRule, ClearPasswords, Compare, Database, DirectoryConfig, DirectoryKind, Dovecot, KeySource, Ldap,
+    LdapFlavour, LdapGroups, LdapPeople, LdapService, LdapTls, LocalSocket, NamePart, OAuthDirectory,
+    PasswdFile, PasswdFormat, Rehash, Saslauthd, ScramStored, SignatureAlgorithm, Sql, SqlField, SqlQuery,
+    TokenProof,
 };
 pub use protection::{Allowance, Allowances, BanRules, BurstAction, Bursts, Guessing, Protection, Rates};
 pub use send_as::{AddressPattern, Form, People, SendAs};

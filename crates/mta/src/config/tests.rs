@@ -546,6 +546,72 @@ const BAD: &[Bad] = &[
         says: &["no TLS", "remove"],
     },
     Bad {
+        more: "[[directory]]\nname = \"d\"\n[directory.dovecot]\nsocket = \"192.0.2.1:12345\"",
+        key: "directory.d.dovecot.socket",
+        line: 9,
+        says: &["in clear", "loopback"],
+    },
+    Bad {
+        more: "[[directory]]\nname = \"d\"\n[directory.dovecot]\nsocket = \"auth\"",
+        key: "directory.d.dovecot.socket",
+        line: 9,
+        says: &["neither a path"],
+    },
+    Bad {
+        more: "[[directory]]\nname = \"d\"\n[directory.oauth]\nissuer = \"https://i.example\"\naudience = [\"x\"]",
+        key: "directory.d.oauth",
+        line: 8,
+        says: &["how tokens are judged", "introspection_url"],
+    },
+    Bad {
+        more: "[[directory]]\nname = \"d\"\n[directory.oauth]\nissuer = \"https://i.example\"\naudience = [\"x\"]\njwks_url = \"https://i.example/k\"\nintrospection_url = \"https://i.example/i\"",
+        key: "directory.d.oauth.introspection_url",
+        line: 12,
+        says: &["one way only"],
+    },
+    Bad {
+        more: "[[directory]]\nname = \"d\"\n[directory.oauth]\nissuer = \"https://i.example\"\ndiscover = true",
+        key: "directory.d.oauth.audience",
+        line: 8,
+        says: &["any other service"],
+    },
+    Bad {
+        more: "[[directory]]\nname = \"d\"\n[directory.oauth]\nissuer = \"https://i.example\"\naudience = [\"x\"]\ndiscover = true\nalgorithms = [\"RS256\", \"HS256\"]",
+        key: "directory.d.oauth.algorithms",
+        line: 12,
+        says: &["HS256", "whoever checks"],
+    },
+    Bad {
+        more: "[[directory]]\nname = \"d\"\n[directory.oauth]\nissuer = \"https://i.example\"\naudience = [\"x\"]\ndiscover = true\nalgorithms = [\"none\"]",
+        key: "directory.d.oauth.algorithms",
+        line: 12,
+        says: &["without a signature"],
+    },
+    Bad {
+        more: "[[directory]]\nname = \"d\"\n[directory.oauth]\nissuer = \"https://i.example\"\naudience = [\"x\"]\njwks_url = \"http://i.example/keys\"",
+        key: "directory.d.oauth.jwks_url",
+        line: 11,
+        says: &["loopback"],
+    },
+    Bad {
+        more: "[[directory]]\nname = \"d\"\n[directory.oauth]\naudience = [\"x\"]\njwks_url = \"https://i.example/k\"",
+        key: "directory.d.oauth.issuer",
+        line: 8,
+        says: &["who may sign"],
+    },
+    Bad {
+        more: "[[directory]]\nname = \"d\"\n[directory.oauth]\naudience = [\"x\"]\nintrospection_url = \"https://i.example/i\"\nclient_id = \"c\"",
+        key: "directory.d.oauth.client_id",
+        line: 11,
+        says: &["client_secret_file is missing"],
+    },
+    Bad {
+        more: "[[directory]]\nname = \"d\"\n[directory.oauth]\nissuer = \"https://i.example\"\naudience = [\"x\"]\ndiscover = true\nleeway = \"1h\"",
+        key: "directory.d.oauth.leeway",
+        line: 12,
+        says: &["long after"],
+    },
+    Bad {
         more: "[[connector]]\nname = \"a\"\nto = \"smtp:h.example\"\nuser = \"u\"",
         key: "connector.a.user",
         line: 9,
@@ -1938,13 +2004,17 @@ impl Variant {
             ("acme", "bind") => matches!(self, Self::Password | Self::Mx),
             ("acme", key) if key.starts_with("dns_") => self == Self::Token,
             ("tls.identity", "issuer" | "names" | "key_type") => self != Self::Password,
-            ("acme", "hook") | ("connector.oauth", _) => self == Self::OAuth,
-            ("connector", "port" | "mta_sts") => self == Self::Mx,
-            ("connector", "implicit_tls" | "user") => self != Self::Mx,
-            ("connector", "password_file" | "mechanism") | ("tls.identity", "certificate" | "key") => {
-                self == Self::Password
+            ("acme", "hook")
+            | ("connector.oauth", _)
+            | ("directory.oauth", "introspection_url" | "client_id" | "client_secret_file") => {
+                self == Self::OAuth
             }
-            ("connector", "token_file") => self == Self::Token,
+            ("connector", "port" | "mta_sts") | ("directory.oauth", "discover") => self == Self::Mx,
+            ("connector", "implicit_tls" | "user") => self != Self::Mx,
+            ("connector", "password_file" | "mechanism")
+            | ("tls.identity", "certificate" | "key")
+            | ("directory.oauth", "jwks_url") => self == Self::Password,
+            ("connector", "token_file") | ("directory.oauth", "jwks_file") => self == Self::Token,
             _ => true,
         }
     }
@@ -1975,7 +2045,8 @@ fn everything(variant: Variant) -> String {
                 ("relay.certificates", "names", _)
                 | ("dns", "dnssec", _)
                 | ("inbound.policy", "senders" | "networks", _)
-                | ("send_as", "users", _) => key.example,
+                | ("send_as", "users", _)
+                | ("directory.oauth", "discover" | "audience", _) => key.example,
                 ("domain", "deliver", _) => "\"mailstore\"",
                 ("connector", "to", _) => variant.to(),
                 ("connector", "address_space", _) => "[\"*\"]",

@@ -14,6 +14,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use postern_dns::Resolver;
 use postern_pki::ProcessKey;
 use postern_smtp::address::{Domain, Mailbox};
 use postern_smtp::sasl::{Credential, Mechanism, SCRAM_ITERATIONS, ScramHash, ScramKeys};
@@ -21,7 +22,9 @@ use postern_smtp::secret::Secret;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
+use super::dovecot::Dovecot;
 use super::ldap::Ldap;
+use super::oauth::OAuth;
 use super::passwd_file::PasswdFile;
 use super::recent::Recent;
 use super::saslauthd::Saslauthd;
@@ -50,6 +53,15 @@ pub struct Directories {
     /// What the salts of names that nobody has are made of.
     nobody: Secret,
     offered: Option<Vec<Mechanism>>,
+}
+
+/// What directories are opened with besides their configuration.
+#[derive(Clone, Copy)]
+pub struct Means<'a> {
+    /// Our own users.
+    pub users: &'a Users,
+    /// Finds the hosts of those that are asked by HTTPS.
+    pub resolver: &'a Arc<dyn Resolver>,
 }
 
 /// One of them, with what bounds it.
@@ -82,28 +94,23 @@ impl Directories {
     ///
     /// # Errors
     /// Local: the system has no randomness to give.
-    pub fn new(config: &Config, users: &Users, before: Option<&Self>) -> Result<Self, postern_pki::Error> {
-        let others = config.directories.iter().map(|directory| Source {
-            name: directory.name.clone(),
-            domains: directory.domains.clone(),
-            timeout: directory.timeout,
-            remember: directory.remember,
-            bridge: directory.bridge,
-            addresses: directory.addresses.clone(),
-            passwords: if directory.app_passwords_only { Passwords::Barred } else { Passwords::Taken },
-            slots: Semaphore::new(ASKED_AT_ONCE),
-            directory: open(directory, users),
-        });
-        let mut sources: Vec<Source> = others.collect();
+    pub fn new(
+        config: &Config,
+        means: &Means<'_>,
+        before: Option<&Self>,
+    ) -> Result<Self, postern_pki::Error> {
+        let others = config.directories.iter().map(|directory| Source::open(directory, means));
+        let mut sources: Vec<Source> = others.collect::<Result<_, _>>()?;
         match config.auth.own_users {
-            OwnUsers::First => sources.insert(0, Source::own(users)),
-            OwnUsers::Last => sources.push(Source::own(users)),
+            OwnUsers::First => sources.insert(0, Source::own(means.users)),
+            OwnUsers::Last => sources.push(Source::own(means.users)),
             OwnUsers::Off => {}
         }
         let recent = match before {
             Some(before) => Arc::clone(&before.recent),
             None => Arc::new(Recent::new(KEPT, MOST_KEPT)?),
         };
+        let users = means.users;
         users.keep_sha1(config.auth.keeps_sha1());
         let offered = config.auth.mechanisms.clone();
         Ok(Self { sources, recent, users: Some(users.clone()), nobody: users.nobody().clone(), offered })
@@ -421,6 +428,21 @@ impl Directories {
 }
 
 impl Source {
+    /// One that the configuration names.
+    fn open(directory: &DirectoryConfig, means: &Means<'_>) -> Result<Self, postern_pki::Error> {
+        Ok(Self {
+            name: directory.name.clone(),
+            domains: directory.domains.clone(),
+            timeout: directory.timeout,
+            remember: directory.remember,
+            bridge: directory.bridge,
+            addresses: directory.addresses.clone(),
+            passwords: if directory.app_passwords_only { Passwords::Barred } else { Passwords::Taken },
+            slots: Semaphore::new(ASKED_AT_ONCE),
+            directory: open(directory, means)?,
+        })
+    }
+
     fn own(users: &Users) -> Self {
         Self {
             name: NAME.to_owned(),
@@ -506,17 +528,19 @@ impl Refusals {
 }
 
 /// One of the directories that the configuration names.
-fn open(directory: &DirectoryConfig, users: &Users) -> Arc<dyn Directory> {
-    match &directory.kind {
+fn open(directory: &DirectoryConfig, means: &Means<'_>) -> Result<Arc<dyn Directory>, postern_pki::Error> {
+    Ok(match &directory.kind {
         DirectoryKind::Ldap(config) => Arc::new(Ldap::new(config)),
         DirectoryKind::PasswdFile(config) => {
-            Arc::new(PasswdFile::new(config, &directory.name, users.checker()))
+            Arc::new(PasswdFile::new(config, &directory.name, means.users.checker()))
         }
         DirectoryKind::Sql(config) => {
-            Arc::new(Sql::new(config, &directory.name, directory.timeout, users.checker()))
+            Arc::new(Sql::new(config, &directory.name, directory.timeout, means.users.checker()))
         }
         DirectoryKind::Saslauthd(config) => Arc::new(Saslauthd::new(config)),
-    }
+        DirectoryKind::Dovecot(config) => Arc::new(Dovecot::new(config)),
+        DirectoryKind::OAuth(config) => Arc::new(OAuth::new(config, directory, means)?),
+    })
 }
 
 fn login(name: &str) -> Result<Login, Denied> {

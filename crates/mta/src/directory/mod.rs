@@ -18,7 +18,9 @@ mod account;
 mod checker;
 mod crypt;
 mod directories;
+mod dovecot;
 pub(crate) mod ldap;
+mod oauth;
 mod passwd_file;
 mod people;
 mod recent;
@@ -27,7 +29,7 @@ mod source;
 mod sql;
 mod users;
 
-pub use directories::Directories;
+pub use directories::{Directories, Means};
 pub(crate) use passwd_file::problems as passwd_file_problems;
 pub use people::{NewAppPassword, People, Person};
 pub(crate) use source::address_key;

@@ -55,7 +55,12 @@ impl Authority {
 
     /// Trusts this authority.
     pub(crate) fn client(&self) -> ClientTls {
-        ClientTls::new(&TrustAnchors::File(self.ca.root_pem_path())).unwrap()
+        ClientTls::new(&TrustAnchors::File(self.root())).unwrap()
+    }
+
+    /// Where its own certificate is.
+    pub(crate) fn root(&self) -> std::path::PathBuf {
+        self.ca.root_pem_path()
     }
 
     /// A host's settings with a certificate for these names.

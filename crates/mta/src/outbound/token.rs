@@ -15,7 +15,6 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use bytes::Bytes;
 use postern_smtp::secret::Secret;
 use postern_smtp::text;
 use serde::Deserialize;
@@ -23,7 +22,7 @@ use serde::Deserialize;
 use super::credential::first_line;
 use crate::config::OAuth;
 use crate::event::Event;
-use crate::https::{Https, HttpsUrl, Limits};
+use crate::https::{Form, Https, HttpsUrl, Limits};
 use crate::observe::Observer;
 
 /// A token endpoint's answer is some hundred octets; tokens themselves may have a few thousand.
@@ -138,8 +137,7 @@ impl Tokens {
             None => None,
         };
         let body = request(endpoint, refresh.as_ref(), secret.as_ref());
-        let kind = "application/x-www-form-urlencoded";
-        let reply = https.post(&url, kind, body, LIMITS).await.map_err(|error| error.to_string())?;
+        let reply = https.submit(&url, body, None, LIMITS).await.map_err(|error| error.to_string())?;
         let answer: Answer = serde_json::from_slice(&reply.body)
             .map_err(|_| format!("the answer (status {}) is no JSON object", reply.status))?;
         if reply.status != 200 || answer.access_token.is_none() {
@@ -216,7 +214,7 @@ impl Answer {
 }
 
 /// RFC 6749 §4.4.2 and §6, with the client's own secret in the body (§2.3.1).
-fn request(endpoint: &OAuth, refresh: Option<&Secret>, secret: Option<&Secret>) -> Bytes {
+fn request(endpoint: &OAuth, refresh: Option<&Secret>, secret: Option<&Secret>) -> Form {
     let mut form = Form::default();
     match refresh {
         Some(refresh) => {
@@ -232,7 +230,7 @@ fn request(endpoint: &OAuth, refresh: Option<&Secret>, secret: Option<&Secret>) 
     if let Some(scope) = &endpoint.scope {
         form.add("scope", scope.as_bytes());
     }
-    form.0.into()
+    form
 }
 
 /// Whom a refresh token is for: it must never go to anybody else.
@@ -265,37 +263,9 @@ fn keep(folder: &Path, path: &Path, text: &str) -> io::Result<()> {
     std::fs::rename(new, path)
 }
 
-/// A form as it goes over the wire.
-#[derive(Default)]
-struct Form(Vec<u8>);
-
-impl Form {
-    fn add(&mut self, name: &str, value: &[u8]) {
-        if !self.0.is_empty() {
-            self.0.push(b'&');
-        }
-        self.0.extend_from_slice(name.as_bytes());
-        self.0.push(b'=');
-        for octet in value {
-            match octet {
-                b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => self.0.push(*octet),
-                octet => self.0.extend_from_slice(format!("%{octet:02X}").as_bytes()),
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_form_keeps_every_octet_apart_from_its_syntax() {
-        let mut form = Form::default();
-        form.add("grant_type", b"refresh_token");
-        form.add("scope", b"https://mail.example/ a&b=c");
-        assert_eq!(form.0, b"grant_type=refresh_token&scope=https%3A%2F%2Fmail.example%2F%20a%26b%3Dc");
-    }
 
     fn endpoint(url: &str, file: &Path) -> OAuth {
         OAuth {

@@ -3,13 +3,17 @@
 mod passwd_file;
 mod sql;
 
+use std::fmt;
+use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 use postern_smtp::address::{Domain, Mailbox};
 
 use crate::directory::Login;
 use crate::directory::ldap::{Filter, LdapUrl, NameTemplate, Scope};
+use crate::https::HttpsUrl;
 
 pub use passwd_file::{ClearPasswords, NamePart, PasswdFile, PasswdFormat, Rehash};
 pub use sql::{Compare, Database, ScramStored, Sql, SqlField, SqlQuery};
@@ -46,6 +50,10 @@ pub enum DirectoryKind {
     Sql(Box<Sql>),
     /// `[directory.saslauthd]`.
     Saslauthd(Saslauthd),
+    /// `[directory.dovecot]`.
+    Dovecot(Dovecot),
+    /// `[directory.oauth]`.
+    OAuth(OAuthDirectory),
 }
 
 /// `[directory.ldap]`: LDAP and Active Directory.
@@ -133,6 +141,169 @@ pub struct Saslauthd {
     pub service: String,
     /// The realm; mostly empty.
     pub realm: String,
+}
+
+/// `[directory.dovecot]`: whatever Dovecot checks passwords with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dovecot {
+    /// Where its clients ask.
+    pub socket: LocalSocket,
+    /// Where it tells about users without their passwords; `None`: it is not asked.
+    pub userdb_socket: Option<LocalSocket>,
+    /// The service that it is told.
+    pub service: String,
+    /// The fields of its answers that hold sender addresses.
+    pub address_fields: Vec<String>,
+}
+
+/// A socket on this machine: what goes over it is in clear.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LocalSocket {
+    /// In the file system.
+    Unix(PathBuf),
+    /// A loopback address.
+    Tcp(SocketAddr),
+}
+
+/// `[directory.oauth]`: access tokens of an identity provider.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OAuthDirectory {
+    /// The provider, as it writes itself in its tokens.
+    pub issuer: Option<String>,
+    /// A token must be for one of these; empty: whoever it is for, which only introspection allows.
+    pub audience: Vec<String>,
+    /// A token must hold for all of these.
+    pub scopes: Vec<String>,
+    /// How a token is judged.
+    pub proof: TokenProof,
+    /// The claim that is the principal's name.
+    pub user_claim: String,
+    /// The claims that are his addresses.
+    pub address_claims: Vec<String>,
+    /// The claim that lists his groups.
+    pub group_claim: Option<String>,
+    /// So far clocks may differ.
+    pub leeway: Duration,
+    /// Whom to trust for HTTPS; `None`: the system's roots.
+    pub trust: Option<PathBuf>,
+}
+
+/// How an access token is judged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TokenProof {
+    /// By its signature (RFC 9068, RFC 7515).
+    Signed {
+        /// Where the keys are.
+        keys: KeySource,
+        /// The only algorithms that count.
+        algorithms: Vec<SignatureAlgorithm>,
+    },
+    /// By asking the provider (RFC 7662).
+    Introspected {
+        /// The endpoint.
+        url: HttpsUrl,
+        /// Who Postern is there, and the file with its secret.
+        client: Option<(String, PathBuf)>,
+    },
+}
+
+/// Where an issuer's public keys are (RFC 7517).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeySource {
+    /// A set of keys that is fetched.
+    Url(HttpsUrl),
+    /// A set of keys on disk.
+    File(PathBuf),
+    /// Named in the provider's metadata at this address.
+    Discovered(HttpsUrl),
+}
+
+/// How a token may be signed (RFC 7518 §3.1, RFC 8037 §3.1). There is nothing here that has no key, and nothing whose key both
+/// sides know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SignatureAlgorithm {
+    /// RSA with PKCS #1 v1.5 padding and SHA-256.
+    Rs256,
+    /// The same with SHA-384.
+    Rs384,
+    /// The same with SHA-512.
+    Rs512,
+    /// RSA with PSS padding and SHA-256.
+    Ps256,
+    /// The same with SHA-384.
+    Ps384,
+    /// The same with SHA-512.
+    Ps512,
+    /// ECDSA on P-256 with SHA-256.
+    Es256,
+    /// ECDSA on P-384 with SHA-384.
+    Es384,
+    /// Ed25519.
+    EdDsa,
+}
+
+impl fmt::Display for LocalSocket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unix(path) => path.display().fmt(f),
+            Self::Tcp(address) => address.fmt(f),
+        }
+    }
+}
+
+impl FromStr for LocalSocket {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text.starts_with('/') {
+            return Ok(Self::Unix(text.into()));
+        }
+        match text.parse::<SocketAddr>() {
+            Ok(address) if address.ip().is_loopback() => Ok(Self::Tcp(address)),
+            Ok(address) => Err(format!(
+                "passwords go over it in clear, and {address} is not on this machine: only loopback addresses will do"
+            )),
+            Err(_) => Err(format!(
+                "\"{text}\" is neither a path that begins with / nor an address such as \"127.0.0.1:12345\""
+            )),
+        }
+    }
+}
+
+impl SignatureAlgorithm {
+    /// All of them, best first.
+    pub const ALL: [Self; 9] = [
+        Self::EdDsa,
+        Self::Es256,
+        Self::Es384,
+        Self::Ps256,
+        Self::Ps384,
+        Self::Ps512,
+        Self::Rs256,
+        Self::Rs384,
+        Self::Rs512,
+    ];
+
+    /// The registered name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Rs256 => "RS256",
+            Self::Rs384 => "RS384",
+            Self::Rs512 => "RS512",
+            Self::Ps256 => "PS256",
+            Self::Ps384 => "PS384",
+            Self::Ps512 => "PS512",
+            Self::Es256 => "ES256",
+            Self::Es384 => "ES384",
+            Self::EdDsa => "EdDSA",
+        }
+    }
+
+    /// The algorithm of this registered name, in exactly this spelling. EdDSA has a second one (RFC 9864 §2.2).
+    pub fn named(name: &str) -> Option<Self> {
+        let name = if name == "Ed25519" { "EdDSA" } else { name };
+        Self::ALL.into_iter().find(|algorithm| algorithm.name() == name)
+    }
 }
 
 /// A sender address that follows from who has signed in: `{user}@example.org`.

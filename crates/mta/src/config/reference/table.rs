@@ -80,6 +80,20 @@ pub const SECTIONS: &[Section] = &[
         SASLAUTHD,
     ),
     section(
+        "directory.dovecot",
+        Once,
+        "The directory above it is whatever Dovecot checks passwords with. Dovecot needs a socket that Postern may write to: \
+         `service auth { unix_listener postern { mode = 0600, user = postern } }`.",
+        DOVECOT,
+    ),
+    section(
+        "directory.oauth",
+        Once,
+        "The directory above it are the access tokens of an identity provider, for mail programs that sign in by OAUTHBEARER or \
+         XOAUTH2. Exactly one of discover, jwks_url, jwks_file and introspection_url says how tokens are judged.",
+        TOKENS,
+    ),
+    section(
         "rates",
         Once,
         "How much anybody may do in how much time. Loopback, trusted front ends, networks that may relay and those in \
@@ -1525,6 +1539,147 @@ const SASLAUTHD: &[Key] = &[
         default: Value("\"\""),
         reason: "The realm that it is told; most setups need none.",
         example: "\"example.org\"",
+    },
+];
+
+const DOVECOT: &[Key] = &[
+    Key {
+        name: "socket",
+        kind: Text,
+        default: Value("\"/run/dovecot/auth-client\""),
+        reason: "The socket on which it answers its clients: a path, or a loopback address.",
+        example: "\"/run/dovecot/postern\"",
+    },
+    Key {
+        name: "userdb_socket",
+        kind: Text,
+        default: Absent("names are taken as Dovecot tells them at a sign-in, and exist without one"),
+        reason: "The socket on which it tells about users, for their addresses, and for who exists: the same forms.",
+        example: "\"/run/dovecot/postern-userdb\"",
+    },
+    Key {
+        name: "service",
+        kind: Text,
+        default: Value("\"smtp\""),
+        reason: "The service that it is told, `%s` in its settings.",
+        example: "\"postern\"",
+    },
+    Key {
+        name: "address_fields",
+        kind: List("names of fields"),
+        default: Value("[\"email\"]"),
+        reason: "The extra fields of its answers that hold sender addresses; several in one field stand apart by blanks or commas.",
+        example: "[\"email\", \"aliases\"]",
+    },
+];
+
+const TOKENS: &[Key] = &[
+    Key {
+        name: "issuer",
+        kind: Text,
+        default: Absent("introspection alone works without"),
+        reason: "The provider, exactly as its tokens name it in `iss`; those of anybody else are refused.",
+        example: "\"https://login.example.org/realms/staff\"",
+    },
+    Key {
+        name: "audience",
+        kind: List("texts"),
+        default: Value("[]"),
+        reason: "Whom tokens must be for (`aud`): one of these. Without, a token that somebody gave to any other service of the provider \
+         would send mail here; signed tokens need it.",
+        example: "[\"postern\"]",
+    },
+    Key {
+        name: "scopes",
+        kind: List("texts"),
+        default: Value("[]"),
+        reason: "What tokens must hold for (`scope` or `scp`): all of these.",
+        example: "[\"smtp\"]",
+    },
+    Key {
+        name: "discover",
+        kind: Switch,
+        default: Value("false"),
+        reason: "Tokens are signed, and the keys are where the provider's metadata says: below the issuer, in \
+         .well-known/openid-configuration.",
+        example: "true",
+    },
+    Key {
+        name: "jwks_url",
+        kind: Text,
+        default: Absent("the keys are elsewhere, or tokens are not signed"),
+        reason: "Tokens are signed, and the keys are here. HTTPS, or HTTP on a loopback address.",
+        example: "\"https://login.example.org/realms/staff/certs\"",
+    },
+    Key {
+        name: "jwks_file",
+        kind: Path,
+        default: Absent("the keys are elsewhere, or tokens are not signed"),
+        reason: "Tokens are signed, and the keys are in this file, as a JSON Web Key Set. It is read again each hour, and for a key that is not in it.",
+        example: "\"/etc/postern/keys.json\"",
+    },
+    Key {
+        name: "algorithms",
+        kind: List("signature algorithms"),
+        default: Value("[\"EdDSA\", \"ES256\", \"ES384\", \"PS256\", \"RS256\"]"),
+        reason: "The only algorithms that a signature may have. Those with a shared key are none.",
+        example: "[\"RS256\"]",
+    },
+    Key {
+        name: "introspection_url",
+        kind: Text,
+        default: Absent("tokens are signed"),
+        reason: "The provider is asked about each token here (RFC 7662), so that a token that was revoked is refused at once. HTTPS, or HTTP on a loopback address.",
+        example: "\"https://login.example.org/oauth2/introspect\"",
+    },
+    Key {
+        name: "client_id",
+        kind: Text,
+        default: Absent("the provider asks for none"),
+        reason: "The name under which the provider knows Postern, for introspection.",
+        example: "\"postern\"",
+    },
+    Key {
+        name: "client_secret_file",
+        kind: Path,
+        default: Absent("the provider asks for none"),
+        reason: "A file whose first line is the secret that goes with client_id, readable by Postern only.",
+        example: "\"/etc/postern/introspection.secret\"",
+    },
+    Key {
+        name: "user_claim",
+        kind: Text,
+        default: Value("\"email\""),
+        reason: "The claim that is the user's name here. It must be one that people cannot change by themselves.",
+        example: "\"preferred_username\"",
+    },
+    Key {
+        name: "address_claims",
+        kind: List("names of claims"),
+        default: Value("[\"email\"]"),
+        reason: "The claims that are the user's sender addresses; one may be a list.",
+        example: "[\"email\", \"aliases\"]",
+    },
+    Key {
+        name: "group_claim",
+        kind: Text,
+        default: Absent("groups are not looked at"),
+        reason: "The claim that lists the user's groups.",
+        example: "\"groups\"",
+    },
+    Key {
+        name: "leeway",
+        kind: DurationOrNever,
+        default: Value("\"60s\""),
+        reason: "So far the provider's clock and ours may differ; at most 10 minutes.",
+        example: "\"10s\"",
+    },
+    Key {
+        name: "trust",
+        kind: Path,
+        default: Absent("the roots of this system"),
+        reason: "The authorities that may vouch for the provider's hosts, as PEM.",
+        example: "\"/etc/postern/our-ca.pem\"",
     },
 ];
 

@@ -140,9 +140,7 @@ fn one<'a>(
     let contact: Option<Vec<Mailbox>> = reader
         .list(at, "contact", |text| text.parse().map_err(|error| format!("{text:?} will not do: {error}")));
     let agreed = terms(reader, at);
-    let trust = reader.path(at, "trust");
-    let place = reader.place(at, "trust", trust.as_ref());
-    reader.named.extend(place.map(Named::Trust));
+    let trust = reader.trust(at, "trust");
     let external = external(reader, at);
     let profile = reader.name(at, "profile");
     let kind = reader.choice(at, "challenge", None, &KINDS);
@@ -196,9 +194,7 @@ fn terms<'a>(reader: &mut Reader<'a>, at: &Section<'a>) -> Option<()> {
 #[expect(clippy::option_option, reason = "the outer one says that a problem was noted, as everywhere here")]
 fn external<'a>(reader: &mut Reader<'a>, at: &Section<'a>) -> Option<Option<AcmeExternal>> {
     let key_id = reader.name(at, "eab_key_id");
-    let key_file = reader.path(at, "eab_key_file");
-    let place = reader.place(at, "eab_key_file", key_file.as_ref());
-    reader.named.extend(place.map(Named::Secret));
+    let key_file = reader.secret(at, "eab_key_file");
     for (missing, other) in [("eab_key_id", "eab_key_file"), ("eab_key_file", "eab_key_id")] {
         if at.writes(other) && !at.writes(missing) {
             let remedy = format!("write {missing} too: the authority gives both; or remove {other}");
@@ -289,9 +285,7 @@ fn update<'a>(reader: &mut Reader<'a>, at: &Section<'a>) -> Option<DnsPublisher>
     let server = reader.turned(at, "dns_server", name_server);
     let zone = reader.parsed(at, "dns_zone", None);
     let key_name = reader.name(at, "dns_key_name");
-    let key_file = reader.path(at, "dns_key_file");
-    let place = reader.place(at, "dns_key_file", key_file.as_ref());
-    reader.named.extend(place.map(Named::Secret));
+    let key_file = reader.secret(at, "dns_key_file");
     // Read only where it has a use: its default is no news elsewhere.
     let algorithm = at.writes("dns_server").then(|| reader.choice(at, "dns_algorithm", None, &ALGORITHMS))?;
     if at.writes("dns_zone") && zone.is_none() {

@@ -4,6 +4,7 @@
 //! kind it is. What it deliberately does not do: reach any of them.
 
 mod ldap;
+mod oauth;
 mod passwd_file;
 mod sql;
 
@@ -13,12 +14,12 @@ use postern_smtp::sasl::Mechanism;
 
 use super::Unique;
 use crate::config::model::{
-    AddressRule, Auth, ClearPasswords, DirectoryConfig, DirectoryKind, OwnUsers, Saslauthd,
+    AddressRule, Auth, ClearPasswords, DirectoryConfig, DirectoryKind, Dovecot, OwnUsers, Saslauthd,
 };
 use crate::config::reader::{Reader, Section};
 
 /// The kinds, by the names of their sections.
-const KINDS: [&str; 4] = ["ldap", "passwd_file", "sql", "saslauthd"];
+const KINDS: [&str; 6] = ["ldap", "passwd_file", "sql", "saslauthd", "dovecot", "oauth"];
 
 pub(super) fn auth<'a>(reader: &mut Reader<'a>, top: &Section<'a>) -> Option<Auth> {
     let at = &reader.section(top, "auth");
@@ -81,11 +82,15 @@ fn kind<'a>(reader: &mut Reader<'a>, at: &Section<'a>) -> Option<DirectoryKind> 
     let passwd_file = reader.written_section(at, "passwd_file");
     let sql = reader.written_section(at, "sql");
     let saslauthd = reader.written_section(at, "saslauthd");
+    let dovecot = reader.written_section(at, "dovecot");
+    let oauth = reader.written_section(at, "oauth");
     let kinds = [
         ldap.map(|at| ldap::ldap(reader, &at).map(|ldap| DirectoryKind::Ldap(Box::new(ldap)))),
         passwd_file.map(|at| passwd_file::passwd_file(reader, &at).map(DirectoryKind::PasswdFile)),
         sql.map(|at| sql::sql(reader, &at).map(|sql| DirectoryKind::Sql(Box::new(sql)))),
         saslauthd.map(|at| self::saslauthd(reader, &at).map(DirectoryKind::Saslauthd)),
+        dovecot.map(|at| self::dovecot(reader, &at).map(DirectoryKind::Dovecot)),
+        oauth.map(|at| oauth::oauth(reader, &at).map(DirectoryKind::OAuth)),
     ];
     let mut written = kinds.into_iter().flatten();
     let (first, more) = (written.next(), written.next().is_some());
@@ -113,6 +118,14 @@ fn saslauthd<'a>(reader: &mut Reader<'a>, at: &Section<'a>) -> Option<Saslauthd>
 fn clear_passwords<'a>(reader: &mut Reader<'a>, at: &Section<'a>) -> Option<ClearPasswords> {
     let allowed = reader.switch(at, "allow_plain", None)?;
     Some(if allowed { ClearPasswords::Taken } else { ClearPasswords::Refused })
+}
+
+fn dovecot<'a>(reader: &mut Reader<'a>, at: &Section<'a>) -> Option<Dovecot> {
+    let socket = reader.turned(at, "socket", str::parse);
+    let userdb_socket = reader.turned(at, "userdb_socket", str::parse);
+    let service = reader.name(at, "service");
+    let address_fields = reader.list(at, "address_fields", |text| Ok(text.to_owned()));
+    Some(Dovecot { socket: socket?, userdb_socket, service: service?, address_fields: address_fields? })
 }
 
 fn mechanism(name: &str) -> Result<Mechanism, String> {

@@ -7,7 +7,6 @@ use postern_dns::DnssecMode;
 use postern_pki::Pin;
 use postern_smtp::tls::{Proof, TlsRequirement};
 
-use crate::config::files::Named;
 use crate::config::model::{Dns, PeerDemand};
 use crate::config::reader::{Reader, Section};
 
@@ -28,9 +27,7 @@ const OF_KNOWN: [(&str, TlsRequirement); 6] =
 pub(super) fn peer<'a>(reader: &mut Reader<'a>, at: &Section<'a>, default: &str) -> Option<PeerDemand> {
     let default = if at.writes("pins") { "pinned" } else { default };
     let requirement = reader.choice(at, "tls", Some(default), &OF_KNOWN);
-    let trust = reader.path(at, "trust");
-    let place = reader.place(at, "trust", trust.as_ref());
-    reader.named.extend(place.map(Named::Trust));
+    let trust = reader.trust(at, "trust");
     let pins = reader.list(at, "pins", pin);
     let distrust = reader.list(at, "distrust", pin);
     if let (Some(pins), Some(distrust)) = (&pins, &distrust) {

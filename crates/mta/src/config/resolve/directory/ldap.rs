@@ -3,9 +3,6 @@
 //! What is read here can be asked: filters and names are parsed, and what belongs together is there together. What it
 //! deliberately does not do: reach a server, or judge whether a filter finds the right people.
 
-use std::path::PathBuf;
-
-use crate::config::files::Named;
 use crate::config::model::{Ldap, LdapFlavour, LdapGroups, LdapPeople, LdapService, LdapTls};
 use crate::config::reader::{Reader, Section};
 use crate::directory::ldap::{Filter, LdapUrl, NameTemplate, Scope};
@@ -23,7 +20,7 @@ pub(super) fn ldap<'a>(reader: &mut Reader<'a>, at: &Section<'a>) -> Option<Ldap
     let flavours = [("ldap", LdapFlavour::Ldap), ("active-directory", LdapFlavour::ActiveDirectory)];
     let flavour = reader.choice(at, "flavour", None, &flavours);
     let tls = reader.choice(at, "tls", None, &[("verified", LdapTls::Verified), ("off", LdapTls::Off)]);
-    let trust = trust(reader, at);
+    let trust = reader.trust(at, "trust");
     let step = reader.duration(at, "step_timeout");
     let service = service(reader, at);
     let people = people(reader, at, flavour.unwrap_or(LdapFlavour::Ldap));
@@ -39,13 +36,6 @@ pub(super) fn ldap<'a>(reader: &mut Reader<'a>, at: &Section<'a>) -> Option<Ldap
         people: people?,
         groups: groups?,
     })
-}
-
-fn trust<'a>(reader: &mut Reader<'a>, at: &Section<'a>) -> Option<PathBuf> {
-    let trust = reader.path(at, "trust");
-    let place = reader.place(at, "trust", trust.as_ref());
-    reader.named.extend(place.map(Named::Trust));
-    trust
 }
 
 fn judge_urls(reader: &mut Reader<'_>, at: &Section<'_>, urls: Option<&[LdapUrl]>, tls: Option<LdapTls>) {
