@@ -1,6 +1,6 @@
 //! People whom a Dovecot knows, through its auth sockets.
 
-use crate::support::directory::{Person, REFUSED, Subject, attempt, dial};
+use crate::support::directory::{Person, Subject, dial};
 use crate::support::dovecot::DovecotAuth;
 
 const USERS: &str = "\
@@ -43,14 +43,4 @@ fn all_addresses_that_dovecot_tells_are_the_users() {
     let mut client = dial(&postern);
     client.sign_in(subject.anna.login, subject.anna.password).expect(235);
     client.say("MAIL FROM:<office@home.test>").expect(250);
-}
-
-#[test]
-fn a_dovecot_with_a_broken_user_list_refuses_nobody() {
-    let dovecot = DovecotAuth::start_with(USERS);
-    let subject = subject(&dovecot);
-    let postern = subject.setup().start();
-    assert_eq!(attempt(&postern, "anna", "wrong").text(), REFUSED);
-    std::fs::remove_file(dovecot.socket().with_file_name("users")).unwrap();
-    subject.is_down(&postern);
 }
