@@ -60,8 +60,8 @@ pub struct Directories {
 pub struct Means<'a> {
     /// Our own users.
     pub users: &'a Users,
-    /// Finds the hosts of those that are asked by HTTPS.
-    pub resolver: &'a Arc<dyn Resolver>,
+    /// Finds the hosts of those that are asked by HTTPS; `None` where people are only looked up.
+    pub resolver: Option<&'a Arc<dyn Resolver>>,
 }
 
 /// One of them, with what bounds it.

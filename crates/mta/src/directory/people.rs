@@ -10,7 +10,7 @@ use postern_smtp::address::Mailbox;
 use postern_smtp::secret::Secret;
 
 use super::users::{NAME, usable_name};
-use super::{AppPassword, Denied, Directories, Error, Login, Principal, User, Users};
+use super::{AppPassword, Denied, Directories, Error, Login, Means, Principal, User, Users};
 use crate::config::Config;
 
 /// Postern's own users and the directories beside them.
@@ -46,8 +46,9 @@ impl People {
     /// # Errors
     /// Local: the system has no randomness to give.
     pub fn new(config: &Config, users: Users) -> Result<Self, Error> {
+        let means = Means { users: &users, resolver: None };
         let directories =
-            Directories::new(config, &users, None).map_err(|error| Error::Crypto(error.to_string()))?;
+            Directories::new(config, &means, None).map_err(|error| Error::Crypto(error.to_string()))?;
         Ok(Self { users, directories })
     }
 

@@ -65,7 +65,7 @@ struct Known {
 /// The provider's hosts, as they are reached.
 #[derive(Clone)]
 struct Provider {
-    /// Why it cannot be reached at all, when the trusted roots cannot be loaded.
+    /// Or why it cannot be reached at all.
     https: Result<Https, String>,
     limits: Limits,
 }
@@ -85,14 +85,9 @@ impl OAuth {
         directory: &DirectoryConfig,
         means: &Means<'_>,
     ) -> Result<Self, postern_pki::Error> {
-        let anchors = config.trust.clone().map_or(TrustAnchors::System, TrustAnchors::File);
-        let tls = ClientTls::new(&anchors);
-        let https = tls.map(|tls| Https::new(Arc::clone(means.resolver), tls));
         let time = (directory.timeout / 2).min(REQUEST);
-        let provider = Provider {
-            https: https.map_err(|error| format!("its trusted roots cannot be loaded: {error}")),
-            limits: Limits { body_most: BODY_MOST, time },
-        };
+        let limits = Limits { body_most: BODY_MOST, time };
+        let provider = Provider { https: https(config, means), limits };
         let proof = match &config.proof {
             TokenProof::Signed { keys, algorithms } => {
                 let issuer = config.issuer.clone().unwrap_or_default();
@@ -200,6 +195,15 @@ impl Directory for OAuth {
 impl std::fmt::Debug for Provider {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Provider").field("limits", &self.limits).finish_non_exhaustive()
+    }
+}
+
+fn https(config: &OAuthDirectory, means: &Means<'_>) -> Result<Https, String> {
+    let resolver = means.resolver.ok_or("people are only looked up here, and tokens are not judged")?;
+    let anchors = config.trust.clone().map_or(TrustAnchors::System, TrustAnchors::File);
+    match ClientTls::new(&anchors) {
+        Ok(tls) => Ok(Https::new(Arc::clone(resolver), tls)),
+        Err(error) => Err(format!("its trusted roots cannot be loaded: {error}")),
     }
 }
 

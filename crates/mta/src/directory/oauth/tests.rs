@@ -27,7 +27,7 @@ fn directory(table: &str) -> OAuth {
     let users = crate::directory::Users::open_for_reading(folder.path()).unwrap();
     let zone = Zone::new().address("login.test", [127, 0, 0, 1]);
     let resolver: Arc<dyn postern_dns::Resolver> = Arc::new(ScriptedResolver::new(zone));
-    OAuth::new(oauth, directory, &Means { users: &users, resolver: &resolver }).unwrap()
+    OAuth::new(oauth, directory, &Means { users: &users, resolver: Some(&resolver) }).unwrap()
 }
 
 fn signed(provider: &Provider, more: &str) -> OAuth {
