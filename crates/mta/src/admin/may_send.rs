@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Error;
 use crate::config::{Config, FromCheck};
-use crate::directory::{AppPasswordUsed, Directories, Login, Principal, Users};
+use crate::directory::{AppPasswordUsed, Directories, Login, Means, Principal, Users};
 use crate::sender::{Permission, Senders};
 
 /// What is asked.
@@ -98,8 +98,9 @@ pub(crate) async fn ask(
 /// What cannot be opened or asked.
 pub(super) async fn ask_directly(config: &Config, question: &Question) -> Result<MaySend, Error> {
     let users = Users::open_for_reading(&config.data_dir)?;
+    let means = Means { users: &users, resolver: None };
     let directories =
-        Directories::new(config, &users, None).map_err(|error| Error::Failed(error.to_string()))?;
+        Directories::new(config, &means, None).map_err(|error| Error::Failed(error.to_string()))?;
     ask(config, &directories, &Senders::new(config), question).await.map_err(Error::Failed)
 }
 
