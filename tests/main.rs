@@ -43,6 +43,7 @@ mod devices;
 mod directories;
 mod directories_dovecot;
 mod directories_ldap;
+mod directories_oauth;
 mod directories_passwd_file;
 mod directories_saslauthd;
 mod directories_sql;
