@@ -42,4 +42,5 @@ pub mod probe;
 mod report;
 pub mod routing;
 mod scheduler;
+mod secret_file;
 pub mod sender;

@@ -13,11 +13,9 @@ use postern_smtp::secret::Secret;
 
 use super::checker::{self, Checker};
 use super::crypt::{Crypt, Unfit};
+use super::source::MOST_LISTED;
 use super::{Denied, Login, Principal, Why};
 use crate::config::ClearPasswords;
-
-/// The most addresses that one account may have, and the most groups.
-pub(super) const MOST_LISTED: usize = 1000;
 
 /// Somebody whom a directory knows.
 #[derive(Debug, Clone)]

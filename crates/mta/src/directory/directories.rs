@@ -31,7 +31,7 @@ use super::saslauthd::Saslauthd;
 use super::source::address_key;
 use super::sql::Sql;
 use super::users::{Found, NAME, salt_of};
-use super::{Denied, Directory, Login, Principal, Users, Why};
+use super::{Denied, Directory, Login, Names, Principal, Users, Why};
 use crate::config::{AddressRule, Config, DirectoryConfig, DirectoryKind, OwnUsers};
 
 /// The longest password that is looked at, in octets, and the longest token.
@@ -159,7 +159,8 @@ impl Directories {
 
     /// What a listener that lets people sign in announces, best first: what the configuration lists, or what every directory
     /// can judge. A program that finds a mechanism takes it, so one that only some directories can judge would keep the
-    /// people of the others out. What is listed is announced as soon as one directory can judge it. EXTERNAL and the variants with channel binding come where TLS allows them.
+    /// people of the others out. What is listed is announced as soon as one directory can judge it. EXTERNAL and the
+    /// variants with channel binding come where TLS allows them.
     pub fn mechanisms(&self) -> Vec<Mechanism> {
         let offered = |mechanism: &Mechanism| match &self.offered {
             Some(offered) => offered.contains(mechanism) && self.any_judges(*mechanism),
@@ -238,7 +239,8 @@ impl Directories {
     /// Whose client certificate this is, by the mail addresses that it bears. The certificate must have been verified.
     ///
     /// The addresses must be of exactly one user; where they are of several, nobody can say who has come. Whom he wants to
-    /// act as can only be himself, by his name or one of his addresses (RFC 4422 §3.4.1).
+    /// act as can only be himself, by his name or one of his addresses (RFC 4422 §3.4.1). A directory that takes any name as
+    /// it stands owns no address.
     ///
     /// # Errors
     /// See [`Denied`].
@@ -250,7 +252,7 @@ impl Directories {
     ) -> Result<Principal, Denied> {
         let mut owners: Vec<Principal> = Vec::new();
         for address in addresses.iter().filter_map(|address| address.parse::<Mailbox>().ok()) {
-            let found = self.look_up(&login(&address_key(&address))?).await?;
+            let found = self.found_by(&login(&address_key(&address))?, Names::Known).await?;
             // A user may be called like an address that is not his.
             let owner = found.filter(|principal| principal.owns(&address, None));
             owners.extend(owner.filter(|owner| owners.iter().all(|known| !known.is_same(owner))));
@@ -263,12 +265,21 @@ impl Directories {
         }
     }
 
-    /// Who this is, without a proof.
+    /// Who this is, without a proof. Those that know names are asked first, in their order; a name that is nobody's is taken
+    /// as it stands by the first that takes names so.
     ///
     /// # Errors
     /// [`Denied::Unavailable`] when one that might know him cannot be asked.
     pub async fn look_up(&self, login: &Login) -> Result<Option<Principal>, Denied> {
-        for source in self.serving(login) {
+        match self.found_by(login, Names::Known).await? {
+            Some(found) => Ok(Some(found)),
+            None => self.found_by(login, Names::Taken).await,
+        }
+    }
+
+    /// The first who is found by directories of this kind.
+    async fn found_by(&self, login: &Login, names: Names) -> Result<Option<Principal>, Denied> {
+        for source in self.serving(login).filter(|source| source.directory.abilities().names == names) {
             if let Some(found) = source.bounded(source.directory.look_up(login)).await? {
                 return Ok(Some(source.complete(found, login)));
             }

@@ -16,6 +16,7 @@
 
 mod account;
 mod checker;
+mod complaint;
 mod crypt;
 mod directories;
 mod dovecot;
@@ -33,7 +34,7 @@ pub use directories::{Directories, Means};
 pub(crate) use passwd_file::problems as passwd_file_problems;
 pub use people::{NewAppPassword, People, Person};
 pub(crate) use source::address_key;
-pub use source::{Abilities, AppPasswordUsed, Denied, Directory, Login, Principal, Why};
+pub use source::{Abilities, AppPasswordUsed, Denied, Directory, Login, Names, Principal, Why};
 pub(crate) use source::{is_among, key_of};
 pub(crate) use users::NAME as OWN;
 pub use users::{AppPassword, Error, MainPassword, ScramState, Standing, User, Users};

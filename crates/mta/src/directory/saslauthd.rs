@@ -16,7 +16,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use zeroize::Zeroizing;
 
-use super::{Abilities, Denied, Directory, Login, Principal, Why};
+use super::{Abilities, Denied, Directory, Login, Names, Principal, Why};
 
 /// The longest of the four texts, and of the answer, in octets.
 const LONGEST: usize = 1024;
@@ -62,7 +62,7 @@ impl Saslauthd {
 #[async_trait]
 impl Directory for Saslauthd {
     fn abilities(&self) -> Abilities {
-        Abilities { passwords: true, ..Abilities::default() }
+        Abilities { passwords: true, names: Names::Taken, ..Abilities::default() }
     }
 
     async fn by_password(&self, login: &Login, password: &Secret) -> Result<Principal, Denied> {
@@ -78,10 +78,6 @@ impl Directory for Saslauthd {
             Some(b"NO") => Err(Denied::Refused(Why::WrongPassword)),
             _ => Err(Denied::Unavailable("saslauthd answers neither OK nor NO".to_owned())),
         }
-    }
-
-    async fn look_up(&self, login: &Login) -> Result<Option<Principal>, Denied> {
-        Ok(Some(Principal::named(login.key(), Vec::new())))
     }
 }
 

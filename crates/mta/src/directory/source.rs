@@ -16,6 +16,8 @@ use postern_smtp::secret::Secret;
 
 /// The longest user name, in octets.
 const LONGEST_NAME: usize = 255;
+/// The most addresses that one person may have, and the most groups; what a directory says beyond is passed over.
+pub(crate) const MOST_LISTED: usize = 1000;
 
 /// One place that principals come from. Implementations are asked in parallel and bound their own connections; how long a
 /// question may take is bounded by whoever asks.
@@ -59,11 +61,16 @@ pub trait Directory: fmt::Debug + Send + Sync {
     }
 
     /// Who this is, without a proof: for administrators' questions, certificates, app passwords and trusted front ends.
-    /// `None`: nobody, or somebody who may not sign in.
+    /// `None`: nobody, or somebody who may not sign in. Where names are [`Names::Taken`], everybody is as he calls himself.
     ///
     /// # Errors
     /// [`Denied::Unavailable`] when it cannot be told.
-    async fn look_up(&self, login: &Login) -> Result<Option<Principal>, Denied>;
+    async fn look_up(&self, login: &Login) -> Result<Option<Principal>, Denied> {
+        Ok(match self.abilities().names {
+            Names::Known => None,
+            Names::Taken => Some(Principal::named(login.key(), Vec::new())),
+        })
+    }
 }
 
 /// What a directory can judge.
@@ -75,6 +82,18 @@ pub struct Abilities {
     pub scram: Vec<ScramHash>,
     /// Access tokens: OAUTHBEARER and XOAUTH2.
     pub tokens: bool,
+    /// What it can say of a name without a proof.
+    pub names: Names,
+}
+
+/// What a directory can say of a name alone.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Names {
+    /// Whether somebody is called so, and who.
+    #[default]
+    Known,
+    /// Nothing: a name is taken as it stands, after all that know names have said that it is nobody's.
+    Taken,
 }
 
 /// What somebody calls himself when he signs in: UTF-8, 1 to 255 octets, no control characters, no blanks around it.

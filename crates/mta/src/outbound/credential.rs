@@ -4,15 +4,13 @@
 //! server, or nothing but the client certificate. [`shown_to`] adds which server it is for on one connection. What it deliberately does not do: decide whether the peer may see it
 //! (the session does, by its proofs), or choose the mechanism.
 
-use std::path::Path;
-
 use postern_smtp::outcome::{Reason, Step, Trouble};
 use postern_smtp::sasl::Credential;
-use postern_smtp::secret::Secret;
 
 use super::route::Socket;
 use crate::config::{Connector, CredentialFile, CredentialSource};
 use crate::daemon::{Shared, Site};
+use crate::secret_file::first_line;
 
 /// What to sign in with; `None` where the connector does not sign in.
 ///
@@ -55,20 +53,10 @@ pub(crate) fn shown_to(mut credential: Credential, server_name: &str, at: &Socke
     credential
 }
 
-/// The first line of a file that holds a secret.
-pub(crate) async fn first_line(path: &Path) -> Result<Secret, String> {
-    let text =
-        tokio::fs::read(path).await.map_err(|error| format!("{} cannot be read: {error}", path.display()))?;
-    let line = text.split(|octet| *octet == b'\n').next().unwrap_or_default();
-    let secret = line.strip_suffix(b"\r").unwrap_or(line);
-    if secret.is_empty() {
-        return Err(format!("{} is empty", path.display()));
-    }
-    Ok(Secret::new(secret))
-}
-
 #[cfg(test)]
 mod tests {
+    use postern_smtp::secret::Secret;
+
     use super::*;
 
     #[test]

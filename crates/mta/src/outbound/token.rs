@@ -19,7 +19,7 @@ use postern_smtp::secret::Secret;
 use postern_smtp::text;
 use serde::Deserialize;
 
-use super::credential::first_line;
+use crate::secret_file::first_line;
 use crate::config::OAuth;
 use crate::event::Event;
 use crate::https::{Form, Https, HttpsUrl, Limits};

@@ -35,7 +35,7 @@ use crate::config::{self, AcmeProof, DnsPublisher};
 use crate::daemon::{Phase, Shared};
 use crate::event::Event;
 use crate::https::Https;
-use crate::outbound::credential::first_line;
+use crate::secret_file::first_line;
 
 /// Where the CA says nothing of renewal, or does not answer, it is asked again after this (RFC 9773 §4.3.3).
 const ASK_AGAIN: SignedDuration = SignedDuration::from_hours(6);

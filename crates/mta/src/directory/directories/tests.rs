@@ -53,6 +53,21 @@ impl Directory for Scripted {
     }
 }
 
+/// A directory that takes anybody by the name that he says.
+#[derive(Debug)]
+struct Gullible;
+
+#[async_trait]
+impl Directory for Gullible {
+    fn abilities(&self) -> Abilities {
+        Abilities { passwords: true, names: Names::Taken, ..Abilities::default() }
+    }
+
+    async fn by_password(&self, _login: &Login, _password: &Secret) -> Result<Principal, Denied> {
+        Err(Denied::Refused(Why::WrongPassword))
+    }
+}
+
 struct House {
     users: Users,
     corp: Arc<Scripted>,
@@ -150,6 +165,54 @@ async fn nobody_is_told_apart_by_his_salt_even_where_no_name_is_usable() {
     assert_eq!(salt("nobody").await, salt("nobody").await);
     assert_ne!(salt("nobody").await, salt("somebody").await);
     assert_eq!(salt(" \u{7}").await.len(), 16);
+}
+
+/// A [`house`] in which a directory that takes any name is asked before all others.
+fn house_behind_a_gullible_one() -> House {
+    let mut house = house();
+    let pam = Source { name: "pam".to_owned(), directory: Arc::new(Gullible), ..Source::own(&house.users) };
+    house.directories.sources.insert(0, pam);
+    house
+}
+
+#[tokio::test]
+async fn a_name_is_taken_as_it_stands_only_after_all_that_know_names_have_said_no() {
+    let house = house_behind_a_gullible_one();
+    let directory = async |name: &str| {
+        let found = house.directories.look_up(&Login::new(name).unwrap()).await;
+        found.map(|found| found.map(|principal| principal.directory))
+    };
+    assert_eq!(directory("olga").await, Ok(Some("users".to_owned())));
+    assert_eq!(directory("carl").await, Ok(Some("corp".to_owned())));
+    assert_eq!(directory("paul").await, Ok(Some("pam".to_owned())), "nobody else has him");
+    *house.corp.is_down.lock().unwrap() = true;
+    let denied = directory("carl").await.unwrap_err();
+    assert!(matches!(denied, Denied::Unavailable(_)), "nobody is given somebody else's name: {denied:?}");
+}
+
+#[tokio::test]
+async fn an_app_password_is_judged_by_the_directory_that_it_was_made_for() {
+    let house = house_behind_a_gullible_one();
+    let [of_corp, of_pam] = [["corp", "carl"], ["pam", "carl"]]
+        .map(|owner| house.users.add_app_password(owner, "phone", &[]).unwrap());
+    assert_eq!(house.sign_in("carl", &of_corp).await.unwrap().directory, "corp");
+    house.corp.asked();
+    assert_eq!(house.sign_in("carl", &of_pam).await.unwrap().directory, "pam");
+    assert!(house.corp.asked().is_empty(), "it has nothing to do with it");
+}
+
+#[tokio::test]
+async fn a_directory_that_takes_any_name_owns_no_address_in_a_certificate() {
+    let mut house = house_behind_a_gullible_one();
+    let rule = || vec![AddressRule::parse("{local}@example.org").unwrap()];
+    house.directories.sources[0].addresses = rule();
+    let by_certificate = async |house: &House, name: &str| {
+        house.directories.by_certificate(&[format!("{name}@example.org")], None, CLIENT).await
+    };
+    assert_eq!(by_certificate(&house, "paul").await, Err(Denied::Refused(Why::CertificateOfNobody)));
+    assert_eq!(by_certificate(&house, "carl").await, Err(Denied::Refused(Why::CertificateOfNobody)));
+    house.directories.sources[2].addresses = rule();
+    assert_eq!(by_certificate(&house, "carl").await.unwrap().directory, "corp", "his rule is as good as ever");
 }
 
 #[test]

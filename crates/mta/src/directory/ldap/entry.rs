@@ -10,11 +10,8 @@ use postern_smtp::address::Mailbox;
 
 use super::message::{Entry, Outcome};
 use super::{Fault, words};
+use crate::directory::source::MOST_LISTED;
 use crate::directory::{Login, Why};
-
-/// So many addresses and groups of one person count.
-const MOST_ADDRESSES: usize = 1000;
-pub(super) const MOST_GROUPS: usize = 1000;
 
 /// Attributes by which Active Directory says that an account is closed, and those of other servers.
 pub(super) const STATE: [&str; 4] =
@@ -50,7 +47,7 @@ impl Entry {
             };
             if let Ok(address) = bare.parse::<Mailbox>()
                 && !found.contains(&address)
-                && found.len() < MOST_ADDRESSES
+                && found.len() < MOST_LISTED
             {
                 found.push(address);
             }
@@ -60,7 +57,7 @@ impl Entry {
 
     /// The groups that this attribute names by their DNs.
     pub(super) fn groups_in(&self, attribute: &str) -> Vec<String> {
-        self.texts(attribute).filter_map(first_value).take(MOST_GROUPS).collect()
+        self.texts(attribute).filter_map(first_value).take(MOST_LISTED).collect()
     }
 
     /// What this entry, a group, is called.

@@ -37,9 +37,10 @@ pub(crate) use message::Scope;
 pub(crate) use template::NameTemplate;
 pub(crate) use url::LdapUrl;
 
+use super::source::MOST_LISTED;
 use super::{Abilities, Denied, Directory, Login, Principal, Why};
 use crate::config::{LdapFlavour, LdapGroups, LdapPeople};
-use entry::{MOST_GROUPS, STATE, judge_bind};
+use entry::{STATE, judge_bind};
 use message::{Entry, Outcome, Search};
 use pool::{Lease, Pool, Servers};
 use template::Fields;
@@ -345,7 +346,7 @@ impl Ldap {
             scope: Scope::Subtree,
             filter: self.groups.filter.encoded(&fields)?,
             attributes: vec!["cn".to_owned()],
-            most: u32::try_from(MOST_GROUPS).unwrap_or(u32::MAX),
+            most: u32::try_from(MOST_LISTED).unwrap_or(u32::MAX),
             seconds: self.seconds(),
         })
     }

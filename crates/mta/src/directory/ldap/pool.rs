@@ -20,7 +20,7 @@ use super::message::{Entry, Outcome, Search};
 use super::url::LdapUrl;
 use super::{Fault, words};
 use crate::config::{LdapService, LdapTls};
-use crate::outbound::credential::first_line;
+use crate::secret_file::first_line;
 
 /// A pool has so many connections at most.
 const MOST: usize = 8;

@@ -3,12 +3,14 @@ use std::os::unix::fs::PermissionsExt as _;
 use super::*;
 use crate::config::{ClearPasswords, PasswdFormat, Rehash};
 use crate::directory::Why;
+use crate::directory::complaint::Heard;
 
 /// A file, and the directory made of it.
 struct Town {
     _folder: tempfile::TempDir,
     path: std::path::PathBuf,
     directory: PasswdFile,
+    heard: Heard,
 }
 
 fn town(text: &str, change: impl FnOnce(&mut Settings)) -> Town {
@@ -23,8 +25,9 @@ fn town(text: &str, change: impl FnOnce(&mut Settings)) -> Town {
         rehash: Rehash::Never,
     };
     change(&mut settings);
-    let directory = PasswdFile::new(&settings, "staff", Arc::new(Checker::new().unwrap()));
-    Town { _folder: folder, path, directory }
+    let (checker, heard) = (Arc::new(Checker::new().unwrap()), Heard::default());
+    let directory = PasswdFile::new(&settings, "staff", checker, heard.complaint());
+    Town { _folder: folder, path, directory, heard }
 }
 
 impl Town {
@@ -118,6 +121,21 @@ async fn a_right_password_is_stored_anew_when_that_is_asked_and_only_then() {
     assert!(text.ends_with(":1:1\nben:{PLAIN}two\n"), "{text}");
     assert!(town.ask("anna", "one").await.is_ok());
     assert_eq!(town.why("anna", "{PLAIN}one").await, Why::WrongPassword);
+}
+
+#[tokio::test]
+async fn that_no_password_can_be_stored_anew_is_told_once() {
+    let town = town("anna:{PLAIN}one\n", |settings| settings.rehash = Rehash::WhenRight);
+    let (_, line) = town.directory.find(&Login::new("anna").unwrap()).await.unwrap();
+    fs::remove_file(&town.path).unwrap();
+    for _ in 0..2 {
+        town.directory.rehash(line.clone().unwrap(), Secret::new("one"));
+        // Done when the turn is free again.
+        drop(town.directory.rewriting.acquire().await.unwrap());
+    }
+    let told = town.heard.taken();
+    let [told] = &told[..] else { panic!("it is told once: {told:?}") };
+    assert!(told.starts_with("staff: rehash") && told.contains(town.path.to_str().unwrap()), "{told}");
 }
 
 #[tokio::test]

@@ -20,6 +20,7 @@ use tokio::sync::Semaphore;
 
 use super::account::{Account, Judge, Standing};
 use super::checker::Checker;
+use super::complaint::Complaint;
 use super::crypt::Typical;
 use super::{Abilities, Denied, Directory, Login, Principal, Why};
 use crate::config::{Compare, Database, ScramStored, Sql as Settings, SqlField, SqlQuery};
@@ -36,6 +37,8 @@ pub(super) struct Sql {
     typical: Mutex<Typical>,
     /// One password is stored anew at a time; who comes meanwhile has his turn at his next sign-in.
     rewriting: Arc<Semaphore>,
+    /// What is told when that does not work.
+    complaint: Arc<Complaint>,
 }
 
 /// The database behind it.
@@ -78,7 +81,13 @@ struct Values {
 
 impl Sql {
     /// `limit` is how long a question may take.
-    pub(super) fn new(settings: &Settings, directory: &str, limit: Duration, checker: Arc<Checker>) -> Self {
+    pub(super) fn new(
+        settings: &Settings,
+        directory: &str,
+        limit: Duration,
+        checker: Arc<Checker>,
+        complaint: Complaint,
+    ) -> Self {
         let queries = Queries::of(settings);
         let connection = match &settings.database {
             Database::Postgres(server) => {
@@ -93,6 +102,7 @@ impl Sql {
             judge: Judge { directory: directory.to_owned(), checker, clear: settings.clear },
             typical: Mutex::default(),
             rewriting: Arc::new(Semaphore::new(1)),
+            complaint: Arc::new(complaint),
         }
     }
 
@@ -173,13 +183,23 @@ impl Sql {
         }
         let Ok(turn) = Arc::clone(&self.rewriting).try_acquire_owned() else { return };
         let (checker, connection) = (Arc::clone(&self.judge.checker), Arc::clone(&self.connection));
+        let (complaint, directory) = (Arc::clone(&self.complaint), self.judge.directory.clone());
         tokio::spawn(async move {
             let _turn = turn;
-            if let Ok(hash) = checker.hash_in_turn(&password).await {
-                let values = Values { hash: Some(Secret::new(hash)), ..values };
-                // What does not work today is tried again at the next sign-in; the old hash is as good as ever.
-                let _ = connection.rows(Which::Rehash, &values).await;
-            }
+            // What does not work today is tried again at the next sign-in; the old hash is as good as ever.
+            let stored = match checker.hash_in_turn(&password).await {
+                Ok(hash) => {
+                    let values = Values { hash: Some(Secret::new(hash)), ..values };
+                    connection.rows(Which::Rehash, &values).await.map(drop)
+                }
+                Err(denied) => Err(denied.to_string()),
+            };
+            let what = |why| format!("{directory}: rehash_query does not store a password anew: {why}");
+            complaint.note(stored.map_err(what), || {
+                "let Postern's role or user write where rehash_query does, or take it out of the configuration; the \
+                 password counts as it was stored"
+                    .to_owned()
+            });
         });
     }
 
@@ -289,7 +309,7 @@ impl Which {
     const fn taken(self) -> usize {
         match self {
             Self::Person | Self::Lookup => 2,
-            Self::Addresses | Self::Groups => super::account::MOST_LISTED,
+            Self::Addresses | Self::Groups => super::source::MOST_LISTED,
             Self::Rehash => 0,
         }
     }

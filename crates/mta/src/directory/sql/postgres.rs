@@ -24,7 +24,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use super::row::{LONGEST_TEXT, Row, Value};
 use super::{Queries, Values, Which};
 use crate::config::Sql as Settings;
-use crate::outbound::credential::first_line;
+use crate::secret_file::first_line;
 
 /// The longest that one server is waited for.
 const LONGEST_ATTEMPT: Duration = Duration::from_secs(5);
@@ -368,5 +368,5 @@ fn value(row: &tokio_postgres::Row, place: usize) -> Value {
 
 fn bounded(list: Vec<Option<String>>) -> Vec<String> {
     let fits = |text: &String| text.len() <= LONGEST_TEXT;
-    list.into_iter().flatten().filter(fits).take(crate::directory::account::MOST_LISTED).collect()
+    list.into_iter().flatten().filter(fits).take(crate::directory::source::MOST_LISTED).collect()
 }

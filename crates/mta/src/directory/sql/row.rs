@@ -6,7 +6,8 @@
 use postern_smtp::secret::Secret;
 
 use crate::directory::Principal;
-use crate::directory::account::{Account, MOST_LISTED, Standing, addresses, items};
+use crate::directory::account::{Account, Standing, addresses, items};
+use crate::directory::source::MOST_LISTED;
 use crate::directory::source::key_of;
 
 /// The longest text that is taken from a column, in octets.

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::*;
 use crate::config::ClearPasswords;
+use crate::directory::complaint::Heard;
 
 const PEOPLE: &str = "
 CREATE TABLE people (login TEXT, password TEXT, name TEXT, addresses TEXT, groups TEXT, enabled INTEGER);
@@ -23,6 +24,7 @@ struct Town {
     _folder: tempfile::TempDir,
     path: PathBuf,
     directory: Sql,
+    heard: Heard,
 }
 
 fn query(text: &str) -> SqlQuery {
@@ -48,8 +50,9 @@ fn town(change: impl FnOnce(&mut Settings)) -> Town {
         scram: ScramStored::No,
     };
     change(&mut settings);
-    let directory = Sql::new(&settings, "staff", Duration::from_secs(5), Arc::new(Checker::new().unwrap()));
-    Town { _folder: folder, path, directory }
+    let (checker, heard) = (Arc::new(Checker::new().unwrap()), Heard::default());
+    let directory = Sql::new(&settings, "staff", Duration::from_secs(5), checker, heard.complaint());
+    Town { _folder: folder, path, directory, heard }
 }
 
 impl Town {
@@ -194,6 +197,27 @@ async fn a_right_password_is_stored_anew_when_there_is_a_query_for_it() {
     assert!(stored("ben").starts_with("$argon2id$"), "{}", stored("ben"));
     assert_eq!(stored("anna@home.test"), "{PLAIN}one", "others stay as they are");
     assert!(town.ask("ben", "two").await.is_ok());
+}
+
+#[tokio::test]
+async fn that_no_password_can_be_stored_anew_is_told_and_keeps_nobody_out() {
+    let town = town(|settings| {
+        settings.rehash_query = Some(query("UPDATE people SET password = {hash} WHERE login = {login}"));
+    });
+    let trigger = |sql| rusqlite::Connection::open(&town.path).unwrap().execute_batch(sql).unwrap();
+    trigger("CREATE TRIGGER closed BEFORE UPDATE ON people BEGIN SELECT raise(FAIL, 'hands off'); END");
+    for _ in 0..2 {
+        assert!(town.ask("ben", "two").await.is_ok());
+        drop(town.directory.rewriting.acquire().await.unwrap());
+    }
+    let told = town.heard.taken();
+    let [told] = &told[..] else { panic!("it is told once: {told:?}") };
+    assert!(told.starts_with("staff: rehash_query") && told.contains("hands off"), "{told}");
+    assert!(!told.contains("two") && !told.contains("$argon2"), "{told}");
+    trigger("DROP TRIGGER closed");
+    assert!(town.ask("ben", "two").await.is_ok());
+    drop(town.directory.rewriting.acquire().await.unwrap());
+    assert_eq!(town.heard.taken(), [""; 0]);
 }
 
 /// The statement would run for hours.

@@ -33,8 +33,10 @@ use serde::{Deserialize, Serialize};
 pub use error::Error;
 
 use super::checker::Checker;
+use super::complaint::Complaint;
 use super::source::{address_key, key_of};
 use super::{Abilities, AppPasswordUsed, Denied, Directory, Login, Principal, Why};
+use crate::observe::Observer;
 use behind::Behind;
 use database::{Account, Database, Gaps, Hashed, NewRow, Owner};
 use keys::{Keys, MAIN};
@@ -71,6 +73,8 @@ struct Scram {
     gaps: Mutex<Option<(Instant, Gaps)>>,
     /// The passwords whose keys are being worked out.
     busy: Mutex<HashSet<Whose>>,
+    /// What is told when keys cannot be stored.
+    complaint: Complaint,
 }
 
 /// Which password: the main one of this user, or the app password with this number.
@@ -188,6 +192,11 @@ impl Users {
     pub fn keep_sha1(&self, keep: bool) {
         self.scram.sha1.store(keep, Ordering::Relaxed);
         self.scram.forget_gaps();
+    }
+
+    /// Has the administrator told of what fails behind a sign-in.
+    pub(crate) fn tell(&self, observer: &Observer) {
+        self.scram.complaint.tell(observer);
     }
 
     /// Adds a user. Takes a moment: passwords are slow to work out on purpose.
@@ -446,7 +455,11 @@ impl Users {
                 }
             };
             // What fails here is done again at the next sign-in.
-            drop(users.checker.work(work).await);
+            let stored = match users.checker.work(work).await {
+                Ok(stored) => stored.map_err(|error| error.to_string()),
+                Err(denied) => Err(denied.to_string()),
+            };
+            users.scram.note(stored);
             users.scram.end(whose);
         });
     }
@@ -471,6 +484,15 @@ impl Scram {
         self.busy.lock().unwrap_or_else(PoisonError::into_inner).insert(whose)
     }
 
+    fn note(&self, stored: Result<(), String>) {
+        let what = |why| format!("the keys for SCRAM of a password that was right are not stored: {why}");
+        self.complaint.note(stored.map_err(what), || {
+            "make room, and let Postern's user write to users.db and its folder; SCRAM is not announced until all have \
+             their keys"
+                .to_owned()
+        });
+    }
+
     fn end(&self, whose: Whose) {
         self.busy.lock().unwrap_or_else(PoisonError::into_inner).remove(&whose);
         self.forget_gaps();
@@ -491,7 +513,7 @@ impl Directory for Users {
             (ScramHash::Sha1, Some(gaps)) => gaps.sha1,
         };
         let scram = self.hashes().into_iter().filter(|hash| !lacks(hash)).collect();
-        Abilities { passwords: true, scram, tokens: false }
+        Abilities { passwords: true, scram, ..Abilities::default() }
     }
 
     async fn by_password(&self, login: &Login, password: &Secret) -> Result<Principal, Denied> {

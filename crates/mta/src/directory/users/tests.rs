@@ -8,6 +8,7 @@ use postern_smtp::sasl::Credential;
 
 use super::*;
 use crate::directory::Directories;
+use crate::directory::complaint::Heard;
 
 const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7));
 
@@ -400,6 +401,21 @@ async fn scram_is_announced_once_nobody_lacks_keys_any_more() {
     let made = users.database.account("anna").unwrap().unwrap().kept;
     let fresh = Keys::of(&Secret::new("correct horse"), &kept.salt, kept.iterations, &[ScramHash::Sha256]);
     assert_eq!(made.keys.sha256, fresh.sha256, "they are of the password that he signed in with");
+}
+
+#[tokio::test]
+async fn that_keys_cannot_be_stored_is_told_once_and_keeps_nobody_out() {
+    let House { users, folder: _folder } = from_before();
+    let heard = Heard::default();
+    users.tell(&heard.observer());
+    let closed = "CREATE TRIGGER closed BEFORE UPDATE OF sha256 ON users BEGIN SELECT raise(FAIL, 'no'); END";
+    rusqlite::Connection::open(users.path()).unwrap().execute_batch(closed).unwrap();
+    for (name, password) in [("anna", "correct horse"), ("bert@example.org", "battery staple")] {
+        sign_in(&users, &credential(name, password)).await.unwrap();
+        eventually("the work to end", || users.scram.busy.lock().unwrap().is_empty()).await;
+    }
+    let told = heard.taken();
+    assert!(matches!(&told[..], [told] if told.contains("keys for SCRAM")), "{told:?}");
 }
 
 #[tokio::test]
