@@ -242,7 +242,8 @@ impl Daemon {
         let devices = open_device_log(&config.data_dir, &observer)?;
         let users = Users::open(&config.data_dir)?;
         let limits = open_limits(&config.data_dir, &observer, now).await?;
-        let means = directory::Means { users: &users, resolver: Some(&network.resolver) };
+        let (resolver, told) = (Some(&network.resolver), Some(&observer));
+        let means = directory::Means { users: &users, resolver, observer: told };
         let directories = Arc::new(Directories::new(&config, &means, None)?);
         let outside = Outside { network, directories };
         let shared = Arc::new(Shared {
@@ -339,7 +340,8 @@ impl Daemon {
     /// What the directories of before remember is kept.
     fn directories_for(&self, config: &Config, network: &Network) -> Result<Arc<Directories>, Error> {
         let before = &self.shared.site.load().directories;
-        let means = directory::Means { users: &self.shared.users, resolver: Some(&network.resolver) };
+        let (resolver, observer) = (Some(&network.resolver), Some(&self.shared.observer));
+        let means = directory::Means { users: &self.shared.users, resolver, observer };
         Ok(Arc::new(Directories::new(config, &means, Some(before))?))
     }
 

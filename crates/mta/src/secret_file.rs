@@ -25,7 +25,10 @@ pub(crate) async fn first_line(path: &Path) -> Result<Secret, String> {
     let text = text.expose();
     if text.len() as u64 > BIGGEST {
         let most = BIGGEST >> 10;
-        return Err(format!("{} is bigger than {most} KiB; a secret stands in its first line", path.display()));
+        return Err(format!(
+            "{} is bigger than {most} KiB; a secret stands in its first line",
+            path.display()
+        ));
     }
     let line = text.split(|octet| *octet == b'\n').next().unwrap_or_default();
     let secret = line.strip_suffix(b"\r").unwrap_or(line);

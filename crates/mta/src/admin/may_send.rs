@@ -98,7 +98,7 @@ pub(crate) async fn ask(
 /// What cannot be opened or asked.
 pub(super) async fn ask_directly(config: &Config, question: &Question) -> Result<MaySend, Error> {
     let users = Users::open_for_reading(&config.data_dir)?;
-    let means = Means { users: &users, resolver: None };
+    let means = Means { users: &users, resolver: None, observer: None };
     let directories =
         Directories::new(config, &means, None).map_err(|error| Error::Failed(error.to_string()))?;
     ask(config, &directories, &Senders::new(config), question).await.map_err(Error::Failed)

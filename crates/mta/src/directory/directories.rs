@@ -22,6 +22,7 @@ use postern_smtp::secret::Secret;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
+use super::complaint::Complaint;
 use super::dovecot::Dovecot;
 use super::ldap::Ldap;
 use super::oauth::OAuth;
@@ -33,6 +34,7 @@ use super::sql::Sql;
 use super::users::{Found, NAME, salt_of};
 use super::{Denied, Directory, Login, Names, Principal, Users, Why};
 use crate::config::{AddressRule, Config, DirectoryConfig, DirectoryKind, OwnUsers};
+use crate::observe::Observer;
 
 /// The longest password that is looked at, in octets, and the longest token.
 const LONGEST_PASSWORD: usize = 1024;
@@ -62,6 +64,8 @@ pub struct Means<'a> {
     pub users: &'a Users,
     /// Finds the hosts of those that are asked by HTTPS; `None` where people are only looked up.
     pub resolver: Option<&'a Arc<dyn Resolver>>,
+    /// Told of what fails behind a sign-in; `None` where nobody signs in.
+    pub observer: Option<&'a Observer>,
 }
 
 /// One of them, with what bounds it.
@@ -112,6 +116,9 @@ impl Directories {
         };
         let users = means.users;
         users.keep_sha1(config.auth.keeps_sha1());
+        if let Some(observer) = means.observer {
+            users.tell(observer);
+        }
         let offered = config.auth.mechanisms.clone();
         Ok(Self { sources, recent, users: Some(users.clone()), nobody: users.nobody().clone(), offered })
     }
@@ -188,7 +195,9 @@ impl Directories {
             }
             Credential::Token { user, token, .. } => {
                 let unusable = || Denied::Refused(Why::BadToken("it is empty, too long, or no text".into()));
-                self.by_token(&login(user)?, usable(token, LONGEST_TOKEN).ok_or_else(unusable)?).await?
+                let claimed = if user.is_empty() { None } else { Some(login(user)?) };
+                let token = usable(token, LONGEST_TOKEN).ok_or_else(unusable)?;
+                self.by_token(claimed.as_ref(), token).await?
             }
             Credential::External { .. } => return Err(Denied::Refused(Why::NoProof)),
         };
@@ -377,13 +386,28 @@ impl Directories {
         Err(no.worst())
     }
 
-    async fn by_token(&self, login: &Login, token: &Secret) -> Result<Principal, Denied> {
+    /// Whose token this is. Where the client claims no name, the owner counts as if he had claimed the first of his own that
+    /// the directory serves.
+    async fn by_token(&self, claimed: Option<&Login>, token: &Secret) -> Result<Principal, Denied> {
         let mut no = Refusals::default();
-        for source in self.serving(login).filter(|source| source.directory.abilities().tokens) {
-            match source.bounded(source.directory.by_token(login, token)).await {
-                Ok(found) => return Ok(source.complete(found, login)),
-                Err(denied) => no.add(denied),
+        let may_serve = |source: &&Source| claimed.is_none_or(|login| source.serves(login.domain().as_ref()));
+        for source in
+            self.sources.iter().filter(may_serve).filter(|source| source.directory.abilities().tokens)
+        {
+            let found = match source.bounded(source.directory.by_token(claimed, token)).await {
+                Ok(found) => found,
+                Err(denied) => {
+                    no.add(denied);
+                    continue;
+                }
+            };
+            if let Some(login) = claimed.cloned().or_else(|| source.login_of(&found)) {
+                return Ok(source.complete(found, &login));
             }
+            no.add(Denied::Refused(Why::BadToken(format!(
+                "{} is in no domain of {}",
+                found.name, source.name
+            ))));
         }
         Err(no.worst())
     }
@@ -473,6 +497,13 @@ impl Source {
         self.domains.is_empty() || domain.is_some_and(|domain| self.domains.contains(domain))
     }
 
+    /// The first of somebody's names that is served here.
+    fn login_of(&self, found: &Principal) -> Option<Login> {
+        let addresses = found.addresses.iter().map(ToString::to_string);
+        let names = std::iter::once(found.name.clone()).chain(addresses);
+        names.filter_map(|name| Login::new(&name)).find(|login| self.serves(login.domain().as_ref()))
+    }
+
     fn keeps(&self) -> bool {
         !self.remember.max(self.bridge).is_zero()
     }
@@ -543,10 +574,12 @@ fn open(directory: &DirectoryConfig, means: &Means<'_>) -> Result<Arc<dyn Direct
     Ok(match &directory.kind {
         DirectoryKind::Ldap(config) => Arc::new(Ldap::new(config)),
         DirectoryKind::PasswdFile(config) => {
-            Arc::new(PasswdFile::new(config, &directory.name, means.users.checker()))
+            let complaint = Complaint::to(means.observer);
+            Arc::new(PasswdFile::new(config, &directory.name, means.users.checker(), complaint))
         }
         DirectoryKind::Sql(config) => {
-            Arc::new(Sql::new(config, &directory.name, directory.timeout, means.users.checker()))
+            let (checker, complaint) = (means.users.checker(), Complaint::to(means.observer));
+            Arc::new(Sql::new(config, &directory.name, directory.timeout, checker, complaint))
         }
         DirectoryKind::Saslauthd(config) => Arc::new(Saslauthd::new(config)),
         DirectoryKind::Dovecot(config) => Arc::new(Dovecot::new(config)),

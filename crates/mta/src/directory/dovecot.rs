@@ -23,15 +23,14 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
-use super::{Abilities, Denied, Directory, Login, Principal, Why};
+use super::source::MOST_LISTED;
+use super::{Abilities, Denied, Directory, Login, Names, Principal, Why};
 use crate::config::LocalSocket;
 
 /// A line has no more octets than this; Dovecot's own clients take as many.
 const LONGEST_LINE: u64 = 8192;
 /// So many lines are read before the answer.
 const MOST_LINES: usize = 200;
-/// So many sender addresses are taken of one user.
-const MOST_ADDRESSES: usize = 256;
 /// How long a socket on this machine may take to be open.
 const CONNECT: Duration = Duration::from_secs(3);
 /// Of Dovecot's words, the log shows so many octets.
@@ -103,14 +102,15 @@ impl Dovecot {
     fn addresses(&self, answer: &Line) -> Vec<Mailbox> {
         let fields = self.config.address_fields.iter().filter_map(|name| answer.value(name));
         let texts = fields.flat_map(|text| text.split([' ', ',', ';'])).filter(|text| !text.is_empty());
-        texts.filter_map(|text| text.parse().ok()).take(MOST_ADDRESSES).collect()
+        texts.filter_map(|text| text.parse().ok()).take(MOST_LISTED).collect()
     }
 }
 
 #[async_trait]
 impl Directory for Dovecot {
     fn abilities(&self) -> Abilities {
-        Abilities { passwords: true, ..Abilities::default() }
+        let names = if self.config.userdb_socket.is_some() { Names::Known } else { Names::Taken };
+        Abilities { passwords: true, names, ..Abilities::default() }
     }
 
     async fn by_password(&self, login: &Login, password: &Secret) -> Result<Principal, Denied> {
@@ -142,8 +142,7 @@ impl Directory for Dovecot {
     async fn look_up(&self, login: &Login) -> Result<Option<Principal>, Denied> {
         match &self.config.userdb_socket {
             Some(socket) => self.known(socket, login).await,
-            // Nothing else can be known of it here.
-            None => Ok(Some(Principal::named(login.key(), Vec::new()))),
+            None => Ok(Some(Principal::as_called(login))),
         }
     }
 }
@@ -433,6 +432,24 @@ mod tests {
             assert_eq!(addresses, found.map(|found| found.then_some(1)));
             assert!(script.said.await.unwrap().ends_with("\nUSER\t1\tAnna\tservice=smtp\n"));
         }
+    }
+
+    #[tokio::test]
+    async fn without_a_socket_for_users_names_are_taken_as_they_stand() {
+        let socket = LocalSocket::Unix("/nowhere".into());
+        let config = crate::config::Dovecot {
+            socket: socket.clone(),
+            userdb_socket: None,
+            service: "smtp".to_owned(),
+            address_fields: Vec::new(),
+        };
+        let mut directory = Dovecot { config };
+        let anna = Login::new("Anna").unwrap();
+        assert_eq!(directory.abilities().names, Names::Taken);
+        assert_eq!(directory.look_up(&anna).await.unwrap().unwrap().name, "anna");
+        directory.config.userdb_socket = Some(socket);
+        assert_eq!(directory.abilities().names, Names::Known);
+        assert!(directory.look_up(&anna).await.is_err(), "it must be asked");
     }
 
     #[test]

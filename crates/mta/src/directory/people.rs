@@ -46,7 +46,7 @@ impl People {
     /// # Errors
     /// Local: the system has no randomness to give.
     pub fn new(config: &Config, users: Users) -> Result<Self, Error> {
-        let means = Means { users: &users, resolver: None };
+        let means = Means { users: &users, resolver: None, observer: None };
         let directories =
             Directories::new(config, &means, None).map_err(|error| Error::Crypto(error.to_string()))?;
         Ok(Self { users, directories })

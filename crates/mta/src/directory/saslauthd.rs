@@ -73,7 +73,7 @@ impl Directory for Saslauthd {
             Denied::Unavailable(format!("saslauthd at {}: {error}", self.socket.display()))
         })?;
         match answer.get(..2) {
-            Some(b"OK") => Ok(Principal::named(login.key(), Vec::new())),
+            Some(b"OK") => Ok(Principal::as_called(login)),
             // Whether the name or the password is wrong, saslauthd does not say.
             Some(b"NO") => Err(Denied::Refused(Why::WrongPassword)),
             _ => Err(Denied::Unavailable("saslauthd answers neither OK nor NO".to_owned())),

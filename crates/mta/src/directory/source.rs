@@ -36,11 +36,12 @@ pub trait Directory: fmt::Debug + Send + Sync {
     /// May be dropped at any point.
     async fn by_password(&self, login: &Login, password: &Secret) -> Result<Principal, Denied>;
 
-    /// Whose access token this is; the login is what the client claims.
+    /// Whose access token this is. The client may claim a name, which must then be one of the owner's; without one, who the
+    /// owner is stands in the token alone (RFC 7628 §3.1).
     ///
     /// # Errors
     /// As [`by_password`](Self::by_password).
-    async fn by_token(&self, _login: &Login, _token: &Secret) -> Result<Principal, Denied> {
+    async fn by_token(&self, _claimed: Option<&Login>, _token: &Secret) -> Result<Principal, Denied> {
         Err(Denied::Refused(Why::NotJudgedHere))
     }
 
@@ -68,7 +69,7 @@ pub trait Directory: fmt::Debug + Send + Sync {
     async fn look_up(&self, login: &Login) -> Result<Option<Principal>, Denied> {
         Ok(match self.abilities().names {
             Names::Known => None,
-            Names::Taken => Some(Principal::named(login.key(), Vec::new())),
+            Names::Taken => Some(Principal::as_called(login)),
         })
     }
 }
@@ -232,6 +233,11 @@ impl Principal {
             groups: Vec::new(),
             app_password: None,
         }
+    }
+
+    /// Somebody of whom nothing is known but what he calls himself.
+    pub(super) fn as_called(login: &Login) -> Self {
+        Self::named(login.key(), Vec::new())
     }
 
     /// Whether this address is his: in any case, or with a detail behind the delimiter (`anna+lists@example.org`).

@@ -118,6 +118,9 @@ impl Gate {
     fn claimed(&self, claim: &Claim) -> (String, Proof) {
         match claim {
             Claim::Credential(Credential::Password { user, .. }) => (user.clone(), Proof::Password),
+            Claim::Credential(Credential::Token { user, .. }) if user.is_empty() => {
+                ("a token without a name".to_owned(), Proof::Token)
+            }
             Claim::Credential(Credential::Token { user, .. }) => (user.clone(), Proof::Token),
             Claim::Credential(Credential::External { acting_as }) => {
                 (self.certificate_name(acting_as.as_deref()), Proof::Certificate)

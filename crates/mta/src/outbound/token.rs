@@ -19,11 +19,11 @@ use postern_smtp::secret::Secret;
 use postern_smtp::text;
 use serde::Deserialize;
 
-use crate::secret_file::first_line;
 use crate::config::OAuth;
 use crate::event::Event;
 use crate::https::{Form, Https, HttpsUrl, Limits};
 use crate::observe::Observer;
+use crate::secret_file::first_line;
 
 /// A token endpoint's answer is some hundred octets; tokens themselves may have a few thousand.
 const LIMITS: Limits = Limits { body_most: 64 * 1024, time: Duration::from_secs(30) };

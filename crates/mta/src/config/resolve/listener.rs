@@ -239,9 +239,8 @@ fn auth<'a>(reader: &mut Reader<'a>, at: &Section<'a>, role: Option<Role>) -> Op
             reader.complain(at, "auth", what, "remove the key, and write sign_in in the [[device]]");
             None
         }
-        (Role::Device, _) => Some(AuthOffer::Optional),
+        (Role::Device, _) | (Role::Relay, true) => Some(AuthOffer::Optional),
         (Role::Relay, false) => Some(AuthOffer::Never),
-        (Role::Relay, true) => Some(AuthOffer::Optional),
         (Role::Submission, true) => Some(AuthOffer::Mandatory),
         (Role::Submission, false) => {
             let remedy = "remove the key; clients that cannot sign in belong in [[relay.networks]] and on a relay listener";

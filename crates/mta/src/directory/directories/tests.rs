@@ -212,7 +212,64 @@ async fn a_directory_that_takes_any_name_owns_no_address_in_a_certificate() {
     assert_eq!(by_certificate(&house, "paul").await, Err(Denied::Refused(Why::CertificateOfNobody)));
     assert_eq!(by_certificate(&house, "carl").await, Err(Denied::Refused(Why::CertificateOfNobody)));
     house.directories.sources[2].addresses = rule();
-    assert_eq!(by_certificate(&house, "carl").await.unwrap().directory, "corp", "his rule is as good as ever");
+    assert_eq!(
+        by_certificate(&house, "carl").await.unwrap().directory,
+        "corp",
+        "his rule is as good as ever"
+    );
+}
+
+/// A directory that knows one token, which is wanda's.
+#[derive(Debug)]
+struct OneToken;
+
+#[async_trait]
+impl Directory for OneToken {
+    fn abilities(&self) -> Abilities {
+        Abilities { tokens: true, names: Names::Taken, ..Abilities::default() }
+    }
+
+    async fn by_password(&self, _login: &Login, _password: &Secret) -> Result<Principal, Denied> {
+        Err(Denied::Refused(Why::NotJudgedHere))
+    }
+
+    async fn by_token(&self, claimed: Option<&Login>, token: &Secret) -> Result<Principal, Denied> {
+        let is_hers = claimed.is_none_or(|login| login.key() == "wanda@example.org");
+        if token.expose() != b"right" || !is_hers {
+            return Err(Denied::Refused(Why::BadToken("wrong".to_owned())));
+        }
+        Ok(Principal::named("wanda@example.org", Vec::new()))
+    }
+}
+
+#[tokio::test]
+async fn a_token_that_names_nobody_is_its_owners_within_the_domains_of_the_directory() {
+    let mut house = house();
+    let idp = Source {
+        name: "idp".to_owned(),
+        addresses: vec![AddressRule::parse("{login}").unwrap()],
+        directory: Arc::new(OneToken),
+        ..Source::own(&house.users)
+    };
+    house.directories.sources.push(idp);
+    let ask = async |house: &House, user: &str, token: &str| {
+        let token = Secret::new(token);
+        let credential = Credential::Token { user: user.to_owned(), token, endpoint: None };
+        house.directories.by_credential(&credential, CLIENT).await
+    };
+    let wanda = ask(&house, "", "right").await.unwrap();
+    assert_eq!((wanda.name.as_str(), wanda.directory.as_str()), ("wanda@example.org", "idp"));
+    assert_eq!(
+        ask(&house, "wanda@example.org", "right").await.unwrap(),
+        wanda,
+        "as if she had said her name"
+    );
+    assert!(ask(&house, "", "wrong").await.is_err());
+    assert!(ask(&house, "olga", "right").await.is_err(), "a name that is claimed must be hers");
+    assert_eq!(ask(&house, " ", "right").await, Err(Denied::Refused(Why::UnusableName)));
+    house.directories.sources[2].domains = vec!["other.test".parse().unwrap()];
+    let denied = ask(&house, "", "right").await.unwrap_err();
+    assert!(matches!(denied, Denied::Refused(Why::BadToken(_))), "{denied:?}");
 }
 
 #[test]

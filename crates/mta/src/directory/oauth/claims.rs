@@ -11,10 +11,8 @@ use serde_json::{Map, Value};
 
 use super::token::WORDS_MOST;
 use crate::config::OAuthDirectory;
+use crate::directory::source::MOST_LISTED;
 use crate::directory::{Login, Principal};
-
-/// So many values of one claim are looked at.
-const MOST_VALUES: usize = 256;
 
 /// A JSON object that somebody trustworthy wrote.
 #[derive(Debug)]
@@ -84,7 +82,7 @@ impl Claims {
         })?;
         let texts = config.address_claims.iter().flat_map(|claim| self.owned(claim));
         let addresses = texts.filter_map(|text| text.parse::<Mailbox>().ok());
-        let mut principal = Principal::named(login.key(), addresses.take(MOST_VALUES).collect());
+        let mut principal = Principal::named(login.key(), addresses.take(MOST_LISTED).collect());
         let groups = config.group_claim.iter().flat_map(|claim| self.texts(claim));
         principal.groups = groups.map(str::to_owned).collect();
         Ok(principal)
@@ -162,7 +160,7 @@ impl Claims {
             Some(value) => std::slice::from_ref(value),
             None => &[],
         };
-        values.iter().take(MOST_VALUES).filter_map(Value::as_str)
+        values.iter().take(MOST_LISTED).filter_map(Value::as_str)
     }
 
     /// The same, without an address of which the provider itself says that nobody knows whose it is.

@@ -12,7 +12,7 @@ use super::claims::Claims;
 use super::{Provider, bad};
 use crate::directory::Denied;
 use crate::https::{Form, HttpsUrl, Reply, basic};
-use crate::outbound::credential::first_line;
+use crate::secret_file::first_line;
 
 /// The endpoint, and who Postern is there.
 #[derive(Debug)]

@@ -2,8 +2,8 @@
 //!
 //! An [`OAuth`] believes a token either because of its signature, by the provider's published [`keys`], or because the
 //! provider says so when asked ([`introspection`], RFC 7662). Both yield [`claims`]: who issued it, for whom, for what, until
-//! when, and who the user is. What the mail program claims must be that user, by name or by address; a token never signs
-//! somebody else in.
+//! when, and who the user is. What the mail program claims, if it claims anything, must be that user, by name or by address; a
+//! token never signs somebody else in.
 //!
 //! What it deliberately does not do: obtain tokens, take passwords, follow any address that stands in a token, or know of a
 //! user without one.
@@ -29,7 +29,7 @@ use self::keys::Keys;
 use super::directories::Means;
 use super::recent::Recent;
 use super::source::key_of;
-use super::{Abilities, Denied, Directory, Login, Principal, Why};
+use super::{Abilities, Denied, Directory, Login, Names, Principal, Why};
 use crate::config::{AddressRule, DirectoryConfig, OAuthDirectory, SignatureAlgorithm, TokenProof};
 use crate::https::{Https, Limits};
 
@@ -164,18 +164,20 @@ impl OAuth {
 #[async_trait]
 impl Directory for OAuth {
     fn abilities(&self) -> Abilities {
-        Abilities { tokens: true, ..Abilities::default() }
+        Abilities { tokens: true, names: Names::Taken, ..Abilities::default() }
     }
 
     async fn by_password(&self, _login: &Login, _password: &Secret) -> Result<Principal, Denied> {
         Err(Denied::Refused(Why::NotJudgedHere))
     }
 
-    async fn by_token(&self, login: &Login, token: &Secret) -> Result<Principal, Denied> {
+    async fn by_token(&self, claimed: Option<&Login>, token: &Secret) -> Result<Principal, Denied> {
         let token = token.expose_str().ok_or_else(|| bad("it is no text"))?;
         let now = Now { wall: Timestamp::now(), clock: Instant::now() };
         let owner = self.owner(token, now).await?;
-        if !self.is_called(&owner, login) {
+        if let Some(login) = claimed
+            && !self.is_called(&owner, login)
+        {
             return Err(bad(format!(
                 "it is {}'s, and the mail program claims to be {}; user_claim and address_claims say which names a token \
                  stands for",
@@ -184,11 +186,6 @@ impl Directory for OAuth {
             )));
         }
         Ok(owner)
-    }
-
-    /// Nothing is known of a name without a token: it is taken as it stands.
-    async fn look_up(&self, login: &Login) -> Result<Option<Principal>, Denied> {
-        Ok(Some(Principal::named(login.key(), Vec::new())))
     }
 }
 

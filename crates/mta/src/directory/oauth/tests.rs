@@ -27,7 +27,7 @@ fn directory(table: &str) -> OAuth {
     let users = crate::directory::Users::open_for_reading(folder.path()).unwrap();
     let zone = Zone::new().address("login.test", [127, 0, 0, 1]);
     let resolver: Arc<dyn postern_dns::Resolver> = Arc::new(ScriptedResolver::new(zone));
-    OAuth::new(oauth, directory, &Means { users: &users, resolver: Some(&resolver) }).unwrap()
+    OAuth::new(oauth, directory, &Means { users: &users, resolver: Some(&resolver), observer: None }).unwrap()
 }
 
 fn signed(provider: &Provider, more: &str) -> OAuth {
@@ -49,7 +49,7 @@ fn secret_file(folder: &tempfile::TempDir, secret: &str) -> std::path::PathBuf {
 }
 
 async fn says(directory: &OAuth, login: &str, token: &str) -> Result<Principal, Denied> {
-    directory.by_token(&Login::new(login).unwrap(), &Secret::new(token)).await
+    directory.by_token(Some(&Login::new(login).unwrap()), &Secret::new(token)).await
 }
 
 fn now() -> Now {
@@ -102,6 +102,8 @@ async fn only_its_owner_signs_in_with_a_token_whatever_rules_make_of_a_claimed_n
     for login in ["anna", "ANNA", ANNA, "office@home.test", "anna@rule.test"] {
         assert_eq!(says(&directory, login, &token).await.unwrap().name, "anna", "{login}");
     }
+    let unclaimed = directory.by_token(None, &Secret::new(&*token)).await;
+    assert_eq!(unclaimed.unwrap().name, "anna", "the token says it");
     for login in ["ben", "ben@home.test", "anna@home.test.evil", "ben@rule.test", "anna@", "no address"] {
         let why = why(says(&directory, login, &token).await);
         assert!(why.contains("it is anna's"), "{why}");
