@@ -3,7 +3,7 @@
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixListener;
 
-use crate::support::directory::{Person, REFUSED, Subject, attempt};
+use crate::support::directory::{Person, REFUSED, Subject, UNHURRIED, attempt};
 use crate::support::postern::{ANNA, PASSWORD};
 use crate::support::{Postern, Setup};
 
@@ -34,7 +34,7 @@ fn own_users() -> (Subject, Postern) {
         ben: Person { login: "ben", password: "Zweites Wort", name: "ben", address: "ben@home.test" },
         closed: None,
     };
-    let postern = Setup::new().start();
+    let postern = Setup::new().tables(UNHURRIED).start();
     postern.add_user("ben", subject.ben.password, subject.ben.address);
     (subject, postern)
 }
@@ -47,7 +47,7 @@ fn posterns_own_users_conform() {
 
 #[test]
 fn whoever_is_in_any_of_several_directories_signs_in() {
-    let setup = Setup::new();
+    let setup = Setup::new().tables(UNHURRIED);
     let sockets = ["first", "second"].map(|name| setup.folder().join(name));
     saslauthd(&sockets[0], "carl", "eins");
     saslauthd(&sockets[1], "dora", "zwei");
@@ -69,7 +69,7 @@ fn whoever_is_in_any_of_several_directories_signs_in() {
 
 #[test]
 fn a_directory_for_one_domain_is_not_asked_about_others_and_holds_up_nobody_else() {
-    let setup = Setup::new();
+    let setup = Setup::new().tables(UNHURRIED);
     let nowhere = setup.folder().join("nobody-listens");
     let table = format!(
         "[[directory]]\nname = \"away\"\ndomains = [\"away.test\"]\n[directory.saslauthd]\nsocket = {nowhere:?}\n"
@@ -84,7 +84,7 @@ fn a_directory_for_one_domain_is_not_asked_about_others_and_holds_up_nobody_else
 
 #[test]
 fn a_success_bridges_the_time_while_the_directory_is_down_if_asked() {
-    let setup = Setup::new().without_user();
+    let setup = Setup::new().without_user().tables(UNHURRIED);
     let socket = setup.folder().join("mux");
     saslauthd(&socket, "carl", "eins");
     let table =

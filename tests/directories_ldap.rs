@@ -3,7 +3,7 @@
 use std::net::TcpListener;
 
 use crate::support::certificates::Authority;
-use crate::support::directory::{Person, REFUSED, Subject, attempt};
+use crate::support::directory::{Person, REFUSED, Subject, UNHURRIED, attempt};
 use crate::support::slapd::{ANNAS, BASE, BENS, CLOSED, SERVICE, Slapd};
 use crate::support::{Postern, Setup};
 
@@ -50,7 +50,7 @@ fn subject(tables: String) -> Subject {
 
 /// A daemon with one slapd that is searched.
 fn searching(above: &str, more: &str) -> (Subject, Slapd, Postern) {
-    let setup = Setup::new().without_user();
+    let setup = Setup::new().without_user().tables(UNHURRIED);
     let slapd = slapd(&setup);
     let keys = search(&slapd) + more;
     let subject = subject(table(setup.authority(), &[slapd.ldap()], above, &keys));
@@ -74,7 +74,7 @@ fn a_slapd_that_is_searched_over_starttls_conforms() {
 
 #[test]
 fn a_slapd_that_people_bind_to_directly_over_ldaps_conforms() {
-    let setup = Setup::new().without_user();
+    let setup = Setup::new().without_user().tables(UNHURRIED);
     let slapd = slapd(&setup);
     let keys = format!("bind_as = \"uid={{local}},ou=people,{BASE}\"\n");
     let subject = subject(table(setup.authority(), &[slapd.ldaps()], "", &keys));
@@ -114,7 +114,7 @@ fn a_slapd_that_is_stopped_is_no_wrong_password_and_is_used_again_when_it_is_bac
 
 #[test]
 fn a_second_slapd_answers_while_the_first_is_down_or_says_nothing() {
-    let setup = Setup::new().without_user();
+    let setup = Setup::new().without_user().tables(UNHURRIED);
     let (mut first, second) = (slapd(&setup), slapd(&setup));
     // It takes connections and never says a word.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -131,7 +131,7 @@ fn a_second_slapd_answers_while_the_first_is_down_or_says_nothing() {
 
 #[test]
 fn a_server_that_says_nothing_is_given_up_in_time() {
-    let setup = Setup::new().without_user();
+    let setup = Setup::new().without_user().tables(UNHURRIED);
     let slapd = slapd(&setup);
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("ldap://localhost:{}", silent.local_addr().unwrap().port());
@@ -142,7 +142,7 @@ fn a_server_that_says_nothing_is_given_up_in_time() {
 
 #[test]
 fn a_server_that_does_not_prove_its_name_is_shown_no_password() {
-    let setup = Setup::new().without_user();
+    let setup = Setup::new().without_user().tables(UNHURRIED);
     let folder = tempfile::tempdir().unwrap();
     let stranger = Authority::new(folder.path());
     let slapd = Slapd::start(&stranger.issue(&["localhost"]));
@@ -155,7 +155,7 @@ fn a_server_that_does_not_prove_its_name_is_shown_no_password() {
 
 #[test]
 fn the_service_account_that_is_refused_is_named_and_nobody_elses_password_is_wrong() {
-    let setup = Setup::new().without_user();
+    let setup = Setup::new().without_user().tables(UNHURRIED);
     let slapd = slapd(&setup);
     std::fs::write(slapd.password_file(), "not this").unwrap();
     let postern = setup_with(setup, &[slapd.ldap()], &search(&slapd)).start();

@@ -11,6 +11,10 @@ use super::{Client, Postern, Reply, Setup};
 /// The reply to everything that is not right, whatever was wrong.
 pub const REFUSED: &str = "535 5.7.8 Authentication failed (bad-credentials)";
 
+/// Guessing does not slow this suite down: it guesses more in a minute than an office in a year, from one address.
+pub const UNHURRIED: &str =
+    "[guessing]\nlongest_wait = \"1ms\"\naccount = \"100000/1d\"\nnetwork = \"100000/1h\"\n";
+
 /// A directory, and who is in it.
 pub struct Subject {
     /// `[[directory]]` with its section below. Its own timeout should be short, so that a test of silence ends soon.
@@ -66,7 +70,7 @@ const HOSTILE_PASSWORDS: &[&str] =
 impl Subject {
     /// A daemon with this directory; Postern's own users are asked last, and there are none.
     pub fn setup(&self) -> Setup {
-        Setup::new().without_user().tables(&self.tables)
+        Setup::new().without_user().tables(UNHURRIED).tables(&self.tables)
     }
 
     /// All that is true of every directory while it works.

@@ -14,6 +14,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use aws_lc_rs::digest::{SHA256, digest};
 use postern_dns::Resolver;
 use postern_pki::ProcessKey;
 use postern_smtp::address::{Domain, Mailbox};
@@ -44,6 +45,8 @@ const ASKED_AT_ONCE: usize = 64;
 /// The longest that a success is kept, and how many are.
 const KEPT: Duration = Duration::from_hours(24);
 const MOST_KEPT: usize = 4096;
+/// The bits of a SCRAM key's label that name its directory. The rest is the directory's own, far below.
+const MARKED: u64 = 0xffff << 48;
 
 /// All directories, in the order in which they are asked.
 #[derive(Debug)]
@@ -209,13 +212,16 @@ impl Directories {
     /// # Errors
     /// [`Denied::Unavailable`].
     pub async fn scram_keys(&self, user: &str, hash: ScramHash) -> Result<ScramKeys, Denied> {
-        if let Some(login) = Login::new(user)
-            && let Some((_, keys)) = self.keeper(&login, hash).await?
+        let login = Login::new(user);
+        if let Some(login) = &login
+            && let Some((source, mut keys)) = self.keeper(login, hash).await?
         {
+            keys.keys.iter_mut().for_each(|key| key.label |= source.mark());
             return Ok(keys);
         }
-        let salt = salt_of(&self.nobody, user);
-        Ok(ScramKeys { salt, iterations: SCRAM_ITERATIONS, keys: Vec::new() })
+        // Names that are one name have one salt, nobody's too.
+        let name = login.as_ref().map_or(user, Login::key);
+        Ok(ScramKeys { salt: salt_of(&self.nobody, name), iterations: SCRAM_ITERATIONS, keys: Vec::new() })
     }
 
     /// Who has proved by SCRAM to know the password with this label.
@@ -230,19 +236,13 @@ impl Directories {
         client: IpAddr,
     ) -> Result<Principal, Denied> {
         let login = login(user)?;
-        for source in self.serving(&login) {
-            if source.directory.abilities().scram.is_empty() {
-                continue;
-            }
-            match source.bounded(source.directory.by_scram(&login, label)).await {
-                Err(Denied::Refused(Why::UnknownUser)) => {}
-                answer => {
-                    let principal = for_himself(source.complete(answer?, &login), acting_as)?;
-                    return Ok(self.noted(principal, client));
-                }
-            }
-        }
-        Err(Denied::Refused(Why::UnknownUser))
+        // Whose keys were proved to be known, and nobody else, says who it is.
+        let mut keepers = self.serving(&login).filter(|source| !source.scram().is_empty());
+        let Some(source) = keepers.find(|source| source.mark() == label & MARKED) else {
+            return Err(Denied::Refused(Why::UnknownUser));
+        };
+        let found = source.bounded(source.directory.by_scram(&login, label & !MARKED)).await?;
+        Ok(self.noted(for_himself(source.complete(found, &login), acting_as)?, client))
     }
 
     /// Whose client certificate this is, by the mail addresses that it bears. The certificate must have been verified.
@@ -322,13 +322,15 @@ impl Directories {
         found: &Found,
     ) -> Result<Option<Principal>, Denied> {
         // Apart from what the directory's own passwords are remembered as.
-        let parts = [b"owner of an app password", source.name.as_bytes(), login.key().as_bytes()];
+        let (named, owner) = (login.key().as_bytes(), found.principal.as_bytes());
+        let parts = [b"owner of an app password", source.name.as_bytes(), named, owner];
         let known = match self.recent.find(&parts, source.remember, Instant::now()) {
             Some(principal) => Some(principal),
             None => match source.bounded(source.directory.look_up(login)).await {
                 Ok(looked_up) => looked_up.map(|principal| source.complete(principal, login)),
                 Err(denied) => {
                     let bridged = self.recent.find(&parts, source.bridge, Instant::now());
+                    // The owner is among the parts: what is remembered of another does not count.
                     return Ok(Some(found.given_to(bridged.ok_or(denied)?)));
                 }
             },
@@ -356,7 +358,8 @@ impl Directories {
         let mut no = Refusals::default();
         for source in self.serving(login).filter(|source| source.directory.abilities().passwords) {
             let parts = source.parts(login, password);
-            if let Some(principal) = self.recent.find(&parts, source.remember, Instant::now()) {
+            let (remember, bridge) = source.spans();
+            if let Some(principal) = self.recent.find(&parts, remember, Instant::now()) {
                 return Ok(principal);
             }
             match source.bounded(source.directory.by_password(login, password)).await {
@@ -372,7 +375,7 @@ impl Directories {
                     return Ok(principal);
                 }
                 Err(denied @ Denied::Unavailable(_)) => {
-                    match self.recent.find(&parts, source.bridge, Instant::now()) {
+                    match self.recent.find(&parts, bridge, Instant::now()) {
                         Some(principal) => return Ok(principal),
                         None => no.add(denied),
                     }
@@ -414,8 +417,7 @@ impl Directories {
 
     /// The first directory that keeps SCRAM keys of this user, and the keys.
     async fn keeper(&self, login: &Login, hash: ScramHash) -> Result<Option<(&Source, ScramKeys)>, Denied> {
-        for source in self.serving(login).filter(|source| source.directory.abilities().scram.contains(&hash))
-        {
+        for source in self.serving(login).filter(|source| source.scram().contains(&hash)) {
             if let Some(keys) = source.bounded(source.directory.scram_keys(login, hash)).await? {
                 return Ok(Some((source, keys)));
             }
@@ -432,7 +434,7 @@ impl Directories {
         let judges = |source: &Source| {
             let abilities = source.directory.abilities();
             match (mechanism, mechanism.scram()) {
-                (_, Some(hash)) => abilities.scram.contains(&hash) || !abilities.passwords,
+                (_, Some(hash)) => source.scram().contains(&hash) || !abilities.passwords,
                 (Mechanism::OauthBearer | Mechanism::Xoauth2, _) => abilities.tokens,
                 (Mechanism::External, _) => true,
                 _ => abilities.passwords,
@@ -442,7 +444,7 @@ impl Directories {
             // Whoever has an empty list of keys has nothing against SCRAM, but somebody must have some.
             Some(_) => {
                 self.sources.iter().all(judges)
-                    && self.sources.iter().any(|source| !source.directory.abilities().scram.is_empty())
+                    && self.sources.iter().any(|source| !source.scram().is_empty())
             }
             None if matches!(mechanism, Mechanism::Plain | Mechanism::Login) => {
                 self.sources.iter().any(judges) || self.has_app_passwords()
@@ -452,8 +454,7 @@ impl Directories {
     }
 
     fn any_judges(&self, mechanism: Mechanism) -> bool {
-        let keeps =
-            |hash| self.sources.iter().any(|source| source.directory.abilities().scram.contains(&hash));
+        let keeps = |hash| self.sources.iter().any(|source| source.scram().contains(&hash));
         mechanism.scram().is_none_or(keeps)
     }
 
@@ -502,6 +503,31 @@ impl Source {
         let addresses = found.addresses.iter().map(ToString::to_string);
         let names = std::iter::once(found.name.clone()).chain(addresses);
         names.filter_map(|name| Login::new(&name)).find(|login| self.serves(login.domain().as_ref()))
+    }
+
+    /// The hashes for which it has keys that may be used: those of passwords that are barred may not.
+    fn scram(&self) -> Vec<ScramHash> {
+        match self.passwords {
+            Passwords::Taken => self.directory.abilities().scram,
+            Passwords::Barred => Vec::new(),
+        }
+    }
+
+    /// Tells the labels of its keys from those of other directories, whatever their order is: so that a proof is never taken
+    /// for one of another directory's, though the configuration be read again between the two steps.
+    fn mark(&self) -> u64 {
+        let digest = digest(&SHA256, self.name.as_bytes());
+        let mut octets = [0; 8];
+        octets[..2].copy_from_slice(&digest.as_ref()[..2]);
+        u64::from_be_bytes(octets)
+    }
+
+    /// How long a password that was right may spare a question, and stand in for one. One that is barred never does.
+    fn spans(&self) -> (Duration, Duration) {
+        match self.passwords {
+            Passwords::Taken => (self.remember, self.bridge),
+            Passwords::Barred => (Duration::ZERO, Duration::ZERO),
+        }
     }
 
     fn keeps(&self) -> bool {

@@ -222,6 +222,8 @@ impl ServerSession {
             (FrontEnd::Trusted, Some(_)) => return self.refuse(&catalogue::xclient_login_refused()),
             (FrontEnd::Trusted, None) | (FrontEnd::TrustedWithLogin, _) => {}
         }
+        // Once: what comes from here on may be the client's own words, passed through.
+        self.front_end = FrontEnd::No;
         let before = std::mem::replace(&mut self.talk, Conversation::new(None));
         self.talk = before.introduced(introduction.login.clone());
         self.outbox.introduce(introduction);

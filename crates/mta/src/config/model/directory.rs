@@ -353,6 +353,11 @@ impl AddressRule {
         Ok(rule)
     }
 
+    /// Whether the domain comes from what somebody types, which a directory that looks at less of it has not seen.
+    pub(crate) fn takes_domain_as_typed(&self) -> bool {
+        self.0.iter().any(|piece| matches!(piece, Piece::Field(Field::Login | Field::Domain)))
+    }
+
     /// The address of somebody with this name, who signed in as `login`.
     pub fn address(&self, user: &str, login: &Login) -> Option<Mailbox> {
         let domain = login.key().rsplit_once('@').map(|(_, domain)| domain);

@@ -10,6 +10,7 @@ mod sql;
 
 use std::time::Duration;
 
+use postern_smtp::address::Domain;
 use postern_smtp::sasl::Mechanism;
 
 use super::Unique;
@@ -62,6 +63,7 @@ fn directory<'a>(reader: &mut Reader<'a>, at: &Section<'a>) -> Option<DirectoryC
     let remember = reader.duration_or_never(at, "remember");
     let bridge = reader.duration_or_never(at, "bridge");
     let addresses = reader.list(at, "addresses", AddressRule::parse);
+    refuse_typed_domains(reader, at, domains.as_deref(), addresses.as_deref());
     let app_passwords_only = reader.switch(at, "app_passwords_only", None);
     let kind = kind(reader, at);
     Some(DirectoryConfig {
@@ -74,6 +76,23 @@ fn directory<'a>(reader: &mut Reader<'a>, at: &Section<'a>) -> Option<DirectoryC
         app_passwords_only: app_passwords_only?,
         kind: kind?,
     })
+}
+
+/// Whoever signs in as `anna@any.example` is anna to a directory that looks at no more than her name, and would own an address in
+/// any domain.
+fn refuse_typed_domains(
+    reader: &mut Reader<'_>,
+    at: &Section<'_>,
+    domains: Option<&[Domain]>,
+    addresses: Option<&[AddressRule]>,
+) {
+    let typed = addresses.is_some_and(|rules| rules.iter().any(AddressRule::takes_domain_as_typed));
+    if typed && domains.is_some_and(<[Domain]>::is_empty) {
+        let what = "it takes the domain from what people type, and no domains are named: anybody could take any domain";
+        let remedy =
+            "write domains = [\"example.org\"] beside it, or \"{user}\" or \"{user}@example.org\" here";
+        reader.complain(at, "addresses", what, remedy);
+    }
 }
 
 /// The one section below that says what it is.

@@ -3,6 +3,7 @@ use std::net::Ipv4Addr;
 use std::sync::Mutex;
 
 use async_trait::async_trait;
+use postern_smtp::sasl::ScramKey;
 
 use super::*;
 use crate::directory::{Abilities, Error};
@@ -277,4 +278,78 @@ fn removing_what_is_not_there_says_so() {
     let house = house();
     let refused = house.users.remove_app_password(["corp", "carl"], "phone");
     assert!(matches!(refused, Err(Error::NoSuchAppPassword { .. })));
+}
+
+/// Knows one person, whose password it keeps for SCRAM alone.
+#[derive(Debug)]
+struct Keeper;
+
+#[async_trait]
+impl Directory for Keeper {
+    fn abilities(&self) -> Abilities {
+        Abilities { passwords: true, scram: vec![ScramHash::Sha256], ..Abilities::default() }
+    }
+
+    async fn by_password(&self, _login: &Login, _password: &Secret) -> Result<Principal, Denied> {
+        Err(Denied::Refused(Why::WrongPassword))
+    }
+
+    async fn scram_keys(&self, login: &Login, hash: ScramHash) -> Result<Option<ScramKeys>, Denied> {
+        let key = ScramKey::of(hash, &Secret::new("kept"), b"salt", SCRAM_ITERATIONS, 7).unwrap();
+        let keys = ScramKeys { salt: b"salt".to_vec(), iterations: SCRAM_ITERATIONS, keys: vec![key] };
+        Ok((login.key() == "carl").then_some(keys))
+    }
+
+    async fn look_up(&self, login: &Login) -> Result<Option<Principal>, Denied> {
+        Ok((login.key() == "carl").then(|| Principal::named("carl", vec!["carl@kept.test".parse().unwrap()])))
+    }
+}
+
+#[tokio::test]
+async fn who_proved_to_know_one_directorys_password_is_that_directorys_person() {
+    let House { users, corp, _folder, .. } = house();
+    let others: [(_, Arc<dyn Directory>); 2] = [("corp", corp), ("keeper", Arc::new(Keeper))];
+    let directories = Directories::of_users_and(&users, others).unwrap();
+    let keys = directories.scram_keys("carl", ScramHash::Sha256).await.unwrap();
+    let label = keys.keys[0].label;
+    let carl = directories.by_scram("carl", label, None, CLIENT).await.unwrap();
+    assert_eq!(carl.directory, "keeper", "and not that of the first one who knows the name");
+    for other in [7, 0, label ^ (1 << 60)] {
+        let answer = directories.by_scram("carl", other, None, CLIENT).await;
+        assert_eq!(answer, Err(Denied::Refused(Why::UnknownUser)), "a key of no directory");
+    }
+}
+
+#[tokio::test]
+async fn a_directory_whose_passwords_are_barred_gives_no_keys_for_them() {
+    let House { users, _folder, .. } = house();
+    let others: [(_, Arc<dyn Directory>); 1] = [("keeper", Arc::new(Keeper))];
+    let mut directories = Directories::of_users_and(&users, others).unwrap();
+    let label = directories.scram_keys("carl", ScramHash::Sha256).await.unwrap().keys[0].label;
+    directories.sources[1].passwords = Passwords::Barred;
+    assert!(directories.scram_keys("carl", ScramHash::Sha256).await.unwrap().keys.is_empty());
+    assert!(directories.by_scram("carl", label, None, CLIENT).await.is_err(), "nor takes those given before");
+}
+
+#[tokio::test]
+async fn names_that_are_one_have_one_salt_though_they_are_nobodys() {
+    let House { directories, _folder, .. } = house();
+    let mut salts = Vec::new();
+    for name in ["bob@home.test", "BOB@home.test", "\"bob\"@home.test"] {
+        salts.push(directories.scram_keys(name, ScramHash::Sha256).await.unwrap().salt);
+    }
+    assert!(salts.iter().all(|salt| *salt == salts[0]), "{salts:?}");
+}
+
+#[tokio::test]
+async fn anothers_app_password_is_no_bridge_to_somebody_who_is_remembered() {
+    let house = house();
+    house.corp.people.lock().unwrap().insert("dora", "other");
+    let carls = house.users.add_app_password(["corp", "carl"], "phone", &[]).unwrap();
+    let doras = house.users.add_app_password(["corp", "dora"], "phone", &[]).unwrap();
+    house.sign_in("carl", &carls).await.unwrap();
+    assert!(house.sign_in("carl", &doras).await.is_err(), "it is not his");
+    *house.corp.is_down.lock().unwrap() = true;
+    assert!(house.sign_in("carl", &doras).await.is_err(), "nor while nobody can be asked");
+    assert_eq!(house.sign_in("carl", &carls).await.unwrap().name, "carl", "his own still is");
 }
