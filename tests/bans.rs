@@ -99,6 +99,14 @@ fn an_account_that_many_guess_at_is_closed_to_strangers_and_open_at_home() {
         assert!(reply.text().ends_with("(too-many-guesses)"), "{reply:?}");
     }
     assert_eq!(sign_in_from(&postern, OFFICE, "anna", PASSWORD), 235);
+    let because = "closed where it did not sign in lately: 4 different wrong passwords";
+    let closed = |name: &str| (name.to_owned(), "guessing".to_owned(), because.to_owned());
+    assert_eq!(bans(&postern), [closed("anna"), closed("nobody")]);
+    let said = postern.cli(&["ban", "remove", "nobody"]);
+    assert_eq!(said, "forgotten for nobody, which was not banned: 4 different wrong passwords\n");
+    assert_eq!(bans(&postern), [closed("anna")]);
+    let told = "postern ban remove opens it everywhere";
+    assert!(postern.log().contains(told), "{}", postern.log());
     postern.cli(&["ban", "add", "anna", "--because", "left"]);
     let reply = session_from(&postern, OFFICE).sign_in("anna", PASSWORD).expect(535);
     assert!(reply.text().ends_with("(bad-credentials)"), "{reply:?}");

@@ -1,6 +1,6 @@
 //! A sudden burst from one account is accepted and held, the postmaster is told, and one command releases or discards it.
 
-use crate::support::postern::{ANNA, QUIET};
+use crate::support::postern::ANNA;
 use crate::support::sink::Sink;
 use crate::support::{Postern, Setup, content, wait_for};
 
@@ -67,7 +67,10 @@ fn what_is_discarded_never_leaves_and_the_next_burst_is_told_of_again() {
     postern.start();
     send(&postern, 5..6);
     wait_for("the second letter", || (postern.mail_of("anna").len() == 2).then_some(()));
-    std::thread::sleep(QUIET);
+    wait_for("only what is held is left", || {
+        let queue = postern.queue();
+        (queue.len() == 1 && queue[0]["held"] == true).then_some(())
+    });
     assert_eq!(sink.messages().len(), 3, "nothing else left");
     let said = crate::support::programs::fail(&mut postern.command(&["burst", "release", "nobody"]));
     assert!(said.contains("nothing of nobody is held"), "{said}");

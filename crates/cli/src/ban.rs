@@ -8,7 +8,7 @@ use clap::{Args, Subcommand};
 use postern_mta::admin::{self, Admin};
 use postern_mta::config::units;
 use postern_mta::event::clean;
-use postern_mta::limits::{Ban, Request, Response, Subject};
+use postern_mta::limits::{Ban, Lifted, Request, Response, Subject};
 
 use crate::queue::{age, until};
 use crate::table::{Line, table};
@@ -20,7 +20,7 @@ const USUAL: Duration = Duration::from_hours(24);
 /// Subcommands of `postern ban`.
 #[derive(Subcommand)]
 pub(crate) enum Command {
-    /// List the bans in force, the newest last
+    /// List the bans in force, and accounts closed where they did not sign in lately; the newest last
     List {
         /// As JSON
         #[arg(long)]
@@ -116,11 +116,17 @@ async fn add(admin: &Admin, addition: Addition) -> Done {
 
 async fn remove(admin: &Admin, subject: Subject) -> Done {
     match ask(admin, Request::Unban { subject: subject.clone() }).await? {
-        Response::Unbanned(Some(_)) => {
+        Response::Unbanned(Lifted { ban: Some(_), .. }) => {
             say(&format!("{subject} is no longer banned\n"))?;
             Ok(ExitCode::SUCCESS)
         }
-        Response::Unbanned(None) => {
+        Response::Unbanned(Lifted { ban: None, forgotten: tried @ 1.. }) => {
+            say(&format!(
+                "forgotten for {subject}, which was not banned: {tried} different wrong passwords\n"
+            ))?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Response::Unbanned(_) => {
             let hint = "`postern ban list` shows all; a network is lifted as a whole";
             Err(format!("{subject} is not banned by itself; {hint}").into())
         }

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
 
 /// `Post` in ASCII: tells Postern's files from other programs' databases.
 pub(crate) const APPLICATION: i64 = 0x506f_7374;
@@ -33,6 +33,12 @@ pub(crate) struct Layout {
     pub(crate) migrations: &'static [&'static str],
     /// What it means that the file is lost, for the administrator.
     pub(crate) lost: &'static str,
+}
+
+impl Layout {
+    fn newest(&self) -> i64 {
+        i64::try_from(self.migrations.len()).unwrap_or(i64::MAX)
+    }
 }
 
 /// The open file. Clones share it.
@@ -93,6 +99,19 @@ pub enum LedgerError {
         /// The newest that is known here.
         known: i64,
     },
+    /// The file was written by an older Postern, and whoever only looks does not change it.
+    #[error(
+        "{path}: was written by an older Postern (format {found}, this one needs {needed}): start Postern once, and it \
+         is brought up to date"
+    )]
+    TooOld {
+        /// The file.
+        path: PathBuf,
+        /// Its format's number.
+        found: i64,
+        /// The one that is read here.
+        needed: i64,
+    },
     /// The file cannot be opened, made or moved.
     #[error("{path}: cannot be opened: {source}")]
     Unopenable {
@@ -135,14 +154,20 @@ impl Ledger {
         Ok(Opened { ledger: Self::in_memory(layout)?, trouble: Some(trouble) })
     }
 
-    /// The ledger in the data directory as it is, or one in memory: for those who only look. No file is made or moved.
+    /// The ledger in the data directory as it is, or an empty one in memory where there is none: for those who only look.
+    /// The file is neither made nor moved nor changed.
     ///
     /// # Errors
-    /// Only when not even a database in memory can be had.
+    /// It is there and cannot be read, or an older or newer Postern has written it.
     pub(crate) fn open_for_reading(data_dir: &Path, layout: &Layout) -> Result<Self, LedgerError> {
         let path = data_dir.join(layout.file);
-        let opened = if path.exists() { Self::open_file(&path, layout).ok() } else { None };
-        opened.map_or_else(|| Self::in_memory(layout), Ok)
+        match fs::metadata(&path) {
+            // Who makes the file has not come to its tables yet.
+            Ok(file) if file.len() == 0 => Self::in_memory(layout),
+            Ok(_) => Self::look_at(path, layout),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Self::in_memory(layout),
+            Err(error) => Err(unopenable(&path, error)),
+        }
     }
 
     /// A ledger that ends with the process.
@@ -190,14 +215,22 @@ impl Ledger {
         Self::prepared(path.to_owned(), connection, layout)
     }
 
+    fn look_at(path: PathBuf, layout: &Layout) -> Result<Self, LedgerError> {
+        let wrong = |source| of_sqlite(&path, source);
+        let connection =
+            Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(wrong)?;
+        connection.busy_timeout(PATIENCE).map_err(wrong)?;
+        sound(&connection, &path)?;
+        let found = version(&connection, &path, layout)?;
+        if found < layout.newest() {
+            return Err(LedgerError::TooOld { path, found, needed: layout.newest() });
+        }
+        Ok(Self { open: Arc::new(Open { path, connection: Mutex::new(connection) }) })
+    }
+
     fn prepared(path: PathBuf, mut connection: Connection, layout: &Layout) -> Result<Self, LedgerError> {
         prepare(&connection).map_err(|source| of_sqlite(&path, source))?;
-        let verdict: rusqlite::Result<String> =
-            connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0));
-        match verdict.map_err(|source| of_sqlite(&path, source))? {
-            sound if sound == "ok" => {}
-            reason => return Err(LedgerError::Damaged { path, reason }),
-        }
+        sound(&connection, &path)?;
         migrate(&mut connection, &path, layout)?;
         Ok(Self { open: Arc::new(Open { path, connection: Mutex::new(connection) }) })
     }
@@ -258,23 +291,39 @@ fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Brings the file to this version's layout, one process at a time.
-fn migrate(connection: &mut Connection, path: &Path, layout: &Layout) -> Result<(), LedgerError> {
+fn sound(connection: &Connection, path: &Path) -> Result<(), LedgerError> {
+    let verdict: rusqlite::Result<String> =
+        connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0));
+    match verdict.map_err(|source| of_sqlite(path, source))? {
+        sound if sound == "ok" => Ok(()),
+        reason => Err(LedgerError::Damaged { path: path.to_owned(), reason }),
+    }
+}
+
+/// The version of the layout that a file has; 0: it is empty.
+fn version(connection: &Connection, path: &Path, layout: &Layout) -> Result<i64, LedgerError> {
     let wrong = |source| of_sqlite(path, source);
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(wrong)?;
-    let number = |name: &str| transaction.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+    let number = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
     let application = number("application_id").map_err(wrong)?;
     let found = number("user_version").map_err(wrong)?;
     let tables: i64 =
-        transaction.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(wrong)?;
+        connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(wrong)?;
     if application != APPLICATION && (application, found, tables) != (0, 0, 0) {
         let reason = "it is another program's database".to_owned();
         return Err(LedgerError::Damaged { path: path.to_owned(), reason });
     }
-    let known = i64::try_from(layout.migrations.len()).unwrap_or(i64::MAX);
+    let known = layout.newest();
     if found > known {
         return Err(LedgerError::TooNew { path: path.to_owned(), found, known });
     }
+    Ok(found)
+}
+
+/// Brings the file to this version's layout, one process at a time.
+fn migrate(connection: &mut Connection, path: &Path, layout: &Layout) -> Result<(), LedgerError> {
+    let wrong = |source| of_sqlite(path, source);
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(wrong)?;
+    let found = version(&transaction, path, layout)?;
     for (version, migration) in (1i64..).zip(layout.migrations).filter(|(version, _)| *version > found) {
         transaction.execute_batch(migration).map_err(wrong)?;
         transaction.pragma_update(None, "user_version", version).map_err(wrong)?;
@@ -390,8 +439,28 @@ mod tests {
         note(&opened(folder.path()).ledger);
         assert_eq!(rows(&Ledger::open_for_reading(folder.path(), &NOTES).unwrap()), 1);
         let path = folder.path().join(FILE);
+        fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
+        let looking = Ledger::open_for_reading(folder.path(), &NOTES).unwrap();
+        assert_eq!(rows(&looking), 1);
+        let write = |transaction: &Transaction<'_>| transaction.execute("DELETE FROM note", []);
+        looking.open.work(TransactionBehavior::Deferred, write).unwrap_err();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o644);
+    }
+
+    #[test]
+    fn whoever_only_looks_hears_why_a_file_cannot_be_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(FILE);
+        let look = || Ledger::open_for_reading(folder.path(), &NOTES);
+        note(&opened(folder.path()).ledger);
+        let later = Connection::open(&path).unwrap();
+        later.pragma_update(None, "user_version", 999).unwrap();
+        assert!(matches!(look(), Err(LedgerError::TooNew { found: 999, known: 1, .. })));
+        later.pragma_update(None, "user_version", 0).unwrap();
+        assert!(matches!(look(), Err(LedgerError::TooOld { found: 0, needed: 1, .. })));
+        drop(later);
         fs::write(&path, "this is no database at all, however you look at it").unwrap();
-        assert_eq!(rows(&Ledger::open_for_reading(folder.path(), &NOTES).unwrap()), 0);
+        assert!(matches!(look(), Err(LedgerError::Damaged { .. })));
         assert!(fs::read_to_string(path).unwrap().starts_with("this"));
     }
 

@@ -31,6 +31,13 @@ impl Pace {
         *even = Some(due + apart);
         due.saturating_duration_since(now).saturating_sub(burst(rate))
     }
+
+    /// Gives a moment back that came to nothing.
+    pub(crate) fn give_back(&self, rate: &Rate) {
+        let apart = rate.per / rate.messages.max(1);
+        let mut even = self.even.lock().unwrap_or_else(PoisonError::into_inner);
+        *even = even.and_then(|even| even.checked_sub(apart));
+    }
 }
 
 /// A whole span's worth may go at once, and no more is ever saved up.
@@ -49,6 +56,16 @@ mod tests {
         let (pace, now) = (Pace::default(), Instant::now());
         let waits: Vec<u64> = (0..13).map(|_| pace.take(&RATE, now).as_secs()).collect();
         assert_eq!(waits, [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3]);
+    }
+
+    #[test]
+    fn what_is_given_back_can_be_taken_again() {
+        let (pace, now) = (Pace::default(), Instant::now());
+        for _ in 0..30 {
+            assert!(pace.take(&RATE, now).is_zero());
+            pace.give_back(&RATE);
+        }
+        assert_eq!((0..20).filter(|_| pace.take(&RATE, now).is_zero()).count(), 10);
     }
 
     #[test]

@@ -130,6 +130,13 @@ impl DeviceLog {
         Err(wait)
     }
 
+    /// Gives back what a message was counted as that could not be stored.
+    pub(crate) fn give_back(&self, device: &Device) {
+        if let (Some(rate), Some(pace)) = (&device.rate, lock(&self.paces).get(&device.name)) {
+            pace.give_back(rate);
+        }
+    }
+
     /// Notes a message that was accepted.
     pub(crate) fn note(&self, using: &Using, client: IpAddr, now: Timestamp) {
         let mut noted = lock(&self.noted);

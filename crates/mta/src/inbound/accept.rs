@@ -41,14 +41,12 @@ pub(crate) async fn take(
     }
     check_hops(gate, &inspection)?;
     check_author(gate, &site, &inspection)?;
-    gate.count_for_device()?;
     if let Some(device) = &gate.device {
         // It is the same already, unless others are replaced.
         transaction.from = device.sender.clone().into();
     }
     check_report(&site, content.preview).await?;
-    gate.count_message(&recipients, transaction.size, now)?;
-    let (fate, hold) = gate.fate(recipients.len(), now);
+    let counted = gate.count_message(&recipients, transaction.size, now)?;
     let id = content.draft.id().to_string();
     let stamp = Stamp { id: &id, now };
     let mut head = received(gate, &site, &transaction, &stamp);
@@ -68,12 +66,16 @@ pub(crate) async fn take(
         device: using.clone(),
     };
     let envelope = envelope(gate, transaction, recipients, &inspection);
-    let message = NewMessage { envelope, head: head.into(), draft: content.draft, hold };
-    let id = gate.shared.store.enqueue(now, message).await.map_err(|error| not_stored(gate, &error))?;
+    let message = NewMessage { envelope, head: head.into(), draft: content.draft, hold: counted.hold() };
+    let stored = gate.shared.store.enqueue(now, message).await;
+    let id = stored.map_err(|error| {
+        gate.give_back(&counted, now);
+        not_stored(gate, &error)
+    })?;
     gate.accepted += 1;
     gate.note(using.as_ref(), now);
     gate.shared.observer.emit(Subject::Message(id), accepted);
-    gate.tell_fate(id, &fate, now).await;
+    gate.settle(id, &counted, now).await;
     gate.shared.wake.notify_one();
     Ok(Verdict::Queued { id: id.to_string() })
 }

@@ -50,9 +50,19 @@ impl Gate {
     }
 
     /// Counts a message that is complete against the device's rate.
+    ///
+    /// # Errors
+    /// The reply that sends it away for now.
     pub(super) fn count_for_device(&self) -> Result<(), Reply> {
         let Some(device) = &self.device else { return Ok(()) };
         self.shared.devices.take(device, Instant::now()).map_err(|wait| too_fast(device, wait))
+    }
+
+    /// Gives back what was counted for a message that came to nothing.
+    pub(super) fn give_back_for_device(&self) {
+        if let Some(device) = &self.device {
+            self.shared.devices.give_back(device);
+        }
     }
 
     /// What puts the device's address in the place of others, where it is to.

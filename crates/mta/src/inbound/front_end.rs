@@ -10,14 +10,14 @@ use std::net::SocketAddr;
 
 use jiff::Timestamp;
 use postern_smtp::command::Introduction;
-use postern_smtp::reply::{Reply, catalogue};
+use postern_smtp::reply::catalogue;
 use postern_smtp::server::Verdict;
 
 use super::gate::{Gate, Pending};
+use super::limits::check_arrival;
 use super::listener::Crowded;
 use crate::directory::{Denied, Login};
 use crate::event::{Event, Proof};
-use crate::limits::{Turned, wait_in_words};
 
 /// What a front end has said of its client.
 #[derive(Debug)]
@@ -57,32 +57,19 @@ impl Gate {
             Some(Crowded::Client) => return Verdict::RefuseAndClose(catalogue::too_many_sessions(hostname)),
             None => {}
         }
-        if let Err((reply, why)) = self.check_arrival() {
-            self.refuse_because("XCLIENT", None, reply.clone(), why);
+        let client = self.client.address.ip();
+        if let Err((reply, why)) = check_arrival(&self.shared, &self.listener, client, Timestamp::now()) {
+            match why {
+                Some(why) => {
+                    self.refuse_because("XCLIENT", None, reply.clone(), Some(why));
+                }
+                None => self.told = true,
+            }
             return Verdict::RefuseAndClose(reply);
         }
         match login {
             Some(login) => self.sign_in_introduced(&login).await,
             None => Verdict::Accept,
-        }
-    }
-
-    /// Whether the client that was named is banned, or comes too often: the reply, and what only the log says.
-    fn check_arrival(&self) -> Result<(), (Reply, Option<String>)> {
-        let (site, client) = (self.site(), self.client.address.ip());
-        let hostname = &self.listener.settings.hostname;
-        let (rates, source) = (&site.config.protection.rates, self.source(&site.config));
-        match self.shared.limits.arrive(client, rates, source, Timestamp::now()) {
-            Ok(()) => Ok(()),
-            Err(Turned::Banned(..)) => {
-                self.shared.counters.turned_away();
-                Err((catalogue::client_banned(hostname), None))
-            }
-            Err(Turned::TooFast(no)) => {
-                self.shared.counters.too_fast(no.scope, no.what);
-                let reply = catalogue::sessions_too_fast(hostname, &wait_in_words(no.wait));
-                Err((reply, Some(no.to_string())))
-            }
         }
     }
 

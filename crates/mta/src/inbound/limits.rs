@@ -19,11 +19,13 @@ use postern_smtp::server::Verdict;
 
 use super::connection::Arrival;
 use super::gate::Gate;
+use super::listener::Listener;
 use crate::config::Config;
-use crate::directory::{Denied, Why};
+use crate::daemon::Shared;
+use crate::directory::{Denied, Principal, Why};
 use crate::event::{Event, Subject};
 use crate::limits::{
-    Amounts, Attempt, Barred, Evidence, Fate, HELD_BECAUSE, Pass, Source, TooFast, Turned, What,
+    Amounts, Attempt, Barred, Evidence, Fate, HELD_BECAUSE, Pass, Source, Taken, TooFast, Turned, What,
     tell_of_burst, wait_in_words,
 };
 
@@ -46,33 +48,61 @@ fn source<'a>(config: &Config, principal: Option<&'a str>, client: IpAddr, liste
     Source { principal, address: counted.then_some(client), listener }
 }
 
+/// What was counted for a message that is to be stored.
+pub(super) struct Counted {
+    taken: Taken,
+    fate: Fate,
+    recipients: u64,
+}
+
+impl Counted {
+    /// Why the message is held, if it is.
+    pub(super) fn hold(&self) -> Option<String> {
+        (self.fate == Fate::Held).then(|| HELD_BECAUSE.to_owned())
+    }
+}
+
 impl Arrival {
     /// Whether the client may begin a session.
     ///
     /// # Errors
     /// The reply to turn it away with; it is in the log already.
     pub(super) fn check_limits(&self, now: Timestamp) -> Result<(), Reply> {
-        let site = self.shared.site.load();
-        let (client, listener) = (self.client.ip(), self.listener.config.name.as_str());
-        let hostname = &self.listener.settings.hostname;
-        let source = source(&site.config, None, client, listener);
-        let turned = self.shared.limits.arrive(client, &site.config.protection.rates, source, now);
-        match turned {
-            Ok(()) => Ok(()),
-            Err(Turned::Banned(ban, say)) => {
-                self.shared.counters.turned_away();
-                if let Some(times) = say {
-                    let (subject, listener) = (ban.subject.to_string(), listener.to_owned());
-                    self.shared.observer.daemon(Event::TurnedAway { subject, client, listener, times });
-                }
-                Err(catalogue::client_banned(hostname))
+        check_arrival(&self.shared, &self.listener, self.client.ip(), now).map_err(|(reply, why)| {
+            if let Some(why) = why {
+                self.refuse(&format!("{}; {why}", reply.one_line()));
             }
-            Err(Turned::TooFast(no)) => {
-                self.shared.counters.too_fast(no.scope, no.what);
-                let reply = catalogue::sessions_too_fast(hostname, &wait_in_words(no.wait));
-                self.refuse(&format!("{}; {no}", reply.one_line()));
-                Err(reply)
+            reply
+        })
+    }
+}
+
+/// Whether this client may begin a session, whether it came by itself or a front end has named it; it is counted.
+///
+/// # Errors
+/// The reply to turn it away with, and what the log has yet to hear: of a ban it hears here, once a minute.
+pub(super) fn check_arrival(
+    shared: &Shared,
+    listener: &Listener,
+    client: IpAddr,
+    now: Timestamp,
+) -> Result<(), (Reply, Option<String>)> {
+    let site = shared.site.load();
+    let (name, hostname) = (listener.config.name.as_str(), &listener.settings.hostname);
+    let source = source(&site.config, None, client, name);
+    match shared.limits.arrive(client, &site.config.protection.rates, source, now) {
+        Ok(()) => Ok(()),
+        Err(Turned::Banned(ban, say)) => {
+            shared.counters.turned_away();
+            if let Some(times) = say {
+                let (subject, listener) = (ban.subject.to_string(), name.to_owned());
+                shared.observer.daemon(Event::TurnedAway { subject, client, listener, times });
             }
+            Err((catalogue::client_banned(hostname), None))
+        }
+        Err(Turned::TooFast(no)) => {
+            shared.counters.too_fast(no.scope, no.what);
+            Err((catalogue::sessions_too_fast(hostname, &wait_in_words(no.wait)), Some(no.to_string())))
         }
     }
 }
@@ -147,42 +177,52 @@ impl Gate {
         recipients.iter().filter(|recipient| self.shared.limits.is_new(source, recipient)).count() as u64
     }
 
-    /// Counts a complete message.
+    /// Counts a complete message: against the device's rate, the rates, and what its sender usually sends. It is counted
+    /// before it is stored, so that no two sessions take the same room; [`Self::settle`] or [`Self::give_back`] ends it.
     ///
     /// # Errors
-    /// The reply, when another session has used up the allowance meanwhile.
+    /// The reply, when another session has used up the allowance meanwhile; then nothing is counted.
     pub(super) fn count_message(
         &self,
         recipients: &[(Mailbox, RcptParams)],
         octets: u64,
         now: Timestamp,
-    ) -> Result<(), Reply> {
+    ) -> Result<Counted, Reply> {
+        self.count_for_device()?;
+        let (site, count) = (self.site(), recipients.len() as u64);
+        let (protection, source) = (&site.config.protection, self.source(&site.config));
+        let mailboxes = recipients.iter().map(|(mailbox, _)| mailbox);
+        let taken = self.shared.limits.take(&protection.rates, source, mailboxes, octets, now);
+        let taken = taken.map_err(|no| {
+            self.give_back_for_device();
+            self.too_fast(&no).0
+        })?;
+        let judge = |user: &Principal| self.shared.limits.fate(&user.name, count, protection, now);
+        let fate = self.principal.as_ref().map_or(Fate::Sent, judge);
+        Ok(Counted { taken, fate, recipients: count })
+    }
+
+    /// A counted message could not be stored: nothing of it counts.
+    pub(super) fn give_back(&self, counted: &Counted, now: Timestamp) {
+        self.give_back_for_device();
         let site = self.site();
         let source = self.source(&site.config);
-        let recipients = recipients.iter().map(|(mailbox, _)| mailbox);
-        let taken = self.shared.limits.take(&site.config.protection.rates, source, recipients, octets, now);
-        taken.map_err(|no| self.too_fast(&no).0)
-    }
-
-    /// What happens to a message of the principal, and why it is held, if it is.
-    pub(super) fn fate(&self, recipients: usize, now: Timestamp) -> (Fate, Option<String>) {
-        let Some(principal) = &self.principal else { return (Fate::Sent, None) };
-        let site = self.site();
-        let fate = self.shared.limits.fate(&principal.name, recipients as u64, &site.config.protection, now);
-        let hold = (fate != Fate::Sent).then(|| HELD_BECAUSE.to_owned());
-        (fate, hold)
-    }
-
-    /// Says that a message is held; of the first one the administrator hears.
-    pub(super) async fn tell_fate(&self, id: QueueId, fate: &Fate, now: Timestamp) {
-        if *fate == Fate::Sent {
-            return;
+        self.shared.limits.give_back(&site.config.protection.rates, source, &counted.taken, now);
+        if let Some(principal) = &self.principal {
+            self.shared.limits.forget(&principal.name, counted.recipients, counted.fate, now);
         }
+    }
+
+    /// A counted message is stored. Of one that is held the log hears, and of the first of several the administrator.
+    pub(super) async fn settle(&self, id: QueueId, counted: &Counted, now: Timestamp) {
+        let site = self.site();
+        self.shared.limits.keep(self.source(&site.config), &counted.taken, now);
+        let (Fate::Held, Some(principal)) = (counted.fate, &self.principal) else { return };
         self.shared.counters.held();
         let reason = HELD_BECAUSE.to_owned();
         self.shared.observer.emit(Subject::Message(id), Event::Held { reason });
-        if let Fate::First(burst) = fate {
-            tell_of_burst(&self.shared, burst, now).await;
+        if let Some(burst) = self.shared.limits.burst_to_tell(&principal.name, now) {
+            tell_of_burst(&self.shared, principal, &burst, now).await;
         }
     }
 
@@ -210,7 +250,8 @@ impl Gate {
             Barred::AccountBanned(ban) => (catalogue::bad_credentials(), format!("the account is banned: {}", ban.because)),
             Barred::Closed => (
                 catalogue::sign_in_closed(),
-                "too many different wrong passwords were tried for this account; it is open only where it signed in lately"
+                "too many different wrong passwords were tried for this account; it is open only where it signed in lately, \
+                 until postern ban remove opens it everywhere (postern ban list)"
                     .to_owned(),
             ),
             Barred::Crowded => (catalogue::sign_in_busy(), "too many sign-ins wait".to_owned()),

@@ -22,7 +22,8 @@ use tokio_rustls::TlsConnector;
 
 use super::certificates::{Authority, Issued, Life};
 use crate::config::{
-    AddressSpace, ClientCertificates, Config, InboundPolicy, InboundTls, NamedCertificates, Surroundings,
+    AddressSpace, Allowance, ClientCertificates, Config, InboundPolicy, InboundTls, NamedCertificates,
+    Surroundings,
 };
 use crate::daemon::Daemon;
 use crate::directory::Users;
@@ -244,6 +245,62 @@ async fn what_is_no_report_is_refused_at_the_end_of_data_unless_it_has_other_rec
     }
     house.said.line(&["refused at end of content", "(no-tls-report)"]).await;
     house.said.line(&["dropped, the address takes only TLS reports"]).await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_stored_counts_for_nothing_and_the_burst_is_told_of_with_the_first_that_is() {
+    let trusted = Authority::new();
+    let house = House::new(asked(&trusted), |config| {
+        let two = Some(Allowance { most: 2, per: Duration::from_hours(1) });
+        config.protection.rates.principal.messages = two;
+        config.protection.bursts.floor = 0;
+    })
+    .await;
+    let anna = trusted.issue("anna@example.org", Life::Current);
+    let (mut caller, _) = house.call_with("submission", &TLS13, Some(&anna)).await.unwrap();
+    caller.expects("AUTH EXTERNAL =", &["235"]).await;
+    let queue = rusqlite::Connection::open(house.folder.path().join("queue.db")).unwrap();
+    let full = "CREATE TRIGGER full BEFORE INSERT ON message BEGIN SELECT RAISE(FAIL, 'no more room'); END";
+    queue.execute_batch(full).unwrap();
+    for (round, reply) in ["451", "451", "451", "250", "250", "450"].into_iter().enumerate() {
+        if round == 3 {
+            queue.execute_batch("DROP TRIGGER full").unwrap();
+            assert_eq!(house.said.count("suddenly sends much more"), 0, "nothing is held yet");
+        }
+        if reply == "450" {
+            caller.expects("MAIL FROM:<anna@example.org>", &["(too-fast)"]).await;
+            break;
+        }
+        caller.expects("MAIL FROM:<anna@example.org>", &["250"]).await;
+        caller.expects("RCPT TO:<x@elsewhere.example>", &["250"]).await;
+        caller.expects("DATA", &["354"]).await;
+        caller.expects("From: anna@example.org\r\n\r\nHello.\r\n.", &[reply]).await;
+    }
+    house.said.line(&["anna suddenly sends much more than usual: 1 recipients"]).await;
+    assert_eq!(house.said.count("anna suddenly sends much more"), 1);
+}
+
+#[tokio::test]
+async fn a_banned_client_behind_a_front_end_is_told_of_once_a_minute_as_any_other_is() {
+    let house = House::new(ClientCertificates::Ignored, |config| {
+        for listener in &mut config.listeners {
+            listener.xclient.networks = vec!["127.0.0.0/8".parse().unwrap()];
+        }
+        config.protection.guessing.network.most = 1;
+    })
+    .await;
+    let (mut caller, _) = house.call_with("submission", &TLS13, None).await.unwrap();
+    caller.expects("XCLIENT ADDR=203.0.113.9 PORT=4711", &["220"]).await;
+    caller.expects("EHLO guesser.example", &["250"]).await;
+    // anna, and a wrong password.
+    caller.expects("AUTH PLAIN AGFubmEAd3Jvbmc=", &["421"]).await;
+    for _ in 0..3 {
+        let mut caller = house.call("mx").await;
+        caller.expects("XCLIENT ADDR=203.0.113.9 PORT=4711", &["554 5.7.1", "(banned)"]).await;
+    }
+    house.said.line(&["turned away: 203.0.113.9 on mx"]).await;
+    assert_eq!(house.said.count("turned away"), 1);
+    assert_eq!(house.said.count("refused at XCLIENT"), 0);
 }
 
 #[tokio::test]

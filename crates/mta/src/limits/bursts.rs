@@ -43,13 +43,11 @@ pub struct Burst {
 }
 
 /// What happens to a message.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fate {
     /// It goes on.
     Sent,
-    /// It is held; this burst began with it.
-    First(Burst),
-    /// It is held with others.
+    /// It is held.
     Held,
 }
 
@@ -66,6 +64,9 @@ pub(super) struct History {
     /// What was released last: the day, and how much it was within an hour.
     released: Option<(i64, u64)>,
     held: Option<Burst>,
+    /// The administrator was told of what is held.
+    #[serde(default)]
+    told: bool,
 }
 
 impl Histories {
@@ -92,8 +93,36 @@ impl Histories {
             return Fate::Sent;
         }
         let burst = Burst { user: user.to_owned(), since: now, expected, seen, messages: 1, recipients };
-        history.held = Some(burst.clone());
-        Fate::First(burst)
+        (history.held, history.told) = (Some(burst), false);
+        Fate::Held
+    }
+
+    /// A message was held for good. The answer is the burst, if nobody was told of it yet.
+    pub(super) fn tell(&mut self, user: &str, now: Timestamp) -> Option<Burst> {
+        let untold = self.0.find(user).is_some_and(|history| history.held.is_some() && !history.told);
+        if !untold {
+            return None;
+        }
+        let history = self.0.open(user, now);
+        history.told = true;
+        history.held.clone()
+    }
+
+    /// A judged message could not be stored: it counts for nothing, and a burst that held nothing else never was. The busiest
+    /// hour of the day may keep what was under way.
+    pub(super) fn forget(&mut self, user: &str, recipients: u64, fate: Fate, now: Timestamp) {
+        if self.0.find(user).is_none() {
+            return;
+        }
+        let history = self.0.open(user, now);
+        match (fate, &mut history.held) {
+            (Fate::Sent, _) => history.hour.give_back(recipients),
+            (Fate::Held, Some(held)) if held.messages > 1 => {
+                held.messages -= 1;
+                held.recipients = held.recipients.saturating_sub(recipients);
+            }
+            (Fate::Held, held) => *held = None,
+        }
     }
 
     /// Accounts whose mail is held, the oldest first.
@@ -194,13 +223,34 @@ mod tests {
     #[test]
     fn what_is_released_is_usual_from_then_on_and_what_is_discarded_is_not() {
         let mut histories = Histories::new();
-        assert_eq!(histories.judge("anna", 500, &RULES, at(0)), Fate::First(histories.list()[0].clone()));
+        assert_eq!(histories.judge("anna", 500, &RULES, at(0)), Fate::Held);
         assert_eq!(histories.release("anna", at(10)).unwrap().recipients, 500);
         assert_eq!(histories.judge("anna", 500, &RULES, at(7200)), Fate::Sent);
         assert_eq!(histories.release("anna", at(7200)), None);
-        assert!(matches!(histories.judge("berta", 500, &RULES, at(0)), Fate::First(_)));
-        histories.discard("berta", at(10));
-        assert!(matches!(histories.judge("berta", 500, &RULES, at(7200)), Fate::First(_)), "told again");
+        for second in [0, 7200] {
+            assert_eq!(histories.judge("berta", 500, &RULES, at(second)), Fate::Held);
+            assert_eq!(histories.tell("berta", at(second)).map(|burst| burst.seen), Some(500), "at {second}");
+            assert_eq!(histories.tell("berta", at(second)), None, "once for a burst");
+            histories.discard("berta", at(second + 10));
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_stored_counts_for_nothing_and_tells_of_no_burst() {
+        let mut histories = Histories::new();
+        for second in 0..1000 {
+            assert_eq!(histories.judge("anna", 60, &RULES, at(second)), Fate::Sent);
+            histories.forget("anna", 60, Fate::Sent, at(second));
+        }
+        assert_eq!(histories.judge("anna", 101, &RULES, at(1000)), Fate::Held);
+        histories.forget("anna", 101, Fate::Held, at(1000));
+        assert_eq!((histories.list(), histories.tell("anna", at(1001))), (Vec::new(), None));
+        // The first of two fails, and the second tells of the burst in its place.
+        histories.judge("anna", 101, &RULES, at(1002));
+        histories.judge("anna", 7, &RULES, at(1003));
+        histories.forget("anna", 101, Fate::Held, at(1003));
+        let burst = histories.tell("anna", at(1003)).unwrap();
+        assert_eq!((burst.messages, burst.recipients), (1, 7));
     }
 
     #[test]

@@ -107,6 +107,18 @@ pub(super) struct Guesses {
     pub(super) homes: Book<Vec<Home>>,
 }
 
+/// An account that is closed to networks where it is not at home.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct ClosedAccount<'a> {
+    pub(super) name: &'a str,
+    /// So many different wrong passwords were tried.
+    pub(super) tried: usize,
+    /// The last one.
+    pub(super) last: Timestamp,
+    /// When it opens, if nothing more is tried.
+    pub(super) opens: Timestamp,
+}
+
 /// Distinct wrong passwords, with when each was last tried.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -233,19 +245,27 @@ impl Guesses {
         }
     }
 
-    /// Forgets what was tried from a client: an administrator has lifted its ban.
-    pub(super) fn forgive(&mut self, client: &str, now: Timestamp) {
-        if self.clients.find(client).is_some() {
-            let client = self.clients.open(client, now);
-            (client.tried, client.bans) = (Tried::default(), 0);
+    /// Forgets what was tried from a client: an administrator has lifted its ban. So many different passwords were known.
+    pub(super) fn forgive(&mut self, client: &str, now: Timestamp) -> usize {
+        if self.clients.find(client).is_none() {
+            return 0;
         }
+        let client = self.clients.open(client, now);
+        client.bans = 0;
+        std::mem::take(&mut client.tried).0.len()
     }
 
-    /// Forgets what was tried for an account.
-    pub(super) fn reopen(&mut self, account: &str, now: Timestamp) {
-        if self.accounts.find(account).is_some() {
-            *self.accounts.open(account, now) = Tried::default();
+    /// Forgets what was tried for an account. So many different passwords were known.
+    pub(super) fn reopen(&mut self, account: &str, now: Timestamp) -> usize {
+        if self.accounts.find(account).is_none() {
+            return 0;
         }
+        std::mem::take(self.accounts.open(account, now)).0.len()
+    }
+
+    /// The accounts that are closed to networks where they are not at home.
+    pub(super) fn closed(&self, rules: &Guessing, now: Timestamp) -> impl Iterator<Item = ClosedAccount<'_>> {
+        self.accounts.iter().filter_map(move |(name, tried)| tried.closed(name, rules.account, now))
     }
 
     pub(super) fn prune(&mut self, rules: &Guessing, now: Timestamp) {
@@ -296,6 +316,23 @@ impl Tried {
     fn count(&self, per: Duration, now: Timestamp) -> usize {
         let since = since(per, now);
         self.0.iter().filter(|(_, last)| *last > since).count()
+    }
+
+    fn closed<'a>(&self, name: &'a str, limit: Allowance, now: Timestamp) -> Option<ClosedAccount<'a>> {
+        let since = since(limit.per, now);
+        let mut times: Vec<i64> = self.0.iter().map(|(_, last)| *last).filter(|last| *last > since).collect();
+        times.sort_unstable();
+        let most = usize::try_from(limit.most).unwrap_or(usize::MAX);
+        // When this one is forgotten too, too few are left.
+        let key = *times.get(times.len().checked_sub(most)?)?;
+        let moment = |second| Timestamp::from_second(second).unwrap_or(now);
+        let per = i64::try_from(limit.per.as_secs()).unwrap_or(i64::MAX);
+        Some(ClosedAccount {
+            name,
+            tried: times.len(),
+            last: times.last().map_or(now, |last| moment(*last)),
+            opens: moment(key.saturating_add(per)),
+        })
     }
 
     /// The same password again is no further one. No more are kept than the limit needs.
@@ -434,6 +471,8 @@ mod tests {
             house.fail("Anna", &format!("203.0.{number}.1"), &number.to_string(), number);
         }
         assert_eq!(house.stance("anna", ELSEWHERE, 100), Stance::Closed);
+        let closed: Vec<ClosedAccount<'_>> = house.guesses.closed(&RULES, at(100)).collect();
+        assert_eq!(closed, [ClosedAccount { name: "anna", tried: 20, last: at(19), opens: at(86_400) }]);
         assert_eq!(house.stance("anna", OFFICE, 100), Stance::Go(Duration::ZERO, Lane::AtHome));
         assert_eq!(house.stance("anna", "192.0.2.77", 100), Stance::Go(Duration::ZERO, Lane::AtHome));
         assert_eq!(house.stance("berta", ELSEWHERE, 100), Stance::Go(Duration::ZERO, Lane::Stranger));

@@ -24,6 +24,7 @@ mod subject;
 mod turnstile;
 mod window;
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -34,7 +35,7 @@ use postern_smtp::address::Mailbox;
 
 pub use bans::{Ban, BannedBy};
 pub use bursts::Burst;
-pub use operations::{Request, Response};
+pub use operations::{Lifted, Request, Response};
 pub use subject::Subject;
 
 pub(crate) use bursts::Fate;
@@ -48,7 +49,7 @@ use crate::config::{Protection, Rates};
 use crate::ledger::LedgerError;
 use bans::Bans;
 use bursts::Histories;
-use file::{File, News};
+use file::{Contents, File, News};
 use fingerprint::Fingerprints;
 use guess::{Guesses, Lane, Stance};
 use rates::Counters;
@@ -117,6 +118,14 @@ pub(crate) enum Barred {
     TooFast(TooFast),
 }
 
+/// What was counted for a message.
+#[derive(Debug)]
+pub(crate) struct Taken {
+    amounts: Vec<(What, u64)>,
+    /// Fingerprints.
+    recipients: Vec<u32>,
+}
+
 impl Limits {
     /// Opens `activity.db` in the data directory, or makes it there, and reads what it holds.
     ///
@@ -126,23 +135,22 @@ impl Limits {
         let (file, trouble) = File::open(data_dir)?;
         let key = Fingerprints::key().map_err(|_| Error::NoRandomness)?;
         let fingerprints = file.fingerprints(key).await?;
-        let mut state = State {
-            counters: Counters::new(),
-            guesses: Guesses::new(),
-            bans: Bans::default(),
-            histories: Histories::new(),
-            banned: Vec::new(),
-            unbanned: Vec::new(),
-        };
-        let contents = file.contents().await?;
-        for (kind, key, touched, value) in contents.entries {
-            state.take_in(&kind, key, touched, &value);
-        }
-        for ban in contents.bans {
-            state.bans.add(ban, now);
-        }
+        let state = State::of(file.contents().await?, now);
         let limits = Self { state: Mutex::new(state), turnstile: Turnstile::new(), fingerprints, file };
         Ok(OpenedLimits { limits, trouble })
+    }
+
+    /// As they were last written, for those who only look.
+    ///
+    /// # Errors
+    /// See [`Error`]: among them a file that cannot be read.
+    pub(crate) async fn open_for_reading(data_dir: &Path, now: Timestamp) -> Result<Self, Error> {
+        let file = File::open_for_reading(data_dir)?;
+        let key = Fingerprints::key().map_err(|_| Error::NoRandomness)?;
+        let state = State::of(file.contents().await?, now);
+        // Nothing is compared with what is known.
+        let fingerprints = Fingerprints::new(&key);
+        Ok(Self { state: Mutex::new(state), turnstile: Turnstile::new(), fingerprints, file })
     }
 
     /// Whether a client may begin a session; it is counted.
@@ -259,7 +267,7 @@ impl Limits {
         self.state().counters.new_to(&source.sender(), &[self.recipient(recipient)]) > 0
     }
 
-    /// Counts a complete message, if it is allowed.
+    /// Counts a complete message, if it is allowed. What comes of it is said by [`Self::keep`] or [`Self::give_back`].
     ///
     /// # Errors
     /// Whose allowance is used up; then nothing is counted.
@@ -270,12 +278,12 @@ impl Limits {
         recipients: impl Iterator<Item = &'a Mailbox>,
         octets: u64,
         now: Timestamp,
-    ) -> Result<(), TooFast> {
+    ) -> Result<Taken, TooFast> {
         let recipients: Vec<u32> = recipients.map(|recipient| self.recipient(recipient)).collect();
         let mut state = self.state();
         let sender = source.sender();
         let new = state.counters.new_to(&sender, &recipients);
-        let amounts = [
+        let amounts = vec![
             (What::Messages, 1),
             (What::Recipients, recipients.len() as u64),
             (What::NewRecipients, new),
@@ -283,13 +291,33 @@ impl Limits {
         ];
         state.counters.check(rules, source, &amounts, now)?;
         state.counters.count(rules, source, &amounts, now);
-        state.counters.wrote_to(&sender, &recipients, now);
-        Ok(())
+        Ok(Taken { amounts, recipients })
     }
 
-    /// What happens to a message of this principal: it goes on, or is held.
+    /// A counted message is stored: its sender has written to its recipients.
+    pub(crate) fn keep(&self, source: Source<'_>, taken: &Taken, now: Timestamp) {
+        self.state().counters.wrote_to(&source.sender(), &taken.recipients, now);
+    }
+
+    /// A counted message could not be stored: it counts no longer.
+    pub(crate) fn give_back(&self, rules: &Rates, source: Source<'_>, taken: &Taken, now: Timestamp) {
+        self.state().counters.give_back(rules, source, &taken.amounts, now);
+    }
+
+    /// What happens to a message of this principal: it goes on, or is held. When it could not be stored,
+    /// [`Self::forget`] has to hear of it.
     pub(crate) fn fate(&self, user: &str, recipients: u64, rules: &Protection, now: Timestamp) -> Fate {
         self.state().histories.judge(user, recipients, &rules.bursts, now)
+    }
+
+    /// A message of this principal is held for good. The answer is the burst to tell of, if nobody was told yet.
+    pub(crate) fn burst_to_tell(&self, user: &str, now: Timestamp) -> Option<Burst> {
+        self.state().histories.tell(user, now)
+    }
+
+    /// A message of this principal could not be stored.
+    pub(crate) fn forget(&self, user: &str, recipients: u64, fate: Fate, now: Timestamp) {
+        self.state().histories.forget(user, recipients, fate, now);
     }
 
     /// How many bans are in force, and how many accounts' mail is held.
@@ -347,6 +375,24 @@ impl Limits {
 }
 
 impl State {
+    fn of(contents: Contents, now: Timestamp) -> Self {
+        let mut state = Self {
+            counters: Counters::new(),
+            guesses: Guesses::new(),
+            bans: Bans::default(),
+            histories: Histories::new(),
+            banned: Vec::new(),
+            unbanned: Vec::new(),
+        };
+        for (kind, key, touched, value) in contents.entries {
+            state.take_in(&kind, key, touched, &value);
+        }
+        for ban in contents.bans {
+            state.bans.add(ban, now);
+        }
+        state
+    }
+
     fn take_in(&mut self, kind: &str, key: String, touched: Timestamp, value: &str) {
         let Self { counters, guesses, histories, .. } = self;
         match kind {
@@ -405,21 +451,39 @@ impl State {
         self.unbanned.extend(gone);
     }
 
-    fn unban(&mut self, subject: &Subject, now: Timestamp) -> Option<Ban> {
-        match subject {
+    /// Who is banned, and which accounts are closed to networks where they are not at home; the newest last.
+    fn barred(&self, rules: &Protection, now: Timestamp) -> Vec<Ban> {
+        let mut all = self.bans.list(now);
+        // Whoever cannot be named in a command is not listed either.
+        let closed = self.guesses.closed(&rules.guessing, now).filter_map(|closed| {
+            let subject =
+                closed.name.parse().ok().filter(|subject| matches!(subject, Subject::Account(_)))?;
+            let because =
+                format!("closed where it did not sign in lately: {} different wrong passwords", closed.tried);
+            let (since, until) = (closed.last, Some(closed.opens));
+            Some(Ban { subject, because, since, until, by: BannedBy::Guessing })
+        });
+        let banned: HashSet<Subject> = all.iter().map(|ban| ban.subject.clone()).collect();
+        all.extend(closed.filter(|closed| !banned.contains(&closed.subject)));
+        all.sort_by(|one, other| (one.since, &one.subject).cmp(&(other.since, &other.subject)));
+        all
+    }
+
+    fn unban(&mut self, subject: &Subject, now: Timestamp) -> Lifted {
+        let forgotten = match subject {
             Subject::Account(name) => self.guesses.reopen(name, now),
             Subject::Network(network) if network.prefix_len() == network.max_prefix_len() => {
-                self.guesses.forgive(&network.addr().to_string(), now);
+                self.guesses.forgive(&network.addr().to_string(), now)
             }
             // An IPv6 network of 64 bits is one client.
             Subject::Network(network) => {
-                self.guesses.forgive(&network.addr().to_string(), now);
-                self.guesses.forgive(&network.to_string(), now);
+                let of_client = self.guesses.forgive(&network.addr().to_string(), now);
+                of_client.max(self.guesses.forgive(&network.to_string(), now))
             }
-        }
+        };
         self.banned.retain(|ban| ban.subject != *subject);
         self.unbanned.push(subject.clone());
-        self.bans.remove(subject)
+        Lifted { ban: self.bans.remove(subject), forgotten }
     }
 }
 

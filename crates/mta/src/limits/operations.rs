@@ -30,7 +30,7 @@ const BECAUSE_MOST: usize = 200;
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Request {
-    /// Who is banned?
+    /// Who is banned, and which accounts are closed to strangers?
     Bans,
     /// Ban somebody.
     Ban {
@@ -66,16 +66,33 @@ pub enum Request {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Response {
-    /// Those in force, the newest last.
+    /// Those in force, the newest last. A closed account is among them: it can sign in only where it did so lately.
     Bans(Vec<Ban>),
     /// It is made.
     Banned(Ban),
-    /// This one is lifted; `None`: there was none.
-    Unbanned(Option<Ban>),
+    /// This is lifted and forgotten.
+    Unbanned(Lifted),
     /// Those undecided, the oldest first.
     Bursts(Vec<Burst>),
     /// So many deliveries were released or removed; `None`: nothing of that account is held.
     Decided(Option<u64>),
+}
+
+/// What came of lifting a ban.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lifted {
+    /// The ban, if there was one.
+    pub ban: Option<Ban>,
+    /// So many different wrong passwords were forgotten with it; what was closed because of them is open again.
+    pub forgotten: usize,
+}
+
+impl Lifted {
+    /// Whether there was nothing to lift and nothing to forget.
+    #[must_use]
+    pub fn is_nothing(&self) -> bool {
+        self.ban.is_none() && self.forgotten == 0
+    }
 }
 
 /// What an operation works with.
@@ -95,17 +112,21 @@ pub(crate) async fn carry_out(shared: &Shared, request: Request, now: Timestamp)
     let site = shared.site.load_full();
     let own = shared.own_addresses.load_full();
     let desk = Desk { limits: &shared.limits, rules: &site.config.protection, own: &own, now };
+    let subject = match &request {
+        Request::Unban { subject } => Some(subject.to_string()),
+        _ => None,
+    };
     let response = match request {
         Request::Release { user } => desk.release(&user, &*shared.store).await?,
         Request::Discard { user } => desk.discard(&user, &*shared.store).await?,
         request => desk.on_bans(request).await?,
     };
-    match &response {
-        Response::Banned(ban) => shared.observer.daemon(Event::banned(ban)),
-        Response::Unbanned(Some(ban)) => {
-            shared.observer.daemon(Event::Unbanned { subject: ban.subject.to_string() });
+    match (&response, subject) {
+        (Response::Banned(ban), _) => shared.observer.daemon(Event::banned(ban)),
+        (Response::Unbanned(lifted), Some(subject)) if !lifted.is_nothing() => {
+            shared.observer.daemon(Event::Unbanned { subject });
         }
-        Response::Decided(Some(_)) => shared.wake.notify_one(),
+        (Response::Decided(Some(_)), _) => shared.wake.notify_one(),
         _ => {}
     }
     Ok(response)
@@ -120,11 +141,7 @@ pub(crate) async fn carry_out_alone(
     request: Request,
     now: Timestamp,
 ) -> Result<Response, String> {
-    let opened = Limits::open(&config.data_dir, now).await.map_err(|error| error.to_string())?;
-    let OpenedLimits { limits, trouble } = opened;
-    if let Some(trouble) = trouble {
-        return Err(trouble.to_string());
-    }
+    let limits = open_alone(config, &request, now).await?;
     let binds: Vec<SocketAddr> =
         config.listeners.iter().flat_map(|listener| listener.bind.iter().copied()).collect();
     let own = own_addresses(&binds);
@@ -140,11 +157,21 @@ pub(crate) async fn carry_out_alone(
     }
 }
 
+/// Who only looks changes no file.
+async fn open_alone(config: &Config, request: &Request, now: Timestamp) -> Result<Limits, String> {
+    if matches!(request, Request::Bans | Request::Bursts) {
+        return Limits::open_for_reading(&config.data_dir, now).await.map_err(|error| error.to_string());
+    }
+    let opened = Limits::open(&config.data_dir, now).await.map_err(|error| error.to_string())?;
+    let OpenedLimits { limits, trouble } = opened;
+    trouble.map_or(Ok(limits), |trouble| Err(trouble.to_string()))
+}
+
 impl Desk<'_> {
     async fn on_bans(&self, request: Request) -> Result<Response, String> {
         let (limits, now) = (self.limits, self.now);
         let response = match request {
-            Request::Bans => return Ok(Response::Bans(limits.state().bans.list(now))),
+            Request::Bans => return Ok(Response::Bans(limits.state().barred(self.rules, now))),
             Request::Bursts => return Ok(Response::Bursts(limits.state().histories.list())),
             Request::Ban { subject, length, because, force } => {
                 if !force {

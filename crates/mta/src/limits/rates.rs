@@ -3,7 +3,7 @@
 //! - [`Source`]: who does it. [`Amounts`]: how much of what. [`TooFast`]: whose allowance is used up, and for how long.
 //! - [`Counters`]: what was done lately, and which recipients each sender wrote to before.
 //!
-//! Only what was accepted counts. What it deliberately does not do: decide what is a guess (see [`guess`](super::guess)), or
+//! Only what was accepted counts: what is counted before it is stored is given back when it cannot be. What it deliberately does not do: decide what is a guess (see [`guess`](super::guess)), or
 //! word the reply.
 
 use std::collections::{HashSet, VecDeque};
@@ -147,6 +147,26 @@ impl Counters {
                     tally.len() - 1
                 });
                 tally[place].1.add(amount, allowance.per, now);
+            }
+        }
+    }
+
+    /// Takes back what was counted for something that came to nothing.
+    pub(super) fn give_back(
+        &mut self,
+        rules: &Rates,
+        source: Source<'_>,
+        amounts: Amounts<'_>,
+        now: Timestamp,
+    ) {
+        for (_, key, _) in source.concerned(rules) {
+            if self.counted.find(&key).is_none() {
+                continue;
+            }
+            for (counted, window) in self.counted.open(&key, now) {
+                if let Some((_, amount)) = amounts.iter().find(|(what, _)| what == counted) {
+                    window.give_back(*amount);
+                }
             }
         }
     }

@@ -9,6 +9,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::bursts::Burst;
 use crate::daemon::{Phase, Shared};
+use crate::directory::{OWN, Principal};
 use crate::event::Event;
 use crate::postmaster::{self, Letter};
 
@@ -58,15 +59,20 @@ fn complain(shared: &Shared, error: &crate::ledger::LedgerError) {
 }
 
 /// Tells the administrator that an account's mail is held: in the log, and by mail to the postmaster.
-pub(crate) async fn tell_of_burst(shared: &Arc<Shared>, burst: &Burst, now: Timestamp) {
+pub(crate) async fn tell_of_burst(
+    shared: &Arc<Shared>,
+    principal: &Principal,
+    burst: &Burst,
+    now: Timestamp,
+) {
     let Burst { user, expected, seen, .. } = burst;
     let what = format!(
         "{user} suddenly sends much more than usual: {seen} recipients within an hour, at most {expected} were expected; \
          mail from this account is held from now on"
     );
     let remedy = format!(
-        "ask {user}: if it was meant, postern burst release {user}; if not, postern burst discard {user} and set a new \
-         password: postern user passwd {user}"
+        "ask {user}: if it was meant, postern burst release {user}; if not, postern burst discard {user} and {}",
+        new_password(principal)
     );
     shared.observer.daemon(Event::Alarm { what: what.clone(), remedy: remedy.clone() });
     let site = shared.site.load_full();
@@ -84,5 +90,31 @@ pub(crate) async fn tell_of_burst(shared: &Arc<Shared>, burst: &Burst, now: Time
         let what = format!("the postmaster could not be told that mail from {user} is held: {error}");
         let remedy = "see that the queue's disk has room".to_owned();
         shared.observer.daemon(Event::Alarm { what, remedy });
+    }
+}
+
+/// How a stolen password is replaced: by us for our own users, elsewhere for others.
+fn new_password(principal: &Principal) -> String {
+    let Principal { name, directory, .. } = principal;
+    if directory == OWN {
+        return format!("set a new password: postern user passwd {name}");
+    }
+    format!(
+        "have a new password set in the directory \"{directory}\"; app passwords are removed with postern user \
+         app-password remove"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_password_is_set_where_the_account_is() {
+        let own = Principal { directory: OWN.into(), ..Principal::named("anna", Vec::new()) };
+        assert!(new_password(&own).ends_with("postern user passwd anna"));
+        let other = Principal { directory: "corp".into(), ..own };
+        let said = new_password(&other);
+        assert!(said.contains("\"corp\"") && !said.contains("user passwd"), "{said}");
     }
 }

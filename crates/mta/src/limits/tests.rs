@@ -40,11 +40,16 @@ async fn counts_guesses_bans_and_histories_outlive_a_restart() {
     let limits = open(&folder, 0).await;
     let to: Mailbox = "b@b.example".parse().unwrap();
     let send = |limits: &Limits| {
-        limits.take(&rules.rates, source(Some("anna"), "192.0.2.1"), [&to].into_iter(), 9, at(0))
+        let source = source(Some("anna"), "192.0.2.1");
+        let taken = limits.take(&rules.rates, source, [&to].into_iter(), 9, at(0))?;
+        limits.keep(source, &taken, at(0));
+        Ok(())
     };
-    send(&limits).unwrap();
+    let sent: Result<(), TooFast> = send(&limits);
+    sent.unwrap();
     assert!(!limits.is_new(source(Some("anna"), "192.0.2.1"), &"B@b.example".parse().unwrap()));
-    assert!(matches!(limits.fate("anna", 3, &rules, at(0)), Fate::First(_)));
+    assert_eq!(limits.fate("anna", 3, &rules, at(0)), Fate::Held);
+    assert!(limits.burst_to_tell("anna", at(0)).is_some());
     for number in 0..29 {
         assert_eq!(guess(&limits, &rules, "198.51.100.1", number), None);
     }
@@ -56,12 +61,31 @@ async fn counts_guesses_bans_and_histories_outlive_a_restart() {
     assert_eq!(send(&limits).unwrap_err().what, What::Messages);
     assert!(!limits.is_new(source(Some("anna"), "192.0.2.1"), &to));
     assert_eq!(limits.fate("anna", 1, &rules, at(31)), Fate::Held);
+    assert_eq!(limits.burst_to_tell("anna", at(31)), None, "told before the restart");
     assert_eq!(guess(&limits, &rules, "198.51.100.1", 3), None, "this one was tried before the restart");
     assert!(guess(&limits, &rules, "198.51.100.1", 99).is_some());
     let met =
         limits.arrive("203.0.113.1".parse().unwrap(), &rules.rates, source(None, "203.0.113.1"), at(31));
     assert_eq!(met, Err(Turned::Banned(Box::new(banned), Some(1))));
     assert_eq!(limits.figures(at(31)), (2, 1));
+}
+
+#[tokio::test]
+async fn what_is_given_back_can_be_taken_again_and_nobody_was_written_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let rules = rules("[rates.principal]\nmessages = '2/1h'\noctets = '1 KiB/1h'\nnew_recipients = '1/1h'\n");
+    let limits = open(&folder, 0).await;
+    let (to, source): (Mailbox, _) = ("b@b.example".parse().unwrap(), source(Some("anna"), "192.0.2.1"));
+    for second in 0..50 {
+        let taken = limits.take(&rules.rates, source, [&to].into_iter(), 600, at(second)).unwrap();
+        limits.give_back(&rules.rates, source, &taken, at(second));
+        assert!(limits.is_new(source, &to));
+    }
+    let taken = limits.take(&rules.rates, source, [&to].into_iter(), 600, at(50)).unwrap();
+    limits.keep(source, &taken, at(50));
+    assert!(!limits.is_new(source, &to));
+    let refused = limits.take(&rules.rates, source, [&to].into_iter(), 600, at(51)).unwrap_err();
+    assert_eq!(refused.what, What::Octets);
 }
 
 #[tokio::test]
@@ -74,7 +98,7 @@ async fn a_ban_that_is_over_or_lifted_is_gone_from_the_file_too() {
     }
     limits.write(&rules, at(30)).await.unwrap();
     let subject: Subject = "203.0.113.2".parse().unwrap();
-    assert!(limits.state().unban(&subject, at(31)).is_some());
+    assert!(limits.state().unban(&subject, at(31)).ban.is_some());
     limits.write(&rules, at(31)).await.unwrap();
     assert_eq!(open(&folder, 32).await.figures(at(32)).0, 1);
     limits.write(&rules, at(4000)).await.unwrap();

@@ -39,6 +39,15 @@ impl Window {
         self.counts[0] = self.counts[0].saturating_add(amount);
     }
 
+    /// Takes back what was counted a moment ago, the latest first.
+    pub(super) fn give_back(&mut self, mut amount: u64) {
+        for count in &mut self.counts {
+            let back = amount.min(*count);
+            *count -= back;
+            amount -= back;
+        }
+    }
+
     /// How long to wait until so much more is allowed; `None`: it is allowed now. What can never be allowed waits a whole span.
     pub(super) fn wait(&self, allowance: Allowance, amount: u64, now: Timestamp) -> Option<Duration> {
         let mut rolled = self.clone();

@@ -151,11 +151,7 @@ impl Story {
     /// # Errors
     /// It is there and cannot be read.
     pub(crate) fn open_for_reading(data_dir: &Path) -> Result<Self, LedgerError> {
-        if !data_dir.join(LAYOUT.file).exists() {
-            return Ledger::in_memory(&LAYOUT).map(Self);
-        }
-        let opened = Ledger::open(data_dir, &LAYOUT)?;
-        opened.trouble.map_or(Ok(Self(opened.ledger)), Err)
+        Ledger::open_for_reading(data_dir, &LAYOUT).map(Self)
     }
 
     /// The last orders of one identity or of all, the newest last; at most so many.
