@@ -164,6 +164,9 @@ pub enum Why {
     /// The main password is right, but may not be used for sending mail.
     #[error("the password is right, but only app passwords may be used here")]
     AppPasswordNeeded,
+    /// An administrator has banned the account.
+    #[error("the account is banned: {0}")]
+    Banned(String),
     /// He wants to act as somebody else.
     #[error("the proof is right, but is not for acting as another user")]
     ActingAs,

@@ -89,7 +89,9 @@ impl Gate {
             return self.refuse("XCLIENT", None, catalogue::xclient_login_refused());
         };
         let directories = std::sync::Arc::clone(&self.site().directories);
-        match directories.look_up(&login).await {
+        let found = directories.look_up(&login).await;
+        let allowed = found.and_then(|found| found.map(|found| self.unless_banned(name, found)).transpose());
+        match allowed {
             Ok(Some(principal)) => self.signed_in(name, principal, Proof::FrontEnd),
             Ok(None) | Err(Denied::Refused(_)) => {
                 self.refuse("XCLIENT", None, catalogue::xclient_login_refused())

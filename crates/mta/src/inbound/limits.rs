@@ -120,10 +120,32 @@ impl Gate {
         admitted.map_err(|barred| self.barred(user, &barred))
     }
 
+    /// As [`admit`](Self::admit), for a question that shows nothing right or wrong yet.
+    ///
+    /// # Errors
+    /// The verdict when it may not.
+    pub(super) async fn admit_question(&mut self, user: &str) -> Result<Pass, Verdict> {
+        let site = self.site();
+        let (attempt, source) = (self.attempt(user), self.source(&site.config));
+        let (limits, rules) = (&self.shared.limits, &site.config.protection);
+        let admitted = limits.admit_question(&attempt, rules, source, Timestamp::now()).await;
+        admitted.map_err(|barred| self.barred(user, &barred))
+    }
+
+    /// Who has proved to be somebody is refused all the same when he is banned, by whichever of his names.
+    ///
+    /// # Errors
+    /// Why, for the administrator.
+    pub(super) fn unless_banned(&self, given: &str, principal: Principal) -> Result<Principal, Denied> {
+        match self.shared.limits.ban_of(given, &principal, Timestamp::now()) {
+            Some(ban) => Err(Denied::Refused(Why::Banned(ban.because))),
+            None => Ok(principal),
+        }
+    }
+
     /// A sign-in failed. A guess may lead to a ban, which ends the session.
     pub(super) fn count_failure(&mut self, claim: &Claim, user: &str, denied: &Denied) -> Option<Verdict> {
-        let Denied::Refused(why) = denied else { return None };
-        let evidence = evidence(claim, why);
+        let evidence = evidence(claim, denied);
         let site = self.site();
         let (attempt, source) = (self.attempt(user), self.source(&site.config));
         let now = Timestamp::now();
@@ -246,8 +268,6 @@ impl Gate {
                 let hostname = &self.listener.settings.hostname;
                 (catalogue::too_many_sign_ins(hostname), format!("{} is banned: {}", ban.subject, ban.because))
             }
-            // Nobody learns which names are banned, as nobody learns which exist.
-            Barred::AccountBanned(ban) => (catalogue::bad_credentials(), format!("the account is banned: {}", ban.because)),
             Barred::Closed => (
                 catalogue::sign_in_closed(),
                 "too many different wrong passwords were tried for this account; it is open only where it signed in lately, \
@@ -280,11 +300,18 @@ impl Gate {
 }
 
 /// What a failure says of guessing. Who proved right and was refused all the same did not guess.
-fn evidence<'a>(claim: &'a Claim, why: &Why) -> Evidence<'a> {
-    match (claim, why) {
-        (_, Why::AppPasswordNeeded | Why::ActingAs) => Evidence::NoGuess,
-        (Claim::Credential(Credential::Password { password, .. }), _) => Evidence::Password(password),
-        (Claim::Scram { proof: ScramProof::Wrong, .. }, _) => Evidence::Scram,
+fn evidence<'a>(claim: &'a Claim, denied: &Denied) -> Evidence<'a> {
+    match (claim, denied) {
+        (_, Denied::Refused(Why::AppPasswordNeeded | Why::ActingAs)) => Evidence::NoGuess,
+        (Claim::Credential(Credential::Password { password, .. }), Denied::Refused(_)) => {
+            Evidence::Password(password)
+        }
+        (Claim::Credential(Credential::Password { password, .. }), Denied::Unavailable(_)) => {
+            Evidence::Unjudged(password)
+        }
+        // A right proof of somebody who is banned looks like a wrong one in every way.
+        (Claim::Scram { proof: ScramProof::Wrong, .. }, _)
+        | (Claim::Scram { .. }, Denied::Refused(Why::Banned(_))) => Evidence::Scram,
         _ => Evidence::NoGuess,
     }
 }

@@ -22,14 +22,18 @@ impl Gate {
             Claim::Keys { hash, user } => self.keys(hash, &user).await,
             claim => {
                 let (user, by) = self.claimed(&claim);
-                let judged = match self.judge(&claim, &user).await {
-                    Ok(judged) => judged,
+                // A SCRAM exchange had a turn when it began, and many may have failed since.
+                let pass = match self.admit(&user).await {
+                    Ok(pass) => pass,
                     Err(verdict) => return verdict,
                 };
-                match judged {
+                let judged = self.principal_of(&claim).await;
+                match judged.and_then(|principal| self.unless_banned(&user, principal)) {
                     Ok(principal) => self.signed_in(&user, principal, by),
                     Err(denied) => {
+                        // Counted first: who goes away while he waits has guessed all the same.
                         let banned = self.count_failure(&claim, &user, &denied);
+                        pass.fail().await;
                         let failed = self.sign_in_failed(user, &denied);
                         banned.unwrap_or(failed)
                     }
@@ -38,18 +42,9 @@ impl Gate {
         }
     }
 
-    /// Who has come, as soon as it is this sign-in's turn. What ends a SCRAM exchange had its turn when that began.
-    async fn judge(&mut self, claim: &Claim, user: &str) -> Result<Result<Principal, Denied>, Verdict> {
-        let _pass = match claim {
-            Claim::Scram { .. } => None,
-            _ => Some(self.admit(user).await?),
-        };
-        Ok(self.principal_of(claim).await)
-    }
-
     /// What is kept for SCRAM, of nobody too.
     async fn keys(&mut self, hash: ScramHash, user: &str) -> Verdict {
-        let _pass = match self.admit(user).await {
+        let _pass = match self.admit_question(user).await {
             Ok(pass) => pass,
             Err(verdict) => return verdict,
         };

@@ -4,12 +4,14 @@
 //! - [`Guesses`]: the wrong passwords of late, as fingerprints, by account and by client; and where each account is at home.
 //!
 //! Only *distinct* wrong passwords count, so that a telephone with a stale one counts once, however often it tries. Slow
-//! first, then stop: growing waits; then an account is closed to networks where it never signed in, and a network that
-//! nobody signs in from is banned. An account is never closed, and nobody made to wait, where that account signed in
-//! lately. Names that do not exist are treated like those that do.
+//! first, then stop: growing waits; then an account is closed to addresses where it never signed in, and a network that
+//! nobody signs in from is banned. An account is never closed where it signed in lately, and waits there only after a
+//! failure; after many failures, before each. Names that do not exist are treated like those that do, and all
+//! spellings of a name count together too.
 //!
 //! A failed SCRAM exchange shows no password. For the account all failures from one network are one; for the network those
-//! of half an hour on one account are. Access tokens cannot be guessed and do not count here.
+//! of half an hour on one account are; for the client and that account together each is one of its own, unless
+//! the account is at home there. Access tokens cannot be guessed and do not count here.
 //!
 //! What it deliberately does not do: know passwords, ban (see [`bans`](super::bans)), or wait.
 
@@ -22,21 +24,25 @@ use serde::{Deserialize, Serialize};
 
 use super::book::Book;
 use super::fingerprint::Fingerprints;
-use super::subject::{account_key, address_key, network_key};
+use super::subject::{account_key, address_key, folded, network_key};
 use crate::config::{Allowance, Guessing};
 
 /// So many accounts that wrong passwords were tried for are known at once,
 const ACCOUNTS_MOST: usize = 20_000;
 /// so many clients and networks that they came from,
 const CLIENTS_MOST: usize = 20_000;
-/// and so many accounts with the networks they are at home in,
+/// so many accounts with the clients where they are at home,
 const HOMES_MOST: usize = 50_000;
-/// so many networks of each.
-const HOMES_OF_ONE: usize = 16;
+/// so many clients of each,
+const HOMES_OF_ONE: usize = 32;
+/// and so many clients with an account that they failed at.
+const PAIRS_MOST: usize = 20_000;
 /// A network of 24 bits may have so many times the wrong passwords of one address.
 const NETWORK_FACTOR: usize = 4;
 /// So many distinct wrong passwords cost no wait.
 const FREE: usize = 5;
+/// So many distinct wrong passwords for an account, where it is at home, hold up nothing that is right.
+const FREE_AT_HOME: usize = 20;
 /// The first wait; each further wrong password doubles it.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 /// SCRAM failures on one account from one network within this count as one for the network.
@@ -52,6 +58,8 @@ const FORGIVEN: SignedDuration = SignedDuration::from_hours(24 * 30);
 #[derive(Debug, Clone)]
 pub(crate) struct Attempt {
     account: String,
+    /// What all spellings of the account have in common.
+    folded: String,
     address: IpAddr,
     /// The client can never be banned: loopback, a trusted front end, `[bans] never`.
     spared: bool,
@@ -60,17 +68,20 @@ pub(crate) struct Attempt {
 /// What to do with an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stance {
-    /// Judge it, after this wait, in this lane.
+    /// Judge it, after this wait, in this lane. At home the wait comes after a failure.
     Go(Duration, Lane),
-    /// The account is closed to networks where it is not at home.
+    /// The account is closed to clients where it is not at home.
     Closed,
 }
 
 /// Who is judged beside whom.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Lane {
-    /// The account signed in from this network lately.
+    /// The account signed in from this client lately. Judged at once, so that who is right never waits; who is wrong waits
+    /// as long as others, so that nobody learns who is at home.
     AtHome,
+    /// It did, and many wrong passwords were tried for it there since.
+    Doubted,
     /// Others signed in from here lately, or it is trusted.
     Neighbour,
     /// Nobody did.
@@ -82,6 +93,8 @@ pub(super) enum Lane {
 pub(crate) enum Evidence<'a> {
     /// This password.
     Password(&'a Secret),
+    /// This password, perhaps: no directory could say.
+    Unjudged(&'a Secret),
     /// A SCRAM proof, which shows no password.
     Scram,
     /// Something that nobody guesses: a token, a certificate, or a right password that may not be used.
@@ -105,6 +118,10 @@ pub(super) struct Guesses {
     pub(super) accounts: Book<Tried>,
     pub(super) clients: Book<Client>,
     pub(super) homes: Book<Vec<Home>>,
+    /// What one client failed with at one account: wrong passwords where it is at home, SCRAM exchanges elsewhere.
+    pub(super) pairs: Book<Tried>,
+    /// Tells SCRAM exchanges of one moment apart.
+    exchanges: u64,
 }
 
 /// An account that is closed to networks where it is not at home.
@@ -134,24 +151,32 @@ pub(super) struct Client {
     banned: Option<Timestamp>,
 }
 
-/// A network where an account signed in.
+/// A client where an account signed in.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Home {
-    network: String,
+    client: String,
     last: Timestamp,
 }
 
 impl Attempt {
     pub(crate) fn new(name: &str, address: IpAddr, spared: bool) -> Self {
-        Self { account: account_key(name), address, spared }
-    }
-
-    pub(super) fn account(&self) -> &str {
-        &self.account
+        let account = account_key(name);
+        Self { folded: folded(&account), account, address, spared }
     }
 
     pub(super) fn address(&self) -> IpAddr {
         self.address
+    }
+
+    /// The account as it is spelled, and what all spellings have in common.
+    fn names(&self) -> impl Iterator<Item = &str> {
+        let folded = (self.folded != self.account).then_some(self.folded.as_str());
+        std::iter::once(self.account.as_str()).chain(folded)
+    }
+
+    /// The client together with the account.
+    fn pair(&self) -> String {
+        format!("{} {}", address_key(self.address), self.folded)
     }
 
     /// The client and its network. They are one and the same for IPv6.
@@ -166,30 +191,44 @@ impl Guesses {
             accounts: Book::new("account", ACCOUNTS_MOST),
             clients: Book::new("client", CLIENTS_MOST),
             homes: Book::new("home", HOMES_MOST),
+            pairs: Book::new("pair", PAIRS_MOST),
+            exchanges: 0,
         }
     }
 
     /// What to do with an attempt, before anything of it is looked at.
     pub(super) fn stance(&self, attempt: &Attempt, rules: &Guessing, now: Timestamp) -> Stance {
-        if self.is_at_home(attempt, rules, now) {
-            return Stance::Go(Duration::ZERO, Lane::AtHome);
-        }
-        let of_account =
-            self.accounts.find(&attempt.account).map_or(0, |tried| tried.count(rules.account.per, now));
-        if of_account as u64 >= rules.account.most {
-            return Stance::Closed;
-        }
+        let per = rules.account.per;
+        let in_book = |book: &Book<Tried>, key: &str| book.find(key).map_or(0, |tried| tried.count(per, now));
+        let of_name = |name: &str| in_book(&self.accounts, name);
+        let of_account = attempt.names().map(of_name).max().unwrap_or(0);
+        let of_pair = in_book(&self.pairs, &attempt.pair());
         let places = attempt.places();
         let of_place = |(key, factor): &(String, usize)| {
             self.clients.find(key).map_or(0, |client| client.tried.count(rules.network.per, now) / factor)
         };
-        let tried = places.iter().map(of_place).max().unwrap_or(0).max(of_account);
-        let lane = if attempt.spared || self.is_known(&places, rules, now) {
-            Lane::Neighbour
-        } else {
-            Lane::Stranger
-        };
-        Stance::Go(wait(tried, rules.longest_wait), lane)
+        let of_places = places.iter().map(of_place).max().unwrap_or(0);
+        let penalty = wait(of_places.max(of_account).max(of_pair), rules.longest_wait);
+        if self.is_at_home(attempt, rules, now) {
+            let lane = if of_pair < FREE_AT_HOME { Lane::AtHome } else { Lane::Doubted };
+            return Stance::Go(penalty, lane);
+        }
+        if of_account.max(of_pair) as u64 >= rules.account.most {
+            return Stance::Closed;
+        }
+        let known = attempt.spared || self.is_known(&places, rules, now);
+        Stance::Go(penalty, if known { Lane::Neighbour } else { Lane::Stranger })
+    }
+
+    /// Whether a failure says nothing of its client: who is at home is not blamed for a directory that is out of order.
+    pub(super) fn excuses(
+        &self,
+        attempt: &Attempt,
+        evidence: Evidence<'_>,
+        rules: &Guessing,
+        now: Timestamp,
+    ) -> bool {
+        matches!(evidence, Evidence::Unjudged(_)) && self.is_at_home(attempt, rules, now)
     }
 
     /// Notes a failure. The answer is who is to be banned for it.
@@ -201,25 +240,18 @@ impl Guesses {
         rules: &Guessing,
         now: Timestamp,
     ) -> Option<Verdict> {
-        let Attempt { account, address, .. } = attempt;
-        let name = account.as_bytes();
-        let network = network_key(*address);
-        let (for_account, for_place) = match evidence {
-            Evidence::Password(password) => {
-                let tag = fingerprints.of(&[b"password", name, password.expose()]);
-                (tag, tag)
-            }
-            Evidence::Scram => {
-                let span = now.as_second().div_euclid(SCRAM_SPAN).to_be_bytes();
-                let tag = fingerprints.of(&[b"scram", name, network.as_bytes()]);
-                (tag, fingerprints.of(&[b"scram", name, &span]))
-            }
-            Evidence::NoGuess => return None,
-        };
-        self.accounts.open(account, now).note(for_account, rules.account, 1, now);
+        if self.excuses(attempt, evidence, rules, now) || matches!(evidence, Evidence::NoGuess) {
+            return None;
+        }
+        for name in attempt.names() {
+            let tag = account_tag(name, attempt.address, evidence, fingerprints);
+            self.accounts.open(name, now).note(tag, rules.account, 1, now);
+        }
+        self.note_pair(attempt, evidence, fingerprints, rules, now);
+        let tag = place_tag(&attempt.account, evidence, fingerprints, now);
         let places = attempt.places();
         for (key, factor) in &places {
-            self.clients.open(key, now).tried.note(for_place, rules.network, *factor, now);
+            self.clients.open(key, now).tried.note(tag, rules.network, *factor, now);
         }
         if attempt.spared {
             return None;
@@ -227,17 +259,42 @@ impl Guesses {
         self.convict(&places, rules, now)
     }
 
+    /// What a client failed with at this account: at home distinct passwords, elsewhere each SCRAM exchange.
+    fn note_pair(
+        &mut self,
+        attempt: &Attempt,
+        evidence: Evidence<'_>,
+        fingerprints: &Fingerprints,
+        rules: &Guessing,
+        now: Timestamp,
+    ) {
+        let tag = match (evidence, self.is_at_home(attempt, rules, now)) {
+            (Evidence::Password(_), true) => {
+                account_tag(&attempt.folded, attempt.address, evidence, fingerprints)
+            }
+            (Evidence::Scram, false) => {
+                self.exchanges = self.exchanges.wrapping_add(1);
+                let (moment, number) = (now.as_nanosecond().to_be_bytes(), self.exchanges.to_be_bytes());
+                fingerprints.of(&[b"exchange", &moment, &number])
+            }
+            _ => return,
+        };
+        let most = rules.account.most.max(FREE_AT_HOME as u64);
+        let limit = Allowance { most, per: rules.account.per };
+        self.pairs.open(&attempt.pair(), now).note(tag, limit, 1, now);
+    }
+
     /// Notes a success: the account is at home there, and its network is known.
     pub(super) fn succeeded(&mut self, attempt: &Attempt, now: Timestamp) {
-        let network = network_key(attempt.address);
+        let client = address_key(attempt.address);
         let fresh = |last: Timestamp| now.duration_since(last) < FRESH;
         let homes = self.homes.find(&attempt.account);
-        if homes.is_some_and(|homes| homes.iter().any(|home| home.network == network && fresh(home.last))) {
+        if homes.is_some_and(|homes| homes.iter().any(|home| home.client == client && fresh(home.last))) {
             return;
         }
         let homes = self.homes.open(&attempt.account, now);
-        homes.retain(|home| home.network != network);
-        homes.push(Home { network, last: now });
+        homes.retain(|home| home.client != client);
+        homes.push(Home { client, last: now });
         let over = homes.len().saturating_sub(HOMES_OF_ONE);
         homes.drain(..over);
         for (key, _) in attempt.places() {
@@ -246,21 +303,22 @@ impl Guesses {
     }
 
     /// Forgets what was tried from a client: an administrator has lifted its ban. So many different passwords were known.
-    pub(super) fn forgive(&mut self, client: &str, now: Timestamp) -> usize {
-        if self.clients.find(client).is_none() {
+    pub(super) fn forgive(&mut self, key: &str, now: Timestamp) -> usize {
+        clear(&mut self.pairs, |pair| pair.split_once(' ').is_some_and(|(of, _)| of == key), now);
+        if self.clients.find(key).is_none() {
             return 0;
         }
-        let client = self.clients.open(client, now);
+        let client = self.clients.open(key, now);
         client.bans = 0;
         std::mem::take(&mut client.tried).0.len()
     }
 
-    /// Forgets what was tried for an account. So many different passwords were known.
+    /// Forgets what was tried for an account, however it was spelled. So many different passwords were known.
     pub(super) fn reopen(&mut self, account: &str, now: Timestamp) -> usize {
-        if self.accounts.find(account).is_none() {
-            return 0;
-        }
-        std::mem::take(self.accounts.open(account, now)).0.len()
+        let one = folded(account);
+        let of_pairs =
+            clear(&mut self.pairs, |pair| pair.split_once(' ').is_some_and(|(_, name)| name == one), now);
+        clear(&mut self.accounts, |name| folded(name) == one, now).max(of_pairs)
     }
 
     /// The accounts that are closed to networks where they are not at home.
@@ -271,6 +329,7 @@ impl Guesses {
     pub(super) fn prune(&mut self, rules: &Guessing, now: Timestamp) {
         let known_for = SignedDuration::try_from(rules.known_for).unwrap_or(FORGIVEN);
         self.accounts.prune(TRIED_LIFE, now);
+        self.pairs.prune(TRIED_LIFE, now);
         self.clients.prune(known_for.max(FORGIVEN), now);
         self.homes.prune(known_for, now);
     }
@@ -296,9 +355,9 @@ impl Guesses {
     }
 
     fn is_at_home(&self, attempt: &Attempt, rules: &Guessing, now: Timestamp) -> bool {
-        let network = network_key(attempt.address);
+        let client = address_key(attempt.address);
         let homes = self.homes.find(&attempt.account).map_or(&[][..], Vec::as_slice);
-        homes.iter().any(|home| home.network == network && within(home.last, rules.known_for, now))
+        homes.iter().any(|home| home.client == client && within(home.last, rules.known_for, now))
     }
 
     fn is_known(&self, places: &[(String, usize)], rules: &Guessing, now: Timestamp) -> bool {
@@ -344,6 +403,37 @@ impl Tried {
         let over = self.0.len().saturating_sub(most);
         self.0.drain(..over);
     }
+}
+
+/// What a failure is for the account: one for each wrong password, and for each network that failed by SCRAM.
+fn account_tag(name: &str, address: IpAddr, evidence: Evidence<'_>, fingerprints: &Fingerprints) -> u64 {
+    match evidence {
+        Evidence::Password(password) | Evidence::Unjudged(password) => {
+            fingerprints.of(&[b"password", name.as_bytes(), password.expose()])
+        }
+        _ => fingerprints.of(&[b"scram", name.as_bytes(), network_key(address).as_bytes()]),
+    }
+}
+
+/// What it is for the client and its network: by SCRAM one in each span of time, so that a stale telephone bans nobody.
+fn place_tag(name: &str, evidence: Evidence<'_>, fingerprints: &Fingerprints, now: Timestamp) -> u64 {
+    match evidence {
+        Evidence::Password(password) | Evidence::Unjudged(password) => {
+            fingerprints.of(&[b"password", name.as_bytes(), password.expose()])
+        }
+        _ => {
+            let span = now.as_second().div_euclid(SCRAM_SPAN).to_be_bytes();
+            fingerprints.of(&[b"scram", name.as_bytes(), &span])
+        }
+    }
+}
+
+/// Forgets what was tried under some keys. So much was known under the one with the most.
+fn clear(book: &mut Book<Tried>, which: impl Fn(&str) -> bool, now: Timestamp) -> usize {
+    let keys: Vec<String> =
+        book.iter().map(|(key, _)| key).filter(|key| which(key)).map(str::to_owned).collect();
+    let known = keys.iter().map(|key| std::mem::take(book.open(key, now)).0.len());
+    known.max().unwrap_or(0)
 }
 
 fn within(last: Timestamp, span: Duration, now: Timestamp) -> bool {
@@ -396,6 +486,11 @@ mod tests {
             let password = Secret::new(password);
             let evidence = Evidence::Password(&password);
             self.guesses.failed(&attempt, evidence, &self.fingerprints, &RULES, at(second))
+        }
+
+        fn fail_scram(&mut self, name: &str, address: &str, second: i64) -> Option<Verdict> {
+            let attempt = Attempt::new(name, address.parse().unwrap(), false);
+            self.guesses.failed(&attempt, Evidence::Scram, &self.fingerprints, &RULES, at(second))
         }
 
         fn succeed(&mut self, name: &str, address: &str, second: i64) {
@@ -452,7 +547,8 @@ mod tests {
         for number in 0..500 {
             assert_eq!(house.fail(&format!("user{number}"), OFFICE, "Password1", number), None);
         }
-        assert_eq!(house.stance("anna", OFFICE, 500), Stance::Go(Duration::ZERO, Lane::AtHome));
+        // Whoever is right there is not held up.
+        assert_eq!(house.stance("anna", OFFICE, 500), Stance::Go(RULES.longest_wait, Lane::AtHome));
         assert_eq!(
             house.stance("new colleague", OFFICE, 500),
             Stance::Go(RULES.longest_wait, Lane::Neighbour)
@@ -473,23 +569,116 @@ mod tests {
         assert_eq!(house.stance("anna", ELSEWHERE, 100), Stance::Closed);
         let closed: Vec<ClosedAccount<'_>> = house.guesses.closed(&RULES, at(100)).collect();
         assert_eq!(closed, [ClosedAccount { name: "anna", tried: 20, last: at(19), opens: at(86_400) }]);
-        assert_eq!(house.stance("anna", OFFICE, 100), Stance::Go(Duration::ZERO, Lane::AtHome));
-        assert_eq!(house.stance("anna", "192.0.2.77", 100), Stance::Go(Duration::ZERO, Lane::AtHome));
+        assert_eq!(house.stance("anna", OFFICE, 100), Stance::Go(RULES.longest_wait, Lane::AtHome));
+        assert_eq!(house.stance("anna", "192.0.2.77", 100), Stance::Closed, "next door is not at home");
+        assert_eq!(house.stance("berta", "192.0.2.77", 100), Stance::Go(Duration::ZERO, Lane::Neighbour));
         assert_eq!(house.stance("berta", ELSEWHERE, 100), Stance::Go(Duration::ZERO, Lane::Stranger));
         assert!(matches!(house.stance("anna", ELSEWHERE, 86_400 + 100), Stance::Go(..)), "a day later");
     }
 
     #[test]
-    fn a_scram_client_with_a_stale_password_neither_closes_its_account_nor_bans_its_network() {
+    fn a_stale_telephone_by_scram_is_stopped_abroad_and_neither_closes_its_account_to_others_nor_bans_its_network()
+     {
         let mut house = House::new();
-        let attempt = Attempt::new("anna", OFFICE.parse().unwrap(), false);
         for minute in 0..1440 {
-            let fingerprints = &house.fingerprints;
-            let verdict =
-                house.guesses.failed(&attempt, Evidence::Scram, fingerprints, &RULES, at(minute * 60));
-            assert_eq!(verdict, None);
+            assert_eq!(house.fail_scram("anna", OFFICE, minute * 60), None);
         }
+        assert_eq!(house.stance("anna", OFFICE, 86_400), Stance::Closed);
         assert_eq!(house.stance("anna", ELSEWHERE, 86_400), Stance::Go(Duration::ZERO, Lane::Stranger));
+        house.guesses.reopen("anna", at(86_400));
+        assert!(matches!(house.stance("anna", OFFICE, 86_400), Stance::Go(..)));
+    }
+
+    #[test]
+    fn who_guesses_by_scram_waits_and_is_stopped_after_as_many_as_any_guesser() {
+        let mut house = House::new();
+        let mut waits = Vec::new();
+        while let Stance::Go(wait, Lane::Stranger) = house.stance("anna", ELSEWHERE, 0) {
+            waits.push(wait.as_secs());
+            assert_eq!(house.fail_scram("anna", ELSEWHERE, 0), None);
+        }
+        assert_eq!(waits.len(), 20);
+        assert_eq!(&waits[..10], [0, 0, 0, 0, 0, 1, 2, 4, 8, 10]);
+        assert_eq!(
+            house.stance("anna@home.example", ELSEWHERE, 0),
+            Stance::Closed,
+            "by another spelling too"
+        );
+        assert!(matches!(house.stance("berta", ELSEWHERE, 0), Stance::Go(..)));
+    }
+
+    #[test]
+    fn a_stale_telephone_by_scram_at_home_holds_up_nobody_there() {
+        let mut house = House::new();
+        house.succeed("anna", OFFICE, 0);
+        for second in 0..500 {
+            assert_eq!(house.fail_scram("anna", OFFICE, second), None);
+        }
+        assert_eq!(house.stance("anna", OFFICE, 500), Stance::Go(Duration::ZERO, Lane::AtHome));
+    }
+
+    #[test]
+    fn many_wrong_passwords_at_home_make_their_account_wait_there_and_ban_nobody() {
+        let mut house = House::new();
+        house.succeed("anna", OFFICE, 0);
+        house.succeed("berta", OFFICE, 0);
+        for number in 0..20 {
+            assert!(matches!(house.stance("anna", OFFICE, number), Stance::Go(_, Lane::AtHome)), "{number}");
+            assert_eq!(house.fail("anna", OFFICE, &number.to_string(), number), None);
+        }
+        for number in 20..200 {
+            let stance = house.stance("anna", OFFICE, number);
+            assert_eq!(stance, Stance::Go(RULES.longest_wait, Lane::Doubted));
+            assert_eq!(house.fail("anna", OFFICE, &number.to_string(), number), None);
+        }
+        assert!(matches!(house.stance("berta", OFFICE, 200), Stance::Go(_, Lane::AtHome)));
+    }
+
+    #[test]
+    fn who_fails_at_home_waits_as_long_as_who_fails_beside_him() {
+        let mut house = House::new();
+        house.succeed("anna", OFFICE, 0);
+        for number in 0..8 {
+            house.fail(&format!("user{number}"), OFFICE, "Password1", number);
+        }
+        let waits = ["anna", "nobody"].map(|name| match house.stance(name, OFFICE, 10) {
+            Stance::Go(wait, _) => wait,
+            Stance::Closed => panic!("{name} is closed"),
+        });
+        assert_eq!(waits, [Duration::from_secs(8); 2]);
+    }
+
+    #[test]
+    fn an_account_is_closed_under_all_its_spellings_and_opened_again_under_all() {
+        let mut house = House::new();
+        for number in 0..20 {
+            let name = [format!("Bert@x{number}.example"), format!("CORP\\bert")][number % 2].clone();
+            house.fail(&name, &format!("203.0.{number}.1"), &number.to_string(), 0);
+        }
+        for name in ["bert", "bert@x1.example", "bert@new.example", "corp\\bert"] {
+            assert_eq!(house.stance(name, ELSEWHERE, 1), Stance::Closed, "{name}");
+        }
+        house.guesses.reopen("bert@x1.example", at(1));
+        for name in ["bert", "bert@x1.example", "corp\\bert"] {
+            assert!(matches!(house.stance(name, ELSEWHERE, 1), Stance::Go(..)), "{name}");
+        }
+    }
+
+    #[test]
+    fn while_a_directory_is_down_strangers_passwords_count_and_those_at_home_do_not() {
+        let mut house = House::new();
+        house.succeed("anna", OFFICE, 0);
+        let unjudged = |house: &mut House, address: &str| {
+            (0..60).find_map(|number| {
+                let attempt = Attempt::new("anna", address.parse().unwrap(), false);
+                let password = Secret::new(number.to_string());
+                let evidence = Evidence::Unjudged(&password);
+                house.guesses.failed(&attempt, evidence, &house.fingerprints, &RULES, at(number))
+            })
+        };
+        assert_eq!(unjudged(&mut house, OFFICE), None);
+        assert_eq!(house.stance("anna", OFFICE, 60), Stance::Go(Duration::ZERO, Lane::AtHome));
+        assert!(unjudged(&mut house, ELSEWHERE).is_some());
     }
 
     #[test]

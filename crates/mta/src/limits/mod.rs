@@ -46,6 +46,7 @@ pub(crate) use running::{HELD_BECAUSE, flush, run, tell_of_burst};
 pub(crate) use turnstile::Pass;
 
 use crate::config::{Protection, Rates};
+use crate::directory::{Principal, address_key};
 use crate::ledger::LedgerError;
 use bans::Bans;
 use bursts::Histories;
@@ -53,6 +54,7 @@ use file::{Contents, File, News};
 use fingerprint::Fingerprints;
 use guess::{Guesses, Lane, Stance};
 use rates::Counters;
+use subject::account_key;
 use turnstile::{Crowded, Turnstile};
 
 /// All counts, guesses, bans and histories of one installation.
@@ -108,9 +110,7 @@ pub(crate) enum Turned {
 pub(crate) enum Barred {
     /// Its address is banned since the session began.
     Banned(Box<Ban>),
-    /// The account is.
-    AccountBanned(Box<Ban>),
-    /// The account is closed to networks where it is not at home.
+    /// The account is closed to clients where it is not at home.
     Closed,
     /// Too many wait.
     Crowded,
@@ -189,14 +189,45 @@ impl Limits {
         now: Timestamp,
     ) -> Result<Pass, Barred> {
         let (penalty, lane) = self.stance(attempt, rules, source, now)?;
-        let place = self.turnstile.place(attempt.address(), lane).map_err(|Crowded| Barred::Crowded)?;
-        let pass = self.turnstile.pass(place, lane, penalty).await.map_err(|Crowded| Barred::Crowded)?;
+        let pass = self.take_turn(attempt, lane, penalty).await?;
         if lane == Lane::AtHome {
             return Ok(pass);
         }
         // Others may have failed meanwhile. Whoever waited his time need not wait again.
         self.stance(attempt, rules, source, Timestamp::now().max(now))?;
         Ok(pass)
+    }
+
+    /// As [`admit`](Self::admit), for what shows nothing right or wrong yet: without a penalty. That comes with the proof.
+    ///
+    /// # Errors
+    /// Why it is not looked at.
+    ///
+    /// # Cancel safety
+    /// May be dropped at any point.
+    pub(crate) async fn admit_question(
+        &self,
+        attempt: &Attempt,
+        rules: &Protection,
+        source: Source<'_>,
+        now: Timestamp,
+    ) -> Result<Pass, Barred> {
+        let (_, lane) = self.stance(attempt, rules, source, now)?;
+        self.take_turn(attempt, lane, Duration::ZERO).await
+    }
+
+    async fn take_turn(&self, attempt: &Attempt, lane: Lane, penalty: Duration) -> Result<Pass, Barred> {
+        let crowded = |Crowded| Barred::Crowded;
+        let place = self.turnstile.place(attempt.address(), lane, penalty).map_err(crowded)?;
+        self.turnstile.pass(place, lane, penalty).await.map_err(crowded)
+    }
+
+    /// The ban that somebody falls under by the name that he gave, his own, or one of his addresses.
+    pub(crate) fn ban_of(&self, given: &str, principal: &Principal, now: Timestamp) -> Option<Ban> {
+        let addresses = principal.addresses.iter().map(address_key);
+        let names = [account_key(given), account_key(&principal.name)].into_iter().chain(addresses);
+        let state = self.state();
+        names.filter_map(|name| state.bans.of_account(&name, now).cloned()).next()
     }
 
     /// A sign-in failed. The answer is the ban that it led to, which is in force.
@@ -209,6 +240,9 @@ impl Limits {
         now: Timestamp,
     ) -> Option<Ban> {
         let mut state = self.state();
+        if state.guesses.excuses(attempt, evidence, &rules.guessing, now) {
+            return None;
+        }
         state.counters.count(&rules.rates, source, &[(What::FailedSignIns, 1)], now);
         let verdict = state.guesses.failed(attempt, evidence, &self.fingerprints, &rules.guessing, now)?;
         let address = attempt.address();
@@ -335,9 +369,6 @@ impl Limits {
         now: Timestamp,
     ) -> Result<(Duration, Lane), Barred> {
         let mut state = self.state();
-        if let Some(ban) = state.bans.of_account(attempt.account(), now) {
-            return Err(Barred::AccountBanned(Box::new(ban.clone())));
-        }
         if let Some(met) = state.bans.meet(attempt.address(), now) {
             return Err(Barred::Banned(Box::new(met.ban)));
         }
@@ -401,6 +432,7 @@ impl State {
             kind if kind == guesses.accounts.kind() => guesses.accounts.take_in(key, touched, value),
             kind if kind == guesses.clients.kind() => guesses.clients.take_in(key, touched, value),
             kind if kind == guesses.homes.kind() => guesses.homes.take_in(key, touched, value),
+            kind if kind == guesses.pairs.kind() => guesses.pairs.take_in(key, touched, value),
             kind if kind == histories.0.kind() => histories.0.take_in(key, touched, value),
             _ => {}
         }
@@ -419,6 +451,7 @@ impl State {
                 self.guesses.accounts.changes(),
                 self.guesses.clients.changes(),
                 self.guesses.homes.changes(),
+                self.guesses.pairs.changes(),
                 self.histories.0.changes(),
             ],
             banned: std::mem::take(&mut self.banned),
@@ -435,6 +468,7 @@ impl State {
                 kind if kind == guesses.accounts.kind() => guesses.accounts.not_written(changes),
                 kind if kind == guesses.clients.kind() => guesses.clients.not_written(changes),
                 kind if kind == guesses.homes.kind() => guesses.homes.not_written(changes),
+                kind if kind == guesses.pairs.kind() => guesses.pairs.not_written(changes),
                 kind if kind == histories.0.kind() => histories.0.not_written(changes),
                 _ => {}
             }

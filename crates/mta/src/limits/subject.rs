@@ -58,6 +58,12 @@ pub(super) fn account_key(name: &str) -> String {
     Login::new(name).map(|login| login.key().to_owned()).unwrap_or_default()
 }
 
+/// What the spellings of an account have in common: its key without `DOMAIN\` before it and a mail domain behind it.
+pub(super) fn folded(key: &str) -> String {
+    let name = key.rsplit_once('\\').map_or(key, |(_, name)| name);
+    name.rsplit_once('@').map_or(name, |(local, _)| local).to_lowercase()
+}
+
 impl FromStr for Subject {
     type Err = String;
 

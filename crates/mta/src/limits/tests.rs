@@ -165,3 +165,24 @@ fn waits_and_spans_read_well() {
     assert_eq!(wait_in_words(Duration::from_millis(1500)), "2 seconds");
     assert_eq!([words(Duration::from_hours(1)), words(Duration::from_secs(90))], ["1h", "90s"]);
 }
+
+#[tokio::test]
+async fn a_ban_on_an_account_holds_under_all_its_names_and_is_not_told_before_a_password_was_looked_at() {
+    let folder = tempfile::tempdir().unwrap();
+    let (limits, rules) = (open(&folder, 0).await, rules(""));
+    let addresses = vec!["anna@a.example".parse().unwrap(), "boss@a.example".parse().unwrap()];
+    let anna = Principal::named("anna", addresses);
+    let berta = Principal::named("berta", Vec::new());
+    for name in ["anna", "Boss@a.example", "corp\\anna"] {
+        let subject: Subject = name.parse().unwrap();
+        let because = "stolen".to_owned();
+        let ban =
+            Ban { subject: subject.clone(), because, since: at(0), until: None, by: BannedBy::Administrator };
+        limits.state().ban(ban.clone(), at(0));
+        assert_eq!(limits.ban_of("CORP\\anna", &anna, at(1)), Some(ban), "{name}");
+        assert_eq!(limits.ban_of("berta", &berta, at(1)), None);
+        let attempt = Attempt::new(name, "192.0.2.1".parse().unwrap(), false);
+        assert!(limits.admit(&attempt, &rules, source(None, "192.0.2.1"), at(1)).await.is_ok(), "{name}");
+        limits.state().unban(&subject, at(1));
+    }
+}
