@@ -652,7 +652,8 @@ mod tests {
     fn an_account_is_closed_under_all_its_spellings_and_opened_again_under_all() {
         let mut house = House::new();
         for number in 0..20 {
-            let name = [format!("Bert@x{number}.example"), format!("CORP\\bert")][number % 2].clone();
+            let name =
+                if number % 2 == 0 { format!("Bert@x{number}.example") } else { "CORP\\bert".to_owned() };
             house.fail(&name, &format!("203.0.{number}.1"), &number.to_string(), 0);
         }
         for name in ["bert", "bert@x1.example", "bert@new.example", "corp\\bert"] {

@@ -225,9 +225,9 @@ impl Limits {
     /// The ban that somebody falls under by the name that he gave, his own, or one of his addresses.
     pub(crate) fn ban_of(&self, given: &str, principal: &Principal, now: Timestamp) -> Option<Ban> {
         let addresses = principal.addresses.iter().map(address_key);
-        let names = [account_key(given), account_key(&principal.name)].into_iter().chain(addresses);
+        let mut names = [account_key(given), account_key(&principal.name)].into_iter().chain(addresses);
         let state = self.state();
-        names.filter_map(|name| state.bans.of_account(&name, now).cloned()).next()
+        names.find_map(|name| state.bans.of_account(&name, now).cloned())
     }
 
     /// A sign-in failed. The answer is the ban that it led to, which is in force.
