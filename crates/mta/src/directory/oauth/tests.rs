@@ -18,7 +18,7 @@ const AUDIENCE: &str = "postern";
 fn directory(table: &str) -> OAuth {
     let text = format!(
         "hostname = \"mail.home.test\"\n[[listener]]\nname = \"s\"\nrole = \"submission\"\nbind = [\"[::]:465\"]\ntls = \"implicit\"\n[[directory]]\nname = \"corp\"\nremember = \"1h\"\nbridge = \"2h\"\n\
-         addresses = [\"{{user}}@rule.test\", \"{{login}}\"]\n[directory.oauth]\n{table}"
+         domains = [\"home.test\"]\naddresses = [\"{{user}}@rule.test\", \"{{login}}\"]\n[directory.oauth]\n{table}"
     );
     let config = Config::parse(&text, "test", &Surroundings::default()).unwrap();
     let [directory] = &config.directories[..] else { panic!("there is one") };
