@@ -13,7 +13,7 @@ pub const REFUSED: &str = "535 5.7.8 Authentication failed (bad-credentials)";
 
 /// Guessing does not slow this suite down: it guesses more in a minute than an office in a year, from one address.
 pub const UNHURRIED: &str =
-    "[guessing]\nlongest_wait = \"1ms\"\naccount = \"100000/1d\"\nnetwork = \"100000/1h\"\n";
+    "[guessing]\nlongest_wait = \"1ms\"\naccount = \"1000/1d\"\nnetwork = \"1000/1h\"\n";
 
 /// A directory, and who is in it.
 pub struct Subject {

@@ -634,7 +634,7 @@ async fn alike<const N: usize, F: Future<Output = ()>>(rounds: usize, attempts: 
     for _ in 0..3 {
         let medians: [Duration; N] = medians(rounds, std::array::from_fn(|which| &attempts[which])).await;
         let (least, most) = (medians.iter().min().unwrap(), medians.iter().max().unwrap());
-        if *most < *least * 3 / 2 || *most - *least < UNSEEN {
+        if *most < *least * 3 / 2 || most.saturating_sub(*least) < UNSEEN {
             return;
         }
         seen.push(medians);
