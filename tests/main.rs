@@ -72,6 +72,7 @@ mod requiretls;
 mod retries;
 mod reuse;
 mod route;
+mod scram;
 mod senders;
 mod tls_reports;
 mod users;
