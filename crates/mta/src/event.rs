@@ -15,9 +15,11 @@ use jiff::Timestamp;
 use postern_queue::QueueId;
 use postern_smtp::outcome::Trouble;
 use postern_smtp::text;
-use serde::Serialize;
+use postern_smtp::tls::HandshakeFault;
+use serde::{Deserialize, Serialize};
 
 use crate::device::Using;
+use crate::session::SignInFault;
 
 /// Of one text from outside, at most so many octets are shown.
 pub(crate) const CLEAN_MOST: usize = 600;
@@ -49,7 +51,7 @@ pub enum Level {
 }
 
 /// How somebody who signed in proved who he is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Proof {
     /// With a password.
@@ -226,6 +228,8 @@ pub enum Event {
         client: SocketAddr,
         /// The listener's name.
         listener: String,
+        /// Why.
+        fault: HandshakeFault,
         /// Why, in words.
         reason: String,
     },
@@ -251,6 +255,10 @@ pub enum Event {
     SignInFailed {
         /// The name that was tried.
         user: String,
+        /// With what.
+        by: Proof,
+        /// What was wrong; the client is not told.
+        fault: SignInFault,
         /// The client's address.
         client: IpAddr,
         /// What the client is not told about it.
@@ -273,6 +281,9 @@ pub enum Event {
         /// What the client is not told about it.
         #[serde(skip_serializing_if = "Option::is_none")]
         why: Option<String>,
+        /// The reply's help token.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        token: Option<&'static str>,
         /// The reply.
         reply: String,
     },
@@ -652,7 +663,7 @@ impl Event {
             Self::TlsStarted { version, cipher, server_name } => {
                 write!(f, "TLS started: {version} {cipher}{}", also(" for ", server_name.as_deref()))
             }
-            Self::TlsFailed { client, listener, reason } => {
+            Self::TlsFailed { client, listener, reason, .. } => {
                 write!(f, "TLS handshake failed: {client} on {listener}: {reason}")
             }
             Self::SessionTroubled { client, listener, trouble } => {
@@ -668,10 +679,10 @@ impl Event {
                 name.iter().try_for_each(|name| write!(f, " ({name})"))?;
                 login.iter().try_for_each(|login| write!(f, ", signed in there as {login}"))
             }
-            Self::SignInFailed { user, client, why, reply } => {
+            Self::SignInFailed { user, client, why, reply, .. } => {
                 write!(f, "sign-in failed: {user} from {client}: {reply}{}", also("; ", why.as_deref()))
             }
-            Self::Refused { at, address, client, policy, why, reply } => {
+            Self::Refused { at, address, client, policy, why, reply, .. } => {
                 let (address, policy) =
                     (also(" ", address.as_deref()), also(" by policy ", policy.as_deref()));
                 let why = also("; ", why.as_deref());
@@ -769,6 +780,7 @@ mod tests {
             at: "EHLO",
             policy: None,
             why: None,
+            token: None,
             address: Some("x\r\n2026 ALARM forged\u{1b}[2J\u{202e}".into()),
             reply: "no".into(),
         };

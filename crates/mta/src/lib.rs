@@ -44,3 +44,4 @@ pub mod routing;
 mod scheduler;
 mod secret_file;
 pub mod sender;
+pub mod session;

@@ -204,6 +204,7 @@ mod tests {
                 client: std::net::Ipv4Addr::LOCALHOST.into(),
                 policy: None,
                 why: None,
+                token: None,
                 reply: address.into(),
             },
         }

@@ -7,6 +7,7 @@ use std::io::{self, ErrorKind};
 
 use jiff::Timestamp;
 use postern_smtp::text::without_os_code;
+use postern_smtp::tls::{Alert, HandshakeFault};
 use rustls::{AlertDescription, CertificateError, Error as TlsError, InvalidMessage, PeerIncompatible};
 use rustls_pki_types::{ServerName, UnixTime};
 
@@ -45,6 +46,42 @@ pub fn describe_client(error: &(dyn StdError + 'static), minimum: MinimumVersion
             )
         }
         _ => describe(error),
+    }
+}
+
+/// What ended a handshake with a client, as a kind. Takes what the TLS stream returns.
+pub fn handshake_fault(error: &io::Error) -> HandshakeFault {
+    let Some(tls) = error.get_ref().and_then(|inner| inner.downcast_ref::<TlsError>()) else {
+        return match error.kind() {
+            ErrorKind::UnexpectedEof => HandshakeFault::Closed,
+            ErrorKind::ConnectionReset | ErrorKind::BrokenPipe | ErrorKind::ConnectionAborted => {
+                HandshakeFault::Reset
+            }
+            ErrorKind::TimedOut => HandshakeFault::TimedOut,
+            _ => HandshakeFault::Broken,
+        };
+    };
+    match tls {
+        TlsError::AlertReceived(alert) => HandshakeFault::Alert(Alert(u8::from(*alert))),
+        TlsError::InvalidMessage(
+            InvalidMessage::InvalidContentType | InvalidMessage::UnknownProtocolVersion,
+        ) => HandshakeFault::NotTls,
+        TlsError::PeerIncompatible(reason) => of_client_incompatibility(reason),
+        _ => HandshakeFault::Broken,
+    }
+}
+
+fn of_client_incompatibility(reason: &PeerIncompatible) -> HandshakeFault {
+    match reason {
+        // Who names no signature algorithms knows nothing newer than TLS 1.1.
+        PeerIncompatible::SignatureAlgorithmsExtensionRequired => HandshakeFault::NoCommonVersion,
+        reason if is_version(reason) => HandshakeFault::NoCommonVersion,
+        PeerIncompatible::NoCipherSuitesInCommon => HandshakeFault::NoCommonCipher,
+        PeerIncompatible::NoKxGroupsInCommon
+        | PeerIncompatible::NamedGroupsExtensionRequired
+        | PeerIncompatible::NoEcPointFormatsInCommon => HandshakeFault::NoCommonGroup,
+        PeerIncompatible::NoSignatureSchemesInCommon => HandshakeFault::NoCommonSignature,
+        _ => HandshakeFault::Broken,
     }
 }
 

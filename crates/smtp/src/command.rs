@@ -15,6 +15,8 @@ mod xclient;
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use crate::address::{AddressError, ForwardPath, ReversePath};
 use crate::envelope::{Mail, MailParams, Rcpt, RcptParams};
 use crate::reply::{Reply, catalogue};
@@ -79,7 +81,8 @@ pub enum Command {
 pub struct InitialResponse(Secret);
 
 /// The verbs: rows of the table that says what is allowed when.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Verb {
     /// EHLO.
     Ehlo,

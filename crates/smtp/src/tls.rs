@@ -11,10 +11,12 @@
 
 mod demands;
 mod fault;
+mod offer;
 mod requirement;
 
 pub use demands::{Demand, Demands, Source};
 pub use fault::{FaultKind, TlsFailure, TlsFault};
+pub use offer::{Alert, HandshakeFault, TlsOffer};
 pub use requirement::{Level, Proof, Proofs, TlsRequirement};
 
 use serde::{Deserialize, Serialize};

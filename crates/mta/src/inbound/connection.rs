@@ -22,7 +22,8 @@ use postern_smtp::reply::{Reply, catalogue};
 use postern_smtp::server::{
     Beginning, CloseReason, FrontEnd, Input, Output, Question, ServerSession, Settings, TlsMode, Verdict,
 };
-use postern_smtp::tls::TlsFacts;
+use postern_smtp::text::without_os_code;
+use postern_smtp::tls::{HandshakeFault, TlsFacts};
 use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -34,6 +35,7 @@ use super::proxy;
 use super::stream::Stream;
 use crate::daemon::{Phase, Shared};
 use crate::event::{Event, Subject};
+use crate::session::{Stopped, TlsBegun, TlsStood};
 
 /// A client has this long to say its PROXY header and to finish a handshake.
 const HANDSHAKE: Duration = Duration::from_secs(30);
@@ -81,12 +83,12 @@ pub(crate) async fn serve(mut stream: TcpStream, mut arrival: Arrival) {
     let observer = arrival.shared.observer.clone();
     observer
         .emit(Subject::Session(id.clone()), Event::SessionOpened { listener: name, client: arrival.client });
-    let listener = arrival.listener.config.name.clone();
     let client = Client { address: arrival.client, session: id.clone(), place: Some(place) };
-    let Ending { reason, messages, trouble, client } = Box::pin(converse(stream, arrival, client)).await;
-    if let Some(trouble) = trouble {
-        observer.emit(Subject::Session(id.clone()), Event::SessionTroubled { client, listener, trouble });
-    }
+    let reason = match Box::pin(converse(stream, arrival, client)).await {
+        Ok(ending) => ending,
+        Err(reason) => Ending { reason, messages: 0 },
+    };
+    let Ending { reason, messages } = reason;
     observer.emit(Subject::Session(id), Event::SessionClosed { reason, messages });
 }
 
@@ -137,29 +139,21 @@ struct Ending {
     reason: String,
     /// Messages accepted in it.
     messages: u32,
-    /// What kept the client from sending, unless it is known already.
-    trouble: Option<String>,
-    /// Who the client was in the end, by what a front end has told.
-    client: SocketAddr,
 }
 
-async fn converse(stream: TcpStream, arrival: Arrival, client: Client) -> Ending {
+/// # Errors
+/// No session could begin, for this reason.
+async fn converse(stream: TcpStream, arrival: Arrival, client: Client) -> Result<Ending, String> {
     let listener = Arc::clone(&arrival.listener);
-    let address = client.address;
-    let gate = Gate::new(Arc::clone(&arrival.shared), Arc::clone(&listener), client);
-    let terms = match Terms::of(&listener, address.ip()) {
-        Ok(terms) => terms,
-        Err(reason) => return Ending { reason, messages: 0, trouble: None, client: address },
+    let terms = Terms::of(&listener, client.address.ip())?;
+    let gate = Gate::new(Arc::clone(&arrival.shared), listener, client);
+    let (stop, session, mut gate) = match Driver::begin(stream, terms, gate, arrival.phase).await {
+        Ok(mut driver) => (driver.run().await, Some(driver.session), driver.policy),
+        Err((stop, gate)) => (stop, None, gate),
     };
-    match Driver::begin(stream, terms, gate, arrival.phase).await {
-        Ok(mut driver) => {
-            let reason = driver.run().await.to_string();
-            let messages = driver.policy.accepted;
-            let trouble = if messages == 0 && !driver.policy.told { driver.trouble() } else { None };
-            Ending { reason, messages, trouble, client: driver.policy.client.address }
-        }
-        Err(stop) => Ending { reason: stop.to_string(), messages: 0, trouble: None, client: address },
-    }
+    let ending = Ending { reason: stop.to_string(), messages: gate.accepted };
+    gate.conclude(session.as_ref(), stop.into());
+    Ok(ending)
 }
 
 /// What a driver works by, besides its policy.
@@ -210,9 +204,11 @@ trait Policy: Send {
     /// A front end says who the client is; nothing that was known of the one before counts.
     fn introduce(&mut self, introduction: Introduction);
     /// TLS has begun, and nothing that was known before counts (RFC 3207 §4.2).
-    fn start_over(&mut self, established: Established);
+    fn start_over(&mut self, established: Established, begun: TlsBegun);
     /// A handshake failed, for this reason in words.
-    fn tls_failed(&self, reason: String);
+    fn tls_failed(&mut self, fault: HandshakeFault, reason: String);
+    /// The first octets that the client sent in clear.
+    fn opened(&mut self, bytes: &[u8]);
 }
 
 impl Policy for Gate {
@@ -232,16 +228,25 @@ impl Policy for Gate {
         Self::introduce(self, introduction);
     }
 
-    fn start_over(&mut self, established: Established) {
+    fn start_over(&mut self, established: Established, begun: TlsBegun) {
         let TlsFacts { version, cipher, server_name, .. } = established.facts.clone();
+        let name_borne = None;
+        let stood = TlsStood { begun, version, cipher, server_name, name_borne };
+        self.record().tls(stood.clone());
+        let TlsStood { version, cipher, server_name, .. } = stood;
         self.emit(Event::TlsStarted { version, cipher, server_name });
         Self::start_over(self, established);
     }
 
-    fn tls_failed(&self, reason: String) {
+    fn tls_failed(&mut self, fault: HandshakeFault, reason: String) {
         let listener = self.listener.config.name.clone();
         let reason = self.with_advice(reason);
-        self.emit(Event::TlsFailed { client: self.client.address, listener, reason });
+        self.record().tls_failed(fault, reason.clone());
+        self.emit(Event::TlsFailed { client: self.client.address, listener, fault, reason });
+    }
+
+    fn opened(&mut self, bytes: &[u8]) {
+        self.record().opening(bytes);
     }
 }
 
@@ -255,24 +260,14 @@ struct Driver<P> {
     phase: watch::Receiver<Phase>,
     deadline: Instant,
     unsent: BytesMut,
-    opening: Opening,
+    heard: Heard,
 }
 
-/// What a client began with, in clear.
+/// Whether the client has said anything yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Opening {
-    /// Nothing yet.
-    Silence,
-    /// A TLS handshake record (RFC 8446 §5.1): it believes that this port begins with TLS.
-    Tls,
-    /// Anything else.
-    Words,
-}
-
-impl Opening {
-    fn of(bytes: &[u8]) -> Self {
-        if bytes.starts_with(&[0x16, 0x03]) { Self::Tls } else { Self::Words }
-    }
+enum Heard {
+    Nothing,
+    Something,
 }
 
 /// Why the loop ended.
@@ -300,20 +295,24 @@ impl<P: Policy> Driver<P> {
         Terms { settings, tls, seed, front_end }: Terms,
         mut policy: P,
         mut phase: watch::Receiver<Phase>,
-    ) -> Result<Self, Stop> {
+    ) -> Result<Self, (Stop, P)> {
         let mut stream = Stream::Clear(stream);
         let mut facts = None;
         if settings.tls == TlsMode::Implicit {
-            let (secured, established) =
-                Box::pin(start_tls(stream, tls.clone(), &mut policy, &mut phase)).await?;
-            (stream, facts) = (secured, Some(established.facts.clone()));
-            policy.start_over(established);
+            match Box::pin(start_tls(stream, tls.clone(), &mut policy, &mut phase)).await {
+                Ok((secured, established)) => {
+                    (stream, facts) = (secured, Some(established.facts.clone()));
+                    policy.start_over(established, TlsBegun::AtOnce);
+                }
+                Err(stop) => return Err((stop, policy)),
+            }
         }
         let now = Instant::now();
         let session = ServerSession::new(settings, Beginning { tls: facts, seed, front_end }, now);
         let (deadline, unsent) = (now + HANDSHAKE, BytesMut::new());
-        let opening = Opening::Silence;
-        Ok(Self { stream: Some(stream), tls, session, policy, phase, deadline, unsent, opening })
+        // Behind TLS there is nothing in clear to be heard.
+        let heard = if session.tls().is_some() { Heard::Something } else { Heard::Nothing };
+        Ok(Self { stream: Some(stream), tls, session, policy, phase, deadline, unsent, heard })
     }
 
     /// Serves the client to the end.
@@ -389,7 +388,7 @@ impl<P: Policy> Driver<P> {
             Box::pin(start_tls(stream, self.tls.clone(), &mut self.policy, &mut self.phase)).await?;
         self.stream = Some(stream);
         let facts = established.facts.clone();
-        self.policy.start_over(established);
+        self.policy.start_over(established, TlsBegun::StartTls);
         feed(&mut self.session, Input::TlsStarted(facts));
         Ok(())
     }
@@ -401,19 +400,8 @@ impl<P: Policy> Driver<P> {
         tokio::select! {
             biased;
             () = draining(&mut self.phase), if !drained => Ok(Arrived::Drain),
-            read = read_into(&mut self.session, &mut self.opening, stream) => read.map(|()| Arrived::Bytes),
+            read = read_into(&mut self.session, &mut self.policy, &mut self.heard, stream) => read.map(|()| Arrived::Bytes),
             () = sleep_until(self.deadline.into()) => Ok(Arrived::Deadline),
-        }
-    }
-
-    /// What kept the client from sending, in words for the administrator.
-    fn trouble(&self) -> Option<String> {
-        match self.opening {
-            Opening::Tls => Some(
-                "the client starts TLS at once, but this port begins in clear: it must be set to STARTTLS, or to port 465"
-                    .to_owned(),
-            ),
-            Opening::Silence | Opening::Words => self.session.last_refusal().map(Reply::one_line),
         }
     }
 
@@ -440,9 +428,10 @@ fn feed(session: &mut ServerSession, input: Input<'_>) {
 
 /// Hands the session what the client sends next. There is space for it only while something is there to be read: a
 /// client that idles costs none.
-async fn read_into(
+async fn read_into<P: Policy>(
     session: &mut ServerSession,
-    opening: &mut Opening,
+    policy: &mut P,
+    heard: &mut Heard,
     stream: &mut Stream,
 ) -> io::Result<()> {
     poll_fn(|context| {
@@ -454,8 +443,8 @@ async fn read_into(
             Err(error) => return Poll::Ready(Err(error)),
             Ok(()) if bytes.filled().is_empty() => feed(session, Input::Closed),
             Ok(()) => {
-                if *opening == Opening::Silence {
-                    *opening = Opening::of(bytes.filled());
+                if std::mem::replace(heard, Heard::Something) == Heard::Nothing {
+                    policy.opened(bytes.filled());
                 }
                 feed(session, Input::Bytes(bytes.filled()));
             }
@@ -473,7 +462,7 @@ async fn start_tls<P: Policy>(
     phase: &mut watch::Receiver<Phase>,
 ) -> Result<(Stream, Established), Stop> {
     let Some(tls) = tls else {
-        policy.tls_failed("no usable certificate is loaded".into());
+        policy.tls_failed(HandshakeFault::NoIdentity, "no usable certificate is loaded".into());
         return Err(Stop::Tls);
     };
     let done = tokio::select! {
@@ -493,7 +482,8 @@ async fn start_tls<P: Policy>(
             Ok((stream, Established { facts, client }))
         }
         Err(error) => {
-            policy.tls_failed(postern_pki::describe_client(&error, tls.minimum));
+            let fault = postern_pki::handshake_fault(&error);
+            policy.tls_failed(fault, postern_pki::describe_client(&error, tls.minimum));
             Err(Stop::Tls)
         }
     }
@@ -501,6 +491,17 @@ async fn start_tls<P: Policy>(
 
 async fn bounded<T>(most: Duration, work: impl Future<Output = io::Result<T>>) -> io::Result<T> {
     timeout(most, work).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+}
+
+impl From<Stop> for Stopped {
+    fn from(stop: Stop) -> Self {
+        match stop {
+            Stop::Closed(reason) => Self::Closed(reason),
+            Stop::Lost(error) => Self::Lost(without_os_code(error)),
+            Stop::Tls => Self::Tls,
+            Stop::Validated => Self::Validated,
+        }
+    }
 }
 
 impl fmt::Display for Stop {

@@ -4,7 +4,7 @@
 //! asked; what is decided here is policy: the directory, the relay rules, and whose address is whose.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::{Bytes, BytesMut};
 use jiff::Timestamp;
@@ -16,7 +16,7 @@ use postern_smtp::address::{ForwardPath, Mailbox, ReversePath};
 use postern_smtp::content::ChunkChecker;
 use postern_smtp::envelope::{BodyType, Mail, OriginalRecipient, Rcpt, RcptParams};
 use postern_smtp::reply::{Reply, catalogue};
-use postern_smtp::server::{Hello, LineEndings, Question, Verdict};
+use postern_smtp::server::{Hello, LineEndings, Question, ServerSession, Verdict};
 use postern_smtp::tls::TlsFacts;
 
 use super::connection::Established;
@@ -30,6 +30,7 @@ use crate::directory::Principal;
 use crate::event::{Event, Subject};
 use crate::policy::reports::Preview;
 use crate::routing::{Permit, Recipient, Relaying};
+use crate::session::{Closing, Facts, Opening, Recorder, Stopped};
 
 /// Who is at the other end.
 pub(crate) struct Client {
@@ -62,6 +63,7 @@ pub(crate) struct Gate {
     /// What a front end has said of the client, until that was answered.
     pub(super) introduced: Option<Introduced>,
     pub(super) pending: Pending,
+    record: Mutex<Recorder>,
 }
 
 /// The transaction that is under way.
@@ -100,6 +102,7 @@ impl Gate {
     /// The gate for a session that begins.
     pub(crate) fn new(shared: Arc<Shared>, listener: Arc<Listener>, client: Client) -> Self {
         Self {
+            record: Mutex::new(Recorder::new(listener.place())),
             device: listener.device_at(client.address.ip()).map(|admitted| Arc::clone(&admitted.device)),
             shared,
             listener,
@@ -182,7 +185,45 @@ impl Gate {
 
     /// Emits an event of this session.
     pub(crate) fn emit(&self, event: Event) {
+        self.record().event(&event);
         self.shared.observer.emit(Subject::Session(self.client.session.clone()), event);
+    }
+
+    /// What is known of the session so far.
+    pub(crate) fn record(&self) -> MutexGuard<'_, Recorder> {
+        self.record.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The session has ended: what is known of it is put together, told and kept.
+    pub(crate) fn conclude(&mut self, session: Option<&ServerSession>, stop: Stopped) {
+        let place = self.listener.place();
+        let record = std::mem::replace(&mut *self.record(), Recorder::new(place));
+        let closing = Closing {
+            id: self.client.session.clone(),
+            client: self.client.address,
+            user: self.principal.as_ref().map(|principal| principal.name.clone()),
+            accepted: self.accepted,
+            stop,
+        };
+        let facts = record.finish(session, closing);
+        if let Some(trouble) = self.trouble(&facts, session) {
+            let (client, listener) = (facts.client, facts.place.listener.clone());
+            self.emit(Event::SessionTroubled { client, listener, trouble });
+        }
+    }
+
+    /// What kept the client from sending, in words for the administrator, unless they were said already.
+    fn trouble(&self, facts: &Facts, session: Option<&ServerSession>) -> Option<String> {
+        if facts.accepted > 0 || self.told {
+            return None;
+        }
+        match facts.opening {
+            Opening::Tls => Some(
+                "the client starts TLS at once, but this port begins in clear: it must be set to STARTTLS, or to port 465"
+                    .to_owned(),
+            ),
+            _ => session?.last_refusal().map(Reply::one_line),
+        }
     }
 
     /// The configuration of the moment.
@@ -248,6 +289,7 @@ impl Gate {
             client,
             policy: Some(policy.to_owned()),
             why: Some(why),
+            token: reply.help_token(),
             reply: reply.one_line(),
         });
         Some(Verdict::Refuse(reply))
@@ -354,7 +396,8 @@ impl Gate {
     ) -> Verdict {
         self.told = true;
         let client = self.client.address.ip();
-        self.emit(Event::Refused { at, address, client, policy: None, why, reply: reply.one_line() });
+        let (token, one_line) = (reply.help_token(), reply.one_line());
+        self.emit(Event::Refused { at, address, client, policy: None, why, token, reply: one_line });
         Verdict::Refuse(reply)
     }
 }

@@ -23,11 +23,12 @@ use super::listener::Listener;
 use crate::config::Config;
 use crate::daemon::Shared;
 use crate::directory::{Denied, Principal, Why};
-use crate::event::{Event, Subject};
+use crate::event::{Event, Proof, Subject};
 use crate::limits::{
     Amounts, Attempt, Barred, Evidence, Fate, HELD_BECAUSE, Pass, Source, Taken, TooFast, Turned, What,
     tell_of_burst, wait_in_words,
 };
+use crate::session::SignInFault;
 
 /// Whether nobody at this address is ever banned by himself: loopback, trusted front ends, and whom the configuration names.
 fn is_spared(config: &Config, client: IpAddr) -> bool {
@@ -112,12 +113,12 @@ impl Gate {
     ///
     /// # Errors
     /// The verdict when it may not.
-    pub(super) async fn admit(&mut self, user: &str) -> Result<Pass, Verdict> {
+    pub(super) async fn admit(&mut self, user: &str, by: Proof) -> Result<Pass, Verdict> {
         let site = self.site();
         let (attempt, source) = (self.attempt(user), self.source(&site.config));
         let admitted =
             self.shared.limits.admit(&attempt, &site.config.protection, source, Timestamp::now()).await;
-        admitted.map_err(|barred| self.barred(user, &barred))
+        admitted.map_err(|barred| self.barred(user, by, &barred))
     }
 
     /// As [`admit`](Self::admit), for a question that shows nothing right or wrong yet.
@@ -129,7 +130,7 @@ impl Gate {
         let (attempt, source) = (self.attempt(user), self.source(&site.config));
         let (limits, rules) = (&self.shared.limits, &site.config.protection);
         let admitted = limits.admit_question(&attempt, rules, source, Timestamp::now()).await;
-        admitted.map_err(|barred| self.barred(user, &barred))
+        admitted.map_err(|barred| self.barred(user, Proof::Scram, &barred))
     }
 
     /// Who has proved to be somebody is refused all the same when he is banned, by whichever of his names.
@@ -159,7 +160,7 @@ impl Gate {
     ///
     /// # Errors
     /// The verdict when the principal does so too often.
-    pub(super) fn count_success(&mut self, user: &str, principal: &str) -> Result<(), Verdict> {
+    pub(super) fn count_success(&mut self, user: &str, principal: &str, by: Proof) -> Result<(), Verdict> {
         let site = self.site();
         let source = Source { principal: Some(principal), ..self.source(&site.config) };
         let rates = &site.config.protection.rates;
@@ -169,8 +170,8 @@ impl Gate {
             self.shared.counters.too_fast(no.scope, no.what);
             let reply = catalogue::sessions_too_fast(site.config.hostname.as_str(), &wait_in_words(no.wait));
             let (client, why) = (self.client.address.ip(), Some(no.to_string()));
-            let user = principal.to_owned();
-            self.emit(Event::SignInFailed { user, client, why, reply: reply.one_line() });
+            let (user, fault) = (principal.to_owned(), SignInFault::TooFast);
+            self.emit(Event::SignInFailed { user, by, fault, client, why, reply: reply.one_line() });
             Verdict::RefuseAndClose(reply)
         })
     }
@@ -261,7 +262,7 @@ impl Gate {
         (catalogue::too_fast(&no.what.to_string(), &wait_in_words(no.wait)), no.to_string())
     }
 
-    fn barred(&mut self, user: &str, barred: &Barred) -> Verdict {
+    fn barred(&mut self, user: &str, by: Proof, barred: &Barred) -> Verdict {
         self.told = true;
         let (reply, why) = match barred {
             Barred::Banned(ban) => {
@@ -281,7 +282,12 @@ impl Gate {
             }
         };
         let (user, client) = (user.to_owned(), self.client.address.ip());
-        self.emit(Event::SignInFailed { user, client, why: Some(why), reply: reply.one_line() });
+        let fault = match barred {
+            Barred::Banned(_) => SignInFault::Banned,
+            Barred::Closed => SignInFault::TooManyGuesses,
+            Barred::Crowded | Barred::TooFast(_) => SignInFault::TooFast,
+        };
+        self.emit(Event::SignInFailed { user, by, fault, client, why: Some(why), reply: reply.one_line() });
         match barred {
             Barred::Banned(_) => Verdict::RefuseAndClose(reply),
             _ => Verdict::Refuse(reply),

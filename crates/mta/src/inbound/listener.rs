@@ -14,14 +14,15 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use postern_pki::{Challenges, ClientCertificates, MinimumVersion, ServerOptions, server_config};
-use postern_smtp::server::Settings;
+use postern_smtp::server::{Settings, TlsMode};
 use rustls::ServerConfig;
 use rustls::server::ClientHello;
 
 use super::connection;
-use crate::config::{self, SessionLimits};
+use crate::config::{self, Role, SessionLimits};
 use crate::daemon::Accepted;
 use crate::device::{self, Admitted};
+use crate::session;
 
 /// A configured listener, ready to serve sessions.
 pub(crate) struct Listener {
@@ -87,6 +88,24 @@ impl Listener {
     /// The device that a client is, and what a session with it needs.
     pub(crate) fn device_at(&self, client: IpAddr) -> Option<&Admitted> {
         device::of_client(&self.devices, client)
+    }
+
+    /// Where its clients come in.
+    pub(crate) fn place(&self) -> session::Place {
+        let config = &self.config;
+        session::Place {
+            listener: config.name.clone(),
+            port: config.bind.first().map_or(0, std::net::SocketAddr::port),
+            role: match config.role {
+                Role::Relay => session::Way::Relay,
+                Role::Submission => session::Way::Submission,
+                Role::Device => session::Way::Device,
+            },
+            greets: match config.tls {
+                TlsMode::Implicit => session::Greets::AfterTls,
+                TlsMode::Offered | TlsMode::Required => session::Greets::InClear,
+            },
+        }
     }
 
     /// What a session with a client needs.

@@ -14,6 +14,7 @@ use postern_smtp::server::Verdict;
 use super::gate::Gate;
 use crate::directory::{Denied, Directories, Principal, Why};
 use crate::event::{Event, Proof};
+use crate::session::SignInFault;
 
 impl Gate {
     /// Answers a claim.
@@ -23,7 +24,7 @@ impl Gate {
             claim => {
                 let (user, by) = self.claimed(&claim);
                 // A SCRAM exchange had a turn when it began, and many may have failed since.
-                let pass = match self.admit(&user).await {
+                let pass = match self.admit(&user, by).await {
                     Ok(pass) => pass,
                     Err(verdict) => return verdict,
                 };
@@ -34,7 +35,7 @@ impl Gate {
                         // Counted first: who goes away while he waits has guessed all the same.
                         let banned = self.count_failure(&claim, &user, &denied);
                         pass.fail().await;
-                        let failed = self.sign_in_failed(user, &denied);
+                        let failed = self.sign_in_failed(user, by, &denied);
                         banned.unwrap_or(failed)
                     }
                 }
@@ -50,13 +51,13 @@ impl Gate {
         };
         match self.directories().scram_keys(user, hash).await {
             Ok(keys) => Verdict::Keys(keys),
-            Err(denied) => self.sign_in_failed(user.to_owned(), &denied),
+            Err(denied) => self.sign_in_failed(user.to_owned(), Proof::Scram, &denied),
         }
     }
 
     pub(super) fn signed_in(&mut self, claimed: &str, principal: Principal, by: Proof) -> Verdict {
         let user = principal.name.clone();
-        if let Err(verdict) = self.count_success(claimed, &user) {
+        if let Err(verdict) = self.count_success(claimed, &user, by) {
             return verdict;
         }
         self.emit(Event::SignedIn { user: user.clone(), by });
@@ -64,14 +65,15 @@ impl Gate {
         Verdict::SignedIn { user }
     }
 
-    fn sign_in_failed(&mut self, user: String, denied: &Denied) -> Verdict {
+    fn sign_in_failed(&mut self, user: String, by: Proof, denied: &Denied) -> Verdict {
         self.told = true;
         let (reply, why) = match denied {
             Denied::Refused(why) => (catalogue::bad_credentials(), Some(why.to_string())),
             Denied::Unavailable(_) => (self.unavailable(denied), None),
         };
         let client = self.client.address.ip();
-        self.emit(Event::SignInFailed { user, client, why, reply: reply.one_line() });
+        let fault = SignInFault::from(denied);
+        self.emit(Event::SignInFailed { user, by, fault, client, why, reply: reply.one_line() });
         Verdict::Refuse(reply)
     }
 

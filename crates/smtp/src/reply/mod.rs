@@ -60,6 +60,13 @@ impl Reply {
         (500..600).contains(&self.code)
     }
 
+    /// The help token that ends a refusal of our own: `starttls-first`. Only those of the [catalogue] are any.
+    pub fn help_token(&self) -> Option<&'static str> {
+        let written = self.lines.last()?.strip_suffix(')')?.rsplit_once(" (")?.1;
+        let entry = |entry: &&catalogue::Entry| entry.code == self.code && entry.token == Some(written);
+        catalogue::ALL.iter().find(entry)?.token
+    }
+
     /// The reply on one line, for logs and reports: `550 5.1.1 No such user here`. Lines are joined by a space.
     pub fn one_line(&self) -> String {
         let text = self.lines.join(" ");

@@ -15,6 +15,7 @@ impl ServerSession {
     pub(super) fn command_line(&mut self, line: &[u8], more: bool) {
         let parsed = Command::parse(line);
         let verb = parsed.as_ref().map_or_else(SyntaxError::verb, Command::verb);
+        self.dialogue.command(line, &parsed);
         if self.must_drain(verb) {
             return self.end_drained();
         }

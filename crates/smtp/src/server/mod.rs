@@ -9,6 +9,7 @@ mod auth;
 mod budget;
 mod clock;
 mod commands;
+mod dialogue;
 mod outbox;
 mod receive;
 mod session;
@@ -19,7 +20,9 @@ mod table;
 use std::time::Instant;
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
+pub use dialogue::{Dialogue, Line, Said};
 pub use session::ServerSession;
 pub use settings::{AuthOffer, ClearSignIn, Limits, LineEndings, Settings, Timeouts, TlsMode};
 
@@ -160,7 +163,8 @@ pub struct Transaction {
 }
 
 /// How a session ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum CloseReason {
     /// QUIT.
     Quit,

@@ -160,6 +160,7 @@ impl ServerSession {
     /// The point where the driver is asked to take responsibility (RFC 5321 §6.1).
     fn take(&mut self, intake: Intake) {
         self.await_command();
+        self.dialogue.content(intake.transaction.size);
         match intake.fate {
             Fate::Streams => self.ask(Question::Take(intake.transaction), Open::Take),
             Fate::Fails => self.refuse(&catalogue::too_large(self.settings.limits.message_size)),

@@ -10,6 +10,7 @@ use bytes::{Buf, BytesMut};
 
 use super::budget::{Budget, Spent};
 use super::clock::{Clock, Overdue};
+use super::dialogue::Dialogue;
 use super::outbox::Outbox;
 use super::state::{Conversation, Open, State};
 use super::{Beginning, CloseReason, FrontEnd, Hello, Input, Output, Question, Settings};
@@ -33,6 +34,7 @@ pub struct ServerSession {
     pub(super) drain: Drain,
     pub(super) nonces: Nonces,
     pub(super) front_end: FrontEnd,
+    pub(super) dialogue: Dialogue,
     buffer: BytesMut,
     overlong: Option<usize>,
 }
@@ -57,9 +59,13 @@ impl ServerSession {
             drain: Drain::No,
             nonces: Nonces::new(beginning.seed),
             front_end: beginning.front_end,
+            dialogue: Dialogue::new(now),
             buffer: BytesMut::new(),
             overlong: None,
         };
+        if let Some(facts) = &session.talk.tls {
+            session.dialogue.tls(&facts.version, &facts.cipher);
+        }
         session.ask(Question::Connect, Open::Connect);
         session
     }
@@ -67,6 +73,11 @@ impl ServerSession {
     /// The last 4yz or 5yz that was said, whoever decided it: for whoever explains why a client got nowhere.
     pub fn last_refusal(&self) -> Option<&Reply> {
         self.outbox.last_refusal()
+    }
+
+    /// What was said so far, without anything that is secret.
+    pub fn dialogue(&self) -> &Dialogue {
+        &self.dialogue
     }
 
     /// Takes in what happened. [`Input::Time`] comes before every other input, so that the session knows the time.
@@ -122,12 +133,13 @@ impl ServerSession {
 
     /// Answers yes.
     pub(super) fn reply(&mut self, reply: &Reply) {
+        self.dialogue.reply(reply);
         self.outbox.reply(reply);
     }
 
     /// Answers no, which counts.
     pub(super) fn refuse(&mut self, reply: &Reply) {
-        self.outbox.reply(reply);
+        self.reply(reply);
         if let Err(spent) = self.budget.error(&self.settings.limits) {
             self.end_spent(spent);
         }
@@ -146,7 +158,7 @@ impl ServerSession {
     /// Answers a last time and closes.
     pub(super) fn end(&mut self, reply: &Reply, reason: CloseReason) {
         if !self.is_closed() {
-            self.outbox.reply(reply);
+            self.reply(reply);
             self.close(reason);
         }
     }
@@ -157,6 +169,9 @@ impl ServerSession {
     }
 
     pub(super) fn close(&mut self, reason: CloseReason) {
+        if let Some(octets) = self.talk.state.content() {
+            self.dialogue.content(octets);
+        }
         self.talk.state = State::Closed;
         self.open = None;
         self.buffer = BytesMut::new();
@@ -256,6 +271,7 @@ impl ServerSession {
             }
             Line::TooLong => {
                 self.overlong = Some(0);
+                self.dialogue.overlong();
                 self.overlong(input)
             }
         }
@@ -263,9 +279,15 @@ impl ServerSession {
 
     fn complete_line(&mut self, line: &[u8], more: bool) {
         match std::mem::replace(&mut self.talk.state, State::Ready) {
-            State::Exchange(exchange) => self.exchange_line(exchange, line),
+            State::Exchange(exchange) => {
+                self.dialogue.withheld(line);
+                self.exchange_line(exchange, line);
+            }
             // Whatever the line says.
-            State::Protest(reply) => self.failed_sign_in(&reply),
+            State::Protest(reply) => {
+                self.dialogue.withheld(line);
+                self.failed_sign_in(&reply);
+            }
             state => {
                 self.talk.state = state;
                 self.command_line(line, more);
@@ -306,6 +328,7 @@ impl ServerSession {
 
     fn tls_started(&mut self, facts: TlsFacts) {
         if matches!(self.talk.state, State::Handshake) {
+            self.dialogue.tls(&facts.version, &facts.cipher);
             self.talk = Conversation::new(Some(facts));
             self.await_command();
         }
@@ -313,6 +336,7 @@ impl ServerSession {
 
     fn time(&mut self, now: Instant) {
         self.clock.set(now);
+        self.dialogue.time(now);
         if self.open.is_some() {
             // We, not the client, keep the session waiting; and the answer may be that the message is safe.
             return;

@@ -144,6 +144,15 @@ impl State {
         matches!(self, Self::TurnedAway | Self::Greeting | Self::Ready) || self.reads_answers()
     }
 
+    /// Octets of the content that is on its way.
+    pub(super) fn content(&self) -> Option<u64> {
+        match self {
+            Self::Data(data) => Some(data.intake.transaction.size),
+            Self::Chunks(chunks) | Self::Chunk { chunks, .. } => Some(chunks.intake.transaction.size),
+            _ => None,
+        }
+    }
+
     /// Whether the next line is one of an exchange, which may be longer than a command.
     pub(super) fn reads_answers(&self) -> bool {
         matches!(self, Self::Exchange(_) | Self::Protest(_))

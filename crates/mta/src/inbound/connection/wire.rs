@@ -20,7 +20,7 @@ use postern_pki::{
 use postern_smtp::command::Introduction;
 use postern_smtp::sasl::Binding;
 use postern_smtp::server::{Question, TlsMode, Verdict};
-use postern_smtp::tls::TlsRequirement;
+use postern_smtp::tls::{HandshakeFault, TlsRequirement};
 use postern_testkit::transcript::{ClientCertificate, SEED, Scenario, Script, Server};
 use rustls::ClientConfig;
 use rustls::pki_types::CertificateDer;
@@ -37,6 +37,7 @@ use super::{Driver, Established, Policy, Stop, Terms, bounded};
 use crate::daemon::Phase;
 use crate::inbound::certificates::Authority;
 use crate::inbound::listener::ServerTls;
+use crate::session::TlsBegun;
 
 /// How long anything may take before it counts as failed.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -102,7 +103,7 @@ impl Loopback {
         let driver = self.runtime.spawn(async move {
             match Driver::begin(theirs, terms, policy, running).await {
                 Ok(mut driver) => driver.run().await,
-                Err(stop) => stop,
+                Err((stop, _)) => stop,
             }
         });
         let client = Client::Clear(ours);
@@ -121,7 +122,7 @@ impl Loopback {
         let policy = Scripted(Arc::new(Mutex::new(Script::new(scenario))));
         let (ours, theirs) = self.within(connection());
         let begun = self.within(Driver::begin(theirs, terms(scenario, None), policy, phase));
-        (begun.unwrap_or_else(|stop| panic!("{stop}")), ours)
+        (begun.unwrap_or_else(|(stop, _)| panic!("{stop}")), ours)
     }
 
     /// The same with implicit TLS, for a client that says it speaks these protocols (RFC 7301).
@@ -184,11 +185,13 @@ impl Policy for Scripted {
         self.0.lock().unwrap().introduce(introduction);
     }
 
-    fn start_over(&mut self, _: Established) {
+    fn start_over(&mut self, _: Established, _: TlsBegun) {
         self.0.lock().unwrap().start_over();
     }
 
-    fn tls_failed(&self, _: String) {}
+    fn tls_failed(&mut self, _: HandshakeFault, _: String) {}
+
+    fn opened(&mut self, _: &[u8]) {}
 }
 
 /// One session.

@@ -1,0 +1,264 @@
+//! The facts of one session. Every text in them was cleaned and cut when it was put there.
+
+use std::net::SocketAddr;
+
+use jiff::Timestamp;
+use postern_smtp::server::{CloseReason, Dialogue};
+use postern_smtp::tls::{HandshakeFault, TlsOffer};
+use serde::{Deserialize, Serialize};
+
+use crate::directory::{Denied, Why};
+use crate::event::Proof;
+
+/// Everything that is known of one session.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Facts {
+    /// The session's id, as in the log.
+    pub id: String,
+    /// Where the client came in.
+    pub place: Place,
+    /// The client; behind a front end, the real one.
+    pub client: SocketAddr,
+    /// When it connected.
+    pub began: Timestamp,
+    /// Milliseconds until it ended.
+    pub lasted: u64,
+    /// What it sent first, in clear.
+    pub opening: Opening,
+    /// Its ClientHello, when there was one and it could be read.
+    pub offer: Option<TlsOffer>,
+    /// TLS, when it stood.
+    pub tls: Option<TlsStood>,
+    /// What ended the handshake, when it did not stand; with the words of the log.
+    pub tls_fault: Option<(HandshakeFault, String)>,
+    /// What it called itself last.
+    pub hello: Option<String>,
+    /// What was said.
+    pub dialogue: Dialogue,
+    /// Attempts to sign in, in order; of many, the last ones.
+    pub sign_ins: Vec<SignIn>,
+    /// What the policy refused, in order; of many, the last ones.
+    pub refusals: Vec<Refusal>,
+    /// Who was signed in at the end.
+    pub user: Option<String>,
+    /// Messages that were accepted.
+    pub accepted: u32,
+    /// How it ended.
+    pub end: End,
+}
+
+/// Where a client came in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    /// The listener's name.
+    pub listener: String,
+    /// The port that the client sees: 25, 465, 587, or what the listener is bound to.
+    pub port: u16,
+    /// What the listener is for.
+    pub role: Way,
+    /// What it expects a client to begin with.
+    pub greets: Greets,
+}
+
+/// What a listener is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Way {
+    /// Other servers.
+    Relay,
+    /// Signed-in people.
+    Submission,
+    /// Printers and the like.
+    Device,
+}
+
+/// What a port expects a client to begin with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Greets {
+    /// It says its banner at once, and STARTTLS may follow (RFC 3207).
+    InClear,
+    /// TLS comes first (RFC 8314 §3).
+    AfterTls,
+}
+
+/// What a client sent first, in clear.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(tag = "opening", rename_all = "kebab-case")]
+pub enum Opening {
+    /// Nothing.
+    #[default]
+    Silence,
+    /// A TLS handshake.
+    Tls,
+    /// HTTP: its method.
+    Http {
+        /// `GET`, `CONNECT`, …, or `PRI` (HTTP/2).
+        method: String,
+    },
+    /// Words of SMTP, or others that look like a line.
+    Words,
+    /// A few octets that are no text: what a port scanner tries, or another protocol.
+    Binary {
+        /// The first eight or fewer, in hexadecimal digits.
+        octets: String,
+    },
+}
+
+/// TLS that stood.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TlsStood {
+    /// How it was begun.
+    pub begun: TlsBegun,
+    /// `TLSv1.3`.
+    pub version: String,
+    /// The cipher suite.
+    pub cipher: String,
+    /// The name that the client asked for (SNI).
+    pub server_name: Option<String>,
+    /// Whether the certificate that it was shown bears that name; `None` when it asked for none.
+    pub name_borne: Option<bool>,
+}
+
+/// How TLS was begun.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TlsBegun {
+    /// With the connection.
+    AtOnce,
+    /// By STARTTLS.
+    StartTls,
+}
+
+/// An attempt to sign in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SignIn {
+    /// The name that was claimed.
+    pub user: String,
+    /// What the proof was.
+    pub by: Proof,
+    /// What was wrong; `None`: it went well.
+    pub fault: Option<SignInFault>,
+    /// What the log says besides.
+    pub why: Option<String>,
+}
+
+/// Why somebody could not sign in, as far as the remedy differs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum SignInFault {
+    /// Nobody has the name.
+    UnknownUser,
+    /// The name lacks its domain: with one of ours it would be somebody's.
+    NameWithoutDomain,
+    /// The name has a domain that is none of the directory's; without it, it would be somebody's.
+    NameWithWrongDomain,
+    /// The password is wrong.
+    WrongPassword,
+    /// The name cannot be anybody's.
+    UnusableName,
+    /// The account may not be used.
+    Disabled,
+    /// The password is right, but only app passwords count.
+    AppPasswordNeeded,
+    /// The account is banned.
+    Banned,
+    /// Too many wrong passwords were tried, so that this one was not looked at.
+    TooManyGuesses,
+    /// Failures come faster than they are looked at, or too many wait already.
+    TooFast,
+    /// The access token is no good.
+    BadToken,
+    /// The proof is right, but is not for acting as somebody else.
+    ActingAs,
+    /// The proof was given on another channel: somebody stands between, or the program is broken.
+    OtherChannel,
+    /// The certificate is nobody's.
+    CertificateOfNobody,
+    /// No directory judges proofs of this kind.
+    NotJudgedHere,
+    /// The directory is out of order.
+    DirectoryDown,
+}
+
+/// Something that the policy refused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refusal {
+    /// At which command, or at the end of content.
+    pub at: String,
+    /// The address in question.
+    pub address: Option<String>,
+    /// The help token of the reply.
+    pub token: Option<String>,
+    /// The reply.
+    pub reply: String,
+    /// What the client was not told.
+    pub why: Option<String>,
+}
+
+/// How a session ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "end", rename_all = "kebab-case")]
+pub enum End {
+    /// In the protocol's own way.
+    Closed {
+        /// Which.
+        reason: CloseReason,
+        /// Where it stood.
+        stage: Stage,
+    },
+    /// The network broke it.
+    Lost {
+        /// What the system said.
+        error: String,
+        /// Where it stood.
+        stage: Stage,
+    },
+    /// TLS did not come about.
+    TlsFailed,
+    /// An ACME authority looked at a challenge certificate.
+    Validated,
+    /// The client was turned away before its session began.
+    TurnedAway {
+        /// With this reply, or for this reason.
+        reason: String,
+    },
+}
+
+/// Where a session stood when it ended: the last thing that the client got done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stage {
+    /// It said nothing that we understood.
+    Greeting,
+    /// It said EHLO or HELO.
+    Hello,
+    /// It is in the middle of a sign-in.
+    SigningIn,
+    /// A transaction is open.
+    Transaction,
+    /// In the middle of content.
+    Content,
+    /// Between messages, after one was accepted.
+    Done,
+}
+
+impl From<&Denied> for SignInFault {
+    fn from(denied: &Denied) -> Self {
+        let Denied::Refused(why) = denied else { return Self::DirectoryDown };
+        match why {
+            Why::UnknownUser => Self::UnknownUser,
+            Why::WrongPassword | Why::NoProof => Self::WrongPassword,
+            Why::UnusableName => Self::UnusableName,
+            Why::Disabled | Why::Account(_) | Why::SeveralEntries => Self::Disabled,
+            Why::AppPasswordNeeded => Self::AppPasswordNeeded,
+            Why::Banned(_) => Self::Banned,
+            Why::ActingAs => Self::ActingAs,
+            Why::BadToken(_) => Self::BadToken,
+            Why::NotJudgedHere => Self::NotJudgedHere,
+            Why::VoidProof(_) => Self::OtherChannel,
+            Why::CertificateOfNobody => Self::CertificateOfNobody,
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! Gathers the facts of a session while it runs.
+//!
+//! The driver tells it what came first and how TLS went, the gate every event that it emits; nothing is written by hand
+//! between the lines of the logic. Whatever a client does, only so much is kept.
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use jiff::Timestamp;
+use postern_smtp::command::Verb;
+use postern_smtp::server::{CloseReason, Dialogue, Said, ServerSession};
+use postern_smtp::tls::HandshakeFault;
+
+use super::facts::{End, Facts, Opening, Place, Refusal, SignIn, Stage, TlsStood};
+use crate::event::{Event, clean};
+
+/// So many attempts to sign in are kept, and so many refusals: the last ones.
+const KEPT: usize = 16;
+/// Methods of HTTP (RFC 9110 §9.3), and the beginning of HTTP/2 (RFC 9113 §3.4).
+const METHODS: [&str; 10] =
+    ["GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "CONNECT", "TRACE", "PATCH", "PRI"];
+
+/// What is known so far.
+#[derive(Debug)]
+pub(crate) struct Recorder {
+    place: Place,
+    began: (Timestamp, Instant),
+    opening: Opening,
+    tls: Option<TlsStood>,
+    tls_fault: Option<(HandshakeFault, String)>,
+    sign_ins: Vec<SignIn>,
+    refusals: Vec<Refusal>,
+}
+
+/// What others know when a session ends.
+#[derive(Debug)]
+pub(crate) struct Closing {
+    /// The session's id.
+    pub(crate) id: String,
+    /// Who the client was in the end.
+    pub(crate) client: SocketAddr,
+    /// Who was signed in.
+    pub(crate) user: Option<String>,
+    /// Messages that were accepted.
+    pub(crate) accepted: u32,
+    /// How it ended, as the driver saw it.
+    pub(crate) stop: Stopped,
+}
+
+/// How a session ended, before it is known where it stood.
+#[derive(Debug)]
+pub(crate) enum Stopped {
+    /// In the protocol's own way.
+    Closed(CloseReason),
+    /// The network broke it.
+    Lost(String),
+    /// TLS did not come about.
+    Tls,
+    /// An ACME authority looked at a challenge certificate.
+    Validated,
+}
+
+impl Recorder {
+    /// Of a session that begins here and now.
+    pub(crate) fn new(place: Place) -> Self {
+        Self {
+            place,
+            began: (Timestamp::now(), Instant::now()),
+            opening: Opening::Silence,
+            tls: None,
+            tls_fault: None,
+            sign_ins: Vec::new(),
+            refusals: Vec::new(),
+        }
+    }
+
+    /// What the client sent first, in clear.
+    pub(crate) fn opening(&mut self, bytes: &[u8]) {
+        if self.opening == Opening::Silence {
+            self.opening = Opening::of(bytes);
+        }
+    }
+
+    /// TLS stands.
+    pub(crate) fn tls(&mut self, tls: TlsStood) {
+        self.tls = Some(tls);
+    }
+
+    /// A handshake failed.
+    pub(crate) fn tls_failed(&mut self, fault: HandshakeFault, reason: String) {
+        self.tls_fault = Some((fault, reason));
+    }
+
+    /// What happened, as the log hears it.
+    pub(crate) fn event(&mut self, event: &Event) {
+        match event {
+            Event::SignedIn { user, by } => {
+                keep(&mut self.sign_ins, SignIn { user: clean(user), by: *by, fault: None, why: None });
+            }
+            Event::SignInFailed { user, by, fault, why, .. } => {
+                let why = why.as_deref().map(clean);
+                keep(&mut self.sign_ins, SignIn { user: clean(user), by: *by, fault: Some(*fault), why });
+            }
+            Event::Refused { at, address, token, reply, why, .. } => {
+                let (address, why) = (address.as_deref().map(clean), why.as_deref().map(clean));
+                let (at, token) = ((*at).to_owned(), token.map(str::to_owned));
+                keep(&mut self.refusals, Refusal { at, address, token, reply: clean(reply), why });
+            }
+            _ => {}
+        }
+    }
+
+    /// All that is known. `None` for the session: there was none yet.
+    pub(crate) fn finish(self, session: Option<&ServerSession>, closing: Closing) -> Facts {
+        let dialogue = session.map(|session| session.dialogue().clone()).unwrap_or_default();
+        let hello = session.and_then(|session| session.hello()).map(|hello| clean(&hello.name));
+        let stage = stage(&dialogue);
+        let Closing { id, client, user, accepted, stop } = closing;
+        Facts {
+            id,
+            place: self.place,
+            client,
+            began: self.began.0,
+            lasted: u64::try_from(self.began.1.elapsed().as_millis()).unwrap_or(u64::MAX),
+            opening: self.opening,
+            offer: None,
+            tls: self.tls,
+            tls_fault: self.tls_fault,
+            hello,
+            dialogue,
+            sign_ins: self.sign_ins,
+            refusals: self.refusals,
+            user,
+            accepted,
+            end: match stop {
+                Stopped::Closed(reason) => End::Closed { reason, stage },
+                Stopped::Lost(error) => End::Lost { error: clean(&error), stage },
+                Stopped::Tls => End::TlsFailed,
+                Stopped::Validated => End::Validated,
+            },
+        }
+    }
+}
+
+impl Opening {
+    /// What these octets are; they are the first that came.
+    fn of(bytes: &[u8]) -> Self {
+        let first: Vec<u8> = bytes.iter().copied().take_while(u8::is_ascii_graphic).take(16).collect();
+        let word = String::from_utf8_lossy(&first);
+        match bytes {
+            [] => Self::Silence,
+            [0x16, 0x03, ..] => Self::Tls,
+            // SSLv2's own hello: length, then type 1 and version 3.x (RFC 5246 Appendix E.2).
+            [high, _, 0x01, 0x03, ..] if high & 0x80 != 0 => Self::Tls,
+            _ if METHODS.contains(&&*word) => Self::Http { method: word.into_owned() },
+            _ if !first.is_empty() => Self::Words,
+            _ => {
+                let octets = bytes.iter().take(8).map(|octet| format!("{octet:02x}")).collect();
+                Self::Binary { octets }
+            }
+        }
+    }
+}
+
+/// Keeps the last ones.
+fn keep<T>(kept: &mut Vec<T>, one: T) {
+    if kept.len() == KEPT {
+        kept.remove(0);
+    }
+    kept.push(one);
+}
+
+/// How far a session has come, by what was said in it.
+fn stage(dialogue: &Dialogue) -> Stage {
+    let mut stage = Stage::Greeting;
+    let mut asked = None;
+    for line in dialogue.lines() {
+        stage = match (&line.said, asked) {
+            (Said::Command { verb, .. }, _) => {
+                asked = Some(*verb);
+                stage
+            }
+            (Said::Content { .. }, _) => {
+                asked = Some(Verb::Data);
+                Stage::Content
+            }
+            (Said::Tls { .. }, _) => Stage::Greeting,
+            (Said::Reply { code: 334, .. }, _) => Stage::SigningIn,
+            (Said::Reply { code: 354, .. }, _) => Stage::Content,
+            (Said::Reply { code, .. }, Some(verb)) => after(stage, verb, *code),
+            _ => stage,
+        };
+    }
+    stage
+}
+
+/// Where a reply to a command leads.
+fn after(stage: Stage, asked: Verb, code: u16) -> Stage {
+    match (asked, code, stage) {
+        (Verb::Ehlo | Verb::Helo, 250, _)
+        | (Verb::Auth, _, Stage::SigningIn)
+        | (Verb::Data, 400.., Stage::Content)
+        | (Verb::Rset, 250, Stage::Transaction | Stage::Content) => Stage::Hello,
+        (Verb::Mail, 250, _) => Stage::Transaction,
+        (Verb::Data, 250, Stage::Content) => Stage::Done,
+        _ => stage,
+    }
+}

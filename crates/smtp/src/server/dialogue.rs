@@ -1,0 +1,289 @@
+//! What was said in a session, as it may be kept and shown: for transcripts, and for whoever explains why it went wrong.
+//!
+//! The session writes down each line as what it *is*: a command, an answer of a sign-in, content, our reply. What may hold a
+//! secret is never kept at all, only how long it was ([`Said::Withheld`]); so nobody further out can forget to strike it
+//! out. Once AUTH was said, a line that is no command is such an answer too: clients go on with a sign-in that was refused.
+//!
+//! The types to know: [`Dialogue`], all of it, bounded whatever the client does; [`Line`] and [`Said`]. What it deliberately
+//! does not do: judge, or write anything for people.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+use crate::command::{Command, SyntaxError, Verb};
+use crate::reply::Reply;
+use crate::text::clean;
+
+/// Of the first lines so many are kept, and of the last ones; what comes between is counted.
+const FIRST: usize = 100;
+/// So many of the last.
+const LAST: usize = 100;
+/// Of one line so many octets are kept.
+const LINE_MOST: usize = 300;
+/// Of a reply to EHLO with all its keywords, or of another long one, so many octets are kept.
+const REPLY_MOST: usize = 1000;
+/// So many mechanisms are remembered by name.
+const MECHANISMS: usize = 8;
+/// Of a mechanism's name that is none (RFC 4422 §3.1: 20), or of the first word of what is no command.
+const WORD_MOST: usize = 40;
+
+/// A session's lines, from both sides. Bounded: some 200 lines, whatever is said.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dialogue {
+    first: Vec<Line>,
+    last: VecDeque<Line>,
+    /// So many lines between the first and the last were not kept.
+    omitted: u64,
+    /// AUTH mechanisms that were asked for, in order, each once.
+    mechanisms: Vec<String>,
+    #[serde(skip)]
+    began: Option<Instant>,
+    #[serde(skip)]
+    now: Duration,
+    #[serde(skip)]
+    auth: AuthSaid,
+}
+
+/// Whether AUTH was said: then what is no command may be an answer of a sign-in.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum AuthSaid {
+    #[default]
+    No,
+    Yes,
+}
+
+/// One line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Line {
+    /// Milliseconds since the session began.
+    pub at: u64,
+    /// What was said, by whom.
+    #[serde(flatten)]
+    pub said: Said,
+}
+
+/// What was said.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "said", rename_all = "kebab-case")]
+pub enum Said {
+    /// The client said a command, or tried to; cleaned, without any credential that it bears.
+    Command {
+        /// Which one.
+        verb: Verb,
+        /// As it was said.
+        text: String,
+    },
+    /// The client said something that may be secret.
+    Withheld {
+        /// Octets of it.
+        octets: usize,
+    },
+    /// The client said a line that is longer than a line may be; nothing of it is kept.
+    Overlong,
+    /// The client sent content.
+    Content {
+        /// Octets of it.
+        octets: u64,
+    },
+    /// We said this.
+    Reply {
+        /// The code.
+        code: u16,
+        /// Its help token, where it has one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        token: Option<String>,
+        /// All of it, lines separated by LF.
+        text: String,
+    },
+    /// TLS began.
+    Tls {
+        /// `TLSv1.3`.
+        version: String,
+        /// The cipher suite.
+        cipher: String,
+    },
+}
+
+impl Dialogue {
+    pub(super) fn new(now: Instant) -> Self {
+        Self { began: Some(now), ..Self::default() }
+    }
+
+    /// The lines in order: first ones, then, after [`omitted`](Self::omitted) others, the last ones.
+    pub fn lines(&self) -> impl Iterator<Item = &Line> {
+        self.first.iter().chain(&self.last)
+    }
+
+    /// So many lines are left out between the first `n` and the others; `(n, omitted)`.
+    pub fn omitted(&self) -> (usize, u64) {
+        (self.first.len(), self.omitted)
+    }
+
+    /// The AUTH mechanisms that were asked for, in order, each once, in upper case.
+    pub fn mechanisms(&self) -> &[String] {
+        &self.mechanisms
+    }
+
+    /// The verbs that were said, in order.
+    pub fn verbs(&self) -> impl Iterator<Item = Verb> {
+        self.lines().filter_map(|line| match &line.said {
+            Said::Command { verb, .. } => Some(*verb),
+            _ => None,
+        })
+    }
+
+    /// Our replies that said no, in order: code, help token, text.
+    pub fn refusals(&self) -> impl Iterator<Item = (u16, Option<&str>, &str)> {
+        self.lines().filter_map(|line| match &line.said {
+            Said::Reply { code, token, text } if *code >= 400 => Some((*code, token.as_deref(), &**text)),
+            _ => None,
+        })
+    }
+
+    /// Everything that is said from here on is said now.
+    pub(super) fn time(&mut self, now: Instant) {
+        self.now = self.began.map_or(Duration::ZERO, |began| now.saturating_duration_since(began));
+    }
+
+    pub(super) fn command(&mut self, line: &[u8], parsed: &Result<Command, SyntaxError>) {
+        let verb = parsed.as_ref().map_or_else(SyntaxError::verb, Command::verb);
+        let text = match (verb, parsed) {
+            (Verb::Auth, Ok(Command::Auth { mechanism, initial })) => {
+                self.mechanism(mechanism);
+                let octets = initial.as_ref().map(|initial| initial.expose().len());
+                let more = octets.map(|octets| format!(" [{octets} octets]")).unwrap_or_default();
+                format!("AUTH {}{more}", clean(mechanism, WORD_MOST))
+            }
+            (Verb::Auth, _) => format!("AUTH [{} octets]", line.len().saturating_sub(4)),
+            (Verb::Unknown, _) if self.auth == AuthSaid::Yes => {
+                return self.add(Said::Withheld { octets: line.len() });
+            }
+            (Verb::Unknown, Ok(Command::Unknown(word))) if word.len() < line.len() => {
+                let more = line.len() - word.len();
+                format!("{} [{more} octets more]", clean(word, WORD_MOST)).trim_start().to_owned()
+            }
+            _ => clean(String::from_utf8_lossy(line), LINE_MOST),
+        };
+        if verb == Verb::Auth {
+            self.auth = AuthSaid::Yes;
+        }
+        self.add(Said::Command { verb, text });
+    }
+
+    pub(super) fn withheld(&mut self, line: &[u8]) {
+        self.add(Said::Withheld { octets: line.len() });
+    }
+
+    pub(super) fn overlong(&mut self) {
+        self.add(Said::Overlong);
+    }
+
+    pub(super) fn content(&mut self, octets: u64) {
+        self.add(Said::Content { octets });
+    }
+
+    pub(super) fn tls(&mut self, version: &str, cipher: &str) {
+        self.add(Said::Tls { version: version.to_owned(), cipher: cipher.to_owned() });
+    }
+
+    /// A challenge may hold what the client has said: of it nothing is kept but that there was one.
+    pub(super) fn reply(&mut self, reply: &Reply) {
+        let text = match reply.code {
+            334 => "334 [challenge]".to_owned(),
+            _ => clean_lines(&reply.to_string()),
+        };
+        let token = if reply.code >= 400 { reply.help_token().map(str::to_owned) } else { None };
+        self.add(Said::Reply { code: reply.code, token, text });
+    }
+
+    fn mechanism(&mut self, name: &str) {
+        let name = clean(name, WORD_MOST).to_ascii_uppercase();
+        if self.mechanisms.len() < MECHANISMS && !self.mechanisms.contains(&name) {
+            self.mechanisms.push(name);
+        }
+    }
+
+    fn add(&mut self, said: Said) {
+        let line = Line { at: u64::try_from(self.now.as_millis()).unwrap_or(u64::MAX), said };
+        if self.first.len() < FIRST {
+            return self.first.push(line);
+        }
+        if self.last.len() == LAST {
+            self.last.pop_front();
+            self.omitted += 1;
+        }
+        self.last.push_back(line);
+    }
+}
+
+/// A reply's lines, each cleaned, all of them bounded.
+fn clean_lines(reply: &str) -> String {
+    let lines: Vec<String> = reply.lines().map(|line| clean(line, LINE_MOST)).collect();
+    let mut text = lines.join("\n");
+    text.truncate(text.floor_char_boundary(REPLY_MOST));
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn heard(lines: &[&str]) -> Vec<Said> {
+        let mut dialogue = Dialogue::new(Instant::now());
+        for line in lines {
+            dialogue.command(line.as_bytes(), &Command::parse(line.as_bytes()));
+        }
+        dialogue.lines().map(|line| line.said.clone()).collect()
+    }
+
+    fn text(said: &Said) -> &str {
+        match said {
+            Said::Command { text, .. } => text,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn credentials_are_never_kept_in_whichever_line_they_come() {
+        let said = heard(&["AUTH PLAIN AHRpbQB0YW5zdGFhZg==", "dGFuc3RhYWY=", "AUTH  LOGIN dGlt x y", "tanstaaf"]);
+        assert_eq!(text(&said[0]), "AUTH PLAIN [20 octets]");
+        assert_eq!(said[1], Said::Withheld { octets: 12 });
+        assert!(!text(&said[2]).contains("dGlt"), "{said:?}");
+        assert_eq!(said[3], Said::Withheld { octets: 8 });
+    }
+
+    #[test]
+    fn of_what_is_no_command_only_the_first_word_is_kept() {
+        let said = heard(&["GET /?token=abc HTTP/1.1", "PASS tanstaaf", "a1 LOGIN tim tanstaaf"]);
+        assert_eq!(text(&said[0]), "GET [21 octets more]");
+        for said in &said {
+            assert!(!text(said).contains("tanstaaf") && !text(said).contains("token"), "{said:?}");
+        }
+    }
+
+    #[test]
+    fn lines_are_bounded_in_length_and_in_number_and_the_gap_is_counted() {
+        let long = format!("NOOP {}", "x".repeat(2000));
+        let lines: Vec<&str> = std::iter::repeat_n(long.as_str(), 1000).collect();
+        let mut dialogue = Dialogue::new(Instant::now());
+        for line in lines {
+            dialogue.command(line.as_bytes(), &Command::parse(line.as_bytes()));
+        }
+        assert_eq!(dialogue.lines().count(), FIRST + LAST);
+        assert_eq!(dialogue.omitted(), (FIRST, 1000 - 200));
+        assert!(dialogue.lines().all(|line| text(&line.said).len() <= LINE_MOST));
+    }
+
+    #[test]
+    fn a_refusal_is_kept_with_its_help_token() {
+        let mut dialogue = Dialogue::new(Instant::now());
+        dialogue.reply(&crate::reply::catalogue::starttls_first());
+        dialogue.reply(&crate::reply::catalogue::challenge("dGltIHNlY3JldA=="));
+        let refusals: Vec<_> = dialogue.refusals().collect();
+        assert_eq!(refusals[0].0, 530);
+        assert_eq!(refusals[0].1, Some("starttls-first"));
+        assert!(!format!("{dialogue:?}").contains("dGlt"));
+    }
+}
