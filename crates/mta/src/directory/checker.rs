@@ -8,8 +8,8 @@
 //!
 //! What it deliberately does not do: count failures.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use argon2::password_hash::phc::PasswordHash;
@@ -17,7 +17,7 @@ use argon2::{Algorithm, Argon2, Params, PasswordHasher, Version};
 use postern_smtp::secret::Secret;
 use tokio::sync::Semaphore;
 
-use super::crypt::Crypt;
+use super::crypt::{Crypt, Memory};
 use super::recent::Recent;
 use super::{Denied, Error};
 use crate::config::ClearPasswords;
@@ -44,6 +44,8 @@ const MOST_REMEMBERED: usize = 4096;
 pub(super) struct Checker {
     slots: Arc<Semaphore>,
     worked_out: Arc<AtomicU64>,
+    /// What checks work in, as many as there ever were at the same time.
+    memories: Arc<Mutex<Vec<Memory>>>,
     recent: Recent<()>,
 }
 
@@ -55,6 +57,7 @@ impl Checker {
         Ok(Self {
             slots: Arc::new(Semaphore::new(processors)),
             worked_out: Arc::default(),
+            memories: Arc::default(),
             recent: Recent::new(REMEMBERED, MOST_REMEMBERED)?,
         })
     }
@@ -140,9 +143,13 @@ impl Checker {
     /// Whether the password is the one that is stored, worked out now.
     async fn verify(&self, whose: &str, crypt: &Crypt, password: &Secret) -> Result<bool, Denied> {
         let (crypt, password, worked_out) = (crypt.clone(), password.clone(), self.worked_out.clone());
+        let memories = Arc::clone(&self.memories);
         let work = move || {
             worked_out.fetch_add(1, Ordering::Relaxed);
-            crypt.fits(&password)
+            let mut memory = lock(&memories).pop().unwrap_or_default();
+            let fits = crypt.fits(&password, &mut memory);
+            lock(&memories).push(memory);
+            fits
         };
         self.work(work).await?.map_err(|unfit| unfit.denied(whose))
     }
@@ -150,6 +157,10 @@ impl Checker {
     pub(super) fn worked_out(&self) -> u64 {
         self.worked_out.load(Ordering::Relaxed)
     }
+}
+
+fn lock(memories: &Mutex<Vec<Memory>>) -> MutexGuard<'_, Vec<Memory>> {
+    memories.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What a name that does not exist is checked against where no directory knows better.
@@ -188,7 +199,7 @@ mod tests {
         let hash = Checker::new().unwrap().hash(&Secret::new("correct horse")).unwrap();
         assert_eq!(prefix(&hash), prefix(NOBODY), "algorithm, version and parameters are the same");
         assert_eq!(hash.len(), NOBODY.len(), "salt and output have the same lengths");
-        assert!(!nobody().unwrap().fits(&Secret::new("correct horse")).unwrap());
+        assert!(!nobody().unwrap().fits(&Secret::new("correct horse"), &mut Memory::default()).unwrap());
     }
 
     #[test]

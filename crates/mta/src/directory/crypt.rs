@@ -10,9 +10,10 @@
 //! What it deliberately does not do: run anything ([`Checker`](super::checker::Checker) does, off the reactor), make new hashes,
 //! or accept what is broken by design (DES, `$2x$`, unsalted MD5).
 
+mod argon2id;
+
 use std::num::NonZeroU32;
 
-use argon2::Argon2;
 use argon2::password_hash::phc::PasswordHash;
 use argon2::{Params as Argon2Params, PasswordVerifier};
 use aws_lc_rs::{constant_time, digest, hmac, pbkdf2};
@@ -23,6 +24,7 @@ use postern_smtp::sasl::{ScramHash, ScramKey, ScramKeys};
 use postern_smtp::secret::Secret;
 use zeroize::Zeroizing;
 
+pub(super) use self::argon2id::Memory;
 use super::{Denied, Why};
 use crate::config::ClearPasswords;
 
@@ -157,18 +159,18 @@ impl Crypt {
     ///
     /// # Errors
     /// It cannot be told.
-    pub(super) fn fits(&self, password: &Secret) -> Result<bool, Unfit> {
-        let right = self.is_right(password.expose())?;
+    pub(super) fn fits(&self, password: &Secret, memory: &mut Memory) -> Result<bool, Unfit> {
+        let right = self.is_right(password.expose(), memory)?;
         Ok(right && self.whose == Whose::Somebodys)
     }
 
-    fn is_right(&self, password: &[u8]) -> Result<bool, Unfit> {
+    fn is_right(&self, password: &[u8], memory: &mut Memory) -> Result<bool, Unfit> {
         let text = self.text.expose_str().ok_or(Unfit::Broken("text"))?;
         let broken = Unfit::Broken(self.kind().scheme);
         let fits = match &self.form {
             Form::Argon2 { .. } => {
                 let hash = PasswordHash::new(text).map_err(|_| broken.clone())?;
-                yes_or_no(Argon2::default().verify_password(password, &hash)).ok_or(broken)?
+                argon2id::is_right(&hash, password, memory).ok_or(broken)?
             }
             Form::ShaCrypt { .. } => {
                 let sha = sha_crypt::ShaCrypt::default();

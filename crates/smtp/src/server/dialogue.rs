@@ -247,7 +247,8 @@ mod tests {
 
     #[test]
     fn credentials_are_never_kept_in_whichever_line_they_come() {
-        let said = heard(&["AUTH PLAIN AHRpbQB0YW5zdGFhZg==", "dGFuc3RhYWY=", "AUTH  LOGIN dGlt x y", "tanstaaf"]);
+        let said =
+            heard(&["AUTH PLAIN AHRpbQB0YW5zdGFhZg==", "dGFuc3RhYWY=", "AUTH  LOGIN dGlt x y", "tanstaaf"]);
         assert_eq!(text(&said[0]), "AUTH PLAIN [20 octets]");
         assert_eq!(said[1], Said::Withheld { octets: 12 });
         assert!(!text(&said[2]).contains("dGlt"), "{said:?}");

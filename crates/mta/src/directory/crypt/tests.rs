@@ -47,10 +47,10 @@ fn read(stored: &str) -> Crypt {
 #[track_caller]
 fn proves(stored: &str) {
     let crypt = read(stored);
-    assert!(crypt.fits(&Secret::new(PASSWORD)).unwrap(), "{stored}");
-    assert!(!crypt.of_nobody().fits(&Secret::new(PASSWORD)).unwrap(), "{stored}");
+    assert!(crypt.fits(&Secret::new(PASSWORD), &mut Memory::default()).unwrap(), "{stored}");
+    assert!(!crypt.of_nobody().fits(&Secret::new(PASSWORD), &mut Memory::default()).unwrap(), "{stored}");
     for wrong in ["", "p", "pässwörd: with blank", "pässwörd: with blanks ", stored] {
-        assert!(!crypt.fits(&Secret::new(wrong)).unwrap(), "{stored}: {wrong:?}");
+        assert!(!crypt.fits(&Secret::new(wrong), &mut Memory::default()).unwrap(), "{stored}: {wrong:?}");
     }
 }
 
@@ -120,7 +120,10 @@ fn passwords_of_every_length_are_compared_as_crypt3_does() {
             ["$1$saltsalt", "$5$rounds=1000$salt", "$6$rounds=1000$salt", "$2b$04$abcdefghijklmnopqrstuu"]
         {
             let stored = crypt3_of_system(&password, setting);
-            assert!(read(&stored).fits(&Secret::new(password.as_str())).unwrap(), "{length}: {stored}");
+            assert!(
+                read(&stored).fits(&Secret::new(password.as_str()), &mut Memory::default()).unwrap(),
+                "{length}: {stored}"
+            );
         }
     }
 }
@@ -135,8 +138,8 @@ fn ldaps_way_of_writing_crypt3_is_known() {
 fn a_password_longer_than_crypt3_takes_is_wrong_after_the_same_work() {
     let longest = "x".repeat(LONGEST_FOR_CRYPT);
     let crypt = read(&sha_of(&longest));
-    assert!(crypt.fits(&Secret::new(longest.as_str())).unwrap());
-    assert!(!crypt.fits(&Secret::new(format!("{longest}x"))).unwrap());
+    assert!(crypt.fits(&Secret::new(longest.as_str()), &mut Memory::default()).unwrap());
+    assert!(!crypt.fits(&Secret::new(format!("{longest}x")), &mut Memory::default()).unwrap());
 }
 
 fn sha_of(password: &str) -> String {
@@ -244,5 +247,5 @@ fn nobody_is_stored_like_most() {
     }
     let nobody = typical.nobody().unwrap();
     assert_eq!(nobody.kind(), Kind { scheme: "SHA512-CRYPT", cost: [1000, 0, 0] });
-    assert!(nobody.text().is_none() && !nobody.fits(&Secret::new("a")).unwrap());
+    assert!(nobody.text().is_none() && !nobody.fits(&Secret::new("a"), &mut Memory::default()).unwrap());
 }
