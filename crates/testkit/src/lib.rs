@@ -3,6 +3,7 @@
 pub mod dns;
 pub mod oauth;
 mod program;
+pub mod proxy;
 pub mod signed;
 pub mod transcript;
 pub mod updatable;
