@@ -11,8 +11,8 @@ use postern_mta::event::clean;
 use postern_mta::limits::{Ban, Lifted, Request, Response, Subject};
 
 use crate::queue::{age, until};
-use crate::table::{Line, table};
-use crate::{Done, admin, block_on, say, unexpected};
+use crate::table::{Line, listing};
+use crate::{Done, admin, block_on, in_json, say, unexpected};
 
 /// How long a ban lasts when nothing is said.
 const USUAL: Duration = Duration::from_hours(24);
@@ -73,15 +73,8 @@ async fn list(admin: &Admin, json: bool) -> Done {
         Response::Bans(bans) => bans,
         other => return Err(unexpected(&other).into()),
     };
-    if json {
-        say(&(serde_json::to_string_pretty(&bans)? + "\n"))?;
-    } else if bans.is_empty() {
-        say("nobody is banned\n")?;
-    } else {
-        let head = Line::cells(["who", "since", "ends", "by", "because"]);
-        let lines: Vec<Line> = std::iter::once(head).chain(bans.iter().map(line)).collect();
-        say(&table(&lines))?;
-    }
+    let head = ["who", "since", "ends", "by", "because"];
+    say(&if json { in_json(&bans)? } else { listing(&bans, "nobody is banned", head, line) })?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -11,8 +11,8 @@ use postern_mta::limits::{Burst, Request, Response};
 use crate::ask::{Usual, go_on};
 use crate::ban::ask;
 use crate::queue::age;
-use crate::table::{Line, table};
-use crate::{Done, admin, block_on, say, unexpected};
+use crate::table::{Line, listing};
+use crate::{Done, admin, block_on, in_json, say, unexpected};
 
 /// Subcommands of `postern burst`.
 #[derive(Subcommand)]
@@ -65,15 +65,8 @@ async fn list(admin: &Admin, json: bool) -> Done {
         Response::Bursts(bursts) => bursts,
         other => return Err(unexpected(&other).into()),
     };
-    if json {
-        say(&(serde_json::to_string_pretty(&bursts)? + "\n"))?;
-    } else if bursts.is_empty() {
-        say("no account's mail is held\n")?;
-    } else {
-        let head = Line::cells(["account", "since", "messages", "recipients", "expected in an hour"]);
-        let lines: Vec<Line> = std::iter::once(head).chain(bursts.iter().map(line)).collect();
-        say(&table(&lines))?;
-    }
+    let head = ["account", "since", "messages", "recipients", "expected in an hour"];
+    say(&if json { in_json(&bursts)? } else { listing(&bursts, "no account's mail is held", head, line) })?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -12,7 +12,7 @@ use postern_mta::admin::{Request, Response};
 use postern_mta::event::clean;
 
 use crate::table::facts;
-use crate::{Done, admin, block_on, say, unexpected};
+use crate::{Done, admin, block_on, in_json, say, unexpected};
 
 /// Subcommands of `postern device`.
 #[derive(Subcommand)]
@@ -34,7 +34,7 @@ pub(crate) fn run(command: &Command, path: &Path) -> Done {
         other => return Err(unexpected(&other).into()),
     };
     say(&match (json, devices.as_slice()) {
-        (true, devices) => serde_json::to_string_pretty(devices)? + "\n",
+        (true, devices) => in_json(devices)?,
         (false, []) => "no [[device]] is configured\n".to_owned(),
         (false, devices) => devices.iter().map(described).collect::<Vec<_>>().join("\n"),
     })?;

@@ -159,6 +159,11 @@ fn say(text: &str) -> Result<(), std::io::Error> {
     }
 }
 
+/// What a command found out, for programs.
+fn in_json<T: serde::Serialize + ?Sized>(value: &T) -> Result<String, serde_json::Error> {
+    Ok(serde_json::to_string_pretty(value)? + "\n")
+}
+
 /// An answer that does not fit the question: the running daemon is of another version.
 fn unexpected(answer: &impl Debug) -> Error {
     Error::Garbled(clean(&format!("{answer:?}")))

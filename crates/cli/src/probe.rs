@@ -17,7 +17,7 @@ use postern_mta::probe::{
 use postern_smtp::address::Domain;
 use postern_smtp::tls::CertificateSeen;
 
-use crate::{Done, become_owner_of, block_on, say};
+use crate::{Done, become_owner_of, block_on, in_json, say};
 
 /// The width of the text.
 const COLUMNS: usize = 100;
@@ -70,7 +70,7 @@ pub(crate) fn run(arguments: &Arguments, path: &Path, given: bool) -> Done {
         let note = format!("there is no {}: Postern's defaults were used", path.display());
         report.notes.insert(0, note);
     }
-    let text = if arguments.json { serde_json::to_string_pretty(&report)? + "\n" } else { in_words(&report) };
+    let text = if arguments.json { in_json(&report)? } else { in_words(&report) };
     say(&text)?;
     Ok(ExitCode::from(report.verdict.outlook.exit_code()))
 }

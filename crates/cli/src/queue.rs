@@ -12,7 +12,7 @@ use postern_mta::config::units;
 use postern_mta::event::clean;
 use postern_queue::{Change, Cursor, Delivery, Filter, QueueId, RecipientState};
 
-use crate::{Done, admin, block_on, say, unexpected, why};
+use crate::{Done, admin, block_on, in_json, say, unexpected, why};
 
 /// As many deliveries are asked for at a time.
 const PAGE: usize = 1000;
@@ -244,7 +244,7 @@ async fn show(admin: &Admin, filter: Filter, json: bool, content: bool) -> Done 
 }
 
 fn say_json(found: &[Delivery]) -> Done {
-    say(&(serde_json::to_string_pretty(found)? + "\n"))?;
+    say(&in_json(found)?)?;
     Ok(ExitCode::SUCCESS)
 }
 

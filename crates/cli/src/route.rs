@@ -18,7 +18,7 @@ use postern_mta::admin::{Request, Response};
 use postern_mta::diagnosis::Diagnosis;
 use postern_mta::event::clean;
 
-use crate::{Done, admin, block_on, say, unexpected};
+use crate::{Done, admin, block_on, in_json, say, unexpected};
 
 /// The exit code when there is no answer; clap's own for a wrong command line, too.
 const NO_ANSWER: u8 = 2;
@@ -47,7 +47,7 @@ pub(crate) fn run(arguments: &Arguments, path: &Path) -> Done {
             return Ok(ExitCode::from(NO_ANSWER));
         }
     };
-    let text = if arguments.json { serde_json::to_string_pretty(&answer)? + "\n" } else { render(&answer) };
+    let text = if arguments.json { in_json(&answer)? } else { render(&answer) };
     say(&text)?;
     Ok(if answer.goes() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -18,6 +18,20 @@ impl Line {
     }
 }
 
+/// A list as a table under its head; `empty` stands in its place when there is nothing.
+pub(crate) fn listing<T, const N: usize>(
+    items: &[T],
+    empty: &str,
+    head: [&str; N],
+    line: impl Fn(&T) -> Line,
+) -> String {
+    if items.is_empty() {
+        return format!("{empty}\n");
+    }
+    let lines: Vec<Line> = std::iter::once(Line::cells(head)).chain(items.iter().map(line)).collect();
+    table(&lines)
+}
+
 /// Columns as wide as their widest cell; figures stand to the right.
 pub(crate) fn table(lines: &[Line]) -> String {
     let mut widths: Vec<usize> = Vec::new();

@@ -14,7 +14,7 @@ use postern_mta::admin::{self, Admin};
 use postern_mta::event::clean;
 
 use crate::table::{Line, table};
-use crate::{Done, admin, block_on, say, unexpected};
+use crate::{Done, admin, block_on, in_json, say, unexpected};
 
 /// Of one text a table shows so many characters.
 const CELL_MOST: usize = 60;
@@ -85,11 +85,7 @@ async fn show(admin: &Admin, domain: Option<String>, days: u16, json: bool) -> D
         Response::Overview(overview) => overview,
         other => return Err(unexpected(&other).into()),
     };
-    let text = if json {
-        serde_json::to_string_pretty(&overview)? + "\n"
-    } else {
-        render(&overview, asked.as_deref())
-    };
+    let text = if json { in_json(&overview)? } else { render(&overview, asked.as_deref()) };
     say(&text)?;
     Ok(ExitCode::SUCCESS)
 }

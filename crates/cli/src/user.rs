@@ -18,7 +18,7 @@ use postern_smtp::address::Mailbox;
 use postern_smtp::secret::Secret;
 
 use crate::table::{Line, table};
-use crate::{Done, admin, block_on, say};
+use crate::{Done, admin, block_on, in_json, say};
 
 /// Why something was not done.
 type Failure = Box<dyn std::error::Error>;
@@ -180,7 +180,7 @@ fn carry_out(command: Own, users: &Users) -> Result<String, Failure> {
             users.set_password(&name, &password.read(&name)?)?;
             format!("password of {name} changed\n")
         }
-        Own::List { json: true } => serde_json::to_string_pretty(&users.list()?)? + "\n",
+        Own::List { json: true } => in_json(&users.list()?)?,
         Own::List { json: false } => list(&users.list()?),
         Own::Remove { name } => {
             users.remove(&name)?;

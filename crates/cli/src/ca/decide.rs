@@ -10,7 +10,7 @@ use postern_mta::event::clean;
 
 use super::{Opening, actor, opened, operator, show, tell_daemon};
 use crate::ask::{Usual, go_on};
-use crate::{Done, admin, say};
+use crate::{Done, admin, in_json, say};
 
 /// Arguments of `postern ca approve`.
 #[derive(Debug, Args)]
@@ -99,7 +99,7 @@ pub(crate) fn approve(arguments: &Approve, path: &Path) -> Done {
     let passphrase = opened(given, &authority)?;
     let issued = authority.approve(&arguments.id, actor(&name, passphrase.as_ref()), now)?;
     if arguments.json {
-        say(&(serde_json::to_string_pretty(&issued)? + "\n"))?;
+        say(&in_json(&issued)?)?;
     } else {
         say(&show::certificate(&issued))?;
     }
@@ -129,7 +129,7 @@ pub(crate) fn revoke(arguments: &Revoke, path: &Path) -> Done {
     let actor = actor(&name, passphrase.as_ref());
     let revoked = authority.revoke(&arguments.which, arguments.reason, actor, Timestamp::now())?;
     if arguments.json {
-        say(&(serde_json::to_string_pretty(&revoked)? + "\n"))?;
+        say(&in_json(&revoked)?)?;
     } else {
         let serials: String =
             revoked.certificates.iter().map(|issued| format!("revoked: {}\n", issued.serial)).collect();
@@ -159,7 +159,7 @@ pub(crate) fn crl(arguments: &Crl, path: &Path) -> Done {
     };
     say(&match (arguments.pem, arguments.json) {
         (true, _) => pem,
-        (_, true) => serde_json::to_string_pretty(&list)? + "\n",
+        (_, true) => in_json(&list)?,
         _ => list_line(&list),
     })?;
     Ok(ExitCode::SUCCESS)

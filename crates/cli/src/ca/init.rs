@@ -15,7 +15,7 @@ use postern_mta::config::units;
 use super::{also_config, show, tell_daemon};
 use crate::ask::{self, Usual, at_terminal, go_on};
 use crate::table::facts;
-use crate::{Done, admin, say};
+use crate::{Done, admin, in_json, say};
 
 /// Importing a new root into every mail program is a nuisance: about ten years.
 const ROOT_LIFE: Duration = Duration::from_hours(3653 * 24);
@@ -95,7 +95,7 @@ pub(crate) fn run(arguments: Arguments, path: &Path) -> Done {
     }
     let made = authority.init(setup, passphrase.as_ref(), Timestamp::now())?;
     if json {
-        say(&(serde_json::to_string_pretty(&made)? + "\n"))?;
+        say(&in_json(&made)?)?;
     } else {
         say(&show::overview(&made))?;
     }

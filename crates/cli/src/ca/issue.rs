@@ -16,7 +16,7 @@ use postern_mta::admin::authority::{Compatibility, Handed, KeyKind, Passphrase, 
 use postern_mta::event::clean;
 
 use super::{Opening, actor, opened, operator, show};
-use crate::{Done, admin, ask, say};
+use crate::{Done, admin, ask, in_json, say};
 
 /// A larger file is no request, in octets.
 const REQUEST_MOST: u64 = 256 * 1024;
@@ -89,7 +89,7 @@ pub(crate) fn run(arguments: &Arguments, path: &Path) -> Done {
         )
     })?;
     if arguments.json {
-        say(&(serde_json::to_string_pretty(&handed.certificate)? + "\n"))?;
+        say(&in_json(&handed.certificate)?)?;
     } else if arguments.output.is_none() {
         say(&handed.chain)?;
     } else {

@@ -10,7 +10,7 @@ use postern_mta::config::units;
 
 use super::init::INTERMEDIATE_LIFE;
 use super::{Opening, asked, show, tell_daemon};
-use crate::{Done, admin, say};
+use crate::{Done, admin, in_json, say};
 
 /// Arguments of `postern ca renew-intermediate`.
 #[derive(Debug, Args)]
@@ -47,7 +47,7 @@ pub(crate) fn run(arguments: &Arguments, path: &Path) -> Done {
     };
     let life = arguments.life.unwrap_or(INTERMEDIATE_LIFE);
     let seen = authority.renew_intermediate(life, passphrase.as_ref(), Timestamp::now())?;
-    say(&if arguments.json { serde_json::to_string_pretty(&seen)? + "\n" } else { show::overview(&seen) })?;
+    say(&if arguments.json { in_json(&seen)? } else { show::overview(&seen) })?;
     tell_daemon(&admin)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -16,7 +16,7 @@ use serde_json::json;
 
 use crate::queue::{age, count_of};
 use crate::table::{Line, facts, table};
-use crate::{Done, admin, say};
+use crate::{Done, admin, in_json, say};
 
 /// `postern ca status` says with this that somebody has to do something, as monitoring programs have it.
 const WARNING: u8 = 1;
@@ -97,7 +97,7 @@ pub(crate) struct Requests {
 pub(crate) fn status(arguments: &Status, path: &Path) -> Done {
     let admin = admin(path)?;
     let seen = admin.authority().overview(Timestamp::now())?;
-    say(&if arguments.json { serde_json::to_string_pretty(&seen)? + "\n" } else { overview(&seen) })?;
+    say(&if arguments.json { in_json(&seen)? } else { overview(&seen) })?;
     Ok(if seen.needs.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(WARNING) })
 }
 
@@ -112,7 +112,7 @@ pub(crate) fn root(arguments: &Root, path: &Path) -> Done {
         (Some("profile"), _) => root.profile.clone().into_bytes(),
         (Some(_), _) => root.pem.clone().into_bytes(),
         (None, Some(program)) => steps(program, &root)?.into_bytes(),
-        (None, None) if arguments.json => (serde_json::to_string_pretty(&whole(&root))? + "\n").into_bytes(),
+        (None, None) if arguments.json => in_json(&whole(&root))?.into_bytes(),
         (None, None) => described(&root).into_bytes(),
     };
     match output {
@@ -126,7 +126,7 @@ pub(crate) fn list(arguments: &List, path: &Path) -> Done {
     let admin = admin(path)?;
     let issued = admin.authority().issued()?;
     if arguments.json {
-        say(&(serde_json::to_string_pretty(&issued)? + "\n"))?;
+        say(&in_json(&issued)?)?;
         return Ok(ExitCode::SUCCESS);
     }
     let now = Timestamp::now();
@@ -145,7 +145,7 @@ pub(crate) fn show(arguments: &Show, path: &Path) -> Done {
     let admin = admin(path)?;
     let found = admin.authority().find(&arguments.which)?;
     say(&if arguments.json {
-        serde_json::to_string_pretty(&found)? + "\n"
+        in_json(&found)?
     } else if arguments.pem {
         found.first().map(|newest| newest.pem.clone()).unwrap_or_default()
     } else {
@@ -159,7 +159,7 @@ pub(crate) fn requests(arguments: &Requests, path: &Path) -> Done {
     let (authority, now) = (admin.authority(), Timestamp::now());
     if let Some(id) = &arguments.id {
         let seen = authority.request(id, now)?;
-        say(&if arguments.json { serde_json::to_string_pretty(&seen)? + "\n" } else { request(&seen) })?;
+        say(&if arguments.json { in_json(&seen)? } else { request(&seen) })?;
         return Ok(ExitCode::SUCCESS);
     }
     let mut seen = authority.requests(now)?;
@@ -167,7 +167,7 @@ pub(crate) fn requests(arguments: &Requests, path: &Path) -> Done {
         seen.retain(|request| request.state == "waiting");
     }
     if arguments.json {
-        say(&(serde_json::to_string_pretty(&seen)? + "\n"))?;
+        say(&in_json(&seen)?)?;
         return Ok(ExitCode::SUCCESS);
     }
     if seen.is_empty() {

@@ -11,7 +11,7 @@ use postern_mta::admin::{Request, Response, certificates};
 use postern_mta::event::clean;
 
 use crate::queue::{count_of, until};
-use crate::{Done, admin, block_on, say, unexpected};
+use crate::{Done, admin, block_on, in_json, say, unexpected};
 
 /// Subcommands of `postern cert acme`.
 #[derive(Debug, Subcommand)]
@@ -50,7 +50,7 @@ pub(crate) fn run(command: Command, path: &Path) -> Done {
             Response::AcmeLog(log) => log,
             other => return Err(unexpected(&other).into()),
         };
-    say(&if arguments.json { serde_json::to_string_pretty(&log)? + "\n" } else { told(&log) })?;
+    say(&if arguments.json { in_json(&log)? } else { told(&log) })?;
     Ok(ExitCode::SUCCESS)
 }
 

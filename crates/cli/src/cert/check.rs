@@ -13,7 +13,7 @@ use postern_mta::admin::certificates::{Certificates, Listed, OnDisk};
 use postern_mta::event::clean;
 
 use crate::queue::count_of;
-use crate::{Done, admin, block_on, say};
+use crate::{Done, admin, block_on, in_json, say};
 
 /// It could not be found out.
 const UNKNOWN: u8 = 3;
@@ -45,11 +45,7 @@ fn check(arguments: &Arguments, path: &Path) -> Done {
     let admin = admin(path)?;
     let findings = findings(&admin.certificates())?;
     let worst = findings.iter().map(|finding| finding.severity).max().unwrap_or(Severity::Ok);
-    say(&if arguments.json {
-        serde_json::to_string_pretty(&findings)? + "\n"
-    } else {
-        told(&findings, worst)
-    })?;
+    say(&if arguments.json { in_json(&findings)? } else { told(&findings, worst) })?;
     Ok(ExitCode::from(worst.exit_code()))
 }
 

@@ -14,7 +14,7 @@ use postern_mta::event::clean;
 
 use super::words::{brief, days_left, in_full};
 use crate::table::{Line, facts, table};
-use crate::{Done, admin, block_on, say};
+use crate::{Done, admin, block_on, in_json, say};
 
 /// Arguments of `postern cert list`.
 #[derive(Debug, Args)]
@@ -60,7 +60,7 @@ pub(crate) fn list(arguments: &ListArguments, path: &Path) -> Done {
     let admin = admin(path)?;
     let listed = block_on(admin.certificates().list())??;
     let text = if arguments.json {
-        serde_json::to_string_pretty(&listed)? + "\n"
+        in_json(&listed)?
     } else {
         overview(&listed, Timestamp::now()) + &first_requests(&admin.certificates(), &listed)?
     };
@@ -85,7 +85,7 @@ pub(crate) fn show(arguments: &ShowArguments, path: &Path) -> Done {
     let Some(one) = listed.into_iter().find(|one| one.identity == arguments.identity) else {
         return Err(format!("there is no identity \"{}\"; see: postern cert list", arguments.identity).into());
     };
-    say(&if arguments.json { serde_json::to_string_pretty(&one)? + "\n" } else { details(&one, now) })?;
+    say(&if arguments.json { in_json(&one)? } else { details(&one, now) })?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -11,7 +11,7 @@ use postern_mta::admin::certificates::{Certificates, KeyKind, PrivateKey};
 use serde_json::json;
 
 use super::also_config;
-use crate::{Done, admin, say};
+use crate::{Done, admin, in_json, say};
 
 /// Arguments of `postern cert next-key`.
 #[derive(Debug, Args)]
@@ -48,7 +48,7 @@ pub(crate) fn run(arguments: &Arguments, path: &Path) -> Done {
     let text = if arguments.json {
         let key = |key: &PrivateKey, records| json!({"key": key.describe(), "tlsa": records});
         let keys = json!({"identity": identity, "present": key(&present, &now), "next": key(&next, &then)});
-        serde_json::to_string_pretty(&keys)? + "\n"
+        in_json(&keys)?
     } else {
         told(identity, [(&present, &now), (&next, &then)], &also_config(path))
     };

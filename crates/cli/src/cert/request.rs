@@ -25,7 +25,7 @@ use super::install::Confirmation;
 use super::send::{Target, send};
 use crate::ask::{Usual, at_terminal, go_on};
 use crate::table::facts;
-use crate::{Done, admin, block_on, say};
+use crate::{Done, admin, block_on, in_json, say};
 
 /// Why something cannot be asked for.
 type Failure = Box<dyn std::error::Error>;
@@ -156,7 +156,7 @@ pub(crate) fn run(arguments: Arguments, path: &Path) -> Done {
 /// A request that its maker carries to an authority.
 fn hand_out(waiting: &Waiting, json: bool, path: &Path) -> Done {
     if json {
-        say(&(serde_json::to_string_pretty(&as_json(waiting))? + "\n"))?;
+        say(&in_json(&as_json(waiting))?)?;
     } else {
         eprintln!("\n{}", next_steps(waiting, path));
         say(&waiting.request.pem())?;

@@ -11,7 +11,7 @@ use super::request::{as_json, joined};
 use crate::ask::{Usual, go_on};
 use crate::queue::age;
 use crate::table::{Line, facts, table};
-use crate::{Done, admin, say};
+use crate::{Done, admin, in_json, say};
 
 /// Arguments of `postern cert requests`.
 #[derive(Debug, Args)]
@@ -53,9 +53,7 @@ pub(crate) fn run(arguments: &Arguments, path: &Path) -> Done {
         }
     }
     let text = match &arguments.identity {
-        _ if arguments.json => {
-            serde_json::to_string_pretty(&waiting.iter().map(as_json).collect::<Vec<_>>())? + "\n"
-        }
+        _ if arguments.json => in_json(&waiting.iter().map(as_json).collect::<Vec<_>>())?,
         Some(_) => waiting.iter().map(details).collect(),
         None => list(&waiting),
     };

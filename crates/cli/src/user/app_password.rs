@@ -6,6 +6,7 @@ use postern_smtp::address::Mailbox;
 use serde_json::json;
 
 use super::{Failure, one_address, texts};
+use crate::in_json;
 use crate::table::{Line, table};
 
 /// Subcommands of `postern user app-password`.
@@ -53,9 +54,7 @@ pub(super) async fn run(command: Command, people: &People) -> Result<String, Fai
             let made = people.add_app_password(&user, &name, &address).await?;
             added(&made, &name, &address, json)
         }
-        Command::List { user, json: true } => {
-            Ok(serde_json::to_string_pretty(&people.app_passwords(&user).await?)? + "\n")
-        }
+        Command::List { user, json: true } => Ok(in_json(&people.app_passwords(&user).await?)?),
         Command::List { user, json: false } => Ok(list(&user, &people.app_passwords(&user).await?)),
         Command::Remove { user, name } => {
             people.remove_app_password(&user, &name).await?;
@@ -76,7 +75,7 @@ fn added(made: &NewAppPassword, name: &str, addresses: &[Mailbox], json: bool) -
             "password": password,
             "not_his_addresses": texts(foreign),
         });
-        return Ok(serde_json::to_string_pretty(&made)? + "\n");
+        return Ok(in_json(&made)?);
     }
     let mut text =
         format!("{password}\n\nThis is the app password {name:?} of {user}. It is not shown again.\n");

@@ -13,7 +13,7 @@ use postern_mta::event::clean;
 use postern_smtp::address::Mailbox;
 
 use crate::table::facts;
-use crate::{Done, admin, block_on, say, unexpected};
+use crate::{Done, admin, block_on, in_json, say, unexpected};
 
 /// The exit code when there is no answer; clap's own for a wrong command line, too.
 const NO_ANSWER: u8 = 2;
@@ -52,7 +52,7 @@ pub(crate) fn run(arguments: Arguments, path: &Path) -> Done {
             return Ok(ExitCode::from(NO_ANSWER));
         }
     };
-    let text = if json { serde_json::to_string_pretty(&answer)? + "\n" } else { render(&question, &answer) };
+    let text = if json { in_json(&answer)? } else { render(&question, &answer) };
     say(&text)?;
     Ok(if answer.allowed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

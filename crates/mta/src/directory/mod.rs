@@ -25,6 +25,7 @@ mod oauth;
 mod passwd_file;
 mod people;
 mod recent;
+mod rehash;
 mod saslauthd;
 mod source;
 mod sql;

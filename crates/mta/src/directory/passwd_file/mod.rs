@@ -14,7 +14,7 @@ mod rewrite;
 use std::fs::{self, File, Metadata};
 use std::io::Read as _;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -22,17 +22,17 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use postern_smtp::sasl::{ScramHash, ScramKeys};
 use postern_smtp::secret::Secret;
-use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
+use zeroize::Zeroizing;
 
 use super::account::{Account, Judge, Standing};
 use super::checker::Checker;
 use super::complaint::Complaint;
 use super::crypt::Crypt;
+use super::rehash::Rehash;
 use super::{Abilities, Denied, Directory, Login, Principal};
 use crate::config::{NamePart, PasswdFile as Settings};
 use lines::{Index, Line};
-use rewrite::Outcome;
 
 /// The biggest file that is read, in octets: some 100,000 people.
 const BIGGEST: u64 = 16 << 20;
@@ -46,10 +46,7 @@ pub(super) struct PasswdFile {
     settings: Settings,
     judge: Judge,
     read: Arc<Mutex<Option<Reading>>>,
-    /// One password is stored anew at a time; who comes meanwhile has his turn at his next sign-in.
-    rewriting: Arc<Semaphore>,
-    /// What is told when that does not work.
-    complaint: Arc<Complaint>,
+    rehash: Rehash,
 }
 
 /// What was last read, and of which file.
@@ -76,14 +73,9 @@ impl PasswdFile {
         checker: Arc<Checker>,
         complaint: Complaint,
     ) -> Self {
+        let rehash = Rehash::new(Arc::clone(&checker), complaint);
         let judge = Judge { directory: directory.to_owned(), checker, clear: settings.clear };
-        let file = Self {
-            settings: settings.clone(),
-            judge,
-            read: Arc::default(),
-            rewriting: Arc::new(Semaphore::new(1)),
-            complaint: Arc::new(complaint),
-        };
+        let file = Self { settings: settings.clone(), judge, read: Arc::default(), rehash };
         // So that what it can do is known from the start; when it cannot be read, each question tries again.
         let _ = index(&file.read, settings);
         file
@@ -108,26 +100,17 @@ impl PasswdFile {
     }
 
     /// Stores the password anew, beside the sign-in that showed it to be right.
-    fn rehash(&self, line: Arc<Line>, password: Secret) {
-        let Ok(turn) = Arc::clone(&self.rewriting).try_acquire_owned() else { return };
-        let (checker, path) = (Arc::clone(&self.judge.checker), self.settings.path.clone());
-        let (complaint, directory) = (Arc::clone(&self.complaint), self.judge.directory.clone());
-        tokio::spawn(async move {
-            let _turn = turn;
-            // What does not work today is tried again at the next sign-in; the old hash is as good as ever.
-            let stored = match stored_anew(&checker, path.clone(), line, password).await {
-                Ok(Outcome::Replaced) => Ok(()),
-                Ok(Outcome::LeftAlone) => return,
-                Err(why) => {
-                    let path = path.display();
-                    Err(format!("{directory}: rehash does not store a password anew in {path}: {why}"))
-                }
-            };
-            complaint.note(stored, || {
-                "let Postern's user read the file and write to its folder, or set rehash = false; the password counts as \
-                 it was stored"
-                    .to_owned()
-            });
+    fn restore(&self, line: Arc<Line>, password: Secret) {
+        let path = self.settings.path.clone();
+        let directory = &self.judge.directory;
+        let what = format!("{directory}: rehash does not store a password anew in {}", path.display());
+        let remedy = "let Postern's user read the file and write to its folder, or set rehash = false; the password counts \
+                      as it was stored";
+        self.rehash.begin(password, [what, remedy.to_owned()], |hash| async move {
+            let scheme = Zeroizing::new(format!("{{ARGON2ID}}{}", hash.expose_str().unwrap_or_default()));
+            let stored = Secret::new(scheme.as_str());
+            let put = spawn_blocking(move || rewrite::put_password(&path, &line, &stored)).await;
+            put.map_err(|error| error.to_string())?.map_err(|error| error.to_string())
         });
     }
 }
@@ -151,7 +134,7 @@ impl Directory for PasswdFile {
             return Err(Denied::Unavailable("nobody's password was right".to_owned()));
         };
         if self.settings.rehash.is_wanted() && crypt.is_dated() {
-            self.rehash(line, password.clone());
+            self.restore(line, password.clone());
         }
         Ok(account.principal)
     }
@@ -173,18 +156,6 @@ impl Directory for PasswdFile {
 pub(crate) fn problems(settings: &Settings) -> Result<Vec<String>, String> {
     let reading = read(settings)?;
     Ok(reading.index.problems.iter().map(|(line, what)| format!("line {line}: {what}")).collect())
-}
-
-async fn stored_anew(
-    checker: &Checker,
-    path: PathBuf,
-    line: Arc<Line>,
-    password: Secret,
-) -> Result<Outcome, String> {
-    let hash = checker.hash_in_turn(&password).await.map_err(|denied| denied.to_string())?;
-    let stored = Secret::new(format!("{{ARGON2ID}}{hash}"));
-    let put = spawn_blocking(move || rewrite::put_password(&path, &line, &stored)).await;
-    put.map_err(|error| error.to_string())?.map_err(|error| error.to_string())
 }
 
 fn account(line: &Line, now: Timestamp) -> Account {

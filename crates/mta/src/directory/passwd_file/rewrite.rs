@@ -16,36 +16,29 @@ use postern_smtp::secret::Secret;
 
 use super::lines::Line;
 use super::{Stamp, bounded};
+use crate::directory::rehash::Stored;
 use crate::directory::source::key_of;
-
-/// What came of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Outcome {
-    Replaced,
-    /// Somebody else is at it.
-    LeftAlone,
-}
 
 /// Replaces the password of a line that was read.
 ///
 /// # Errors
 /// Local: the folder or the file cannot be written, or the new file cannot be given to the old one's owner.
-pub(super) fn put_password(path: &Path, line: &Line, stored: &Secret) -> io::Result<Outcome> {
+pub(super) fn put_password(path: &Path, line: &Line, stored: &Secret) -> io::Result<Stored> {
     // The file itself, not a link to it.
     let path = fs::canonicalize(path)?;
     let file = File::open(&path)?;
     if file.try_lock().is_err() {
-        return Ok(Outcome::LeftAlone);
+        return Ok(Stored::LeftAlone);
     }
     let before = Stamp::of(&file.metadata()?);
     let content = bounded(&file, &path).map_err(io::Error::other)?;
-    let Some(content) = replaced(content.expose(), line, stored) else { return Ok(Outcome::LeftAlone) };
+    let Some(content) = replaced(content.expose(), line, stored) else { return Ok(Stored::LeftAlone) };
     let new = New::write(&path, &file, &content)?;
     if Stamp::of(&fs::metadata(&path)?) != before {
-        return Ok(Outcome::LeftAlone);
+        return Ok(Stored::LeftAlone);
     }
     new.put(&path)?;
-    Ok(Outcome::Replaced)
+    Ok(Stored::Anew)
 }
 
 /// The whole file with the new password; `None`: the line is not what it was.
@@ -121,7 +114,7 @@ mod tests {
         Index::parse(text.as_bytes(), PasswdFormat::Dovecot, ClearPasswords::Taken)
     }
 
-    fn put(path: &Path, name: &str) -> Outcome {
+    fn put(path: &Path, name: &str) -> Stored {
         put_password(path, &index(BEFORE).people[name], &Secret::new("NEW")).unwrap()
     }
 
@@ -132,11 +125,11 @@ mod tests {
         fs::write(&path, BEFORE).unwrap();
         fs::set_permissions(&path, Permissions::from_mode(0o640)).unwrap();
         symlink(&path, &link).unwrap();
-        assert_eq!(put(&link, "anna"), Outcome::Replaced);
+        assert_eq!(put(&link, "anna"), Stored::Anew);
         assert_eq!(fs::read_to_string(&path).unwrap(), AFTER);
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, 0o640);
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink(), "the link is still one");
-        assert_eq!(put(&path, "ben"), Outcome::Replaced, "the last line has no end");
+        assert_eq!(put(&path, "ben"), Stored::Anew, "the last line has no end");
         assert!(fs::read_to_string(&path).unwrap().ends_with("\nben:NEW"));
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "nothing is left over");
     }
@@ -153,12 +146,12 @@ mod tests {
             String::new(),
         ] {
             fs::write(&path, &meanwhile).unwrap();
-            assert_eq!(put(&path, "anna"), Outcome::LeftAlone, "{meanwhile}");
+            assert_eq!(put(&path, "anna"), Stored::LeftAlone, "{meanwhile}");
             assert_eq!(fs::read_to_string(&path).unwrap(), meanwhile);
         }
         fs::write(&path, BEFORE).unwrap();
         let other = File::open(&path).unwrap();
         other.lock().unwrap();
-        assert_eq!(put(&path, "anna"), Outcome::LeftAlone, "another program has locked it");
+        assert_eq!(put(&path, "anna"), Stored::LeftAlone, "another program has locked it");
     }
 }

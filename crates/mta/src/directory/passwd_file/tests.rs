@@ -112,10 +112,10 @@ async fn a_right_password_is_stored_anew_when_that_is_asked_and_only_then() {
     });
     fs::set_permissions(&town.path, fs::Permissions::from_mode(0o640)).unwrap();
     assert_eq!(town.why("anna", "wrong").await, Why::WrongPassword);
-    assert_eq!(town.directory.rewriting.available_permits(), 1, "a wrong one is not");
+    assert!(town.directory.rehash.is_idle(), "a wrong one is not");
     assert!(town.ask("anna", "one").await.is_ok());
     // Done when the turn is free again.
-    let _turn = town.directory.rewriting.acquire().await.unwrap();
+    town.directory.rehash.done().await;
     let text = fs::read_to_string(&town.path).unwrap();
     assert!(text.starts_with("# staff\nanna:{ARGON2ID}$argon2id$"), "{text}");
     assert!(text.ends_with(":1:1\nben:{PLAIN}two\n"), "{text}");
@@ -129,9 +129,9 @@ async fn that_no_password_can_be_stored_anew_is_told_once() {
     let (_, line) = town.directory.find(&Login::new("anna").unwrap()).await.unwrap();
     fs::remove_file(&town.path).unwrap();
     for _ in 0..2 {
-        town.directory.rehash(line.clone().unwrap(), Secret::new("one"));
+        town.directory.restore(line.clone().unwrap(), Secret::new("one"));
         // Done when the turn is free again.
-        drop(town.directory.rewriting.acquire().await.unwrap());
+        town.directory.rehash.done().await;
     }
     let told = town.heard.taken();
     let [told] = &told[..] else { panic!("it is told once: {told:?}") };

@@ -16,12 +16,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use postern_smtp::sasl::{ScramHash, ScramKeys};
 use postern_smtp::secret::Secret;
-use tokio::sync::Semaphore;
 
 use super::account::{Account, Judge, Standing};
 use super::checker::Checker;
 use super::complaint::Complaint;
 use super::crypt::Typical;
+use super::rehash::{Rehash, Stored};
 use super::{Abilities, Denied, Directory, Login, Principal, Why};
 use crate::config::{Compare, Database, ScramStored, Sql as Settings, SqlField, SqlQuery};
 use row::Row;
@@ -35,10 +35,7 @@ pub(super) struct Sql {
     judge: Judge,
     /// What the passwords that were asked for are mostly like.
     typical: Mutex<Typical>,
-    /// One password is stored anew at a time; who comes meanwhile has his turn at his next sign-in.
-    rewriting: Arc<Semaphore>,
-    /// What is told when that does not work.
-    complaint: Arc<Complaint>,
+    rehash: Rehash,
 }
 
 /// The database behind it.
@@ -99,10 +96,9 @@ impl Sql {
             connection: Arc::new(connection),
             compare: settings.compare,
             scram: settings.scram,
+            rehash: Rehash::new(Arc::clone(&checker), complaint),
             judge: Judge { directory: directory.to_owned(), checker, clear: settings.clear },
             typical: Mutex::default(),
-            rewriting: Arc::new(Semaphore::new(1)),
-            complaint: Arc::new(complaint),
         }
     }
 
@@ -148,7 +144,7 @@ impl Sql {
         let Some((account, _)) = found else { return Err(Denied::Refused(Why::UnknownUser)) };
         let principal = self.complete(account.principal, values.clone()).await?;
         if crypt.is_dated() {
-            self.rehash(Values { user: Some(principal.name.clone()), ..values }, password.clone());
+            self.restore(Values { user: Some(principal.name.clone()), ..values }, password.clone());
         }
         Ok(principal)
     }
@@ -177,29 +173,17 @@ impl Sql {
     }
 
     /// Stores the password anew, beside the sign-in that showed it to be right.
-    fn rehash(&self, values: Values, password: Secret) {
+    fn restore(&self, values: Values, password: Secret) {
         if !self.connection.has(Which::Rehash) {
             return;
         }
-        let Ok(turn) = Arc::clone(&self.rewriting).try_acquire_owned() else { return };
-        let (checker, connection) = (Arc::clone(&self.judge.checker), Arc::clone(&self.connection));
-        let (complaint, directory) = (Arc::clone(&self.complaint), self.judge.directory.clone());
-        tokio::spawn(async move {
-            let _turn = turn;
-            // What does not work today is tried again at the next sign-in; the old hash is as good as ever.
-            let stored = match checker.hash_in_turn(&password).await {
-                Ok(hash) => {
-                    let values = Values { hash: Some(Secret::new(hash)), ..values };
-                    connection.rows(Which::Rehash, &values).await.map(drop)
-                }
-                Err(denied) => Err(denied.to_string()),
-            };
-            let what = |why| format!("{directory}: rehash_query does not store a password anew: {why}");
-            complaint.note(stored.map_err(what), || {
-                "let Postern's role or user write where rehash_query does, or take it out of the configuration; the \
-                 password counts as it was stored"
-                    .to_owned()
-            });
+        let connection = Arc::clone(&self.connection);
+        let what = format!("{}: rehash_query does not store a password anew", self.judge.directory);
+        let remedy = "let Postern's role or user write where rehash_query does, or take it out of the configuration; the \
+                      password counts as it was stored";
+        self.rehash.begin(password, [what, remedy.to_owned()], |hash| async move {
+            let values = Values { hash: Some(hash), ..values };
+            connection.rows(Which::Rehash, &values).await.map(|_| Stored::Anew)
         });
     }
 

@@ -184,10 +184,10 @@ async fn a_right_password_is_stored_anew_when_there_is_a_query_for_it() {
         settings.rehash_query = Some(query("UPDATE people SET password = {hash} WHERE login = {login}"));
     });
     assert_eq!(town.why("ben", "wrong").await, Why::WrongPassword);
-    assert_eq!(town.directory.rewriting.available_permits(), 1);
+    assert!(town.directory.rehash.is_idle());
     assert!(town.ask("ben", "two").await.is_ok());
     // Done when the turn is free again.
-    drop(town.directory.rewriting.acquire().await.unwrap());
+    town.directory.rehash.done().await;
     let database = rusqlite::Connection::open(&town.path).unwrap();
     let stored = |login| {
         database
@@ -208,7 +208,7 @@ async fn that_no_password_can_be_stored_anew_is_told_and_keeps_nobody_out() {
     trigger("CREATE TRIGGER closed BEFORE UPDATE ON people BEGIN SELECT raise(FAIL, 'hands off'); END");
     for _ in 0..2 {
         assert!(town.ask("ben", "two").await.is_ok());
-        drop(town.directory.rewriting.acquire().await.unwrap());
+        town.directory.rehash.done().await;
     }
     let told = town.heard.taken();
     let [told] = &told[..] else { panic!("it is told once: {told:?}") };
@@ -216,7 +216,7 @@ async fn that_no_password_can_be_stored_anew_is_told_and_keeps_nobody_out() {
     assert!(!told.contains("$argon2"), "{told}");
     trigger("DROP TRIGGER closed");
     assert!(town.ask("ben", "two").await.is_ok());
-    drop(town.directory.rewriting.acquire().await.unwrap());
+    town.directory.rehash.done().await;
     assert_eq!(town.heard.taken(), [""; 0]);
 }
 
