@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use postern_smtp::sasl::{Binding, ChannelBindings};
-use postern_smtp::server::{Beginning, Input, Output, ServerSession, TlsMode};
+use postern_smtp::server::{Beginning, Dialogue, Input, Output, ServerSession, TlsMode};
 use postern_smtp::tls::{PeerProof, TlsFacts};
 
 use super::{ClientCertificate, SEED, Scenario, Script, Server};
@@ -41,6 +41,11 @@ impl SessionServer {
         };
         server.perform();
         server
+    }
+
+    /// What the session has kept of what was said.
+    pub fn dialogue(&self) -> &Dialogue {
+        self.session.dialogue()
     }
 
     fn handle(&mut self, input: Input<'_>) {
