@@ -1,0 +1,77 @@
+//! Why a client could not send: a pure function from the facts of a session to a cause.
+//!
+//! The types to know: [`Cause`], the name of a trouble, which is also its token for `postern explain`; [`Section`], what there
+//! is to say about it, to the person, to the administrator and for each [`Program`]; [`Diagnosis`], what was found in one
+//! session, which [`diagnose`] says.
+//!
+//! What it deliberately does not do: ask anybody, count (see `cases`), or word a reply.
+
+mod cause;
+mod section;
+mod sections;
+
+use serde::{Deserialize, Serialize};
+
+use crate::session::Facts;
+
+pub use cause::Cause;
+pub use section::{Gravity, Program, Section, Words};
+
+/// How sure it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Confidence {
+    /// It fits; something else would fit too.
+    Possible,
+    /// It is the usual reason for what was seen.
+    Likely,
+    /// The facts leave nothing else.
+    Certain,
+}
+
+/// What was found in one session.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Diagnosis {
+    /// What it is.
+    pub cause: Cause,
+    /// How sure that is.
+    pub confidence: Confidence,
+    /// What happened in this session, for the administrator: one or two sentences with the names and numbers.
+    pub explanation: String,
+    /// The name that the client claimed or signed in as, when there was one: whom it concerns.
+    pub user: Option<String>,
+    /// Which program it probably was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub program: Option<Program>,
+}
+
+/// Says why this client got nowhere, or what went wrong beside what went well. `None`: nothing did.
+pub fn diagnose(_facts: &Facts) -> Option<Diagnosis> {
+    None
+}
+
+impl Diagnosis {
+    /// What to tell the person.
+    pub fn user_sentence(&self, words: &Words<'_>) -> String {
+        self.own(words).fill(self.cause.section().user)
+    }
+
+    /// What the administrator does.
+    pub fn remedy(&self, words: &Words<'_>) -> String {
+        self.own(words).fill(self.cause.section().remedy)
+    }
+
+    /// What to do in the programs: in the one that it probably is first.
+    pub fn remedies(&self, words: &Words<'_>) -> Vec<(Program, String)> {
+        let words = self.own(words);
+        let steps = self.cause.section().programs;
+        let (first, others): (Vec<_>, Vec<_>) =
+            steps.iter().copied().partition(|(program, _)| Some(*program) == self.program);
+        first.into_iter().chain(others).map(|(program, step)| (program, words.fill(step))).collect()
+    }
+
+    /// The words with the name that this is about, unless they have one.
+    fn own<'a>(&'a self, words: &Words<'a>) -> Words<'a> {
+        Words { user: words.user.or(self.user.as_deref()), ..*words }
+    }
+}

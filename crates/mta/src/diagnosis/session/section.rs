@@ -1,0 +1,190 @@
+//! What there is to say about a cause: for the person, for the administrator, and for each program.
+//!
+//! The types to know: [`Section`], one entry of the table that `postern explain`, the console and the page "When someone
+//! cannot send" are made from; [`Program`]; [`Gravity`]; [`Words`], what the places in a text stand for.
+//!
+//! What it deliberately does not do: hold the texts (see [`sections`](super::sections)).
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// What there is to say about a cause.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Section {
+    /// A heading.
+    pub title: &'static str,
+    /// What it is and how it comes about, for an administrator.
+    pub meaning: &'static str,
+    /// What to tell the person: one or two sentences that he can act on. `{host}`, `{starttls_port}`, `{tls_port}` and
+    /// `{user}` stand in it.
+    pub user: &'static str,
+    /// What the administrator does: the exact commands and keys of Postern.
+    pub remedy: &'static str,
+    /// What to do in a program, where that is known word for word.
+    pub programs: &'static [(Program, &'static str)],
+    /// What mail programs show when it happens: to find the section by.
+    pub symptoms: &'static [&'static str],
+    /// How bad it is.
+    pub gravity: Gravity,
+}
+
+/// How bad a trouble is. The worst is last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Gravity {
+    /// Nobody of ours is concerned: scanners, strangers.
+    Noise,
+    /// A program or another server is set up wrongly; perhaps nobody waits for it.
+    Program,
+    /// Somebody of ours cannot send.
+    Person,
+}
+
+/// A program that sends mail, as far as its settings differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Program {
+    /// Outlook for Windows with the ribbon and the File tab.
+    OutlookClassic,
+    /// The new Outlook for Windows.
+    OutlookNew,
+    /// Thunderbird on a computer.
+    Thunderbird,
+    /// Mail on a Mac.
+    AppleMail,
+    /// Mail on an iPhone or iPad.
+    IosMail,
+    /// The Gmail app with another provider's account.
+    GmailApp,
+    /// Thunderbird for Android, and K-9 Mail.
+    ThunderbirdAndroid,
+    /// Printers, scanners, cameras and the like.
+    Printer,
+    /// msmtp.
+    Msmtp,
+    /// Mutt and NeoMutt.
+    Mutt,
+    /// s-nail.
+    SNail,
+    /// swaks.
+    Swaks,
+    /// curl.
+    Curl,
+    /// Python's smtplib.
+    Smtplib,
+    /// Perl's Net::SMTP.
+    NetSmtp,
+    /// Nodemailer.
+    Nodemailer,
+    /// PHPMailer.
+    PhpMailer,
+    /// WordPress with the plugin WP Mail SMTP.
+    WordPress,
+    /// openssl s_client.
+    OpensslClient,
+    /// Another mail server.
+    MailServer,
+}
+
+impl Program {
+    /// What people call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::OutlookClassic => "Outlook (classic)",
+            Self::OutlookNew => "Outlook (new)",
+            Self::Thunderbird => "Thunderbird",
+            Self::AppleMail => "Mail on a Mac",
+            Self::IosMail => "Mail on iPhone and iPad",
+            Self::GmailApp => "Gmail app",
+            Self::ThunderbirdAndroid => "Thunderbird for Android, K-9 Mail",
+            Self::Printer => "printers and scanners",
+            Self::Msmtp => "msmtp",
+            Self::Mutt => "Mutt, NeoMutt",
+            Self::SNail => "s-nail",
+            Self::Swaks => "swaks",
+            Self::Curl => "curl",
+            Self::Smtplib => "Python smtplib",
+            Self::NetSmtp => "Perl Net::SMTP",
+            Self::Nodemailer => "Nodemailer",
+            Self::PhpMailer => "PHPMailer",
+            Self::WordPress => "WordPress (WP Mail SMTP)",
+            Self::OpensslClient => "openssl s_client",
+            Self::MailServer => "another mail server",
+        }
+    }
+}
+
+impl fmt::Display for Program {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// What the places in a text stand for here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Words<'a> {
+    /// The server name that people enter, which a certificate bears.
+    pub host: &'a str,
+    /// The port for STARTTLS: 587, unless it is moved.
+    pub starttls_port: u16,
+    /// The port for TLS from the first octet: 465, unless it is moved.
+    pub tls_port: u16,
+    /// Whom it concerns; without one, the texts say "your user name".
+    pub user: Option<&'a str>,
+}
+
+impl Words<'_> {
+    /// Fills a text's places. What stands for a place is never looked at for further places.
+    pub fn fill(&self, text: &str) -> String {
+        let mut filled = String::with_capacity(text.len() + 32);
+        let mut rest = text;
+        while let Some((before, place)) = rest.split_once('{') {
+            filled.push_str(before);
+            let known = place.split_once('}').and_then(|(name, after)| Some((self.value(name)?, after)));
+            match known {
+                Some((value, after)) => {
+                    filled.push_str(&value);
+                    rest = after;
+                }
+                None => {
+                    filled.push('{');
+                    rest = place;
+                }
+            }
+        }
+        filled.push_str(rest);
+        filled
+    }
+
+    fn value(&self, name: &str) -> Option<String> {
+        match name {
+            "host" => Some(self.host.to_owned()),
+            "starttls_port" => Some(self.starttls_port.to_string()),
+            "tls_port" => Some(self.tls_port.to_string()),
+            "user" => Some(self.user.unwrap_or("your user name").to_owned()),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WORDS: Words<'_> =
+        Words { host: "mail.example.org", starttls_port: 587, tls_port: 465, user: Some("{host}") };
+
+    #[test]
+    fn places_are_filled_once_and_braces_of_others_stay() {
+        let text = "{host}:{starttls_port}, {tls_port} as {user}; { secure: false } {unknown} {";
+        let filled = "mail.example.org:587, 465 as {host}; { secure: false } {unknown} {";
+        assert_eq!(WORDS.fill(text), filled);
+    }
+
+    #[test]
+    fn the_worst_gravity_is_the_greatest() {
+        assert!(Gravity::Noise < Gravity::Program && Gravity::Program < Gravity::Person);
+    }
+}
