@@ -3,6 +3,7 @@
 //! Each subcommand is a module with its arguments and a `run`. What they do to a running or stopped installation goes
 //! through [`postern_mta::admin::Admin`]; nothing here reaches deeper.
 
+mod accept;
 mod ask;
 mod ban;
 mod burst;
@@ -76,6 +77,8 @@ enum Command {
     /// Printers, scanners and old applications
     #[command(subcommand)]
     Device(device::Command),
+    /// Say whether a message would be accepted, by which rule and with which reply, without sending anything
+    Accept(accept::Arguments),
     /// Say where mail to an address or a domain would go now, without sending anything
     Route(route::Arguments),
     /// Try a destination for real, up to and not including MAIL: what is there, and what mail would come to
@@ -113,6 +116,7 @@ fn main() -> ExitCode {
         Command::Ban(command) => ban::run(command, &path),
         Command::Burst(command) => burst::run(command, &path),
         Command::Device(command) => device::run(&command, &path),
+        Command::Accept(arguments) => accept::run(arguments, &path),
         Command::Route(arguments) => route::run(&arguments, &path),
         Command::Probe(arguments) => probe::run(&arguments, &path, given),
         Command::Queue(command) => queue::run(command, &path),

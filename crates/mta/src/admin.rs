@@ -8,6 +8,7 @@
 //! socket as JSON; [`route::RouteView`], where mail would go; [`why::Waiting`], why it waits. What it deliberately does
 //! not do: parse command lines, or render answers for people.
 
+pub mod accept;
 pub mod acme;
 pub mod authority;
 pub mod certificates;
@@ -87,6 +88,8 @@ pub enum Request {
     Devices,
     /// May somebody send as an address?
     MaySend(Box<may_send::Question>),
+    /// Would a message be accepted?
+    Accept(Box<accept::Question>),
     /// How much is in the queue?
     Status,
     /// The first octets of a message.
@@ -124,6 +127,8 @@ pub enum Response {
     Devices(Vec<devices::DeviceView>),
     /// Whether somebody may send as an address.
     MaySend(Box<may_send::MaySend>),
+    /// Whether a message would be accepted.
+    Accept(Box<accept::Acceptance>),
     /// The queue in figures.
     Status(Status),
     /// A message's first octets.
@@ -257,6 +262,10 @@ impl Admin {
                 let answer = may_send::ask_directly(&self.config, question).await?;
                 return Ok(Response::MaySend(Box::new(answer)));
             }
+            Request::Accept(question) => {
+                let answer = accept::ask_directly(&self.config, question).await?;
+                return Ok(Response::Accept(Box::new(answer)));
+            }
             _ => {}
         }
         prepare_data_dir(&self.config)?;
@@ -326,6 +335,7 @@ pub(crate) async fn execute(
         | Request::Route { .. }
         | Request::Devices
         | Request::MaySend(_)
+        | Request::Accept(_)
         | Request::TlsReports(_)
         | Request::Certificates(_)
         | Request::Limits(_) => Response::Failed("that is no question to the queue".into()),

@@ -39,7 +39,7 @@ use tokio::time::{Instant, sleep, timeout};
 pub(crate) use accept::Accepted;
 pub(crate) use revocations::Revocations;
 pub use site::Site;
-pub(crate) use site::{Means, Outside};
+pub(crate) use site::{Means, Outside, listeners_for_questions};
 pub(crate) use tasks::Tasks;
 
 use crate::admin;

@@ -193,7 +193,8 @@ fn inspected(fields: &[String]) -> Inspection {
     inspector.finish()
 }
 
-fn words(permission: &Permission<'_>) -> String {
+/// What somebody's right to an address rests on.
+pub(super) fn words(permission: &Permission<'_>) -> String {
     match permission {
         Permission::Own => "his own".into(),
         Permission::Detail => "his own, with a detail".into(),

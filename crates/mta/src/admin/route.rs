@@ -38,7 +38,7 @@ use crate::outbound::ladder::Ladder;
 use crate::outbound::plan::{HostTerms, Plan, PlannedHost, Planner, demands_of};
 use crate::outbound::route::{NextHop, NoHost, RoutedHost, Router, Socket};
 use crate::policy::mta_sts::Found;
-use crate::routing::Recipient;
+use crate::routing::{Recipient, Routing};
 
 /// Name servers that say nothing are waited for so long in all.
 const PATIENCE: Duration = Duration::from_secs(50);
@@ -155,7 +155,8 @@ impl Planning<'_> {
             leg.wait_for(&Trouble::new(Step::Route, Reason::NoRoute));
             return leg;
         };
-        leg.connector = Some(self.connector_view(connector, destination));
+        leg.connector =
+            Some(connector_view(&self.site.routing, &self.site.config.queue.retry, connector, destination));
         leg.others = self.others(connector, destination);
         let router = Router { site: self.site, own_addresses: self.own_addresses };
         match (Planner { router }).plan(connector, destination, self.now).await {
@@ -210,26 +211,6 @@ impl Planning<'_> {
         evidence.host = Some(host.host.name.clone());
         evidence.demands = terms.demands;
         Err(Box::new(trouble))
-    }
-
-    fn connector_view(&self, connector: &Connector, destination: &Destination) -> ConnectorView {
-        let candidates = self.site.routing.candidates(destination);
-        let space = candidates.iter().find(|(candidate, _)| candidate.name == connector.name);
-        ConnectorView {
-            name: connector.name.0.clone(),
-            to: connector.to.to_string(),
-            space: space
-                .filter(|_| !self.site.routing.is_own_domain(destination))
-                .map(|(_, space)| space.to_string()),
-            cost: connector.cost,
-            enabled: connector.enabled,
-            dane: connector.dane,
-            mta_sts: connector.mta_sts,
-            signs_in: connector.credential.is_some(),
-            rate: connector.rate.as_ref().map(rate_in_words),
-            retry: (connector.retry != self.site.config.queue.retry)
-                .then(|| schedule_in_words(&connector.retry)),
-        }
     }
 
     /// The other connectors that could have taken it, best first.
@@ -292,6 +273,29 @@ impl Planning<'_> {
     fn later(&self, by: Duration) -> Timestamp {
         let by = SignedDuration::try_from(by).unwrap_or(SignedDuration::MAX);
         self.now.saturating_add(by).unwrap_or(Timestamp::MAX)
+    }
+}
+
+/// The connector that takes a destination's mail, as people see it. `usual` is when mail is tried again where it does not say.
+pub(super) fn connector_view(
+    routing: &Routing,
+    usual: &Schedule,
+    connector: &Connector,
+    destination: &Destination,
+) -> ConnectorView {
+    let candidates = routing.candidates(destination);
+    let space = candidates.iter().find(|(candidate, _)| candidate.name == connector.name);
+    ConnectorView {
+        name: connector.name.0.clone(),
+        to: connector.to.to_string(),
+        space: space.filter(|_| !routing.is_own_domain(destination)).map(|(_, space)| space.to_string()),
+        cost: connector.cost,
+        enabled: connector.enabled,
+        dane: connector.dane,
+        mta_sts: connector.mta_sts,
+        signs_in: connector.credential.is_some(),
+        rate: connector.rate.as_ref().map(rate_in_words),
+        retry: (connector.retry != *usual).then(|| schedule_in_words(&connector.retry)),
     }
 }
 

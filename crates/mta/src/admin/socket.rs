@@ -21,7 +21,8 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::{
-    Error, Reload, Request, Response, certificates, control_path, execute, limited, may_send, route, told,
+    Error, Reload, Request, Response, accept, certificates, control_path, execute, limited, may_send, route,
+    told,
 };
 use crate::daemon::{self, Shared};
 use crate::event::Event;
@@ -128,6 +129,10 @@ async fn carry_out(shared: &Shared, reload: &Reload, request: Request) -> Respon
             let site = shared.site.load_full();
             let answer = may_send::ask(&site.config, &site.directories, &site.senders, &question).await;
             return answer.map_or_else(Response::Failed, |answer| Response::MaySend(Box::new(answer)));
+        }
+        Request::Accept(question) => {
+            let answer = accept::ask(shared, &question).await;
+            return answer.map_or_else(Response::Failed, |answer| Response::Accept(Box::new(answer)));
         }
         _ => {}
     }

@@ -254,6 +254,21 @@ fn make_listeners(
     config.listeners.iter().map(make).collect()
 }
 
+/// The listeners as they would be with certificates, for those who only ask what a session would say: none of them can
+/// begin TLS.
+pub(crate) fn listeners_for_questions(config: &Config, mechanisms: &[Mechanism]) -> Vec<Arc<Listener>> {
+    let make = |listener: &config::Listener| {
+        let mut made = make_listener(config, listener, mechanisms, None);
+        let settings = Settings { tls_available: true, ..(*made.settings).clone() };
+        if listener.role == Role::Device {
+            made.devices = device::admitted(&config.devices, &settings);
+        }
+        made.settings = Arc::new(settings);
+        Arc::new(made)
+    };
+    config.listeners.iter().map(make).collect()
+}
+
 /// The identities that a listener wants, the first one first; all when it names none that can be used.
 fn shown_by(listener: &config::Listener, identities: &[Arc<TlsIdentity>]) -> Vec<Arc<TlsIdentity>> {
     let wanted = |name: &String| identities.iter().find(|identity| identity.name == *name).cloned();

@@ -12,9 +12,7 @@ use postern_smtp::reply::{Reply, catalogue};
 use postern_smtp::server::{Transaction, Verdict};
 
 use super::gate::{Content, Gate};
-use crate::config::FromCheck;
 use crate::daemon::Site;
-use crate::device;
 use crate::event::{Event, Subject};
 use crate::policy::reports::Preview;
 
@@ -40,7 +38,7 @@ pub(crate) async fn take(
         transaction.params.body = Some(BodyType::EightBitMime);
     }
     check_hops(gate, &inspection)?;
-    check_author(gate, &site, &inspection)?;
+    gate.standing(&site).check_author(&inspection)?;
     if let Some(device) = &gate.device {
         // It is the same already, unless others are replaced.
         transaction.from = device.sender.clone().into();
@@ -85,18 +83,6 @@ fn check_hops(gate: &Gate, inspection: &Inspection) -> Result<(), Reply> {
     let most = gate.listener.config.hops;
     let hops = usize::try_from(inspection.received_count).unwrap_or(usize::MAX);
     if hops > most { Err(catalogue::mail_loop()) } else { Ok(()) }
-}
-
-/// A device writes under its own address, and a signed-in principal under those that are his to write under.
-fn check_author(gate: &Gate, site: &Site, inspection: &Inspection) -> Result<(), Reply> {
-    if let Some(device) = &gate.device {
-        return device::check_header(device, inspection);
-    }
-    let Some(principal) = &gate.principal else { return Ok(()) };
-    match gate.listener.config.check_from_header {
-        FromCheck::Enforced => site.senders.check_header(principal, inspection),
-        FromCheck::Off => Ok(()),
-    }
 }
 
 /// What holds no TLS report is refused at the address for those as long as the client is there to hear of it: later, all

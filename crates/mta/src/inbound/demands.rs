@@ -44,10 +44,15 @@ pub(crate) struct Refusal<'a> {
 /// # Errors
 /// The first policy that holds for it and is not satisfied.
 pub(crate) fn check<'a>(policies: &'a [InboundPolicy], standing: Standing<'_>) -> Result<(), Refusal<'a>> {
-    policies
-        .iter()
-        .filter(|policy| holds(policy, standing))
-        .try_for_each(|policy| satisfied(policy, standing))
+    holding(policies, standing).try_for_each(|policy| satisfied(policy, standing))
+}
+
+/// The policies that hold for a client, in their order.
+pub(crate) fn holding<'a>(
+    policies: &'a [InboundPolicy],
+    standing: Standing<'_>,
+) -> impl Iterator<Item = &'a InboundPolicy> {
+    policies.iter().filter(move |policy| holds(policy, standing))
 }
 
 fn holds(policy: &InboundPolicy, standing: Standing<'_>) -> bool {

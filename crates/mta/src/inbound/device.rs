@@ -1,52 +1,35 @@
 //! The gate on a device listener: who may come, what is looked at besides the sender, and what is noted of a message.
 //!
-//! What a device may do is decided in [`device`](crate::device); here that is asked with what the session knows. The session
-//! itself holds a device to TLS and to signing in, by the settings it was begun with; MAIL looks at both once more, so that no
-//! slip there lets anybody through.
+//! What a device may do is decided in [`device`](crate::device) and [`decide`](super::decide). The session itself holds a device
+//! to TLS and to signing in, by the settings it was begun with; MAIL looks at both once more, so that no slip there lets
+//! anybody through.
 //!
 //! What it deliberately does not do: serve other listeners: without a device nothing here says no.
 
-use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use jiff::Timestamp;
 use postern_message::inspect::MAX_HEADER_BYTES;
 use postern_message::rewrite::NewAuthor;
-use postern_smtp::reply::{Reply, catalogue};
+use postern_smtp::reply::Reply;
 use postern_smtp::server::Verdict;
 
+use super::decide::device_too_fast;
 use super::gate::{Content, Gate};
-use crate::config::{Device, DeviceTls, OtherSenders, Role, SignIn};
+use crate::config::OtherSenders;
 use crate::device::Using;
 
 impl Gate {
-    /// Whoever is no device has no business on a device listener, and learns nothing there.
+    /// Whoever is no device has no business on a device listener.
     pub(super) fn unknown_device(&mut self) -> Option<Verdict> {
         // A front end may have said meanwhile for whom it speaks.
         let admitted = self.listener.device_at(self.client.address.ip());
         self.device = admitted.map(|admitted| Arc::clone(&admitted.device));
-        if self.listener.config.role != Role::Device || self.device.is_some() {
-            return None;
-        }
-        let client: IpAddr = self.client.address.ip().to_canonical();
-        let reply = catalogue::device_unknown(&client);
+        let site = self.site();
+        let reply = self.standing(&site).check_device_is_known().err()?;
         self.refuse("connect", None, reply.clone());
         Some(Verdict::RefuseAndClose(reply))
-    }
-
-    /// Whether the device has done what it must before MAIL, and may send another message now.
-    pub(super) fn check_device(&self, device: &Device) -> Result<(), Reply> {
-        if device.tls == DeviceTls::Required && self.tls.is_none() {
-            return Err(catalogue::starttls_first());
-        }
-        if device.sign_in == SignIn::Required && self.principal.is_none() {
-            return Err(catalogue::sign_in_first());
-        }
-        match self.shared.devices.wait(device, Instant::now()) {
-            Duration::ZERO => Ok(()),
-            wait => Err(too_fast(device, wait)),
-        }
     }
 
     /// Counts a message that is complete against the device's rate.
@@ -55,7 +38,7 @@ impl Gate {
     /// The reply that sends it away for now.
     pub(super) fn count_for_device(&self) -> Result<(), Reply> {
         let Some(device) = &self.device else { return Ok(()) };
-        self.shared.devices.take(device, Instant::now()).map_err(|wait| too_fast(device, wait))
+        self.shared.devices.take(device, Instant::now()).map_err(|wait| device_too_fast(device, wait))
     }
 
     /// Gives back what was counted for a message that came to nothing.
@@ -110,9 +93,4 @@ impl Content {
             self.trouble = Some(error);
         }
     }
-}
-
-/// In whole seconds, at least one.
-fn too_fast(device: &Device, wait: Duration) -> Reply {
-    catalogue::device_too_fast(&device.name, wait.as_secs().saturating_add(1))
 }

@@ -12,24 +12,24 @@ use postern_message::inspect::{Inspector, MAX_HEADER_BYTES};
 use postern_message::rewrite::NewAuthor;
 use postern_pki::ClientIdentity;
 use postern_queue::Draft;
-use postern_smtp::address::{ForwardPath, Mailbox, ReversePath};
+use postern_smtp::address::{ForwardPath, Mailbox};
 use postern_smtp::content::ChunkChecker;
 use postern_smtp::envelope::{BodyType, Mail, OriginalRecipient, Rcpt, RcptParams};
-use postern_smtp::reply::{Reply, catalogue};
+use postern_smtp::reply::Reply;
 use postern_smtp::server::{Hello, LineEndings, Question, ServerSession, Verdict};
 use postern_smtp::tls::TlsFacts;
 
+use super::accept;
 use super::connection::Established;
+use super::decide::{Fault, Reached, Refusal, SoFar, Standing};
 use super::front_end::Introduced;
 use super::listener::{Listener, Place};
-use super::{accept, demands};
 use crate::config::Device;
 use crate::daemon::{Shared, Site};
-use crate::device;
 use crate::directory::Principal;
 use crate::event::{Event, Subject};
 use crate::policy::reports::Preview;
-use crate::routing::{Permit, Recipient, Relaying};
+use crate::routing::Permit;
 use crate::session::{Closing, Facts, Opening, Recorder, Stopped};
 
 /// Who is at the other end.
@@ -74,14 +74,6 @@ pub(super) struct Pending {
     /// So many of them the sender never wrote to before.
     new: u64,
     content: Option<Content>,
-}
-
-/// Why a client may relay.
-enum Why {
-    /// The administrator knows.
-    Known,
-    /// He is to hear of it.
-    News(String),
 }
 
 /// Content on its way in: stored and looked at in one pass.
@@ -248,114 +240,51 @@ impl Gate {
 
     fn mail(&mut self, mail: &Mail) -> Verdict {
         self.pending = Pending { body: mail.params.body, ..Pending::default() };
-        if let Some(refusal) = self.unmet_demand(mail) {
-            return refusal;
-        }
-        if let Err((reply, why)) = self.may_begin(mail) {
-            return self.refuse_because("MAIL", Some(mail.from.to_string()), reply, Some(why));
-        }
-        match self.check_sender(&mail.from) {
-            Ok(()) => Verdict::Accept,
-            Err(reply) => self.refuse("MAIL", mail.from.mailbox().map(ToString::to_string), reply),
-        }
-    }
-
-    /// Whether the client may send as this reverse-path: the device as its own, and whoever has signed in as what is his.
-    fn check_sender(&self, from: &ReversePath) -> Result<(), Reply> {
         let site = self.site();
-        let sender = match &self.device {
-            None => from.clone(),
-            Some(device) => {
-                self.check_device(device)?;
-                device::check_reverse_path(device, from)?;
-                device.sender.clone().into()
-            }
-        };
-        self.principal
-            .as_ref()
-            .map_or(Ok(()), |principal| site.senders.check_reverse_path(principal, &sender))
-    }
-
-    /// The refusal of a client that does not satisfy an inbound policy. The policy's name is only for the log.
-    fn unmet_demand(&mut self, mail: &Mail) -> Option<Verdict> {
-        let (site, client) = (self.site(), self.client.address.ip());
-        let standing = demands::Standing { sender: &mail.from, client, tls: self.tls.as_ref() };
-        let demands::Refusal { policy, why, reply } =
-            demands::check(&site.config.inbound_policies, standing).err()?;
-        self.told = true;
-        self.emit(Event::Refused {
-            at: "MAIL",
-            address: Some(mail.from.to_string()),
-            client,
-            policy: Some(policy.to_owned()),
-            why: Some(why),
-            token: reply.help_token(),
-            reply: reply.one_line(),
-        });
-        Some(Verdict::Refuse(reply))
+        match self.standing(&site).mail(mail, Timestamp::now()) {
+            Ok(()) => Verdict::Accept,
+            Err(refusal) => self.refuse_for("MAIL", Some(mail.from.to_string()), refusal),
+        }
     }
 
     fn rcpt(&mut self, rcpt: &Rcpt) -> Verdict {
-        let address = rcpt.to.to_string();
-        match self.recipients(&rcpt.to) {
-            Ok(mailboxes) => {
-                let new = self.pending.new + self.new_among(&mailboxes);
-                if let Err((reply, why)) =
-                    self.may_reach(self.pending.recipients.len() + mailboxes.len(), new)
-                {
-                    return self.refuse_because("RCPT", Some(address), reply, Some(why));
-                }
+        let site = self.site();
+        let before = SoFar { recipients: self.pending.recipients.len(), new: self.pending.new };
+        let reached = self.standing(&site).rcpt(&rcpt.to, before, Timestamp::now());
+        // Why is news once in a session, unless somebody has signed in, which is known already.
+        let news = |permit: Permit<'_>| match permit {
+            Permit::SignedIn => None,
+            permit => (!self.permit_told).then(|| permit.to_string()),
+        };
+        let reached =
+            reached.map(|Reached { mailboxes, new, permit }| (mailboxes, new, permit.and_then(news)));
+        match reached {
+            Ok((mailboxes, new, news)) => {
+                self.permitted(news);
                 self.pending.new = new;
                 self.add(mailboxes, rcpt);
                 Verdict::Accept
             }
-            Err((reply, why)) => self.refuse_because("RCPT", Some(address), reply, why),
+            Err(refusal) => self.refuse_for("RCPT", Some(rcpt.to.to_string()), refusal),
         }
     }
 
-    /// Who receives what is sent to a forward-path, or the reply that refuses it and what only the log says about it.
-    fn recipients(&mut self, to: &ForwardPath) -> Result<Vec<Mailbox>, (Reply, Option<String>)> {
-        let site = self.site();
-        if let Some(device) = &self.device {
-            device::check_recipient(device, to).map_err(|reply| (reply, None))?;
-        }
-        match site.routing.recipient(to, &self.shared.users) {
-            Ok(Recipient::Local(mailboxes)) => Ok(mailboxes),
-            Ok(Recipient::Unknown) => Err((catalogue::unknown_user(to), None)),
-            Ok(Recipient::Foreign(mailbox)) => match self.permit(&site, &mailbox) {
-                Some(why) => {
-                    self.permitted(why);
-                    Ok(vec![mailbox])
-                }
-                None => Err((catalogue::relay_denied(to), self.certificate_doubt())),
-            },
-            Err(denied) => Err((self.unavailable(&denied), None)),
-        }
-    }
-
-    /// What counts for the right to relay.
-    fn relaying(&self) -> Relaying<'_> {
-        Relaying {
-            principal: self.principal.as_ref(),
-            role: self.listener.config.role,
-            address: self.client.address.ip(),
+    /// All that counts for a decision now.
+    pub(super) fn standing<'a>(&'a self, site: &'a Site) -> Standing<'a> {
+        Standing {
+            rules: self.shared.rules(site),
+            listener: &self.listener,
+            client: self.client.address.ip(),
+            tls: self.tls.as_ref(),
             certificate: self.certificate.as_ref(),
+            principal: self.principal.as_ref(),
             device: self.device.as_deref(),
         }
     }
 
-    /// Whether it may send there, and whether why is news.
-    fn permit(&self, site: &Site, to: &Mailbox) -> Option<Why> {
-        match site.routing.may_relay(self.relaying(), to)? {
-            Permit::SignedIn => Some(Why::Known),
-            _ if self.permit_told => Some(Why::Known),
-            permit => Some(Why::News(permit.to_string())),
-        }
-    }
-
-    /// Says once in a session why a client that has not signed in may relay; who has signed in is known already.
-    fn permitted(&mut self, why: Why) {
-        if let Why::News(by) = why {
+    /// Says why a client that has not signed in may relay.
+    fn permitted(&mut self, news: Option<String>) {
+        if let Some(by) = news {
             self.permit_told = true;
             self.emit(Event::RelayPermitted { by });
         }
@@ -377,12 +306,6 @@ impl Gate {
         }
     }
 
-    /// Why a certificate that the client showed did not count: it may be what the client meant to relay by.
-    fn certificate_doubt(&self) -> Option<String> {
-        let doubt = self.tls.as_ref()?.peer.doubt()?;
-        Some(format!("its certificate does not verify: {}", doubt.why))
-    }
-
     pub(super) fn refuse(&mut self, at: &'static str, address: Option<String>, reply: Reply) -> Verdict {
         self.refuse_because(at, address, reply, None)
     }
@@ -394,10 +317,28 @@ impl Gate {
         reply: Reply,
         why: Option<String>,
     ) -> Verdict {
+        self.refuse_for(at, address, Refusal { reply, why, fault: Fault::Client })
+    }
+
+    /// Tells what was decided: an inbound policy's name is only for the log.
+    fn refuse_for(&mut self, at: &'static str, address: Option<String>, refusal: Refusal) -> Verdict {
         self.told = true;
+        let Refusal { reply, why, fault } = refusal;
+        let policy = match fault {
+            Fault::Client => None,
+            Fault::Policy(name) => Some(name),
+            Fault::TooFast(no) => {
+                self.shared.counters.too_fast(no.scope, no.what);
+                None
+            }
+            Fault::Directory(denied) => {
+                self.alarm_of(&denied);
+                None
+            }
+        };
         let client = self.client.address.ip();
         let (token, one_line) = (reply.help_token(), reply.one_line());
-        self.emit(Event::Refused { at, address, client, policy: None, why, token, reply: one_line });
+        self.emit(Event::Refused { at, address, client, policy, why, token, reply: one_line });
         Verdict::Refuse(reply)
     }
 }

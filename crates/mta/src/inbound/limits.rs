@@ -12,12 +12,13 @@ use std::net::IpAddr;
 use jiff::Timestamp;
 use postern_queue::QueueId;
 use postern_smtp::address::Mailbox;
-use postern_smtp::envelope::{Mail, RcptParams};
+use postern_smtp::envelope::RcptParams;
 use postern_smtp::reply::{Reply, catalogue};
 use postern_smtp::sasl::{Claim, Credential, ScramProof};
 use postern_smtp::server::Verdict;
 
 use super::connection::Arrival;
+use super::decide::{self, turned_away};
 use super::gate::Gate;
 use super::listener::Listener;
 use crate::config::Config;
@@ -25,13 +26,12 @@ use crate::daemon::Shared;
 use crate::directory::{Denied, Principal, Why};
 use crate::event::{Event, Proof, Subject};
 use crate::limits::{
-    Amounts, Attempt, Barred, Evidence, Fate, HELD_BECAUSE, Pass, Source, Taken, TooFast, Turned, What,
-    tell_of_burst, wait_in_words,
+    Attempt, Barred, Evidence, Fate, HELD_BECAUSE, Pass, Source, Taken, Turned, tell_of_burst, wait_in_words,
 };
 use crate::session::SignInFault;
 
 /// Whether nobody at this address is ever banned by himself: loopback, trusted front ends, and whom the configuration names.
-fn is_spared(config: &Config, client: IpAddr) -> bool {
+pub(super) fn is_spared(config: &Config, client: IpAddr) -> bool {
     let client = client.to_canonical();
     let is_front_end = || {
         let mut named = config
@@ -44,7 +44,12 @@ fn is_spared(config: &Config, client: IpAddr) -> bool {
 }
 
 /// Who sends, as far as addresses are counted. Those that may relay by their network are trusted with more.
-fn source<'a>(config: &Config, principal: Option<&'a str>, client: IpAddr, listener: &'a str) -> Source<'a> {
+pub(super) fn source<'a>(
+    config: &Config,
+    principal: Option<&'a str>,
+    client: IpAddr,
+    listener: &'a str,
+) -> Source<'a> {
     let counted = !is_spared(config, client) && config.relay_network(client).is_none();
     Source { principal, address: counted.then_some(client), listener }
 }
@@ -91,21 +96,20 @@ pub(super) fn check_arrival(
     let site = shared.site.load();
     let (name, hostname) = (listener.config.name.as_str(), &listener.settings.hostname);
     let source = source(&site.config, None, client, name);
-    match shared.limits.arrive(client, &site.config.protection.rates, source, now) {
-        Ok(()) => Ok(()),
-        Err(Turned::Banned(ban, say)) => {
+    let Err(turned) = shared.limits.arrive(client, &site.config.protection.rates, source, now) else {
+        return Ok(());
+    };
+    match &turned {
+        Turned::Banned(ban, say) => {
             shared.counters.turned_away();
-            if let Some(times) = say {
+            if let Some(times) = *say {
                 let (subject, listener) = (ban.subject.to_string(), name.to_owned());
                 shared.observer.daemon(Event::TurnedAway { subject, client, listener, times });
             }
-            Err((catalogue::client_banned(hostname), None))
         }
-        Err(Turned::TooFast(no)) => {
-            shared.counters.too_fast(no.scope, no.what);
-            Err((catalogue::sessions_too_fast(hostname, &wait_in_words(no.wait)), Some(no.to_string())))
-        }
+        Turned::TooFast(no) => shared.counters.too_fast(no.scope, no.what),
     }
+    Err(turned_away(hostname, &turned))
 }
 
 impl Gate {
@@ -176,30 +180,6 @@ impl Gate {
         })
     }
 
-    /// Whether another message may begin.
-    ///
-    /// # Errors
-    /// The reply, and what only the log says.
-    pub(super) fn may_begin(&self, mail: &Mail) -> Result<(), (Reply, String)> {
-        let octets = mail.params.size.unwrap_or(1).max(1);
-        self.may_send(&[(What::Messages, 1), (What::Octets, octets)])
-    }
-
-    /// Whether the message may have so many recipients, so many of them new.
-    ///
-    /// # Errors
-    /// The reply, and what only the log says.
-    pub(super) fn may_reach(&self, recipients: usize, new: u64) -> Result<(), (Reply, String)> {
-        self.may_send(&[(What::Recipients, recipients as u64), (What::NewRecipients, new)])
-    }
-
-    /// How many of these the sender never wrote to before.
-    pub(super) fn new_among(&self, recipients: &[Mailbox]) -> u64 {
-        let site = self.site();
-        let source = self.source(&site.config);
-        recipients.iter().filter(|recipient| self.shared.limits.is_new(source, recipient)).count() as u64
-    }
-
     /// Counts a complete message: against the device's rate, the rates, and what its sender usually sends. It is counted
     /// before it is stored, so that no two sessions take the same room; [`Self::settle`] or [`Self::give_back`] ends it.
     ///
@@ -218,7 +198,8 @@ impl Gate {
         let taken = self.shared.limits.take(&protection.rates, source, mailboxes, octets, now);
         let taken = taken.map_err(|no| {
             self.give_back_for_device();
-            self.too_fast(&no).0
+            self.shared.counters.too_fast(no.scope, no.what);
+            catalogue::too_fast(&no.what.to_string(), &wait_in_words(no.wait))
         })?;
         let judge = |user: &Principal| self.shared.limits.fate(&user.name, count, protection, now);
         let fate = self.principal.as_ref().map_or(Fate::Sent, judge);
@@ -249,38 +230,12 @@ impl Gate {
         }
     }
 
-    fn may_send(&self, amounts: Amounts<'_>) -> Result<(), (Reply, String)> {
-        let site = self.site();
-        let source = self.source(&site.config);
-        let allowed =
-            self.shared.limits.may_send(&site.config.protection.rates, source, amounts, Timestamp::now());
-        allowed.map_err(|no| self.too_fast(&no))
-    }
-
-    fn too_fast(&self, no: &TooFast) -> (Reply, String) {
-        self.shared.counters.too_fast(no.scope, no.what);
-        (catalogue::too_fast(&no.what.to_string(), &wait_in_words(no.wait)), no.to_string())
-    }
-
     fn barred(&mut self, user: &str, by: Proof, barred: &Barred) -> Verdict {
         self.told = true;
-        let (reply, why) = match barred {
-            Barred::Banned(ban) => {
-                let hostname = &self.listener.settings.hostname;
-                (catalogue::too_many_sign_ins(hostname), format!("{} is banned: {}", ban.subject, ban.because))
-            }
-            Barred::Closed => (
-                catalogue::sign_in_closed(),
-                "too many different wrong passwords were tried for this account; it is open only where it signed in lately, \
-                 until postern ban remove opens it everywhere (postern ban list)"
-                    .to_owned(),
-            ),
-            Barred::Crowded => (catalogue::sign_in_busy(), "too many sign-ins wait".to_owned()),
-            Barred::TooFast(no) => {
-                self.shared.counters.too_fast(no.scope, no.what);
-                (catalogue::sign_ins_too_fast(&wait_in_words(no.wait)), no.to_string())
-            }
-        };
+        if let Barred::TooFast(no) = barred {
+            self.shared.counters.too_fast(no.scope, no.what);
+        }
+        let (reply, why) = decide::barred(&self.listener.settings.hostname, barred);
         let (user, client) = (user.to_owned(), self.client.address.ip());
         let fault = match barred {
             Barred::Banned(_) => SignInFault::Banned,
@@ -295,8 +250,7 @@ impl Gate {
     }
 
     fn attempt(&self, user: &str) -> Attempt {
-        let client = self.client.address.ip();
-        Attempt::new(user, client, is_spared(&self.site().config, client))
+        self.standing(&self.site()).attempt(user)
     }
 
     pub(super) fn source(&self, config: &Config) -> Source<'_> {

@@ -155,6 +155,19 @@ impl Sessions {
         Ok(Place { sessions: Arc::clone(self), listener: listener.to_owned(), client })
     }
 
+    /// Whether a client would get a place now.
+    pub(crate) fn would_enter(
+        &self,
+        whole: SessionLimits,
+        listener: &str,
+        own: SessionLimits,
+        address: IpAddr,
+    ) -> Result<(), Crowded> {
+        let (open, client) = (self.lock(), client_of(address));
+        open.whole.has_room(whole, client)?;
+        open.listeners.get(listener).map_or(Ok(()), |here| here.has_room(own, client))
+    }
+
     /// How many are open.
     pub(crate) fn open_now(&self) -> usize {
         self.lock().whole.all

@@ -1,14 +1,15 @@
 //! Mail on its way in: listeners, the driver of each session, the policy's answers, and taking responsibility.
 //!
 //! [`listener`] accepts connections within limits; [`connection`] drives one [`ServerSession`]; [`gate`] answers the
-//! session's six questions (`sign_in` one of them), [`demands`] knows what some clients must prove first; [`accept`] turns a complete transaction
-//! into a queued message.
+//! session's six questions (`sign_in` one of them) by what [`decide`] says; [`demands`] knows what some clients must prove
+//! first; [`accept`] turns a complete transaction into a queued message.
 //!
 //! [`ServerSession`]: postern_smtp::server::ServerSession
 
 pub(crate) mod accept;
 pub(crate) mod connection;
-mod demands;
+pub(crate) mod decide;
+pub(crate) mod demands;
 mod device;
 mod front_end;
 pub(crate) mod gate;

@@ -79,13 +79,18 @@ impl Gate {
 
     /// The reply when a directory cannot be asked; the administrator hears of it.
     pub(super) fn unavailable(&self, denied: &Denied) -> Reply {
+        self.alarm_of(denied);
+        catalogue::directory_down()
+    }
+
+    /// Tells the administrator of a directory that cannot be asked.
+    pub(super) fn alarm_of(&self, denied: &Denied) {
         self.emit(Event::Alarm {
             what: denied.to_string(),
             remedy:
                 "look at the directory that is named: is it running, reachable, and its configuration right?"
                     .into(),
         });
-        catalogue::directory_down()
     }
 
     fn directories(&self) -> std::sync::Arc<Directories> {

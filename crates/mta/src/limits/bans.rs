@@ -72,13 +72,19 @@ pub(super) struct Met {
 impl Bans {
     /// The ban that this address falls under, if any.
     pub(super) fn meet(&mut self, address: IpAddr, now: Timestamp) -> Option<Met> {
+        let subject = self.of_address(address, now)?.subject.clone();
+        Some(self.bans.get_mut(&subject)?.meet(now))
+    }
+
+    /// The same, and it counts as no meeting.
+    pub(super) fn of_address(&self, address: IpAddr, now: Timestamp) -> Option<&Ban> {
         let address = address.to_canonical();
         let lengths = &self.lengths[usize::from(address.is_ipv6())];
         let subjects = lengths.iter().filter_map(|&bits| IpNet::new(address, bits).ok());
-        let subject = subjects
-            .map(|network| Subject::Network(network.trunc()))
-            .find(|subject| self.bans.get(subject).is_some_and(|entry| entry.ban.is_in_force(now)))?;
-        Some(self.bans.get_mut(&subject)?.meet(now))
+        subjects
+            .filter_map(|network| self.bans.get(&Subject::Network(network.trunc())))
+            .map(|entry| &entry.ban)
+            .find(|ban| ban.is_in_force(now))
     }
 
     /// The ban of an account.

@@ -74,6 +74,15 @@ impl Histories {
         Self(Book::new("history", ACCOUNTS_MOST))
     }
 
+    /// What would happen to a message of this account with so many recipients.
+    pub(super) fn foresee(&self, user: &str, recipients: u64, rules: &Bursts, now: Timestamp) -> Fate {
+        let (empty, history) = (History::default(), self.0.find(user));
+        let history = history.unwrap_or(&empty);
+        let (seen, expected) = history.measure(recipients, rules, now);
+        let is_held = history.held.is_some() || seen > expected;
+        if rules.action != BurstAction::Off && is_held { Fate::Held } else { Fate::Sent }
+    }
+
     /// What happens to a message of this account with so many recipients.
     pub(super) fn judge(&mut self, user: &str, recipients: u64, rules: &Bursts, now: Timestamp) -> Fate {
         let history = self.0.open(user, now);
@@ -86,8 +95,7 @@ impl Histories {
             held.recipients = held.recipients.saturating_add(recipients);
             return Fate::Held;
         }
-        let seen = history.hour.total(HOUR, now).saturating_add(recipients);
-        let expected = rules.floor.max(history.busiest(now).saturating_mul(rules.factor));
+        let (seen, expected) = history.measure(recipients, rules, now);
         if seen <= expected {
             history.sent(recipients, now);
             return Fate::Sent;
@@ -165,6 +173,12 @@ impl History {
             _ => self.days.push((today, hour)),
         }
         self.days.retain(|(day, _)| (0..=DAYS).contains(&(today - day)));
+    }
+
+    /// How many recipients there would be within an hour, and how many are expected at most.
+    fn measure(&self, recipients: u64, rules: &Bursts, now: Timestamp) -> (u64, u64) {
+        let seen = self.hour.total(HOUR, now).saturating_add(recipients);
+        (seen, rules.floor.max(self.busiest(now).saturating_mul(rules.factor)))
     }
 
     /// The busiest hour of the days before, and what was released. The day that the last hour began in does not count: a burst

@@ -274,8 +274,7 @@ impl Limits {
     ) -> Result<(), TooFast> {
         let mut state = self.state();
         state.guesses.succeeded(attempt, now);
-        // Address, network and listener were counted when the session began.
-        let rules = Rates { principal: rules.principal, ..Rates::default() };
+        let rules = of_principal(rules);
         let one = [(What::Sessions, 1)];
         state.counters.check(&rules, source, &one, now)?;
         state.counters.count(&rules, source, &one, now);
@@ -315,17 +314,83 @@ impl Limits {
     ) -> Result<Taken, TooFast> {
         let recipients: Vec<u32> = recipients.map(|recipient| self.recipient(recipient)).collect();
         let mut state = self.state();
-        let sender = source.sender();
-        let new = state.counters.new_to(&sender, &recipients);
-        let amounts = vec![
-            (What::Messages, 1),
-            (What::Recipients, recipients.len() as u64),
-            (What::NewRecipients, new),
-            (What::Octets, octets),
-        ];
+        let amounts = state.amounts(source, &recipients, octets);
         state.counters.check(rules, source, &amounts, now)?;
         state.counters.count(rules, source, &amounts, now);
         Ok(Taken { amounts, recipients })
+    }
+
+    /// What [`arrive`](Self::arrive) would say now. Nothing is counted, and no ban was met.
+    ///
+    /// # Errors
+    /// Why the client would be turned away.
+    pub(crate) fn would_arrive(
+        &self,
+        client: IpAddr,
+        rules: &Rates,
+        source: Source<'_>,
+        now: Timestamp,
+    ) -> Result<(), Turned> {
+        let state = self.state();
+        if let Some(ban) = state.bans.of_address(client, now) {
+            return Err(Turned::Banned(Box::new(ban.clone()), None));
+        }
+        state.counters.check(rules, source, &[(What::Sessions, 1)], now).map_err(Turned::TooFast)
+    }
+
+    /// What [`admit`](Self::admit) would say now, without waiting. The answer is how long a sign-in would wait.
+    ///
+    /// # Errors
+    /// Why it would not be looked at.
+    pub(crate) fn would_admit(
+        &self,
+        attempt: &Attempt,
+        rules: &Protection,
+        source: Source<'_>,
+        now: Timestamp,
+    ) -> Result<Duration, Barred> {
+        let state = self.state();
+        if let Some(ban) = state.bans.of_address(attempt.address(), now) {
+            return Err(Barred::Banned(Box::new(ban.clone())));
+        }
+        let (penalty, lane) = state.stance(attempt, rules, source, now)?;
+        // Who is at home waits only when he was wrong.
+        Ok(if lane == Lane::AtHome { Duration::ZERO } else { penalty })
+    }
+
+    /// What [`succeeded`](Self::succeeded) would say now.
+    ///
+    /// # Errors
+    /// The principal signs in too often.
+    pub(crate) fn would_succeed(
+        &self,
+        rules: &Rates,
+        source: Source<'_>,
+        now: Timestamp,
+    ) -> Result<(), TooFast> {
+        self.state().counters.check(&of_principal(rules), source, &[(What::Sessions, 1)], now)
+    }
+
+    /// What [`take`](Self::take) would say now.
+    ///
+    /// # Errors
+    /// Whose allowance would be used up.
+    pub(crate) fn would_take<'a>(
+        &self,
+        rules: &Rates,
+        source: Source<'_>,
+        recipients: impl Iterator<Item = &'a Mailbox>,
+        octets: u64,
+        now: Timestamp,
+    ) -> Result<(), TooFast> {
+        let recipients: Vec<u32> = recipients.map(|recipient| self.recipient(recipient)).collect();
+        let state = self.state();
+        state.counters.check(rules, source, &state.amounts(source, &recipients, octets), now)
+    }
+
+    /// What [`fate`](Self::fate) would say now.
+    pub(crate) fn foresee(&self, user: &str, recipients: u64, rules: &Protection, now: Timestamp) -> Fate {
+        self.state().histories.foresee(user, recipients, &rules.bursts, now)
     }
 
     /// A counted message is stored: its sender has written to its recipients.
@@ -372,12 +437,7 @@ impl Limits {
         if let Some(met) = state.bans.meet(attempt.address(), now) {
             return Err(Barred::Banned(Box::new(met.ban)));
         }
-        let one = [(What::FailedSignIns, 1)];
-        state.counters.check(&rules.rates, source, &one, now).map_err(Barred::TooFast)?;
-        match state.guesses.stance(attempt, &rules.guessing, now) {
-            Stance::Go(penalty, lane) => Ok((penalty, lane)),
-            Stance::Closed => Err(Barred::Closed),
-        }
+        state.stance(attempt, rules, source, now)
     }
 
     /// A recipient's fingerprint, in any case and either spelling. That two have the same one by chance only makes a new one
@@ -422,6 +482,32 @@ impl State {
             state.bans.add(ban, now);
         }
         state
+    }
+
+    /// What is done with a sign-in from an address that is not banned, and how long it waits first.
+    fn stance(
+        &self,
+        attempt: &Attempt,
+        rules: &Protection,
+        source: Source<'_>,
+        now: Timestamp,
+    ) -> Result<(Duration, Lane), Barred> {
+        let one = [(What::FailedSignIns, 1)];
+        self.counters.check(&rules.rates, source, &one, now).map_err(Barred::TooFast)?;
+        match self.guesses.stance(attempt, &rules.guessing, now) {
+            Stance::Go(penalty, lane) => Ok((penalty, lane)),
+            Stance::Closed => Err(Barred::Closed),
+        }
+    }
+
+    /// What a message comes to for its sender.
+    fn amounts(&self, source: Source<'_>, recipients: &[u32], octets: u64) -> Vec<(What, u64)> {
+        vec![
+            (What::Messages, 1),
+            (What::Recipients, recipients.len() as u64),
+            (What::NewRecipients, self.counters.new_to(&source.sender(), recipients)),
+            (What::Octets, octets),
+        ]
     }
 
     fn take_in(&mut self, kind: &str, key: String, touched: Timestamp, value: &str) {
@@ -519,6 +605,11 @@ impl State {
         self.unbanned.push(subject.clone());
         Lifted { ban: self.bans.remove(subject), forgotten }
     }
+}
+
+/// What counts when somebody signs in: address, network and listener were counted when the session began.
+fn of_principal(rules: &Rates) -> Rates {
+    Rates { principal: rules.principal, ..Rates::default() }
 }
 
 /// A time span in its largest whole unit, as the configuration writes it.
