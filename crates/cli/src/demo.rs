@@ -96,12 +96,13 @@ fn our_config(folder: &Path, ports: &Ports, world: u16) -> Result<Config, Proble
         name = "submission"
         role = "submission"
         bind = ["127.0.0.1:{submission}"]
-        tls = "required"
+        tls = "auto"
         [[listener]]
         name = "submissions"
         role = "submission"
         bind = ["127.0.0.1:{submissions}"]
-        tls = "implicit"
+        tls = "auto"
+        tls_expects = "tls"
         [[domain]]
         name = "{OURS}"
         deliver = "mailboxes"

@@ -264,18 +264,19 @@ tls = \"offered\"
 ";
 
 const SUBMISSION_LISTENERS: &str = "
-# Our people send from here, signed in: 587 starts with STARTTLS, 465 is TLS from the first byte.
+# Our people send from here, signed in: 587 is for STARTTLS, 465 for TLS from the first byte. \"auto\" serves mail programs
+# that mix the two up as well, and none in clear.
 [[listener]]
 name = \"submission\"
 role = \"submission\"
 bind = [\"[::]:587\"]
-tls = \"required\"
+tls = \"auto\"
 
 [[listener]]
 name = \"submissions\"
 role = \"submission\"
 bind = [\"[::]:465\"]
-tls = \"implicit\"
+tls = \"auto\"
 ";
 
 const BY_MX: &str = "

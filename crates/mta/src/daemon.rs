@@ -52,6 +52,7 @@ use crate::device::log::DeviceLog;
 use crate::directory::{self, Directories, Users};
 use crate::event::Event;
 use crate::http::authority::Quotas;
+use crate::inbound::habits::Habits;
 use crate::inbound::listener::Sessions;
 use crate::limits::{self, Limits};
 use crate::metrics::Counters;
@@ -161,6 +162,8 @@ pub(crate) struct Shared {
     /// Where our own listeners can be reached.
     pub(crate) own_addresses: ArcSwap<Vec<SocketAddr>>,
     pub(crate) sessions: Arc<Sessions>,
+    /// How clients begin that begin otherwise than their port expects.
+    pub(crate) habits: Arc<Habits>,
     /// Connections to what is served by HTTP; they are counted apart.
     pub(crate) http_connections: Arc<Sessions>,
     /// How many certificates each client asked for.
@@ -261,6 +264,7 @@ impl Daemon {
             watch,
             looks,
             sessions: Arc::default(),
+            habits: Arc::default(),
             http_connections: Arc::default(),
             quotas: Arc::default(),
             wake: Notify::new(),

@@ -32,20 +32,27 @@ pub fn describe(error: &(dyn StdError + 'static)) -> String {
 
 /// What [`describe`] says, for a listener: where the client's version is too old, it names the oldest that is taken there.
 pub fn describe_client(error: &(dyn StdError + 'static), minimum: MinimumVersion) -> String {
-    let allowed = match minimum {
-        MinimumVersion::Tls12 => "TLS 1.2 and 1.3 are taken here",
-        MinimumVersion::Tls13 => "only TLS 1.3 is taken here",
-    };
+    let allowed = allowed(minimum);
     match incompatibility(error) {
-        Some(reason) if is_version(reason) => {
-            format!("the client speaks no TLS version that is allowed: {allowed}")
-        }
+        Some(reason) if is_version(reason) => too_old(minimum),
         Some(PeerIncompatible::SignatureAlgorithmsExtensionRequired) => {
             format!(
                 "the client seems to speak only TLS 1.1 or older: {allowed}, and it names no signature algorithms"
             )
         }
         _ => describe(error),
+    }
+}
+
+/// What is said of a client whose versions of TLS are all too old for a listener.
+pub fn too_old(minimum: MinimumVersion) -> String {
+    format!("the client speaks no TLS version that is allowed: {}", allowed(minimum))
+}
+
+fn allowed(minimum: MinimumVersion) -> &'static str {
+    match minimum {
+        MinimumVersion::Tls12 => "TLS 1.2 and 1.3 are taken here",
+        MinimumVersion::Tls13 => "only TLS 1.3 is taken here",
     }
 }
 
@@ -67,6 +74,10 @@ pub fn handshake_fault(error: &io::Error) -> HandshakeFault {
             InvalidMessage::InvalidContentType | InvalidMessage::UnknownProtocolVersion,
         ) => HandshakeFault::NotTls,
         TlsError::PeerIncompatible(reason) => of_client_incompatibility(reason),
+        // A server looks at no other certificates than those it demands of clients.
+        TlsError::NoCertificatesPresented | TlsError::InvalidCertificate(_) => {
+            HandshakeFault::ClientCertificate
+        }
         _ => HandshakeFault::Broken,
     }
 }
@@ -79,8 +90,11 @@ fn of_client_incompatibility(reason: &PeerIncompatible) -> HandshakeFault {
         PeerIncompatible::NoCipherSuitesInCommon => HandshakeFault::NoCommonCipher,
         PeerIncompatible::NoKxGroupsInCommon
         | PeerIncompatible::NamedGroupsExtensionRequired
+        | PeerIncompatible::EcPointsExtensionRequired
+        | PeerIncompatible::UncompressedEcPointsRequired
         | PeerIncompatible::NoEcPointFormatsInCommon => HandshakeFault::NoCommonGroup,
-        PeerIncompatible::NoSignatureSchemesInCommon => HandshakeFault::NoCommonSignature,
+        PeerIncompatible::NoSignatureSchemesInCommon
+        | PeerIncompatible::NoCertificateRequestSignatureSchemesInCommon => HandshakeFault::NoCommonSignature,
         _ => HandshakeFault::Broken,
     }
 }

@@ -63,7 +63,7 @@ pub use checks::{Aspect, Check};
 pub use client::{ClientTls, Handshake, TrustAnchors, server_name};
 pub use clients::{ClientCa, ClientCertificates, ClientIdentity, ClientList, client_identity};
 pub use dane::{fits_tlsa, tlsa_of_key};
-pub use describe::{describe, describe_client, handshake_fault};
+pub use describe::{describe, describe_client, handshake_fault, too_old};
 pub use error::Error;
 pub use examine::{Examination, Expectations, Finding, Severity, examine};
 pub use facts::facts_of_server;

@@ -12,8 +12,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use aws_lc_rs::digest::{Algorithm, SHA224, SHA256, SHA384, SHA512, digest};
 use postern_smtp::sasl::Binding;
 use rustls::ServerConfig;
-use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::client::verify_server_name;
+use rustls::server::{ClientHello, ParsedCertificate, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
+use rustls_pki_types::ServerName;
 use x509_parser::signature_algorithm::SignatureAlgorithm;
 use x509_parser::x509::AlgorithmIdentifier;
 
@@ -38,6 +40,17 @@ impl Shown {
     pub fn end_point(&self) -> Option<Binding> {
         let shown = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         end_point(shown.as_ref()?.cert.first()?)
+    }
+}
+
+impl Shown {
+    /// Whether the certificate bears this name as clients judge it (RFC 6125 §6.4): the names of hosts in it, wildcards
+    /// included, and never the common name. `None` before the handshake, and for what is no name of a host.
+    pub fn bears(&self, name: &str) -> Option<bool> {
+        let name = ServerName::try_from(name).ok()?;
+        let shown = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let certificate = ParsedCertificate::try_from(shown.as_ref()?.cert.first()?).ok()?;
+        Some(verify_server_name(&certificate, &name).is_ok())
     }
 }
 
@@ -116,5 +129,32 @@ mod tests {
         assert_eq!(end_point(&certificate(&rcgen::PKCS_ED25519)), None);
         assert_eq!(end_point(b"no certificate"), None);
         assert_eq!(Shown::default().end_point(), None);
+    }
+
+    #[test]
+    fn a_certificate_bears_the_names_in_it_and_no_others() {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let names = ["mail.example.org", "*.example.net", "192.0.2.1"].map(str::to_owned);
+        let certified = rcgen::CertificateParams::new(names).unwrap().self_signed(&key).unwrap();
+        let signing = aws_lc_rs_signing_key(&key);
+        let shown =
+            Shown(Arc::new(Mutex::new(Some(Arc::new(CertifiedKey::new(vec![certified.into()], signing))))));
+        for (name, borne) in [
+            ("mail.example.org", Some(true)),
+            ("MAIL.example.org", Some(true)),
+            ("smtp.example.net", Some(true)),
+            ("example.net", Some(false)),
+            ("smtp.example.org", Some(false)),
+            ("192.0.2.1", Some(true)),
+            ("not a name", None),
+        ] {
+            assert_eq!(shown.bears(name), borne, "{name}");
+        }
+        assert_eq!(Shown::default().bears("mail.example.org"), None);
+    }
+
+    fn aws_lc_rs_signing_key(key: &rcgen::KeyPair) -> Arc<dyn rustls::sign::SigningKey> {
+        let der = rustls_pki_types::PrivatePkcs8KeyDer::from(key.serialize_der());
+        rustls::crypto::aws_lc_rs::sign::any_supported_type(&der.into()).unwrap()
     }
 }

@@ -11,11 +11,14 @@
 
 mod demands;
 mod fault;
+mod hello;
+mod names;
 mod offer;
 mod requirement;
 
 pub use demands::{Demand, Demands, Source};
 pub use fault::{FaultKind, TlsFailure, TlsFault};
+pub use names::{cipher_name, group_name, version_name};
 pub use offer::{Alert, HandshakeFault, TlsOffer};
 pub use requirement::{Level, Proof, Proofs, TlsRequirement};
 

@@ -17,12 +17,11 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use postern_smtp::server::TlsMode;
 use serde::{Deserialize, Serialize};
 
 use super::Error;
 use super::route::ConnectorView;
-use crate::config::{Config, Role};
+use crate::config::{Config, ListenerTls, Role};
 use crate::daemon::{Shared, listeners_for_questions};
 use crate::directory::{Directories, Login, Means, Users};
 use crate::inbound::decide::Rules;
@@ -203,7 +202,7 @@ impl World<'_> {
                 .map(|listener| (listener, None))
                 .ok_or_else(|| format!("there is no listener {name}; there are: {}", names().join(", ")));
         }
-        let fits = |listener: &&Arc<Listener>| begins_as(listener.settings.tls, question.tls);
+        let fits = |listener: &&Arc<Listener>| begins_as(listener.config.tls, question.tls);
         let of_role = |role: Role| {
             let of_role = || self.listeners.iter().filter(move |listener| listener.config.role == role);
             of_role().find(fits).or_else(|| of_role().next())
@@ -226,11 +225,11 @@ impl World<'_> {
 }
 
 /// Whether a listener begins TLS in the way that is asked for.
-fn begins_as(listener: TlsMode, asked: Tls) -> bool {
+fn begins_as(listener: ListenerTls, asked: Tls) -> bool {
     match asked {
         Tls::AsOffered | Tls::Version(_) => true,
-        Tls::Never | Tls::StartTls => listener != TlsMode::Implicit,
-        Tls::Implicit => listener == TlsMode::Implicit,
+        Tls::Never | Tls::StartTls => listener != ListenerTls::Implicit,
+        Tls::Implicit => matches!(listener, ListenerTls::Implicit | ListenerTls::Auto(_)),
     }
 }
 

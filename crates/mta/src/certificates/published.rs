@@ -20,17 +20,18 @@ mod tests;
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::net::SocketAddr;
 
 use jiff::Timestamp;
 use postern_dns::mta_sts::{Mode, Policy};
 use postern_dns::tlsa::{Matching, Selector, Tlsa, Usage, strongest, tlsa_name};
 use postern_dns::{Dnssec, TlsaRecord};
 use postern_pki::{Aspect, ClientTls, Finding, Name, Severity, fits_tlsa, tlsa_of_key};
-use postern_smtp::server::TlsMode;
 use rustls_pki_types::CertificateDer;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{Config, Listener, Role};
+use crate::session::Greets;
 
 pub use compare::{New, compare};
 pub use look_up::{Asking, look_up};
@@ -203,24 +204,27 @@ pub fn places(config: &Config, identity: &str, names: &[Name]) -> Vec<Place> {
     let shown_by = |listener: &&Listener| listener.may_show(identity);
     let mut places = BTreeSet::new();
     for listener in config.listeners.iter().filter(shown_by) {
-        let port = port(listener);
-        let hosts = names.iter().filter_map(host_of);
-        places.extend(hosts.map(|host| Place { host, port }));
-        if is_default(config, listener, identity) || names.iter().any(|name| is_wildcard_for(name, &own)) {
-            places.insert(Place { host: own.clone(), port });
+        for port in ports(listener) {
+            let hosts = names.iter().filter_map(host_of);
+            places.extend(hosts.map(|host| Place { host, port }));
+            if is_default(config, listener, identity) || names.iter().any(|name| is_wildcard_for(name, &own))
+            {
+                places.insert(Place { host: own.clone(), port });
+            }
         }
     }
     places.into_iter().collect()
 }
 
-/// The port at which the world knows such a listener, whatever it is bound to behind a router.
-fn port(listener: &Listener) -> u16 {
-    match (listener.role, listener.tls) {
+/// The ports at which the world knows such a listener, whatever it is bound to behind a router.
+fn ports(listener: &Listener) -> BTreeSet<u16> {
+    let known_as = |address: &SocketAddr| match (listener.role, listener.tls.greets(address.port())) {
         (Role::Relay, _) => 25,
-        (Role::Device, _) => listener.bind.first().map_or(25, std::net::SocketAddr::port),
-        (Role::Submission, TlsMode::Implicit) => 465,
-        (Role::Submission, TlsMode::Offered | TlsMode::Required) => 587,
-    }
+        (Role::Device, _) => address.port(),
+        (Role::Submission, Greets::AfterTls) => 465,
+        (Role::Submission, Greets::InClear) => 587,
+    };
+    listener.bind.iter().map(known_as).collect()
 }
 
 /// Whether the listener shows this identity to clients that ask for no name of another one.

@@ -9,6 +9,7 @@
 
 mod device;
 mod directory;
+mod listener_tls;
 mod protection;
 mod send_as;
 
@@ -27,7 +28,7 @@ use postern_pki::{IdentityStore, KeyKind, MinimumVersion, Name, Pin, Tickets};
 use postern_queue::retry::Schedule;
 use postern_smtp::address::{Domain, Mailbox};
 use postern_smtp::sasl::Mechanism;
-use postern_smtp::server::{AuthOffer, FrontEnd, Limits, LineEndings, Timeouts, TlsMode};
+use postern_smtp::server::{AuthOffer, FrontEnd, Limits, LineEndings, Timeouts};
 use postern_smtp::tls::TlsRequirement;
 
 pub use device::{Device, DeviceTls, OtherSenders, SignIn};
@@ -37,6 +38,8 @@ pub use directory::{
     PasswdFile, PasswdFormat, Rehash, Saslauthd, ScramStored, SignatureAlgorithm, Sql, SqlField, SqlQuery,
     TokenProof,
 };
+pub(crate) use listener_tls::SUBMISSIONS;
+pub use listener_tls::{Expects, ListenerTls};
 pub use protection::{Allowance, Allowances, BanRules, BurstAction, Bursts, Guessing, Protection, Rates};
 pub use send_as::{AddressPattern, Form, People, SendAs};
 
@@ -272,7 +275,7 @@ pub enum AcmeProof {
     },
     /// By TLS-ALPN-01 (RFC 8737).
     TlsAlpn {
-        /// Where it is answered besides the listeners with implicit TLS.
+        /// Where it is answered besides the listeners that begin with TLS.
         bind: Vec<SocketAddr>,
     },
     /// By DNS-01 (RFC 8555 §8.4).
@@ -357,7 +360,7 @@ pub struct Listener {
     /// The addresses; never empty. Port 0 lets the system choose.
     pub bind: Vec<SocketAddr>,
     /// When TLS starts.
-    pub tls: TlsMode,
+    pub tls: ListenerTls,
     /// Whether AUTH is offered.
     pub auth: AuthOffer,
     /// The addresses that must speak the PROXY protocol; from others it is not interpreted.

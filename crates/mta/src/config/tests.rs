@@ -15,10 +15,11 @@ use postern_smtp::tls::TlsRequirement;
 
 use super::reference::{self, Preset};
 use super::{
-    AcmeProof, AddressSpace, Checked, ClientCertificates, Config, Connector, CredentialSource, File,
-    FromCheck, IdentitySource, InboundTls, IpPreference, Issuer, LmtpAddress, OAuth, Outbound, PeerDemand,
-    Problem, Problems, Rate, SessionLimits, SmtpHost, Surroundings, Way,
+    AcmeProof, AddressSpace, Checked, ClientCertificates, Config, Connector, CredentialSource, Expects, File,
+    FromCheck, IdentitySource, InboundTls, IpPreference, Issuer, ListenerTls, LmtpAddress, OAuth, Outbound,
+    PeerDemand, Problem, Problems, Rate, SessionLimits, SmtpHost, Surroundings, Way,
 };
+use crate::session::Greets;
 
 const SOUND: &str = r#"hostname = "mail.example.org"
 [[listener]]
@@ -324,7 +325,7 @@ const BAD: &[Bad] = &[
                challenge = \"tls-alpn-01\"",
         key: "acme.le.challenge",
         line: 10,
-        says: &["no listener has tls = \"implicit\"", "[::]:443"],
+        says: &["no listener begins with TLS", "tls = \"implicit\"", "[::]:443"],
     },
     Bad {
         more: "[[acme]]\nname = \"le\"\ndirectory = \"https://ca.example/d\"\nterms_agreed = true\nbind = [\"[::]:25\"]",
@@ -453,7 +454,7 @@ const BAD: &[Bad] = &[
         more: "[[listener]]\nname = \"b\"\nrole = \"submission\"\nbind = [\"[::]:587\"]\ntls = \"offered\"",
         key: "listener.b.tls",
         line: 10,
-        says: &["in clear", "tls = \"required\""],
+        says: &["in clear", "remove the key"],
     },
     Bad {
         more: "[[listener]]\nname = \"b\"\nrole = \"submission\"\nbind = [\"[::]:587\"]\nauth = false",
@@ -1371,12 +1372,38 @@ fn a_problem_reads_as_place_key_fault_and_remedy() {
 }
 
 #[test]
+fn where_either_beginning_is_served_the_port_says_what_is_expected_unless_it_is_written() {
+    let listener = |more: &str| {
+        let section =
+            "[[listener]]\nname = \"s\"\nrole = \"submission\"\nbind = [\"[::]:587\", \"[::]:465\"]\n";
+        sound(&with(&format!("{section}{more}"))).listeners.pop().unwrap()
+    };
+    let expected = |more: &str| [587, 465, 10465].map(|port| listener(more).tls.greets(port));
+    let (clear, tls) = (Greets::InClear, Greets::AfterTls);
+    assert_eq!(expected(""), [clear, tls, clear]);
+    assert_eq!(expected("tls = \"auto\""), [clear, tls, clear]);
+    assert_eq!(expected("tls_expects = \"tls\""), [tls, tls, tls]);
+    assert_eq!(expected("tls_expects = \"starttls\""), [clear, clear, clear]);
+    assert_eq!(expected("tls = \"required\""), [clear, clear, clear]);
+    assert_eq!(expected("tls = \"implicit\""), [tls, tls, tls]);
+    for more in ["tls = \"auto\"", "tls_expects = \"tls\""] {
+        assert_eq!(listener(more).tls.mode(), TlsMode::Required, "nothing is relaxed");
+    }
+}
+
+#[test]
+fn nobody_is_warned_of_the_usual_ports_where_either_beginning_is_served() {
+    let section = "[[listener]]\nname = \"s\"\nrole = \"submission\"\nbind = [\"[::]:587\", \"[::]:465\"]\n";
+    assert_eq!(sound(&with(section)).warnings, []);
+}
+
+#[test]
 fn a_relay_listener_is_cautious_and_a_submission_listener_helpful() {
     let config = sound(&with("[[listener]]\nname = \"s\"\nrole = \"submission\"\nbind = [\"[::]:587\"]\n"));
     let [relay, submission] = config.listeners.as_slice() else { panic!("two listeners") };
-    assert_eq!((relay.tls, relay.auth), (TlsMode::Offered, AuthOffer::Never));
+    assert_eq!((relay.tls, relay.auth), (ListenerTls::Offered, AuthOffer::Never));
     assert_eq!((relay.line_endings, relay.session_tickets), (LineEndings::Strict, Tickets::Off));
-    assert_eq!((submission.tls, submission.auth), (TlsMode::Required, AuthOffer::Mandatory));
+    assert_eq!((submission.tls, submission.auth), (ListenerTls::Auto(Expects::ByPort), AuthOffer::Mandatory));
     assert_eq!((submission.line_endings, submission.session_tickets), (LineEndings::Repair, Tickets::On));
     assert_eq!(submission.check_from_header, FromCheck::Enforced);
 }
@@ -1656,6 +1683,17 @@ fn never_and_zero_switch_the_delay_warning_off() {
 fn what_is_allowed_but_odd_is_a_warning() {
     let cases = [
         ("tls = \"required\"", "listener.mx.tls", "RFC 3207"),
+        ("tls_expects = \"tls\"", "listener.mx.tls_expects", "no effect"),
+        (
+            "[[listener]]\nname = \"s\"\nrole = \"submission\"\nbind = [\"[::]:465\"]\ntls_expects = \"starttls\"",
+            "listener.s.tls",
+            "RFC 8314",
+        ),
+        (
+            "[[listener]]\nname = \"s\"\nrole = \"submission\"\nbind = [\"[::]:587\"]\ntls_expects = \"tls\"",
+            "listener.s.tls",
+            "RFC 6409",
+        ),
         ("[queue]\nstore = \"memory\"", "queue.store", "restart"),
         ("[queue]\ndelay_warning = \"9d\"", "queue.delay_warning", "expired"),
         ("[limits]\ncommand_timeout = \"30s\"", "limits.command_timeout", "five minutes"),

@@ -284,7 +284,7 @@ fn make_listener(
 ) -> Listener {
     let settings = Settings {
         hostname: config.hostname.to_string(),
-        tls: listener.tls,
+        tls: listener.tls.mode(),
         tls_available: tls.is_some(),
         auth: listener.auth,
         clear_sign_in: ClearSignIn::Refused,

@@ -16,14 +16,14 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use jiff::Timestamp;
-use postern_pki::{ClientIdentity, Shown, client_identity, facts_of_server};
+use postern_pki::{ClientIdentity, MinimumVersion, Shown, client_identity, facts_of_server};
 use postern_smtp::command::Introduction;
 use postern_smtp::reply::{Reply, catalogue};
 use postern_smtp::server::{
-    Beginning, CloseReason, FrontEnd, Input, Output, Question, ServerSession, Settings, TlsMode, Verdict,
+    Beginning, CloseReason, FrontEnd, Input, Output, Question, ServerSession, Settings, Verdict,
 };
 use postern_smtp::text::without_os_code;
-use postern_smtp::tls::{HandshakeFault, TlsFacts};
+use postern_smtp::tls::{HandshakeFault, TlsFacts, TlsOffer};
 use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -31,11 +31,13 @@ use tokio::time::{sleep, sleep_until, timeout};
 
 use super::gate::{Client, Gate};
 use super::listener::{Crowded, Listener, ServerTls};
+use super::opening::{Begin, Either, First, Heard, Silences, Start};
 use super::proxy;
-use super::stream::Stream;
+use super::stream::{Stream, Tap};
+use crate::config::ListenerTls;
 use crate::daemon::{Phase, Shared};
 use crate::event::{Event, Subject};
-use crate::session::{Stopped, TlsBegun, TlsStood};
+use crate::session::{Greets, Opening, Stopped, TlsBegun, TlsStood};
 
 /// A client has this long to say its PROXY header and to finish a handshake.
 const HANDSHAKE: Duration = Duration::from_secs(30);
@@ -56,6 +58,8 @@ const FAREWELL: Duration = Duration::from_secs(2);
 pub(crate) struct Arrival {
     /// The other end.
     pub(crate) client: SocketAddr,
+    /// The port of ours that it came to.
+    pub(crate) port: u16,
     /// Where it came in.
     pub(crate) listener: Arc<Listener>,
     /// The daemon.
@@ -83,7 +87,8 @@ pub(crate) async fn serve(mut stream: TcpStream, mut arrival: Arrival) {
     let observer = arrival.shared.observer.clone();
     observer
         .emit(Subject::Session(id.clone()), Event::SessionOpened { listener: name, client: arrival.client });
-    let client = Client { address: arrival.client, session: id.clone(), place: Some(place) };
+    let client =
+        Client { address: arrival.client, port: arrival.port, session: id.clone(), place: Some(place) };
     let reason = match Box::pin(converse(stream, arrival, client)).await {
         Ok(ending) => ending,
         Err(reason) => Ending { reason, messages: 0 },
@@ -124,10 +129,10 @@ impl Arrival {
         self.send_away(stream, &reply).await;
     }
 
-    /// Says why where the client can read it (not before an implicit handshake, which would cost more than the session that
+    /// Says why where the client can read it (not where a handshake is expected, which would cost more than the session that
     /// is refused), and closes.
     async fn send_away(&self, mut stream: TcpStream, reply: &Reply) {
-        if self.listener.settings.tls != TlsMode::Implicit {
+        if self.listener.config.tls.greets(self.port) == Greets::InClear {
             let _ = timeout(TURN_AWAY, stream.write_all(reply.to_string().as_bytes())).await;
         }
     }
@@ -145,7 +150,7 @@ struct Ending {
 /// No session could begin, for this reason.
 async fn converse(stream: TcpStream, arrival: Arrival, client: Client) -> Result<Ending, String> {
     let listener = Arc::clone(&arrival.listener);
-    let terms = Terms::of(&listener, client.address.ip())?;
+    let terms = Terms::of(&arrival)?;
     let gate = Gate::new(Arc::clone(&arrival.shared), listener, client);
     let (stop, session, mut gate) = match Driver::begin(stream, terms, gate, arrival.phase).await {
         Ok(mut driver) => (driver.run().await, Some(driver.session), driver.policy),
@@ -160,6 +165,7 @@ async fn converse(stream: TcpStream, arrival: Arrival, client: Client) -> Result
 struct Terms {
     settings: Arc<Settings>,
     tls: Option<ServerTls>,
+    start: Start,
     /// For the session's nonces.
     seed: [u8; 32],
     front_end: FrontEnd,
@@ -171,16 +177,32 @@ impl Terms {
     ///
     /// # Errors
     /// Local: the system has no randomness to give. Then no session could keep its nonces apart.
-    fn of(listener: &Listener, peer: IpAddr) -> Result<Self, String> {
+    fn of(Arrival { client, port, listener, shared, .. }: &Arrival) -> Result<Self, String> {
+        let peer = client.ip();
         let mut seed = [0; 32];
         let filled = postern_pki::provider().secure_random.fill(&mut seed);
         filled.map_err(|_| "this system gave no random numbers".to_owned())?;
         Ok(Self {
             settings: listener.settings_for(peer),
             tls: listener.tls.clone(),
+            start: start(listener, peer, *port, shared),
             seed,
             front_end: listener.config.xclient.of(peer),
         })
+    }
+}
+
+/// How the listener begins with a client at this address.
+fn start(listener: &Listener, client: IpAddr, port: u16, shared: &Shared) -> Start {
+    match listener.config.tls {
+        ListenerTls::Offered | ListenerTls::Required => Start::Banner,
+        ListenerTls::Implicit => Start::Tls,
+        ListenerTls::Auto(_) => Start::Either(Either {
+            greets: listener.config.tls.greets(port),
+            client,
+            habits: Arc::clone(&shared.habits),
+            silences: Silences::default(),
+        }),
     }
 }
 
@@ -191,6 +213,8 @@ pub(crate) struct Established {
     pub(crate) facts: TlsFacts,
     /// Who the client is, when its certificate was verified.
     pub(crate) client: Option<ClientIdentity>,
+    /// Whether the certificate that was shown bears the name that the client asked for.
+    pub(crate) name_borne: Option<bool>,
 }
 
 /// What a driver asks and tells.
@@ -207,8 +231,10 @@ trait Policy: Send {
     fn start_over(&mut self, established: Established, begun: TlsBegun);
     /// A handshake failed, for this reason in words.
     fn tls_failed(&mut self, fault: HandshakeFault, reason: String);
-    /// The first octets that the client sent in clear.
-    fn opened(&mut self, bytes: &[u8]);
+    /// What the client sent first, in clear, as far as that is known by now.
+    fn opened(&mut self, opening: Opening);
+    /// Its ClientHello.
+    fn offered(&mut self, offer: TlsOffer);
 }
 
 impl Policy for Gate {
@@ -230,7 +256,7 @@ impl Policy for Gate {
 
     fn start_over(&mut self, established: Established, begun: TlsBegun) {
         let TlsFacts { version, cipher, server_name, .. } = established.facts.clone();
-        let name_borne = None;
+        let name_borne = established.name_borne;
         let stood = TlsStood { begun, version, cipher, server_name, name_borne };
         self.record().tls(stood.clone());
         let TlsStood { version, cipher, server_name, .. } = stood;
@@ -245,8 +271,12 @@ impl Policy for Gate {
         self.emit(Event::TlsFailed { client: self.client.address, listener, fault, reason });
     }
 
-    fn opened(&mut self, bytes: &[u8]) {
-        self.record().opening(bytes);
+    fn opened(&mut self, opening: Opening) {
+        self.record().opening(opening);
+    }
+
+    fn offered(&mut self, offer: TlsOffer) {
+        self.record().offer(offer);
     }
 }
 
@@ -260,14 +290,8 @@ struct Driver<P> {
     phase: watch::Receiver<Phase>,
     deadline: Instant,
     unsent: BytesMut,
-    heard: Heard,
-}
-
-/// Whether the client has said anything yet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Heard {
-    Nothing,
-    Something,
+    /// What it says first in clear; `None`: that is over, or TLS came first.
+    first: Option<First>,
 }
 
 /// Why the loop ended.
@@ -289,30 +313,38 @@ enum Arrived {
 }
 
 impl<P: Policy> Driver<P> {
-    /// Begins a session; with implicit TLS the handshake comes before everything else (RFC 8314 §3).
+    /// Begins a session; the handshake comes before everything else (RFC 8314 §3) where the port, or the client, wants it so.
+    /// All time counts from here: for the handshake, and for the session.
     async fn begin(
         stream: TcpStream,
-        Terms { settings, tls, seed, front_end }: Terms,
+        Terms { settings, tls, start, seed, front_end }: Terms,
         mut policy: P,
         mut phase: watch::Receiver<Phase>,
     ) -> Result<Self, (Stop, P)> {
+        let began = Instant::now();
+        let begin = match &start {
+            Start::Banner => Begin::Banner,
+            Start::Tls => Begin::Tls,
+            Start::Either(either) => either.look(&stream, &mut phase).await,
+        };
         let mut stream = Stream::Clear(stream);
-        let mut facts = None;
-        if settings.tls == TlsMode::Implicit {
-            match Box::pin(start_tls(stream, tls.clone(), &mut policy, &mut phase)).await {
-                Ok((secured, established)) => {
-                    (stream, facts) = (secured, Some(established.facts.clone()));
-                    policy.start_over(established, TlsBegun::AtOnce);
+        let (mut facts, mut first) = (None, None);
+        match begin {
+            Begin::Banner => first = Some(First::new(start.either())),
+            Begin::Tls => {
+                let means = Means { tls: tls.clone(), begun: TlsBegun::AtOnce, since: began };
+                match Box::pin(start_tls(stream, means, &mut policy, &mut phase)).await {
+                    Ok((secured, established)) => {
+                        (stream, facts) = (secured, Some(established.facts.clone()));
+                        policy.start_over(established, TlsBegun::AtOnce);
+                    }
+                    Err(stop) => return Err((stop, policy)),
                 }
-                Err(stop) => return Err((stop, policy)),
             }
         }
-        let now = Instant::now();
-        let session = ServerSession::new(settings, Beginning { tls: facts, seed, front_end }, now);
-        let (deadline, unsent) = (now + HANDSHAKE, BytesMut::new());
-        // Behind TLS there is nothing in clear to be heard.
-        let heard = if session.tls().is_some() { Heard::Something } else { Heard::Nothing };
-        Ok(Self { stream: Some(stream), tls, session, policy, phase, deadline, unsent, heard })
+        let session = ServerSession::new(settings, Beginning { tls: facts, seed, front_end }, began);
+        let (deadline, unsent) = (Instant::now() + HANDSHAKE, BytesMut::new());
+        Ok(Self { stream: Some(stream), tls, session, policy, phase, deadline, unsent, first })
     }
 
     /// Serves the client to the end.
@@ -384,8 +416,9 @@ impl<P: Policy> Driver<P> {
     async fn upgrade(&mut self) -> Result<(), Stop> {
         self.flush().await?;
         let Some(stream) = self.stream.take() else { return Err(Stop::Tls) };
+        let means = Means { tls: self.tls.clone(), begun: TlsBegun::StartTls, since: Instant::now() };
         let (stream, established) =
-            Box::pin(start_tls(stream, self.tls.clone(), &mut self.policy, &mut self.phase)).await?;
+            Box::pin(start_tls(stream, means, &mut self.policy, &mut self.phase)).await?;
         self.stream = Some(stream);
         let facts = established.facts.clone();
         self.policy.start_over(established, TlsBegun::StartTls);
@@ -400,23 +433,35 @@ impl<P: Policy> Driver<P> {
         tokio::select! {
             biased;
             () = draining(&mut self.phase), if !drained => Ok(Arrived::Drain),
-            read = read_into(&mut self.session, &mut self.policy, &mut self.heard, stream) => read.map(|()| Arrived::Bytes),
+            read = read_into(&mut self.session, &mut self.policy, &mut self.first, stream) => read.map(|()| Arrived::Bytes),
             () = sleep_until(self.deadline.into()) => Ok(Arrived::Deadline),
         }
     }
 
     async fn stop(&mut self, stop: Stop) -> Stop {
-        if let Stop::Closed(_) = stop {
-            let _ = self.flush().await;
-            if let Some(stream) = &mut self.stream {
-                let _ = timeout(FAREWELL, stream.close()).await;
+        match &stop {
+            Stop::Closed(_) => {
+                let _ = self.flush().await;
+                if let Some(stream) = &mut self.stream {
+                    let _ = timeout(FAREWELL, stream.close()).await;
+                }
             }
+            Stop::Lost(error) => self.hear_alert(error),
+            Stop::Tls | Stop::Validated => {}
         }
         stop
     }
+
+    /// Some clients judge our certificate only when the handshake is done, and say then what they think of it.
+    fn hear_alert(&mut self, error: &io::Error) {
+        let fault = postern_pki::handshake_fault(error);
+        if matches!(fault, HandshakeFault::Alert(_)) {
+            self.policy.tls_failed(fault, postern_pki::describe(error));
+        }
+    }
 }
 
-async fn draining(phase: &mut watch::Receiver<Phase>) {
+pub(super) async fn draining(phase: &mut watch::Receiver<Phase>) {
     // An error says that the daemon is gone altogether.
     let _ = phase.wait_for(|phase| *phase != Phase::Running).await;
 }
@@ -431,7 +476,7 @@ fn feed(session: &mut ServerSession, input: Input<'_>) {
 async fn read_into<P: Policy>(
     session: &mut ServerSession,
     policy: &mut P,
-    heard: &mut Heard,
+    first: &mut Option<First>,
     stream: &mut Stream,
 ) -> io::Result<()> {
     poll_fn(|context| {
@@ -443,9 +488,7 @@ async fn read_into<P: Policy>(
             Err(error) => return Poll::Ready(Err(error)),
             Ok(()) if bytes.filled().is_empty() => feed(session, Input::Closed),
             Ok(()) => {
-                if std::mem::replace(heard, Heard::Something) == Heard::Nothing {
-                    policy.opened(bytes.filled());
-                }
+                overhear(first, bytes.filled(), policy);
                 feed(session, Input::Bytes(bytes.filled()));
             }
         }
@@ -454,10 +497,33 @@ async fn read_into<P: Policy>(
     .await
 }
 
+/// Tells the policy what the client says first in clear, until it is known what that is.
+fn overhear<P: Policy>(first: &mut Option<First>, octets: &[u8], policy: &mut P) {
+    match first.as_mut().map(|first| first.hear(octets)) {
+        None => {}
+        Some(Heard::Beginning(opening)) => policy.opened(opening),
+        Some(Heard::Whole(opening, offer)) => {
+            *first = None;
+            policy.opened(opening);
+            if let Some(offer) = offer {
+                policy.offered(offer);
+            }
+        }
+    }
+}
+
+/// What a handshake is done with.
+struct Means {
+    tls: Option<ServerTls>,
+    begun: TlsBegun,
+    /// Since when its time runs.
+    since: Instant,
+}
+
 /// Does the handshake with a client. A failure is recorded here. Nobody holds up a shutdown by not going on with it.
 async fn start_tls<P: Policy>(
     stream: Stream,
-    tls: Option<ServerTls>,
+    Means { tls, begun, since }: Means,
     policy: &mut P,
     phase: &mut watch::Receiver<Phase>,
 ) -> Result<(Stream, Established), Stop> {
@@ -465,10 +531,20 @@ async fn start_tls<P: Policy>(
         policy.tls_failed(HandshakeFault::NoIdentity, "no usable certificate is loaded".into());
         return Err(Stop::Tls);
     };
+    let tap = Tap::default();
+    let time = HANDSHAKE.saturating_sub(since.elapsed());
     let done = tokio::select! {
-        done = bounded(HANDSHAKE, stream.start_tls(&tls)) => done,
-        () = async { draining(phase).await; sleep(FAREWELL).await } => Err(io::ErrorKind::TimedOut.into()),
+        done = bounded(time, stream.start_tls(&tls, tap.clone())) => done.map_err(Unsecured::Failed),
+        () = async { draining(phase).await; sleep(FAREWELL).await } => Err(Unsecured::Drained),
     };
+    let octets = tap.take();
+    if begun == TlsBegun::AtOnce {
+        policy.opened(Opening::of(&octets));
+    }
+    let offer = TlsOffer::parse(&octets);
+    if let Some(offer) = &offer {
+        policy.offered(offer.clone());
+    }
     match done {
         Ok(mut stream) if stream.is_validation() => {
             let _ = timeout(FAREWELL, stream.close()).await;
@@ -479,12 +555,43 @@ async fn start_tls<P: Policy>(
             let mut facts = facts_of_server(connection, &tls.certificates, Timestamp::now());
             facts.channel_bindings.server_end_point = stream.shown().and_then(Shown::end_point);
             let client = client_identity(connection, &facts);
-            Ok((stream, Established { facts, client }))
+            let asked = facts.server_name.as_deref();
+            let name_borne = asked.and_then(|name| stream.shown()?.bears(name));
+            Ok((stream, Established { facts, client, name_borne }))
         }
-        Err(error) => {
-            let fault = postern_pki::handshake_fault(&error);
-            policy.tls_failed(fault, postern_pki::describe_client(&error, tls.minimum));
+        Err(unsecured) => {
+            let (fault, reason) = unsecured.explain(offer.as_ref(), tls.minimum);
+            policy.tls_failed(fault, reason);
             Err(Stop::Tls)
+        }
+    }
+}
+
+/// Why a handshake did not come about.
+enum Unsecured {
+    Failed(io::Error),
+    Drained,
+}
+
+impl Unsecured {
+    /// As a kind, and in words.
+    fn explain(self, offer: Option<&TlsOffer>, minimum: MinimumVersion) -> (HandshakeFault, String) {
+        let error = match self {
+            Self::Failed(error) => error,
+            Self::Drained => return (HandshakeFault::Drained, "the server shuts down".to_owned()),
+        };
+        let fault = postern_pki::handshake_fault(&error);
+        let reason = postern_pki::describe_client(&error, minimum);
+        match (fault, offer) {
+            // The TLS library knows nothing so old.
+            (HandshakeFault::NotTls, Some(_)) => {
+                let why = format!(
+                    "{}: it sends the hello of SSL 2.0, as only very old programs do",
+                    postern_pki::too_old(minimum)
+                );
+                (HandshakeFault::NoCommonVersion, why)
+            }
+            _ => (fault, reason),
         }
     }
 }

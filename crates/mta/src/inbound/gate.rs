@@ -24,7 +24,7 @@ use super::connection::Established;
 use super::decide::{Fault, Reached, Refusal, SoFar, Standing};
 use super::front_end::Introduced;
 use super::listener::{Listener, Place};
-use crate::config::Device;
+use crate::config::{Device, ListenerTls};
 use crate::daemon::{Shared, Site};
 use crate::directory::Principal;
 use crate::event::{Event, Subject};
@@ -36,6 +36,8 @@ use crate::session::{Closing, Facts, Opening, Recorder, Stopped};
 pub(crate) struct Client {
     /// Its address.
     pub(crate) address: SocketAddr,
+    /// The port of ours that it came to.
+    pub(crate) port: u16,
     /// The session's id.
     pub(crate) session: String,
     /// Its place within the limits; `None` while it has none.
@@ -94,7 +96,7 @@ impl Gate {
     /// The gate for a session that begins.
     pub(crate) fn new(shared: Arc<Shared>, listener: Arc<Listener>, client: Client) -> Self {
         Self {
-            record: Mutex::new(Recorder::new(listener.place())),
+            record: Mutex::new(Recorder::new(listener.place(client.port))),
             device: listener.device_at(client.address.ip()).map(|admitted| Arc::clone(&admitted.device)),
             shared,
             listener,
@@ -112,7 +114,7 @@ impl Gate {
     }
 
     /// After STARTTLS nothing that was known before counts (RFC 3207 §4.2).
-    pub(crate) fn start_over(&mut self, Established { facts, client }: Established) {
+    pub(crate) fn start_over(&mut self, Established { facts, client, .. }: Established) {
         self.hello = None;
         self.principal = None;
         self.pending = Pending::default();
@@ -188,7 +190,7 @@ impl Gate {
 
     /// The session has ended: what is known of it is put together, told and kept.
     pub(crate) fn conclude(&mut self, session: Option<&ServerSession>, stop: Stopped) {
-        let place = self.listener.place();
+        let place = self.record().place().clone();
         let record = std::mem::replace(&mut *self.record(), Recorder::new(place));
         let closing = Closing {
             id: self.client.session.clone(),
@@ -209,11 +211,14 @@ impl Gate {
         if facts.accepted > 0 || self.told {
             return None;
         }
-        match facts.opening {
-            Opening::Tls => Some(
-                "the client starts TLS at once, but this port begins in clear: it must be set to STARTTLS, or to port 465"
+        match (&facts.opening, &facts.tls, &facts.tls_fault) {
+            (Opening::Tls, None, None) => Some(match self.listener.config.tls {
+                ListenerTls::Auto(_) => {
+                    "the client starts TLS at once, but had got the banner already; its next try is served".to_owned()
+                }
+                _ => "the client starts TLS at once, but this port begins in clear: it must be set to STARTTLS, or to port 465"
                     .to_owned(),
-            ),
+            }),
             _ => session?.last_refusal().map(Reply::one_line),
         }
     }

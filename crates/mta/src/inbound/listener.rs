@@ -14,7 +14,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use postern_pki::{Challenges, ClientCertificates, MinimumVersion, ServerOptions, server_config};
-use postern_smtp::server::{Settings, TlsMode};
+use postern_smtp::server::Settings;
 use rustls::ServerConfig;
 use rustls::server::ClientHello;
 
@@ -90,21 +90,18 @@ impl Listener {
         device::of_client(&self.devices, client)
     }
 
-    /// Where its clients come in.
-    pub(crate) fn place(&self) -> session::Place {
+    /// Where a client comes in, at this port of ours.
+    pub(crate) fn place(&self, port: u16) -> session::Place {
         let config = &self.config;
         session::Place {
             listener: config.name.clone(),
-            port: config.bind.first().map_or(0, std::net::SocketAddr::port),
+            port,
             role: match config.role {
                 Role::Relay => session::Way::Relay,
                 Role::Submission => session::Way::Submission,
                 Role::Device => session::Way::Device,
             },
-            greets: match config.tls {
-                TlsMode::Implicit => session::Greets::AfterTls,
-                TlsMode::Offered | TlsMode::Required => session::Greets::InClear,
-            },
+            greets: config.tls.greets(port),
         }
     }
 
@@ -225,7 +222,9 @@ pub(crate) fn client_of(address: IpAddr) -> IpAddr {
 pub(crate) fn start(accepted: Accepted<Listener>) {
     let Accepted { stream, client, current, shared, phase } = accepted;
     let tasks = Arc::clone(&shared);
-    let arrival = connection::Arrival { client, listener: current, shared, phase };
+    // Without an address of its own the connection is gone already, which reading from it will tell.
+    let port = stream.local_addr().map_or(0, |address| address.port());
+    let arrival = connection::Arrival { client, port, listener: current, shared, phase };
     tokio::spawn(tasks.tasks.track_future(connection::serve(stream, arrival)));
 }
 

@@ -1,7 +1,13 @@
 //! A client's byte stream, before and after STARTTLS.
+//!
+//! The types to know: [`Stream`], in clear or under TLS; [`Tap`], what came in during a handshake, so that what the client
+//! offered is known whether the handshake succeeded or not.
+//!
+//! What it deliberately does not do: keep anything of what comes in before a handshake or after it.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use postern_pki::{ACME_TLS, Shown, noted};
@@ -12,6 +18,7 @@ use tokio_rustls::server::TlsStream;
 use tokio_rustls::{LazyConfigAcceptor, TlsAcceptor};
 
 use super::listener::ServerTls;
+use super::opening::HELLO_MOST;
 
 /// A connection in clear or under TLS.
 pub(crate) enum Stream {
@@ -23,22 +30,47 @@ pub(crate) enum Stream {
 
 /// A connection under TLS, and the certificate that was shown on it.
 pub(crate) struct Secured {
-    stream: TlsStream<TcpStream>,
+    stream: TlsStream<Tapped>,
     shown: Shown,
+}
+
+/// What came in during a handshake, up to [`HELLO_MOST`] octets. Cheap to clone; clones are the same.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Tap(Arc<Mutex<Vec<u8>>>);
+
+impl Tap {
+    /// What came in so far.
+    pub(super) fn take(&self) -> Vec<u8> {
+        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn note(&self, octets: &[u8]) {
+        let mut noted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let room = HELLO_MOST.saturating_sub(noted.len());
+        noted.extend_from_slice(&octets[..octets.len().min(room)]);
+    }
+}
+
+/// A socket under TLS. Only while the handshake lasts it has a tap.
+struct Tapped {
+    socket: TcpStream,
+    tap: Option<Tap>,
 }
 
 impl Stream {
     /// Does the handshake. A stream that is already under TLS is a bug of the caller and an error.
-    pub(crate) async fn start_tls(self, tls: &ServerTls) -> io::Result<Self> {
-        let Self::Clear(stream) = self else { return Err(io::Error::other("TLS is already started")) };
-        if !tls.challenges.are_open() {
+    pub(super) async fn start_tls(self, tls: &ServerTls, tap: Tap) -> io::Result<Self> {
+        let Self::Clear(socket) = self else { return Err(io::Error::other("TLS is already started")) };
+        let tapped = Tapped { socket, tap: Some(tap) };
+        let (mut stream, shown) = if tls.challenges.are_open() {
+            let hello = LazyConfigAcceptor::new(Acceptor::default(), tapped).await?;
+            let (config, shown) = noted(&tls.config_for(&hello.client_hello()));
+            (hello.into_stream(config).await?, shown)
+        } else {
             let (config, shown) = noted(&tls.config);
-            let stream = TlsAcceptor::from(config).accept(stream).await?;
-            return Ok(Self::Tls(Box::new(Secured { stream, shown })));
-        }
-        let hello = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
-        let (config, shown) = noted(&tls.config_for(&hello.client_hello()));
-        let stream = hello.into_stream(config).await?;
+            (TlsAcceptor::from(config).accept(tapped).await?, shown)
+        };
+        stream.get_mut().0.tap = None;
         Ok(Self::Tls(Box::new(Secured { stream, shown })))
     }
 
@@ -75,7 +107,7 @@ impl Stream {
         self.shutdown().await?;
         let socket = match self {
             Self::Clear(socket) => socket,
-            Self::Tls(secured) => secured.stream.get_mut().0,
+            Self::Tls(secured) => &mut secured.stream.get_mut().0.socket,
         };
         loop {
             socket.readable().await?;
@@ -117,5 +149,43 @@ impl AsyncWrite for Stream {
             Self::Clear(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Tls(secured) => Pin::new(&mut secured.stream).poll_shutdown(cx),
         }
+    }
+}
+
+impl AsyncRead for Tapped {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let Self { socket, tap } = self.get_mut();
+        let before = buf.filled().len();
+        let read = Pin::new(socket).poll_read(cx, buf);
+        if let Some(tap) = tap {
+            tap.note(&buf.filled()[before..]);
+        }
+        read
+    }
+}
+
+impl AsyncWrite for Tapped {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().socket).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().socket).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.socket.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().socket).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().socket).poll_shutdown(cx)
     }
 }

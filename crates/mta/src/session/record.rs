@@ -9,7 +9,7 @@ use std::time::Instant;
 use jiff::Timestamp;
 use postern_smtp::command::Verb;
 use postern_smtp::server::{CloseReason, Dialogue, Said, ServerSession};
-use postern_smtp::tls::HandshakeFault;
+use postern_smtp::tls::{HandshakeFault, TlsOffer};
 
 use super::facts::{End, Facts, Opening, Place, Refusal, SignIn, Stage, TlsStood};
 use crate::event::{Event, clean};
@@ -26,6 +26,7 @@ pub(crate) struct Recorder {
     place: Place,
     began: (Timestamp, Instant),
     opening: Opening,
+    offer: Option<TlsOffer>,
     tls: Option<TlsStood>,
     tls_fault: Option<(HandshakeFault, String)>,
     sign_ins: Vec<SignIn>,
@@ -67,6 +68,7 @@ impl Recorder {
             place,
             began: (Timestamp::now(), Instant::now()),
             opening: Opening::Silence,
+            offer: None,
             tls: None,
             tls_fault: None,
             sign_ins: Vec::new(),
@@ -74,11 +76,19 @@ impl Recorder {
         }
     }
 
-    /// What the client sent first, in clear.
-    pub(crate) fn opening(&mut self, bytes: &[u8]) {
-        if self.opening == Opening::Silence {
-            self.opening = Opening::of(bytes);
-        }
+    /// Where the client came in.
+    pub(crate) fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// What the client sent first, in clear, as far as that is known by now.
+    pub(crate) fn opening(&mut self, opening: Opening) {
+        self.opening = opening;
+    }
+
+    /// Its ClientHello; of several the last one.
+    pub(crate) fn offer(&mut self, offer: TlsOffer) {
+        self.offer = Some(offer);
     }
 
     /// TLS stands.
@@ -123,7 +133,7 @@ impl Recorder {
             began: self.began.0,
             lasted: u64::try_from(self.began.1.elapsed().as_millis()).unwrap_or(u64::MAX),
             opening: self.opening,
-            offer: None,
+            offer: self.offer,
             tls: self.tls,
             tls_fault: self.tls_fault,
             hello,
@@ -144,14 +154,14 @@ impl Recorder {
 
 impl Opening {
     /// What these octets are; they are the first that came.
-    fn of(bytes: &[u8]) -> Self {
+    pub(crate) fn of(bytes: &[u8]) -> Self {
         let first: Vec<u8> = bytes.iter().copied().take_while(u8::is_ascii_graphic).take(16).collect();
         let word = String::from_utf8_lossy(&first);
         match bytes {
             [] => Self::Silence,
-            [0x16, 0x03, ..] => Self::Tls,
-            // SSLv2's own hello: length, then type 1 and version 3.x (RFC 5246 Appendix E.2).
-            [high, _, 0x01, 0x03, ..] if high & 0x80 != 0 => Self::Tls,
+            // The record of a handshake; or SSLv2's own hello: length, then type 1 and the version, 2 or 3.x (RFC 5246
+            // Appendix E.2).
+            [0x16] | [0x16, 0x03, ..] | [0x80..=0xff, _, 0x01, 0x00 | 0x03, ..] => Self::Tls,
             _ if METHODS.contains(&&*word) => Self::Http { method: word.into_owned() },
             _ if !first.is_empty() => Self::Words,
             _ => {

@@ -48,6 +48,8 @@ pub enum HandshakeFault {
     TimedOut,
     /// What came is not TLS.
     NotTls,
+    /// The client showed no certificate, or one that does not verify, where one is demanded.
+    ClientCertificate,
     /// No certificate of ours is usable.
     NoIdentity,
     /// The client broke the protocol, or its messages could not be read.

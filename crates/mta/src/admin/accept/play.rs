@@ -16,12 +16,12 @@ use postern_smtp::extension::Capabilities;
 use postern_smtp::reply::{Reply, ReplyParser};
 use postern_smtp::sasl::{ChannelBindings, ClientExchange, Context, Credential};
 use postern_smtp::secret::Secret;
-use postern_smtp::server::{Beginning, Input, Output, ServerSession, Settings, TlsMode};
+use postern_smtp::server::{Beginning, Input, Output, ServerSession, Settings};
 use postern_smtp::tls::{PeerProof, TlsFacts};
 
 use super::{Acceptance, Exchange, Onward, Question, Tls, Version, World, words};
 use crate::admin::route::connector_view;
-use crate::config::{ClientCertificates, Device};
+use crate::config::{ClientCertificates, Device, ListenerTls};
 use crate::directory::Principal;
 use crate::inbound::decide::SoFar;
 use crate::inbound::listener::Listener;
@@ -313,15 +313,22 @@ impl<'w> Play<'w> {
         match self.question.tls {
             Tls::Implicit => true,
             Tls::Never | Tls::StartTls => false,
-            Tls::AsOffered | Tls::Version(_) => self.settings.tls == TlsMode::Implicit,
+            Tls::AsOffered | Tls::Version(_) => self.expects_tls(),
         }
+    }
+
+    /// Whether nothing is said before TLS to clients that the listener knows nothing of.
+    fn expects_tls(&self) -> bool {
+        self.listener.config.tls.begins_with_tls(&self.listener.config.bind)
     }
 
     /// Whether the listener begins as the client does.
     fn check_beginning(&self, implicit: bool) -> Result<(), String> {
         let name = &self.listener.config.name;
-        match (implicit, self.settings.tls) {
-            (true, TlsMode::Implicit) | (false, TlsMode::Offered | TlsMode::Required) => Ok(()),
+        match (implicit, self.listener.config.tls) {
+            (_, ListenerTls::Auto(_))
+            | (true, ListenerTls::Implicit)
+            | (false, ListenerTls::Offered | ListenerTls::Required) => Ok(()),
             (true, _) => {
                 Err(format!("[[listener]] \"{name}\" begins in clear: the client must use STARTTLS"))
             }
@@ -376,7 +383,7 @@ impl<'w> Play<'w> {
 
     /// Notes that the client is turned away before its session begins. After an implicit handshake nobody would hear it.
     fn turned_away(&mut self, reply: &Reply) {
-        let heard = self.settings.tls != TlsMode::Implicit;
+        let heard = !self.expects_tls();
         let server = if heard { written(reply).collect() } else { Vec::new() };
         let because = std::mem::take(&mut self.because);
         self.exchanges.push(Exchange { client: Vec::new(), server, because, refused: true });

@@ -616,10 +616,17 @@ const LISTENER: &[Key] = &[
     },
     Key {
         name: "tls",
-        kind: Choice(&["offered", "required", "implicit"]),
-        default: Depends("\"required\" for submission, \"offered\" for relay and device"),
-        reason: "STARTTLS offered, STARTTLS before anything else, or TLS from the first byte; other servers on port 25 cannot be forced (RFC 3207 §4), people can.",
+        kind: Choice(&["offered", "required", "implicit", "auto"]),
+        default: Depends("\"auto\" for submission, \"offered\" for relay and device"),
+        reason: "STARTTLS offered, STARTTLS before anything else, TLS from the first byte, or (\"auto\") TLS before anything else in whichever of the two ways the client begins; other servers on port 25 cannot be forced (RFC 3207 §4), people can.",
         example: "\"implicit\"",
+    },
+    Key {
+        name: "tls_expects",
+        kind: Choice(&["starttls", "tls"]),
+        default: Depends("\"tls\" on port 465, \"starttls\" on all others"),
+        reason: "With tls = \"auto\", how clients are expected to begin: they are served without delay, others after a silence. To be written where a router or a container leads port 465 to another one.",
+        example: "\"tls\"",
     },
     Key {
         name: "auth",

@@ -10,7 +10,6 @@ use postern_dns::update::TsigAlgorithm;
 use postern_pki::Name;
 use postern_pki::acme::ChallengeKind;
 use postern_smtp::address::Mailbox;
-use postern_smtp::server::TlsMode;
 
 use super::{Unique, listener};
 use crate::config::files::Named;
@@ -105,7 +104,7 @@ pub(super) fn judge_use(
     listeners: &[Listener],
 ) {
     let by = |acme: &Acme| Some(Issuer::Acme(acme.name.clone()));
-    let implicit = listeners.iter().any(|listener| listener.tls == TlsMode::Implicit);
+    let implicit = listeners.iter().any(|listener| listener.tls.begins_with_tls(&listener.bind));
     let Some(all) = &authorities.all else { return };
     for (at, acme) in authorities.sections.iter().zip(all) {
         let used = |source: &IdentitySource| matches!(source, IdentitySource::Store { issuer, .. } if *issuer == by(acme));
@@ -115,7 +114,7 @@ pub(super) fn judge_use(
             reader.warn(at, "name", "no identity is issued by it", remedy);
         }
         if matches!(&acme.proof, AcmeProof::TlsAlpn { bind } if bind.is_empty()) && !implicit {
-            let what = "no listener has tls = \"implicit\", and bind is not written, so that nothing answers";
+            let what = "no listener begins with TLS (tls = \"implicit\", or \"auto\" on port 465), and bind is not written, so that nothing answers";
             reader.complain(
                 at,
                 "challenge",

@@ -12,15 +12,17 @@ use std::net::SocketAddr;
 
 use ipnet::IpNet;
 use postern_pki::{MinimumVersion, Tickets};
-use postern_smtp::server::{AuthOffer, Limits, LineEndings, Timeouts, TlsMode};
+use postern_smtp::server::{AuthOffer, Limits, LineEndings, Timeouts};
 
 use super::certificates::Identities;
 use super::{Unique, network};
 use crate::config::files::Named;
 use crate::config::model::{
-    ClientCertificates, FromCheck, FrontEndLogin, FrontEnds, Listener, ListenerLimits, Role, SessionLimits,
+    ClientCertificates, Expects, FromCheck, FrontEndLogin, FrontEnds, Listener, ListenerLimits, ListenerTls,
+    Role, SUBMISSIONS, SessionLimits,
 };
 use crate::config::reader::{Reader, Section};
+use crate::session::Greets;
 
 /// RFC 5321 §4.5.3.2.7: a server should wait at least five minutes for the next command.
 const USUAL_COMMAND_TIMEOUT: std::time::Duration = std::time::Duration::from_mins(5);
@@ -191,7 +193,7 @@ impl ByRole {
         match role {
             Role::Relay => Self { tls: "offered", line_endings: "strict", session_tickets: false },
             Role::Device => Self { tls: "offered", line_endings: "repair", session_tickets: true },
-            Role::Submission => Self { tls: "required", line_endings: "repair", session_tickets: true },
+            Role::Submission => Self { tls: "auto", line_endings: "repair", session_tickets: true },
         }
     }
 }
@@ -224,10 +226,26 @@ pub(super) fn addresses<'a>(
     bind
 }
 
-fn tls<'a>(reader: &mut Reader<'a>, at: &Section<'a>, by_role: &ByRole) -> Option<TlsMode> {
-    let modes =
-        [("offered", TlsMode::Offered), ("required", TlsMode::Required), ("implicit", TlsMode::Implicit)];
-    reader.choice(at, "tls", Some(by_role.tls), &modes)
+fn tls<'a>(reader: &mut Reader<'a>, at: &Section<'a>, by_role: &ByRole) -> Option<ListenerTls> {
+    let modes = [
+        ("offered", ListenerTls::Offered),
+        ("required", ListenerTls::Required),
+        ("implicit", ListenerTls::Implicit),
+        ("auto", ListenerTls::Auto(Expects::ByPort)),
+    ];
+    let mode = reader.choice(at, "tls", Some(by_role.tls), &modes);
+    let expects =
+        reader.choice(at, "tls_expects", None, &[("starttls", Expects::StartTls), ("tls", Expects::Tls)]);
+    match (mode?, expects) {
+        (ListenerTls::Auto(_), None) if at.writes("tls_expects") => None,
+        (ListenerTls::Auto(_), expects) => Some(ListenerTls::Auto(expects.unwrap_or_default())),
+        (mode, Some(_)) => {
+            let what = "it has no effect: this listener serves one beginning only";
+            reader.warn(at, "tls_expects", what, "write tls = \"auto\" beside it, or remove the key");
+            Some(mode)
+        }
+        (mode, None) => Some(mode),
+    }
 }
 
 fn auth<'a>(reader: &mut Reader<'a>, at: &Section<'a>, role: Option<Role>) -> Option<AuthOffer> {
@@ -336,44 +354,44 @@ fn judge_required_certificates(
     reader: &mut Reader<'_>,
     at: &Section<'_>,
     role: Role,
-    tls: TlsMode,
+    tls: ListenerTls,
     bind: &[SocketAddr],
 ) {
     let public = role == Role::Relay && bind.iter().any(|address| address.port() == 25);
     let (what, remedy) = if public {
         let what = "other servers have no certificate of these authorities: with them TLS fails, and their mail comes in clear or not at all";
         (what, "write client_certificates = \"asked\" unless only known servers connect")
-    } else if tls == TlsMode::Offered {
+    } else if tls == ListenerTls::Offered {
         let what = "a client that does not start TLS is never asked for its certificate";
-        (what, "write tls = \"required\" or \"implicit\"")
+        (what, "write tls = \"auto\", \"required\" or \"implicit\"")
     } else {
         return;
     };
     reader.warn(at, "client_certificates", what, remedy);
 }
 
-fn judge_tls(reader: &mut Reader<'_>, at: &Section<'_>, role: Role, tls: TlsMode, bind: &[SocketAddr]) {
+fn judge_tls(reader: &mut Reader<'_>, at: &Section<'_>, role: Role, tls: ListenerTls, bind: &[SocketAddr]) {
     let on = |port: u16| bind.iter().any(|address| address.port() == port);
-    if role == Role::Submission && tls == TlsMode::Offered {
+    if role == Role::Submission && tls == ListenerTls::Offered {
         let what = "people must not be able to send passwords or mail in clear";
         return reader.complain(
             at,
             "tls",
             what,
-            "write tls = \"required\" (port 587) or tls = \"implicit\" (port 465)",
+            "remove the key: what then holds serves STARTTLS and TLS from the first octet, and nothing in clear",
         );
     }
-    if role == Role::Relay && tls != TlsMode::Offered && on(25) {
+    if role == Role::Relay && tls != ListenerTls::Offered && on(25) {
         let what = "other servers that cannot do this cannot deliver here; RFC 3207 §4 forbids it on a public port 25";
         reader.warn(at, "tls", what, "write tls = \"offered\" unless only known servers connect");
     }
-    if tls != TlsMode::Implicit && on(465) {
+    if tls.greets(SUBMISSIONS) == Greets::InClear && on(SUBMISSIONS) {
         let what = "clients expect TLS from the first byte on port 465 (RFC 8314 §3.3)";
-        reader.warn(at, "tls", what, "write tls = \"implicit\", or use port 587");
+        reader.warn(at, "tls", what, "write tls = \"auto\", or use port 587");
     }
-    if tls == TlsMode::Implicit && on(587) {
+    if tls.greets(587) == Greets::AfterTls && on(587) {
         let what = "clients expect STARTTLS on port 587 (RFC 6409 §3.1)";
-        reader.warn(at, "tls", what, "write tls = \"required\", or use port 465");
+        reader.warn(at, "tls", what, "write tls = \"auto\" without tls_expects, or use port 465");
     }
 }
 

@@ -20,7 +20,7 @@ use postern_pki::{
 use postern_smtp::command::Introduction;
 use postern_smtp::sasl::Binding;
 use postern_smtp::server::{Question, TlsMode, Verdict};
-use postern_smtp::tls::{HandshakeFault, TlsRequirement};
+use postern_smtp::tls::{HandshakeFault, TlsOffer, TlsRequirement};
 use postern_testkit::transcript::{ClientCertificate, SEED, Scenario, Script, Server};
 use rustls::ClientConfig;
 use rustls::pki_types::CertificateDer;
@@ -37,7 +37,8 @@ use super::{Driver, Established, Policy, Stop, Terms, bounded};
 use crate::daemon::Phase;
 use crate::inbound::certificates::Authority;
 use crate::inbound::listener::ServerTls;
-use crate::session::TlsBegun;
+use crate::inbound::opening::Start;
+use crate::session::{Opening, TlsBegun};
 
 /// How long anything may take before it counts as failed.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -148,7 +149,8 @@ impl Loopback {
 
 fn terms(scenario: &Scenario, tls: Option<ServerTls>) -> Terms {
     let settings = Arc::new(scenario.settings.clone());
-    Terms { settings, tls, seed: SEED, front_end: scenario.front_end }
+    let start = if settings.tls == TlsMode::Implicit { Start::Tls } else { Start::Banner };
+    Terms { settings, tls, start, seed: SEED, front_end: scenario.front_end }
 }
 
 fn identity(ca: &PrivateCa, folder: &Path, now: Timestamp) -> postern_pki::TlsIdentity {
@@ -191,7 +193,9 @@ impl Policy for Scripted {
 
     fn tls_failed(&mut self, _: HandshakeFault, _: String) {}
 
-    fn opened(&mut self, _: &[u8]) {}
+    fn opened(&mut self, _: Opening) {}
+
+    fn offered(&mut self, _: TlsOffer) {}
 }
 
 /// One session.
