@@ -2,12 +2,14 @@
 
 pub mod certificates;
 pub mod client;
+pub mod clients;
 pub mod content;
 pub mod directory;
 pub mod dovecot;
 pub mod exim;
 pub mod house;
 pub mod https_host;
+pub mod marionette;
 pub mod names;
 pub mod opensmtpd;
 pub mod openssl;
@@ -21,6 +23,7 @@ pub mod saslauthd;
 pub mod sink;
 pub mod slapd;
 pub mod terminal;
+pub mod thunderbird;
 pub mod tls_server;
 pub mod unpacked;
 pub mod wire;
