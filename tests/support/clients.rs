@@ -201,7 +201,9 @@ fn mutt(name: &str, job: &Job<'_>) -> Command {
 fn s_nail(job: &Job<'_>) -> Command {
     let sign_in = |(user, password)| format!("{}:{}@", percent_encoded(user), percent_encoded(password));
     let mut command = program("s-nail");
-    let mut set = |what: &str| drop(command.args(["-S", what]));
+    let mut set = |what: &str| {
+        command.args(["-S", what]);
+    };
     set("v15-compat");
     set(&format!("hostname={NAME}"));
     set(if job.sign_in.is_some() { "smtp-auth=plain" } else { "smtp-auth=none" });

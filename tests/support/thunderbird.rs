@@ -11,7 +11,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
-use serde_json::{Value, json};
+use serde_json::json;
 use tempfile::TempDir;
 
 use super::clients::{Begins, Job};
@@ -39,14 +39,6 @@ user_pref("mailnews.start_page.enabled", false);
 user_pref("mailnews.tcptimeout", 25);
 "#;
 
-/// Trusts one more root for servers.
-const TRUST: &str = r#"
-const [root, done] = arguments;
-const certificates = Cc["@mozilla.org/security/x509certdb;1"].getService(Ci.nsIX509CertDB);
-certificates.addCertFromBase64(root, "C,,");
-done(true);
-"#;
-
 /// Sends one message. The result is what `onStopSending` is told, and what was shown.
 const SEND: &str = r#"
 const [job, done] = arguments;
@@ -60,6 +52,7 @@ Services.prompt = {
   alert: show, alertCheck: show, alertBC: show, asyncAlert: async (...texts) => show(...texts),
   confirmEx: cancel, confirmExBC: cancel, confirm: no, promptPassword: no, promptUsernameAndPassword: no,
 };
+Cc["@mozilla.org/security/x509certdb;1"].getService(Ci.nsIX509CertDB).addCertFromBase64(job.trust, "C,,");
 const server = MailServices.outgoingServer.createServer("smtp");
 const smtp = server.QueryInterface(Ci.nsISmtpServer);
 smtp.hostname = "localhost";
@@ -107,9 +100,9 @@ pub struct Thunderbird {
 }
 
 impl Thunderbird {
-    /// Starts it, trusting this root besides those it comes with.
+    /// Starts it and waits until it can be driven.
     #[track_caller]
-    pub fn start(root: &Path) -> Thunderbird {
+    pub fn start() -> Thunderbird {
         assert!(Path::new(PROGRAM).exists(), "thunderbird is not installed: run ./test packages");
         let profile = tempfile::Builder::new().prefix("thunderbird").tempdir().unwrap();
         fs::write(profile.path().join("prefs.js"), SETTINGS).unwrap();
@@ -119,15 +112,12 @@ impl Thunderbird {
             assert!(ended.is_none(), "thunderbird ended with {ended:?}: {}", log(profile.path()));
             fs::read_to_string(profile.path().join("MarionetteActivePort")).ok()?.trim().parse().ok()
         });
-        let mut marionette = Marionette::connect(port);
-        let root = STANDARD.encode(CertificateDer::from_pem_file(root).unwrap());
-        marionette.run(TRUST, &json!([root]));
-        Thunderbird { marionette, program, _profile: profile }
+        Thunderbird { marionette: Marionette::connect(port), program, _profile: profile }
     }
 
     /// Sends one message; an error is what it showed.
     ///
-    /// Whom it trusts was said when it started: what the job says of that does not count.
+    /// The job's root is trusted from now on, besides those it has already.
     #[track_caller]
     pub fn send(&mut self, job: &Job<'_>) -> Result<(), String> {
         let (user, password) = job.sign_in.unwrap_or_default();
@@ -140,6 +130,7 @@ impl Thunderbird {
                     Begins::AtOnce => "AtOnce",
                     Begins::Clear => "Clear",
                 },
+                "trust": STANDARD.encode(CertificateDer::from_pem_file(job.trust).unwrap()),
                 "user": user,
                 "password": password,
                 "from": job.from,
@@ -148,7 +139,7 @@ impl Thunderbird {
                 "body": String::from_utf8_lossy(job.body),
             }]),
         );
-        if result["status"] == Value::from(0) { Ok(()) } else { Err(result.to_string()) }
+        if result["status"] == 0 { Ok(()) } else { Err(result.to_string()) }
     }
 }
 
@@ -181,7 +172,7 @@ mod tests {
     fn a_message_arrives_and_what_goes_wrong_is_told() {
         let (peer, folder) = (Peer::start(), tempfile::tempdir().unwrap());
         let root = Authority::new(folder.path()).root();
-        let mut thunderbird = Thunderbird::start(&root);
+        let mut thunderbird = Thunderbird::start();
         let job = Job {
             port: peer.port(),
             begins: Begins::Clear,

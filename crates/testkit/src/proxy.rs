@@ -15,10 +15,11 @@ mod lines;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, copy_bidirectional};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::runtime::Builder;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
@@ -67,14 +68,18 @@ pub enum Onward {
 pub struct Proxy {
     address: SocketAddr,
     root: String,
+    connections: Arc<AtomicUsize>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
-/// One session: what is played, and with what.
-struct Session {
+/// What is played, before which server, and with what.
+struct Play {
+    from: Ipv4Addr,
+    server: SocketAddr,
     trick: Trick,
-    identity: Arc<Identity>,
+    identity: Identity,
+    connections: Arc<AtomicUsize>,
 }
 
 /// What is expected from the server next.
@@ -109,22 +114,32 @@ impl Proxy {
     /// # Panics
     /// When the system has no port, no thread or no randomness.
     pub fn start(server: SocketAddr, trick: Trick) -> Self {
+        Self::start_from(Ipv4Addr::LOCALHOST, server, trick)
+    }
+
+    /// As [`start`](Proxy::start), but comes to the server from this address of loopback, by which the server tells the
+    /// proxy's clients from others.
+    ///
+    /// # Panics
+    /// As [`start`](Proxy::start).
+    pub fn start_from(from: Ipv4Addr, server: SocketAddr, trick: Trick) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
         listener.set_nonblocking(true).expect("a socket that does not block");
         let address = listener.local_addr().expect("an address");
-        let identity = Arc::new(Identity::new());
+        let (identity, connections) = (Identity::new(), Arc::<AtomicUsize>::default());
         let root = identity.root.clone();
+        let play = Play { from, server, trick, identity, connections: Arc::clone(&connections) };
         let (stop, stopped) = oneshot::channel();
         let thread = thread::spawn(move || {
             let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
             runtime.block_on(async {
                 tokio::select! {
-                    () = accept(listener, server, trick, identity) => {}
+                    () = accept(listener, Arc::new(play)) => {}
                     _ = stopped => {}
                 }
             });
         });
-        Self { address, root, stop: Some(stop), thread: Some(thread) }
+        Self { address, root, connections, stop: Some(stop), thread: Some(thread) }
     }
 
     /// Where it listens.
@@ -135,6 +150,11 @@ impl Proxy {
     /// The authority of the certificate that it shows, as PEM. The certificate is for `localhost` and 127.0.0.1.
     pub fn root(&self) -> &str {
         &self.root
+    }
+
+    /// How many connections to the server it has made, or tried to make.
+    pub fn connections(&self) -> usize {
+        self.connections.load(Ordering::SeqCst)
     }
 }
 
@@ -149,31 +169,40 @@ impl Drop for Proxy {
     }
 }
 
-async fn accept(listener: TcpListener, server: SocketAddr, trick: Trick, identity: Arc<Identity>) {
+async fn accept(listener: TcpListener, play: Arc<Play>) {
     let listener = tokio::net::TcpListener::from_std(listener).expect("a listener");
     let mut sessions = JoinSet::new();
     loop {
         let Ok((client, _)) = listener.accept().await else { continue };
-        let session = Session { trick, identity: Arc::clone(&identity) };
+        let play = Arc::clone(&play);
         sessions.spawn(async move {
             // Whoever goes away while it is served, goes; a test sees that at its own end.
-            drop(session.play(client, server).await);
+            drop(play.serve(client).await);
         });
         while sessions.try_join_next().is_some() {}
     }
 }
 
-impl Session {
-    async fn play(&self, mut client: TcpStream, server: SocketAddr) -> io::Result<()> {
-        let mut server = TcpStream::connect(server).await?;
+impl Play {
+    async fn serve(&self, mut client: TcpStream) -> io::Result<()> {
+        let mut server = self.connect().await?;
         client.set_nodelay(true)?;
-        server.set_nodelay(true)?;
         match self.trick {
             Trick::Nothing => copy_bidirectional(&mut client, &mut server).await.map(drop),
             Trick::CutsAfter(count) => cut_after(client, server, count).await,
             Trick::LosesAfter(count) => lose_after(client, server, count).await,
             _ => self.relay(Side::new(client), Side::new(server)).await,
         }
+    }
+
+    async fn connect(&self) -> io::Result<TcpStream> {
+        let socket = TcpSocket::new_v4()?;
+        socket.bind((self.from, 0).into())?;
+        // Before the server can know of it, so that nobody sees a session that is not counted.
+        self.connections.fetch_add(1, Ordering::SeqCst);
+        let stream = socket.connect(self.server).await?;
+        stream.set_nodelay(true)?;
+        Ok(stream)
     }
 
     /// Passes lines on, changed as the trick says, until they are over.

@@ -207,6 +207,19 @@ async fn octets_are_lost_without_a_word_to_either_side() {
     assert_eq!(heard.await.unwrap(), ["NOOP"], "what ends it is the end of the proxy");
 }
 
+#[tokio::test]
+async fn connections_are_counted_and_come_from_the_address_that_was_asked_for() {
+    let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let from = Ipv4Addr::new(127, 9, 8, 7);
+    let proxy = Proxy::start_from(from, listener.local_addr().unwrap(), Trick::Nothing);
+    assert_eq!(proxy.connections(), 0);
+    for count in 1..3 {
+        let _client = client(&proxy).await;
+        assert_eq!(listener.accept().await.unwrap().1.ip(), from);
+        assert_eq!(proxy.connections(), count);
+    }
+}
+
 #[test]
 fn starttls_in_the_last_line_is_left_out_all_the_same() {
     assert_eq!(without_starttls(b"250 STARTTLS\r\n", None), b"250 XNOTHING\r\n");
