@@ -12,6 +12,7 @@ mod cert;
 mod config;
 mod demo;
 mod device;
+mod doctor;
 mod init;
 mod probe;
 #[cfg(test)]
@@ -83,6 +84,8 @@ enum Command {
     Route(route::Arguments),
     /// Try a destination for real, up to and not including MAIL: what is there, and what mail would come to
     Probe(probe::Arguments),
+    /// Is everything around this Postern as it should be: names, DNS, certificates, disk, machine?
+    Doctor(doctor::Arguments),
     /// Messages that wait to be delivered
     #[command(subcommand)]
     Queue(queue::Command),
@@ -119,6 +122,7 @@ fn main() -> ExitCode {
         Command::Accept(arguments) => accept::run(arguments, &path),
         Command::Route(arguments) => route::run(&arguments, &path),
         Command::Probe(arguments) => probe::run(&arguments, &path, given),
+        Command::Doctor(arguments) => Ok(doctor::run(&arguments, &path)),
         Command::Queue(command) => queue::run(command, &path),
         Command::Cert(command) => cert::run(command, &path),
         Command::Ca(command) => ca::run(command, &path),

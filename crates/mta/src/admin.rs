@@ -17,6 +17,7 @@ pub mod may_send;
 pub(crate) mod pages;
 pub mod reroute;
 pub mod route;
+pub(crate) mod running;
 pub(crate) mod socket;
 pub mod why;
 

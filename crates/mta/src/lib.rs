@@ -26,6 +26,7 @@ pub mod daemon;
 mod device;
 pub mod diagnosis;
 pub mod directory;
+pub mod doctor;
 pub mod event;
 mod http;
 pub mod https;

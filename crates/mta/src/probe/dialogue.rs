@@ -28,27 +28,27 @@ const FAREWELL: Duration = Duration::from_secs(1);
 
 /// The time that there is.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Clock {
+pub(crate) struct Clock {
     /// For one step.
-    pub(super) step: Duration,
+    pub(crate) step: Duration,
     /// For everything.
-    pub(super) end: Instant,
+    pub(crate) end: Instant,
 }
 
 impl Clock {
     /// When a step that begins now must be done.
-    pub(super) fn due(self) -> tokio::time::Instant {
+    pub(crate) fn due(self) -> tokio::time::Instant {
         (Instant::now() + self.step).min(self.end).into()
     }
 
     /// Whether no time is left.
-    pub(super) fn is_over(self) -> bool {
+    pub(crate) fn is_over(self) -> bool {
         Instant::now() >= self.end
     }
 }
 
 /// An open conversation.
-pub(super) struct Dialogue {
+pub(crate) struct Dialogue {
     stream: Stream,
     parser: ReplyParser,
     unread: BytesMut,
@@ -60,7 +60,7 @@ impl Dialogue {
     ///
     /// # Errors
     /// What the system says; [`io::ErrorKind::TimedOut`] when nobody answers.
-    pub(super) async fn connect(socket: &Socket, source: &[IpAddr], clock: Clock) -> io::Result<Self> {
+    pub(crate) async fn connect(socket: &Socket, source: &[IpAddr], clock: Clock) -> io::Result<Self> {
         let dialing = timeout_at(clock.due(), Stream::dial(socket, source));
         let stream = dialing.await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))?;
         Ok(Self { stream, parser: ReplyParser::new(), unread: BytesMut::new(), clock })
@@ -70,7 +70,7 @@ impl Dialogue {
     ///
     /// # Errors
     /// There is no reply, or it is none.
-    pub(super) async fn command(&mut self, line: &str, step: Step) -> Result<Reply, Trouble> {
+    pub(crate) async fn command(&mut self, line: &str, step: Step) -> Result<Reply, Trouble> {
         let line = format!("{line}\r\n");
         let saying = timeout_at(self.clock.due(), async {
             self.stream.write_all(line.as_bytes()).await?;
@@ -87,7 +87,7 @@ impl Dialogue {
     ///
     /// # Errors
     /// There is no reply, or it is none; then the words hold the beginning of what came instead.
-    pub(super) async fn reply(&mut self, step: Step) -> Result<Reply, Trouble> {
+    pub(crate) async fn reply(&mut self, step: Step) -> Result<Reply, Trouble> {
         let due = self.clock.due();
         loop {
             if !self.unread.is_empty() {
@@ -110,7 +110,7 @@ impl Dialogue {
     }
 
     /// Whether something came behind the last reply that nothing asked for.
-    pub(super) fn has_more(&self) -> bool {
+    pub(crate) fn has_more(&self) -> bool {
         !self.unread.is_empty()
     }
 
@@ -118,7 +118,7 @@ impl Dialogue {
     ///
     /// # Errors
     /// What went wrong in it.
-    pub(super) async fn secure(
+    pub(crate) async fn secure(
         self,
         handshake: &Handshake,
         name: &str,
@@ -130,7 +130,7 @@ impl Dialogue {
     }
 
     /// Takes leave, without waiting long.
-    pub(super) async fn quit(mut self) {
+    pub(crate) async fn quit(mut self) {
         self.clock.step = self.clock.step.min(FAREWELL);
         let _ = self.command("QUIT", Step::Mail).await;
     }

@@ -11,10 +11,10 @@
 //! Everything is bounded: hosts and addresses as in a delivery, each step and the whole in time, and what others say in
 //! size. What it deliberately does not do: remember anything for later deliveries.
 
-mod dialogue;
+pub(crate) mod dialogue;
 mod host;
 mod ports;
-mod session;
+pub(crate) mod session;
 mod target;
 mod verdict;
 mod view;

@@ -19,35 +19,35 @@ use postern_smtp::text::without_os_code;
 use postern_smtp::tls::{CertificateSeen, TlsFacts, TlsFailure, TlsFault};
 
 use super::dialogue::{Clock, Dialogue};
-use crate::outbound::route::NextHop;
+use crate::outbound::route::{NextHop, Socket};
 use postern_smtp::middlebox;
 
 /// One socket and how it is gone about.
 #[derive(Clone, Copy)]
-pub(super) struct Door<'a> {
+pub(crate) struct Door<'a> {
     /// Where.
-    pub(super) next_hop: &'a NextHop,
+    pub(crate) next_hop: &'a NextHop,
     /// The name to ask for in the handshake.
-    pub(super) server_name: &'a str,
+    pub(crate) server_name: &'a str,
     /// When TLS begins.
-    pub(super) start: Start,
+    pub(crate) start: Start,
     /// What is spoken.
-    pub(super) protocol: Protocol,
+    pub(crate) protocol: Protocol,
     /// Our name.
-    pub(super) hello: &'a str,
+    pub(crate) hello: &'a str,
     /// The own addresses to connect from.
-    pub(super) source: &'a [IpAddr],
+    pub(crate) source: &'a [IpAddr],
     /// What certificates are judged by. It demands nothing.
-    pub(super) policy: &'a PeerPolicy,
+    pub(crate) policy: &'a PeerPolicy,
     /// The trusted roots, or why there are none.
-    pub(super) tls: &'a Result<ClientTls, String>,
+    pub(crate) tls: &'a Result<ClientTls, String>,
     /// The time that there is.
-    pub(super) clock: Clock,
+    pub(crate) clock: Clock,
 }
 
 /// When TLS begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Start {
+pub(crate) enum Start {
     /// After STARTTLS.
     Upgrade,
     /// With the first octet.
@@ -58,7 +58,7 @@ pub(super) enum Start {
 
 /// How far a connection came about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) enum Reach {
+pub(crate) enum Reach {
     /// Nobody tried: there was no time left.
     #[default]
     NotTried,
@@ -74,35 +74,35 @@ pub(super) enum Reach {
 
 /// What was seen at one address.
 #[derive(Debug, Default)]
-pub(super) struct Seen {
-    pub(super) reach: Reach,
+pub(crate) struct Seen {
+    pub(crate) reach: Reach,
     /// How long connecting took.
-    pub(super) connected: Option<Duration>,
-    pub(super) greeting: Option<Reply>,
+    pub(crate) connected: Option<Duration>,
+    pub(crate) greeting: Option<Reply>,
     /// The reply to an EHLO that was not understood; HELO came next.
-    pub(super) misunderstood: Option<Reply>,
+    pub(crate) misunderstood: Option<Reply>,
     /// The reply to EHLO (or HELO) in clear.
-    pub(super) before: Option<Reply>,
+    pub(crate) before: Option<Reply>,
     /// The reply to STARTTLS.
-    pub(super) starttls: Option<Reply>,
+    pub(crate) starttls: Option<Reply>,
     /// The handshakes, in order: at most two.
-    pub(super) tries: Vec<Try>,
+    pub(crate) tries: Vec<Try>,
     /// The reply to EHLO under TLS.
-    pub(super) after: Option<Reply>,
+    pub(crate) after: Option<Reply>,
     /// What ended the conversation early; a failed handshake is not among it.
-    pub(super) halt: Option<Trouble>,
+    pub(crate) halt: Option<Trouble>,
     /// Why something on the way is suspected to rewrite SMTP.
-    pub(super) middlebox: Option<String>,
+    pub(crate) middlebox: Option<String>,
 }
 
 /// One handshake.
 #[derive(Debug)]
-pub(super) struct Try {
-    pub(super) hello: ClientHello,
-    pub(super) took: Duration,
-    pub(super) result: Result<TlsFacts, TlsFailure>,
-    pub(super) chain: Vec<CertificateSeen>,
-    pub(super) checks: Vec<Check>,
+pub(crate) struct Try {
+    pub(crate) hello: ClientHello,
+    pub(crate) took: Duration,
+    pub(crate) result: Result<TlsFacts, TlsFailure>,
+    pub(crate) chain: Vec<CertificateSeen>,
+    pub(crate) checks: Vec<Check>,
 }
 
 impl Seen {
@@ -112,24 +112,34 @@ impl Seen {
         Self { halt: Some(Trouble::new(Step::Connect, reason)), ..Self::default() }
     }
 
+    /// Whether somebody takes connections; not a word is said.
+    pub(crate) async fn of_door(socket: &Socket, clock: Clock) -> Self {
+        let mut seen = Self::default();
+        match Dialogue::connect(socket, &[], clock).await {
+            Ok(_) => seen.reach = Reach::Open,
+            Err(error) => seen.unreached(&error),
+        }
+        seen
+    }
+
     /// Whether STARTTLS is announced in clear.
-    pub(super) fn offers_starttls(&self) -> bool {
+    pub(crate) fn offers_starttls(&self) -> bool {
         self.before.as_ref().is_some_and(|reply| Capabilities::parse(reply).starttls)
     }
 
     /// Whether the server spoke SMTP in clear and did not announce STARTTLS.
-    pub(super) fn lacks_starttls(&self) -> bool {
+    pub(crate) fn lacks_starttls(&self) -> bool {
         self.before.is_some() && !self.offers_starttls()
     }
 
     /// The first handshake that succeeded.
-    pub(super) fn secured(&self) -> Option<(&Try, &TlsFacts)> {
+    pub(crate) fn secured(&self) -> Option<(&Try, &TlsFacts)> {
         self.tries.iter().find_map(|attempt| Some((attempt, attempt.result.as_ref().ok()?)))
     }
 }
 
 /// Goes through a door and back out.
-pub(super) async fn examine(door: Door<'_>) -> Seen {
+pub(crate) async fn examine(door: Door<'_>) -> Seen {
     if door.clock.is_over() {
         return Seen::nothing();
     }

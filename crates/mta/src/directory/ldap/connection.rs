@@ -11,7 +11,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
-use postern_pki::{ClientTls, PeerPolicy, server_name};
+use jiff::Timestamp;
+use postern_pki::{ClientTls, PeerPolicy, TrustAnchors, server_name};
 use postern_smtp::secret::Secret;
 use postern_smtp::text;
 use postern_smtp::tls::TlsRequirement;
@@ -23,6 +24,7 @@ use tokio_rustls::TlsConnector;
 use super::message::{self, Answer, Entry, Outcome, Search};
 use super::url::{LdapUrl, Scheme};
 use super::{Fault, ber, words};
+use crate::config::{self, LdapTls};
 
 /// So many of a host's addresses are tried.
 const MOST_ADDRESSES: usize = 4;
@@ -170,6 +172,26 @@ async fn encrypt(mut tcp: TcpStream, url: &LdapUrl, tls: &ClientTls) -> Result<B
         Ok(stream) => Ok(Box::new(stream)),
         Err(error) => Err(format!("no encrypted connection: {}", handshake.failure(&error))),
     }
+}
+
+/// When the certificate of a server ends that this configuration asks; `None`: it shows none, or cannot be reached. Trust is
+/// no question here, and nothing but the request for TLS is said.
+pub(crate) async fn certificate_end(config: &config::Ldap, url: &LdapUrl) -> Option<Timestamp> {
+    if config.tls == LdapTls::Off {
+        return None;
+    }
+    let looked = async {
+        let mut tcp = connect(url, config.step).await.ok()?;
+        if url.scheme() == Scheme::Ldap {
+            start_tls(&mut tcp).await.ok()?;
+        }
+        let tls = ClientTls::new(&TrustAnchors::System).ok()?;
+        let handshake = tls.handshake(&PeerPolicy::default());
+        let name = server_name(url.host()).ok()?;
+        let _ = TlsConnector::from(handshake.config()).connect(name, tcp).await;
+        handshake.chain().first().and_then(|certificate| certificate.not_after.parse().ok())
+    };
+    timeout(config.step, looked).await.ok().flatten()
 }
 
 /// RFC 4511 §4.14.2. Nothing may follow the answer before TLS: it would be from somebody on the way.

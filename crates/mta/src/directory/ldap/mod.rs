@@ -32,6 +32,7 @@ use jiff::Timestamp;
 use postern_smtp::secret::Secret;
 use postern_smtp::text;
 
+pub(crate) use connection::certificate_end;
 pub(crate) use filter::Filter;
 pub(crate) use message::Scope;
 pub(crate) use template::NameTemplate;
