@@ -13,6 +13,7 @@ mod config;
 mod demo;
 mod device;
 mod doctor;
+mod explain;
 mod init;
 mod probe;
 #[cfg(test)]
@@ -86,6 +87,8 @@ enum Command {
     Probe(probe::Arguments),
     /// Is everything around this Postern as it should be: names, DNS, certificates, disk, machine?
     Doctor(doctor::Arguments),
+    /// Say what a word in brackets in a refusal means, or the name of a trouble, and what to do about it
+    Explain(explain::Arguments),
     /// Messages that wait to be delivered
     #[command(subcommand)]
     Queue(queue::Command),
@@ -123,6 +126,7 @@ fn main() -> ExitCode {
         Command::Route(arguments) => route::run(&arguments, &path),
         Command::Probe(arguments) => probe::run(&arguments, &path, given),
         Command::Doctor(arguments) => Ok(doctor::run(&arguments, &path)),
+        Command::Explain(arguments) => explain::run(&arguments, &path),
         Command::Queue(command) => queue::run(command, &path),
         Command::Cert(command) => cert::run(command, &path),
         Command::Ca(command) => ca::run(command, &path),

@@ -7,11 +7,17 @@
 //! What it deliberately does not do: ask anybody, count (see `cases`), or word a reply.
 
 mod cause;
+mod program;
+mod rows;
 mod section;
 mod sections;
+mod sight;
 
 use serde::{Deserialize, Serialize};
 
+use self::rows::{Found, ROWS};
+use self::sight::Sight;
+use crate::event::clean;
 use crate::session::Facts;
 
 pub use cause::Cause;
@@ -46,8 +52,33 @@ pub struct Diagnosis {
 }
 
 /// Says why this client got nowhere, or what went wrong beside what went well. `None`: nothing did.
-pub fn diagnose(_facts: &Facts) -> Option<Diagnosis> {
-    None
+pub fn diagnose(facts: &Facts) -> Option<Diagnosis> {
+    if Sight::is_untroubled(facts) {
+        return None;
+    }
+    let Found { cause, confidence, explanation } = surest(&Sight::of(facts))?;
+    let tried = facts.sign_ins.last().map(|sign_in| &sign_in.user);
+    Some(Diagnosis {
+        cause,
+        confidence,
+        explanation: clean(&explanation),
+        user: facts.user.as_ref().or(tried).map(|user| clean(user)),
+        program: Program::guess(facts).map(|(program, _)| program),
+    })
+}
+
+/// The first row that is certain, else the first of the surest.
+fn surest(sight: &Sight<'_>) -> Option<Found> {
+    let mut best: Option<Found> = None;
+    for found in ROWS.iter().filter_map(|row| row(sight)) {
+        if found.confidence == Confidence::Certain {
+            return Some(found);
+        }
+        if best.as_ref().is_none_or(|best| found.confidence > best.confidence) {
+            best = Some(found);
+        }
+    }
+    best
 }
 
 impl Diagnosis {

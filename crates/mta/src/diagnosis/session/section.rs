@@ -143,15 +143,12 @@ impl Words<'_> {
         while let Some((before, place)) = rest.split_once('{') {
             filled.push_str(before);
             let known = place.split_once('}').and_then(|(name, after)| Some((self.value(name)?, after)));
-            match known {
-                Some((value, after)) => {
-                    filled.push_str(&value);
-                    rest = after;
-                }
-                None => {
-                    filled.push('{');
-                    rest = place;
-                }
+            if let Some((value, after)) = known {
+                filled.push_str(&value);
+                rest = after;
+            } else {
+                filled.push('{');
+                rest = place;
             }
         }
         filled.push_str(rest);

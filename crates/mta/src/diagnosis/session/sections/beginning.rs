@@ -10,6 +10,7 @@ pub(crate) const TLS_ON_STARTTLS_PORT: Section = Section {
     remedy: "With `tls = \"auto\"` on the [[listener]] such programs are served as they are. Otherwise tell the person the pair of port and encryption.",
     programs: ENCRYPTION,
     symptoms: &[
+        "0x800CCC1A",
         "SSL routines: wrong version number",
         "Connection reset by peer",
         "The server does not support a secure connection",
@@ -38,7 +39,7 @@ pub(crate) const STARTTLS_NOT_USED: Section = Section {
     user: "Your mail program is set to no encryption. In its settings for the outgoing server {host} choose STARTTLS with port {starttls_port}, or SSL/TLS with port {tls_port}.",
     remedy: "Tell the person the pair of port and encryption. If STARTTLS is chosen there already, something on the way hides it: see starttls-hidden. For a device that cannot encrypt at all there is [[device]] with `tls = \"offered\"`.",
     programs: ENCRYPTION,
-    symptoms: &["530 5.7.0 Must issue a STARTTLS command first (starttls-first)"],
+    symptoms: &[],
     gravity: Gravity::Person,
 };
 
@@ -88,7 +89,7 @@ pub(crate) const CLEAR_AFTER_STARTTLS: Section = Section {
     user: "Your mail program begins encryption in a broken way. Update it, or choose SSL/TLS with port {tls_port} for the outgoing server {host}.",
     remedy: "If it happens to one person in one network only, suspect somebody in between. Otherwise update the program, or use port {tls_port}.",
     programs: &[],
-    symptoms: &["503 5.5.1 Bad sequence of commands: STARTTLS is not possible now (bad-sequence)"],
+    symptoms: &[],
     gravity: Gravity::Program,
 };
 

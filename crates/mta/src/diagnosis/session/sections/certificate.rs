@@ -16,8 +16,8 @@ pub(crate) const UNKNOWN_AUTHORITY: Section = Section {
         "self-signed certificate in certificate chain",
         "SEC_ERROR_UNKNOWN_ISSUER",
         "Cannot Verify Server Identity",
-        "0x800CCC1A",
         "0x800B0109",
+        "0x80090325",
     ],
     gravity: Gravity::Person,
 };
@@ -33,7 +33,6 @@ pub(crate) const BAD_CERTIFICATE: Section = Section {
         "SSL_ERROR_BAD_CERT_DOMAIN",
         "hostname mismatch",
         "The server you are connected to is using a security certificate that cannot be verified",
-        "0x80090325",
     ],
     gravity: Gravity::Person,
 };
@@ -103,6 +102,8 @@ pub(crate) const WRONG_SERVER_NAME: Section = Section {
     programs: SERVER_NAME,
     symptoms: &[
         "The target principal name is incorrect",
+        "0x80090322",
+        "0x800B010F",
         "SSL_ERROR_BAD_CERT_DOMAIN",
         "certificate subject name does not match target host name",
         "hostname mismatch",
@@ -137,10 +138,7 @@ pub(crate) const CLIENT_CERTIFICATE_NEEDED: Section = Section {
             "In Postfix `smtp_tls_cert_file` and `smtp_tls_key_file`, in Exim `tls_certificate` and `tls_privatekey` of the transport.",
         ),
     ],
-    symptoms: &[
-        "550 5.7.0 Mail from this sender or network is taken only with a client certificate (certificate-needed)",
-        "alert certificate required",
-    ],
+    symptoms: &["alert certificate required"],
     gravity: Gravity::Program,
 };
 
@@ -150,8 +148,6 @@ pub(crate) const CLIENT_CERTIFICATE_UNPROVED: Section = Section {
     user: "The certificate that your mail program shows to {host} is no longer good. Ask your administrator for a new one.",
     remedy: "The explanation says what is wrong with it. Issue a new one (`postern ca issue`), or have the listener's `client_ca` hold the authority that the client's comes from.",
     programs: &[],
-    symptoms: &[
-        "454 4.7.0 Your client certificate does not verify, and mail from this sender or network is taken only with one that does (certificate-unproved)",
-    ],
+    symptoms: &[],
     gravity: Gravity::Program,
 };

@@ -8,7 +8,7 @@ pub(crate) const DEVICE_UNKNOWN: Section = Section {
     user: "{host} does not know your device by its address. Tell your administrator which device it is.",
     remedy: "Add the address to `addresses` of the [[device]], and have the network give the device always the same one. `postern device list` shows when each was last seen.",
     programs: &[(Program::Printer, "Give it a fixed address, or a reservation in DHCP.")],
-    symptoms: &["554 5.7.1 is no device that is known here (device-unknown)"],
+    symptoms: &[],
     gravity: Gravity::Program,
 };
 
@@ -21,10 +21,7 @@ pub(crate) const DEVICE_SENDER: Section = Section {
         Program::Printer,
         "In the web page set the sender (\"From\", \"Device e-mail address\") to the address of the [[device]], and turn off that users may change it.",
     )],
-    symptoms: &[
-        "553 5.7.1 device sends as (device-sender)",
-        "550 5.7.1 From header: device sends as (device-author)",
-    ],
+    symptoms: &[],
     gravity: Gravity::Person,
 };
 
@@ -34,7 +31,7 @@ pub(crate) const DEVICE_RECIPIENT: Section = Section {
     user: "The device may not send to that address. Send it to your own address, and forward it from there.",
     remedy: "Add the domain to `recipient_domains` of the [[device]] if it should.",
     programs: &[],
-    symptoms: &["550 5.7.1 device may send to only (device-recipient)"],
+    symptoms: &[],
     gravity: Gravity::Person,
 };
 
@@ -44,6 +41,6 @@ pub(crate) const DEVICE_TOO_FAST: Section = Section {
     user: "The device has sent very many messages. Wait a few minutes and try again.",
     remedy: "`rate` in the [[device]] is the bound. If nobody scans that much, look who uses the device's address.",
     programs: &[],
-    symptoms: &["450 4.7.1 Device sends too fast: try again in seconds (device-too-fast)"],
+    symptoms: &[],
     gravity: Gravity::Person,
 };

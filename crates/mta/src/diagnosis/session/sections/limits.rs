@@ -11,7 +11,7 @@ pub(crate) const TOO_LARGE: Section = Section {
         Program::Printer,
         "Scan with fewer dots per inch, in grey, or as a compressed PDF; some devices can split what they send.",
     )],
-    symptoms: &["552 5.3.4 Message size exceeds the limit of octets (too-large)"],
+    symptoms: &[],
     gravity: Gravity::Person,
 };
 
@@ -21,9 +21,7 @@ pub(crate) const TOO_MANY_RECIPIENTS: Section = Section {
     user: "Your message has too many recipients at once. Send it in several parts, or ask your administrator for a mailing list.",
     remedy: "`recipients` in [limits] or [listener.limits] is the bound. A list with an address of its own spares people this: `aliases` in [[domain]].",
     programs: &[],
-    symptoms: &[
-        "452 4.5.3 Too many recipients, send the message to the rest separately (too-many-recipients)",
-    ],
+    symptoms: &[],
     gravity: Gravity::Person,
 };
 
@@ -33,7 +31,7 @@ pub(crate) const TOO_MANY_MESSAGES: Section = Section {
     user: "Your mail program sends very many messages at once. Wait until it connects again, or send the rest later.",
     remedy: "`transactions` in [limits] or [listener.limits] is the bound.",
     programs: &[(Program::Nodemailer, "`pool: true` with `maxMessages` below the bound.")],
-    symptoms: &["421 4.7.0 takes no more messages in this session, connect again (too-many-messages)"],
+    symptoms: &[],
     gravity: Gravity::Program,
 };
 
@@ -43,7 +41,7 @@ pub(crate) const TOO_MANY_SESSIONS: Section = Section {
     user: "Too many connections to {host} come from your network at the same time. Try again in a few minutes.",
     remedy: "`sessions_per_address` in [limits] is the bound. For an office raise it, or have the program use fewer connections.",
     programs: &[(Program::Nodemailer, "`pool: true` with `maxConnections` below the bound.")],
-    symptoms: &["421 4.7.0 has too many sessions from your address, try again later (too-many-sessions)"],
+    symptoms: &[],
     gravity: Gravity::Program,
 };
 
@@ -56,7 +54,7 @@ pub(crate) const SESSIONS_TOO_FAST: Section = Section {
         (Program::Nodemailer, "`pool: true` keeps connections open."),
         (Program::PhpMailer, "`$mail->SMTPKeepAlive = true`."),
     ],
-    symptoms: &["421 4.7.0 has had too many sessions from you lately, try again in (sessions-too-fast)"],
+    symptoms: &[],
     gravity: Gravity::Program,
 };
 
@@ -66,7 +64,7 @@ pub(crate) const TOO_FAST: Section = Section {
     user: "You have sent very much in a short time, so {host} takes no more for now. Try again after the time that the message says; if it was not you, change your password and tell your administrator.",
     remedy: "`postern why {user}` shows what was sent and from where. The bounds are those of [rates]; raise them for who needs more. If the account is stolen: `postern ban add {user}` and a new password.",
     programs: &[],
-    symptoms: &["450 4.7.1 You have sent too many lately, try again in (too-fast)"],
+    symptoms: &[],
     gravity: Gravity::Person,
 };
 
@@ -76,10 +74,7 @@ pub(crate) const TOO_MANY_ERRORS: Section = Section {
     user: "Your mail program made too many mistakes in a row with {host}. Check its settings for the outgoing server, and the addresses that you send to.",
     remedy: "`postern session show` has the dialogue: look at the first refusal. The bounds are `errors` and `idle_commands` in [limits].",
     programs: &[],
-    symptoms: &[
-        "421 4.7.0 Error: too many errors, closing connection (too-many-errors)",
-        "421 4.7.0 Error: too many commands without mail, closing connection (too-many-commands)",
-    ],
+    symptoms: &[],
     gravity: Gravity::Program,
 };
 
@@ -89,6 +84,6 @@ pub(crate) const SESSION_TOO_LONG: Section = Section {
     user: "Sending took too long. Make the message smaller, or try a faster network.",
     remedy: "`session_timeout` in [limits] or [listener.limits] is the bound.",
     programs: &[],
-    symptoms: &["421 4.4.2 ends sessions that last this long, connect again (session-too-long)"],
+    symptoms: &[],
     gravity: Gravity::Program,
 };

@@ -16,7 +16,7 @@ pub(crate) const BAD_LINE_ENDING: Section = Section {
         (Program::Smtplib, "`send_message()` writes CRLF; with `docmd()` and `send()` it is yours to do."),
         (Program::PhpMailer, "Leave its line endings alone, and do not pass the message on through mail()."),
     ],
-    symptoms: &["550 5.6.0 lines must end with CRLF. Closing connection (bad-line-ending)"],
+    symptoms: &[],
     gravity: Gravity::Program,
 };
 
@@ -36,7 +36,7 @@ pub(crate) const BAD_CHARACTERS: Section = Section {
     user: "One of the addresses holds letters that mail addresses do not have. Check the recipients and your own address for umlauts and other special letters.",
     remedy: "The explanation has the command. A device or script that sends in Latin-1 has to send UTF-8 and say SMTPUTF8, or use plain ASCII addresses.",
     programs: &[(Program::Printer, "Enter addresses and the device's name in plain ASCII letters.")],
-    symptoms: &["501 5.5.2 The arguments of hold characters that may not stand there"],
+    symptoms: &["501 5.5.2 The arguments of MAIL hold characters that may not stand there"],
     gravity: Gravity::Program,
 };
 
@@ -46,7 +46,7 @@ pub(crate) const BINARY_WITHOUT_BDAT: Section = Section {
     user: "Your mail program sends in a way that cannot work. Update it.",
     remedy: "The program has to use BDAT, or announce 8BITMIME.",
     programs: &[],
-    symptoms: &["503 5.6.1 BODY=BINARYMIME needs BDAT (binary-needs-bdat)"],
+    symptoms: &[],
     gravity: Gravity::Program,
 };
 
@@ -66,10 +66,7 @@ pub(crate) const HEADER_UNREADABLE: Section = Section {
             "The file for --upload-file must begin with header fields, From: among them, and an empty line behind them.",
         ),
     ],
-    symptoms: &[
-        "550 5.6.0 The message needs one well-formed From header field (from-unreadable)",
-        "550 5.6.0 The message may have one Sender header field with one address (sender-header-unreadable)",
-    ],
+    symptoms: &[],
     gravity: Gravity::Person,
 };
 
@@ -79,7 +76,7 @@ pub(crate) const MAIL_LOOP: Section = Section {
     user: "Your message went in circles between servers. That is not your fault; tell your administrator.",
     remedy: "Look at its Received: fields: they name the servers of the circle. Then at `deliver` of the [[domain]] and at what the next server believes; `postern route ADDRESS` says where mail goes from here.",
     programs: &[],
-    symptoms: &["554 5.4.6 Too many hops: the message is going in circles (mail-loop)"],
+    symptoms: &[],
     gravity: Gravity::Program,
 };
 
@@ -89,6 +86,6 @@ pub(crate) const NO_TLS_REPORT: Section = Section {
     user: "That address is read by a program only. Write to the postmaster instead.",
     remedy: "Nothing is to be done, unless a report that is one was refused: then the reply says what is wrong with it.",
     programs: &[],
-    symptoms: &["550 5.6.1 The address takes only TLS reports (no-tls-report)"],
+    symptoms: &[],
     gravity: Gravity::Noise,
 };

@@ -18,7 +18,7 @@ pub(crate) const SILENT_CLIENT: Section = Section {
     user: "Your mail program connected to {host} and then said nothing. Turn a virus scanner's check of outgoing mail off, and try another network.",
     remedy: "From one network only: look at the firewall there; `postern check-server {host}` run there says what arrives. From many unknown addresses it is noise.",
     programs: &[],
-    symptoms: &["421 4.4.2 waited too long for you, closing connection (timed-out)", "Connection timed out"],
+    symptoms: &["Connection timed out"],
     gravity: Gravity::Program,
 };
 
@@ -28,10 +28,7 @@ pub(crate) const STOPPED_MIDWAY: Section = Section {
     user: "Your mail program stopped in the middle of sending. Try again; if it stops at the same place, try another network, and a message without attachments.",
     remedy: "The explanation says where it stopped. In the middle of content: packets of full size may be dropped on the way (MTU), or a firewall does not like the content. The bounds are `command_timeout` and `content_timeout` in [limits].",
     programs: &[],
-    symptoms: &[
-        "421 4.4.2 waited too long for you, closing connection (timed-out)",
-        "The connection timed out while sending",
-    ],
+    symptoms: &["The connection timed out while sending"],
     gravity: Gravity::Program,
 };
 

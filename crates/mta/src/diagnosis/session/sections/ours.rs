@@ -8,10 +8,7 @@ pub(crate) const NO_USABLE_CERTIFICATE: Section = Section {
     user: "{host} cannot encrypt at the moment, so it takes no mail. Your settings are right; tell your administrator.",
     remedy: "`postern cert list` and `postern cert check` say what is wrong: a file is missing or cannot be read, or key and certificate do not belong together. `postern reload` reads them again.",
     programs: &[],
-    symptoms: &[
-        "454 4.7.0 TLS not available due to temporary reason (tls-unavailable)",
-        "454 TLS not available",
-    ],
+    symptoms: &["454 TLS not available"],
     gravity: Gravity::Person,
 };
 
@@ -21,7 +18,7 @@ pub(crate) const LOCAL_ERROR: Section = Section {
     user: "Something is wrong with {host}. Your settings are right; try again in a few minutes.",
     remedy: "Look at the alarms in the log of that time.",
     programs: &[],
-    symptoms: &["451 4.3.0 Local error in processing, try again later (local-error)"],
+    symptoms: &[],
     gravity: Gravity::Person,
 };
 
@@ -31,7 +28,7 @@ pub(crate) const STORAGE_FULL: Section = Section {
     user: "{host} has no space at the moment. Your settings are right; try again later.",
     remedy: "Make space in `data_dir`; `postern queue list` shows what waits there. If there is space, the disk cannot be written: look at the log.",
     programs: &[],
-    symptoms: &["452 4.3.1 Insufficient system storage, try again later (storage-full)"],
+    symptoms: &[],
     gravity: Gravity::Person,
 };
 
@@ -41,7 +38,7 @@ pub(crate) const SERVER_BUSY: Section = Section {
     user: "{host} is too busy at the moment. Try again in a few minutes.",
     remedy: "`sessions` in [limits] is the bound, and [listener.limits] has one of each listener, so that a flood of port 25 does not shut people out. `postern session list` shows who is there.",
     programs: &[],
-    symptoms: &["421 4.3.2 is too busy, try again later (too-busy)"],
+    symptoms: &[],
     gravity: Gravity::Person,
 };
 
@@ -51,6 +48,6 @@ pub(crate) const SHUTTING_DOWN: Section = Section {
     user: "{host} was being restarted. Send the message again.",
     remedy: "Nothing is to be done, if it was meant.",
     programs: &[],
-    symptoms: &["421 4.3.2 is shutting down, try again later (shutting-down)"],
+    symptoms: &[],
     gravity: Gravity::Noise,
 };

@@ -31,7 +31,7 @@ pub(crate) const HELLO_MISSING: Section = Section {
         Program::Smtplib,
         "Call ehlo() before docmd(); starttls(), login() and send_message() do it by themselves.",
     )],
-    symptoms: &["503 5.5.1 Send EHLO first (hello-first)"],
+    symptoms: &[],
     gravity: Gravity::Program,
 };
 
@@ -41,13 +41,7 @@ pub(crate) const BAD_SEQUENCE: Section = Section {
     user: "Your mail program sends in the wrong order. Update it, or send from another program.",
     remedy: "`postern session show` has the dialogue: look at the first refusal in it.",
     programs: &[],
-    symptoms: &[
-        "503 5.5.1 Bad sequence of commands (bad-sequence)",
-        "503 5.5.1 Send MAIL first (mail-first)",
-        "503 5.5.1 Send RCPT first (rcpt-first)",
-        "503 5.5.1 A transaction is open already; send RSET first (nested-mail)",
-        "503 5.5.1 BDAT has begun (chunking-begun)",
-    ],
+    symptoms: &[],
     gravity: Gravity::Program,
 };
 
@@ -78,9 +72,6 @@ pub(crate) const XCLIENT_REFUSED: Section = Section {
         Program::MailServer,
         "In Postfix look at `smtp_send_xforward_command` and the proxy in front of it, in nginx at `xclient off`.",
     )],
-    symptoms: &[
-        "550 5.7.1 XCLIENT is refused: you are not known as a front end (xclient-refused)",
-        "550 5.7.1 XCLIENT is refused: LOGIN does not count here, or is nobody's (xclient-login-refused)",
-    ],
+    symptoms: &[],
     gravity: Gravity::Program,
 };

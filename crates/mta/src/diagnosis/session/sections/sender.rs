@@ -26,7 +26,7 @@ pub(crate) const SENDER_NOT_OWNED: Section = Section {
         (Program::WordPress, "WP Mail SMTP > Settings: From Email, and tick \"Force From Email\"."),
         (Program::PhpMailer, "`$mail->setFrom()` and `$mail->Sender`."),
     ],
-    symptoms: &["553 5.7.1 not owned by (sender-not-owned)", "The sender address was rejected"],
+    symptoms: &["The sender address was rejected"],
     gravity: Gravity::Person,
 };
 
@@ -47,7 +47,7 @@ pub(crate) const FROM_NOT_OWNED: Section = Section {
         (Program::Swaks, "`--header 'From: …'`, or `--from`."),
         (Program::Msmtp, "`set_from_header on`."),
     ],
-    symptoms: &["550 5.7.1 From header: not owned by (from-not-owned)"],
+    symptoms: &[],
     gravity: Gravity::Person,
 };
 
@@ -57,7 +57,7 @@ pub(crate) const SENDER_HEADER_NOT_OWNED: Section = Section {
     user: "You are signed in as {user}, and the message says that somebody else has sent it. Choose the account that belongs to your address.",
     remedy: "`postern user may-send {user} ADDRESS` says whether and why; allow it with `postern user address add {user} ADDRESS`.",
     programs: &[],
-    symptoms: &["550 5.7.1 Sender header: not owned by (sender-header-not-owned)"],
+    symptoms: &[],
     gravity: Gravity::Person,
 };
 
@@ -67,7 +67,7 @@ pub(crate) const FROM_NEEDS_SENDER: Section = Section {
     user: "You may send on behalf of that address only. Have your mail program send \"on behalf of\" it, with your own address as the sender.",
     remedy: "Take `on_behalf = true` out of the [[send_as]] if the person may send as the address itself.",
     programs: &[(Program::OutlookClassic, "\"Send on behalf\" adds the field; \"Send as\" does not.")],
-    symptoms: &["550 5.7.1 may send on its behalf only, with a Sender header of his own (from-needs-sender)"],
+    symptoms: &[],
     gravity: Gravity::Person,
 };
 
@@ -77,7 +77,7 @@ pub(crate) const OUTSIDE_APP_PASSWORD: Section = Section {
     user: "The app password in your mail program is for another sender address. Choose that address, or ask your administrator for another app password.",
     remedy: "`postern user app-password list {user}` shows what each may send as; `postern user app-password add` makes another.",
     programs: &[],
-    symptoms: &["550 5.7.1 not among the addresses of the app password (outside-app-password)"],
+    symptoms: &[],
     gravity: Gravity::Person,
 };
 
@@ -87,12 +87,7 @@ pub(crate) const RELAY_DENIED: Section = Section {
     user: "Your mail program sends without signing in. Use port {starttls_port} with STARTTLS, or port {tls_port} with SSL/TLS, and turn authentication on for the outgoing server {host}.",
     remedy: "A person has to use the submission port and sign in. For a printer there is [[device]], for a server of yours [[relay.networks]] or [[relay.certificates]]. From unknown addresses it is spammers that look for an open relay; they have not found one.",
     programs: SIGN_IN,
-    symptoms: &[
-        "550 5.7.1 Relaying denied. Proper authentication required. (relay-denied)",
-        "relay access denied",
-        "we do not relay",
-        "0x800CCC79",
-    ],
+    symptoms: &["relay access denied", "we do not relay", "0x800CCC79"],
     gravity: Gravity::Program,
 };
 
@@ -105,7 +100,7 @@ pub(crate) const RECIPIENT_UNKNOWN: Section = Section {
         Program::OutlookClassic,
         "Remove the old entry from the list that appears while you type the recipient.",
     )],
-    symptoms: &["550 5.1.1 Recipient address rejected: User unknown (unknown-user)"],
+    symptoms: &[],
     gravity: Gravity::Program,
 };
 
@@ -131,7 +126,7 @@ pub(crate) const NEEDS_SMTPUTF8: Section = Section {
         Program::Smtplib,
         "`send_message()` asks for it by itself; with `sendmail()` say mail_options=[\"SMTPUTF8\"].",
     )],
-    symptoms: &["553 5.6.7 The address holds non-ASCII characters: SMTPUTF8 is needed (needs-smtputf8)"],
+    symptoms: &[],
     gravity: Gravity::Person,
 };
 
@@ -141,10 +136,6 @@ pub(crate) const BETTER_TLS_DEMANDED: Section = Section {
     user: "This mail is taken over an encrypted connection only. In your mail program choose STARTTLS with port {starttls_port}, or SSL/TLS with port {tls_port}, for the outgoing server {host}.",
     remedy: "The log names the [[inbound.policy]]. Have the other side turn STARTTLS on for this server, or update it; or loosen the policy (`tls`, `tls_minimum`).",
     programs: ENCRYPTION,
-    symptoms: &[
-        "530 5.7.0 Mail from this sender or network is taken over TLS only, issue a STARTTLS command first (tls-demanded)",
-        "550 5.7.0 use a newer version of TLS (tls-too-old)",
-        "530 5.7.0 REQUIRETLS is only for encrypted sessions, issue STARTTLS first (requiretls-in-clear)",
-    ],
+    symptoms: &[],
     gravity: Gravity::Program,
 };

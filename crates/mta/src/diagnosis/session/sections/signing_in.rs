@@ -3,21 +3,13 @@
 use super::steps::{CREDENTIALS, ENCRYPTION, SIGN_IN};
 use crate::diagnosis::session::{Gravity, Program, Section};
 
-/// What every program is told that fails to sign in, whatever the reason: nobody learns who exists.
-const FAILED: &[&str] = &[
-    "535 5.7.8 Authentication failed (bad-credentials)",
-    "535 Authentication failed",
-    "Login to server failed",
-    "0x800CCC92",
-];
-
 pub(crate) const AUTH_IN_CLEAR: Section = Section {
     title: "Signing in without encryption",
     meaning: "The program wants to say its password in clear. The server does not take passwords before TLS, and does not offer AUTH there: the program tries all the same.",
     user: "Your mail program wants to send your password unencrypted. In its settings for the outgoing server {host} choose STARTTLS with port {starttls_port}, or SSL/TLS with port {tls_port}; and change the password if the network was a foreign one.",
     remedy: "Tell the person the pair of port and encryption. The password may have crossed the network in clear: have it changed (`postern user passwd {user}`). For a device that cannot encrypt at all there is `clear_text_sign_in` in [[device]].",
     programs: ENCRYPTION,
-    symptoms: &["538 5.7.11 Encryption required for requested authentication mechanism (auth-needs-tls)"],
+    symptoms: &[],
     gravity: Gravity::Person,
 };
 
@@ -55,7 +47,6 @@ pub(crate) const UNSUPPORTED_MECHANISM: Section = Section {
         (Program::PhpMailer, "`$mail->AuthType = \"PLAIN\"`, or leave it out."),
     ],
     symptoms: &[
-        "504 5.5.4 Unrecognized authentication type (unknown-mechanism)",
         "The Outgoing server does not support the selected authentication method",
         "No supported authentication method",
     ],
@@ -78,12 +69,7 @@ pub(crate) const SIGN_IN_NOT_USED: Section = Section {
     user: "Your mail program sends without signing in. In its settings for the outgoing server {host} turn authentication on (\"My outgoing server requires authentication\"), with the user name {user} and the password.",
     remedy: "Tell the person. For a device that cannot sign in there is [[device]] with `sign_in = \"none\"`, for a server of yours [[relay.networks]].",
     programs: SIGN_IN,
-    symptoms: &[
-        "530 5.7.0 Authentication required (sign-in-first)",
-        "550 Authentication required",
-        "0x800CCC0F",
-        "0x800CCC78",
-    ],
+    symptoms: &["550 Authentication required", "0x800CCC78"],
     gravity: Gravity::Person,
 };
 
@@ -93,7 +79,7 @@ pub(crate) const UNKNOWN_ACCOUNT: Section = Section {
     user: "The user name in your mail program is wrong. Enter it for the outgoing server {host} exactly as your administrator gave it to you, and mind its spelling.",
     remedy: "`postern user list` names Postern's own users, `postern user show {user}` asks every directory. Many different names from one address are guesses; they end in a ban by themselves.",
     programs: CREDENTIALS,
-    symptoms: FAILED,
+    symptoms: &[],
     gravity: Gravity::Program,
 };
 
@@ -103,7 +89,7 @@ pub(crate) const NAME_WITHOUT_DOMAIN: Section = Section {
     user: "Enter your whole mail address as the user name for the outgoing server {host}, with the part from the @ on.",
     remedy: "Tell the person the whole name. Where all names are of one domain, the directory can be asked by the local part alone: see `names` and {local} in the chapter on directories.",
     programs: CREDENTIALS,
-    symptoms: FAILED,
+    symptoms: &[],
     gravity: Gravity::Person,
 };
 
@@ -113,7 +99,7 @@ pub(crate) const NAME_WITH_WRONG_DOMAIN: Section = Section {
     user: "The part of your user name from the @ on is wrong for the outgoing server {host}. Ask your administrator whether the name has such a part, and which.",
     remedy: "The explanation says what name would be somebody's. Tell the person, or have the directory look in that domain too (`domains` in [[directory]]).",
     programs: CREDENTIALS,
-    symptoms: FAILED,
+    symptoms: &[],
     gravity: Gravity::Person,
 };
 
@@ -123,7 +109,7 @@ pub(crate) const UNUSABLE_NAME: Section = Section {
     user: "The user name in your mail program cannot be right. Enter it anew for the outgoing server {host}, without blanks before or behind it.",
     remedy: "The explanation has the name as it came. A device that cuts names off, or cannot say an @, needs a short one: `postern user add`.",
     programs: CREDENTIALS,
-    symptoms: FAILED,
+    symptoms: &[],
     gravity: Gravity::Program,
 };
 
@@ -133,7 +119,7 @@ pub(crate) const WRONG_PASSWORD: Section = Section {
     user: "The password for {user} is wrong. Enter it anew in the settings of the outgoing server {host}; many programs keep it apart from the one for incoming mail. On every other device, too, if it was changed lately.",
     remedy: "`postern user show {user}` has the last sign-ins and failures with their addresses. A new password: `postern user passwd {user}`. If the person does not know of the attempts, somebody guesses.",
     programs: CREDENTIALS,
-    symptoms: FAILED,
+    symptoms: &["Login to server failed", "Username and password not accepted", "0x800CCC92"],
     gravity: Gravity::Person,
 };
 
@@ -143,7 +129,7 @@ pub(crate) const ACCOUNT_DISABLED: Section = Section {
     user: "The account {user} may not be used at the moment. Your password need not be wrong; ask your administrator.",
     remedy: "The explanation has the directory's reason. Postern's own users: `postern user enable {user}`. Elsewhere the directory has to allow it.",
     programs: &[],
-    symptoms: FAILED,
+    symptoms: &[],
     gravity: Gravity::Person,
 };
 
@@ -153,7 +139,7 @@ pub(crate) const APP_PASSWORD_NEEDED: Section = Section {
     user: "Your main password does not count in mail programs. Ask your administrator for an app password for {user}, and enter that in the settings of the outgoing server {host}.",
     remedy: "`postern user app-password add {user} NAME` makes one and shows it once. Whether the main password counts: `postern user main-password`, or `app_passwords_only` in [[directory]].",
     programs: CREDENTIALS,
-    symptoms: FAILED,
+    symptoms: &[],
     gravity: Gravity::Person,
 };
 
@@ -163,7 +149,7 @@ pub(crate) const ACCOUNT_BANNED: Section = Section {
     user: "The account {user} is barred from sending for the time being. Ask your administrator.",
     remedy: "`postern ban list` says why and until when; `postern ban remove {user}` lifts it. Have the password changed first if it may be stolen.",
     programs: &[],
-    symptoms: FAILED,
+    symptoms: &[],
     gravity: Gravity::Person,
 };
 
@@ -173,7 +159,7 @@ pub(crate) const CLIENT_BANNED: Section = Section {
     user: "{host} takes no connections from your network for the time being. Correct the password on all your devices, and try another network or ask your administrator.",
     remedy: "`postern ban list` says why and until when; `postern ban remove ADDRESS` lifts it and forgets the wrong passwords. Networks of your own belong in `never` of [bans].",
     programs: &[],
-    symptoms: &["554 5.7.1 takes no sessions from your address for the time being (banned)"],
+    symptoms: &[],
     gravity: Gravity::Program,
 };
 
@@ -183,9 +169,7 @@ pub(crate) const TOO_MANY_GUESSES: Section = Section {
     user: "Too many wrong passwords were tried for {user} lately. Wait an hour, or send from the network that you usually use; correct the password on all your devices.",
     remedy: "`postern ban list` shows closed accounts; `postern ban remove {user}` forgets the guesses. The bounds stand in [guessing].",
     programs: &[],
-    symptoms: &[
-        "454 4.7.0 Too many wrong passwords were tried, try again later or from your usual network (too-many-guesses)",
-    ],
+    symptoms: &[],
     gravity: Gravity::Person,
 };
 
@@ -195,10 +179,7 @@ pub(crate) const SIGN_INS_TOO_FAST: Section = Section {
     user: "Your mail program signs in too often. Wait a few minutes, correct the password on all your devices, and try again.",
     remedy: "`postern why {user}` shows which programs try. The bounds are `failed_sign_ins` in [rates] and those of [guessing]. If all people are hit, the directory is slow.",
     programs: &[],
-    symptoms: &[
-        "454 4.7.0 Too many sign-ins failed lately (sign-ins-too-fast)",
-        "454 4.7.0 Too many sign-ins wait already, try again later (sign-in-busy)",
-    ],
+    symptoms: &[],
     gravity: Gravity::Person,
 };
 
@@ -211,7 +192,7 @@ pub(crate) const TOKEN_REJECTED: Section = Section {
         Program::Thunderbird,
         "Settings > Privacy & Security > Saved Passwords: remove the entry that begins with oauth://.",
     )],
-    symptoms: FAILED,
+    symptoms: &[],
     gravity: Gravity::Person,
 };
 
@@ -221,7 +202,7 @@ pub(crate) const ACTING_AS_REFUSED: Section = Section {
     user: "Your mail program signs in as somebody else. Leave the field for an authorization identity empty.",
     remedy: "Have the authorization identity removed from the program's settings. Who may send as whose address is said by addresses and [[send_as]] instead.",
     programs: &[],
-    symptoms: FAILED,
+    symptoms: &[],
     gravity: Gravity::Program,
 };
 
@@ -231,7 +212,7 @@ pub(crate) const OTHER_CHANNEL: Section = Section {
     user: "Something between your mail program and {host} opens the encryption. Turn a virus scanner's check of encrypted connections off; if that does not help, tell your administrator from which network you came.",
     remedy: "Find out what stands in between: `postern check-server {host}` run there says whether the certificate is replaced. If it is a proxy of yours, it has to pass TLS on untouched.",
     programs: &[],
-    symptoms: FAILED,
+    symptoms: &[],
     gravity: Gravity::Person,
 };
 
@@ -241,7 +222,7 @@ pub(crate) const CERTIFICATE_OF_NOBODY: Section = Section {
     user: "The certificate in your mail program belongs to nobody that {host} knows. Ask your administrator for one with your mail address.",
     remedy: "Issue one with the person's address (`postern ca issue`), or give the address to the user: `postern user address add {user} ADDRESS`.",
     programs: &[],
-    symptoms: FAILED,
+    symptoms: &[],
     gravity: Gravity::Program,
 };
 
@@ -251,7 +232,7 @@ pub(crate) const PROOF_NOT_JUDGED: Section = Section {
     user: "Your mail program signs in by a method that does not work for {user}. Choose \"Normal password\" (or \"Password\", \"PLAIN\") together with STARTTLS or SSL/TLS.",
     remedy: "Leave out of `mechanisms` in [auth] what not every directory can judge: programs take the strongest that they find.",
     programs: &[],
-    symptoms: FAILED,
+    symptoms: &[],
     gravity: Gravity::Person,
 };
 
@@ -288,6 +269,6 @@ pub(crate) const DIRECTORY_DOWN: Section = Section {
     user: "{host} cannot check passwords at the moment. Yours is probably right; try again in a few minutes.",
     remedy: "The log names the directory and what went wrong. Is it running and reachable, is its certificate good, is the account that Postern asks with allowed to? `bridge` in [[directory]] lets sign-ins that were right lately go on meanwhile.",
     programs: &[],
-    symptoms: &["454 4.7.0 Temporary authentication failure, try again later (directory-down)"],
+    symptoms: &[],
     gravity: Gravity::Person,
 };
