@@ -79,7 +79,7 @@ fn judge_name(listener: &Listener, name: &str, identities: &[Arc<TlsIdentity>]) 
     let remedy = format!(
         "get one for that name: postern cert request --name {name}; or have people use a name that it bears"
     );
-    let make = match (listener.role, listener.tls) {
+    let make = match (listener.role, listener.tls.mode()) {
         (Role::Relay, TlsMode::Offered) => Finding::note,
         _ => Finding::warning,
     };

@@ -6,7 +6,7 @@
 //!
 //! What it deliberately does not do: sign in, or visit a listener that takes this machine for a proxy any further than its door.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -16,7 +16,6 @@ use futures_util::stream;
 use postern_pki::{ClientTls, PeerPolicy};
 use postern_smtp::client::Protocol;
 use postern_smtp::reply::Reply;
-use postern_smtp::server::TlsMode;
 use postern_smtp::tls::TlsFault;
 
 use super::room::{Room, is_public, listed};
@@ -25,6 +24,7 @@ use crate::config::{Listener, Role};
 use crate::outbound::route::{NextHop, Socket};
 use crate::probe::dialogue::Clock;
 use crate::probe::session::{Door, Reach, Seen, Start, examine};
+use crate::session::Greets;
 
 /// What mail programs and servers use.
 const USUAL: [u16; 3] = [25, 465, 587];
@@ -85,7 +85,10 @@ fn visits(listener: &Listener, bound: &BTreeMap<String, Vec<SocketAddr>>, room: 
         Visit {
             about: format!("listener {}", listener.name),
             at,
-            start: if listener.tls == TlsMode::Implicit { Start::Implicit } else { Start::Upgrade },
+            start: match listener.tls.greets(address.port()) {
+                Greets::AfterTls => Start::Implicit,
+                Greets::InClear => Start::Upgrade,
+            },
             depth: if is_proxy { Depth::Door } else { Depth::Whole },
         }
     };
@@ -122,14 +125,9 @@ fn others(room: &Room) -> Vec<Visit> {
 async fn from_outside(room: &Room) -> Vec<Visit> {
     let addresses = room.resolver().addresses(&room.hostname).await.map(|answer| answer.records);
     let public = addresses.unwrap_or_default().into_iter().filter(|address| is_public(*address)).take(4);
-    let ports: Vec<(u16, TlsMode)> = room
-        .config
-        .listeners
-        .iter()
-        .filter(|listener| listener.role != Role::Device)
-        .flat_map(|listener| listener.bind.iter().map(|address| (address.port(), listener.tls)))
-        .filter(|(port, _)| USUAL.contains(port))
-        .collect();
+    let listeners = room.config.listeners.iter().filter(|listener| listener.role != Role::Device);
+    let bind = listeners.flat_map(|listener| &listener.bind);
+    let ports: BTreeSet<u16> = bind.map(SocketAddr::port).filter(|port| USUAL.contains(port)).collect();
     let visit = |address: IpAddr, port: u16| Visit {
         about: format!("{} port {port}", room.hostname),
         at: SocketAddr::new(address, port),
@@ -138,9 +136,8 @@ async fn from_outside(room: &Room) -> Vec<Visit> {
     };
     let mut all = Vec::new();
     for address in public {
-        all.extend(ports.iter().map(|(port, _)| visit(address, *port)));
+        all.extend(ports.iter().map(|port| visit(address, *port)));
     }
-    all.dedup_by_key(|visit| visit.at);
     all
 }
 
