@@ -76,3 +76,4 @@ mod scram;
 mod senders;
 mod tls_reports;
 mod users;
+mod why;

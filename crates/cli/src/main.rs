@@ -92,6 +92,8 @@ enum Command {
     /// Messages that wait to be delivered
     #[command(subcommand)]
     Queue(queue::Command),
+    /// Say what became of a message, or what happened to somebody's mail and sign-ins
+    Why(why::Arguments),
     /// Our certificates: request, install, renew, show
     #[command(subcommand)]
     Cert(cert::Command),
@@ -128,6 +130,7 @@ fn main() -> ExitCode {
         Command::Doctor(arguments) => Ok(doctor::run(&arguments, &path)),
         Command::Explain(arguments) => explain::run(&arguments, &path),
         Command::Queue(command) => queue::run(command, &path),
+        Command::Why(arguments) => why::run(&arguments, &path),
         Command::Cert(command) => cert::run(command, &path),
         Command::Ca(command) => ca::run(command, &path),
         Command::Tls(command) => tls::run(&command, &path),

@@ -1,5 +1,7 @@
 //! `postern queue`: what waits, why, and what to do about it.
 
+pub(crate) mod why;
+
 use std::io::IsTerminal as _;
 use std::path::Path;
 use std::process::ExitCode;
@@ -12,7 +14,7 @@ use postern_mta::config::units;
 use postern_mta::event::clean;
 use postern_queue::{Change, Cursor, Delivery, Filter, QueueId, RecipientState};
 
-use crate::{Done, admin, block_on, in_json, say, unexpected, why};
+use crate::{Done, admin, block_on, in_json, say, unexpected};
 
 /// As many deliveries are asked for at a time.
 const PAGE: usize = 1000;
@@ -332,7 +334,7 @@ fn details(delivery: &Delivery) -> String {
     text
 }
 
-fn state(delivery: &Delivery) -> String {
+pub(crate) fn state(delivery: &Delivery) -> String {
     let attempts = match delivery.attempts {
         0 => "not tried yet".to_owned(),
         1 => "tried once".to_owned(),

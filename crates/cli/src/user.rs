@@ -5,6 +5,7 @@
 
 mod app_password;
 mod may_send;
+mod past;
 mod show;
 
 use std::io::{IsTerminal, Read};
@@ -155,7 +156,7 @@ pub(crate) fn run(command: Command, path: &Path) -> Done {
     let admin = admin(path)?;
     let done = match command {
         Command::Own(command) => carry_out(command, &admin.users()?),
-        Command::Show(arguments) => block_on(async { show::run(&arguments, &admin.people()?).await })?,
+        Command::Show(arguments) => block_on(async { show::run(&arguments, &admin).await })?,
         Command::MaySend(arguments) => return may_send::run(arguments, path),
         Command::AppPassword(command) => {
             block_on(async { app_password::run(command, &admin.people()?).await })?

@@ -1,142 +1,145 @@
-//! `postern queue why`: what mail waits for, grouped by cause, and what to do about it.
+//! `postern why`: what became of a message, or what happened to somebody's mail and sign-ins, from the events that are kept.
 //!
-//! The answer comes from [`postern_mta::admin::why`] as a [`Waiting`]; here it becomes one paragraph for each [`Group`], or
-//! JSON as it is. The one argument may be a destination, a message's id or a recipient's address; its form tells which.
+//! The answer comes from [`Admin::what_happened`]; here it becomes a line for each event, oldest first, and what waits in the
+//! queue at the moment, as `postern queue why` tells it. Whatever is meant, a queue id, a session, a Message-ID, an address,
+//! a user or a client: the word is looked for as all that it can be.
 //!
-//! What it deliberately does not do: diagnose (the `mta` crate does, in the same words as in reports to senders), look
-//! anything up anew, or change what waits.
+//! What it deliberately does not do: put the events together, or judge them (the `mta` crate does).
 
 use std::fmt::Write as _;
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Args;
-use jiff::Timestamp;
-use postern_mta::admin::why::{Group, State, Waiting};
-use postern_mta::admin::{Admin, Request, Response};
+use jiff::{SignedDuration, Timestamp};
+use postern_mta::admin::history::Answer;
+use postern_mta::config::units;
 use postern_mta::event::clean;
-use postern_queue::{Filter, QueueId};
-use postern_smtp::address::Host;
+use postern_mta::history::{Kept, What};
+use serde_json::json;
 
-use crate::queue::{age, count_of, until};
-use crate::{Done, say, unexpected};
+use crate::queue::{age, count_of, state, why};
+use crate::{Done, admin, block_on, in_json, say};
 
-/// Arguments of `postern queue why`.
+/// So many events are shown unless another number is asked for.
+pub(crate) const LIMIT: usize = 200;
+
+/// Arguments of `postern why`.
 #[derive(Args)]
+#[command(after_help = "Exit codes: 0: something was found; 1: nothing was found, or it failed.")]
 pub(crate) struct Arguments {
-    /// A destination (*.example.org for all below it), a message's id, or a recipient's address; without one, all that waits
-    #[arg(value_name = "DESTINATION|ID|ADDRESS")]
-    what: Option<String>,
+    /// A queue id, a Message-ID, a mail address, a user's name, a session id, or a client's IP address
+    #[arg(value_name = "USER|ADDRESS|MESSAGE-ID|QUEUE-ID|SESSION|CLIENT")]
+    what: String,
+    /// Only what happened since, such as 2d ago
+    #[arg(long, value_name = "AGE", value_parser = units::duration)]
+    since: Option<std::time::Duration>,
+    /// At most so many events, the newest
+    #[arg(long, value_name = "N", default_value_t = LIMIT)]
+    limit: usize,
     /// As JSON
     #[arg(long)]
     json: bool,
 }
 
 /// Carries it out.
-pub(crate) async fn run(admin: &Admin, arguments: &Arguments) -> Done {
-    let filter = filter(arguments.what.as_deref());
-    let waiting = match admin.call(Request::Why { filter }).await? {
-        Response::Why(waiting) => waiting,
-        other => return Err(unexpected(&other).into()),
-    };
+pub(crate) fn run(arguments: &Arguments, path: &Path) -> Done {
+    let admin = admin(path)?;
+    let since = arguments.since.map(moment_before).transpose()?;
+    let answer = block_on(admin.what_happened(&arguments.what, since, arguments.limit))??;
+    let found = !answer.story.events.is_empty() || !answer.deliveries.is_empty();
     if arguments.json {
-        say(&(serde_json::to_string_pretty(&waiting)? + "\n"))?;
-        return Ok(ExitCode::SUCCESS);
+        say(&in_json(&as_json(&answer))?)?;
+    } else if found {
+        say(&render(&answer))?;
+    } else {
+        return Err(nothing(&arguments.what, since, &answer).into());
     }
-    match (&arguments.what, waiting.groups.is_empty()) {
-        (Some(what), true) => {
-            Err(format!("nothing waits for {}; postern queue list shows what there is", clean(what)).into())
-        }
-        (None, true) => {
-            say("nothing waits\n")?;
-            Ok(ExitCode::SUCCESS)
-        }
-        _ => {
-            say(&render(&waiting))?;
-            Ok(ExitCode::SUCCESS)
-        }
-    }
+    Ok(if found { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// What 13 characters of the alphabet of ids are can be a top-level domain only in theory: it is an id.
-fn filter(what: Option<&str>) -> Filter {
-    let Some(what) = what else { return Filter::default() };
-    if let Ok(id) = what.parse::<QueueId>() {
-        return Filter { ids: vec![id], ..Filter::default() };
-    }
-    if what.contains('@') {
-        return Filter { recipient: Some(what.to_owned()), ..Filter::default() };
-    }
-    let key =
-        |name: &str| name.parse::<Host>().map_or_else(|_| name.to_owned(), |host| host.key().into_owned());
-    let destination = match what.strip_prefix("*.") {
-        Some(parent) => format!("*.{}", key(parent)),
-        None => key(what),
+fn moment_before(age: std::time::Duration) -> Result<Timestamp, Box<dyn std::error::Error>> {
+    Ok(Timestamp::now().checked_sub(SignedDuration::try_from(age)?)?)
+}
+
+fn as_json(answer: &Answer) -> serde_json::Value {
+    let story = &answer.story;
+    let event = |kept: &Kept| {
+        let mut value = json!(kept);
+        value["words"] = json!(kept.to_string());
+        value
     };
-    Filter { destination: Some(destination), ..Filter::default() }
+    json!({
+        "searched": answer.keys.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "kept": answer.kept,
+        "events": story.events.iter().map(event).collect::<Vec<_>>(),
+        "more": story.more,
+        "oldest": story.oldest,
+        "lost": story.lost,
+        "left_out": story.left_out,
+        "deliveries": answer.deliveries,
+        "waiting": answer.waiting,
+    })
 }
 
-fn render(waiting: &Waiting) -> String {
-    let groups: Vec<String> = waiting.groups.iter().map(group).collect();
-    let mut text = groups.join("\n");
-    if waiting.others > 0 {
-        let _ = write!(text, "\n{} recipients wait for further causes; name a destination\n", waiting.others);
+fn render(answer: &Answer) -> String {
+    let mut text = String::new();
+    if answer.story.more {
+        text += "there are older events: ask for more with --limit\n";
+    }
+    for kept in &answer.story.events {
+        event(&mut text, kept);
+    }
+    if !answer.deliveries.is_empty() {
+        text += "\nin the queue at the moment:\n";
+        for delivery in &answer.deliveries {
+            let id = delivery.message.id;
+            let _ =
+                writeln!(text, "  {id} to {}: {}", clean(&delivery.destination.to_string()), state(delivery));
+        }
+        let _ = write!(text, "\n{}", why::render(&answer.waiting));
+    }
+    text + &missing(answer)
+}
+
+/// One line, and where something has to be done, one more.
+fn event(text: &mut String, kept: &Kept) {
+    let id = if kept.id.is_empty() { "-" } else { &kept.id };
+    let _ = writeln!(text, "{:.0}  {id:<13}  {kept}", kept.time, id = clean(id));
+    if let What::Failed { remedy, .. } = &kept.what {
+        let _ = writeln!(text, "{:37}to do: {}", "", clean(remedy));
+    }
+}
+
+/// What the events do not tell because they are not all there.
+fn missing(answer: &Answer) -> String {
+    let story = &answer.story;
+    let mut text = String::new();
+    if story.lost > 0 {
+        let events = count_of(story.lost, "event", "events");
+        let _ = writeln!(text, "\n{events} of that time could not be written; the log has them");
+    }
+    if story.left_out > 0 {
+        let events = count_of(story.left_out, "event", "events");
+        let _ = writeln!(
+            text,
+            "\n{events} of clients that never signed in were left out, because they were too many"
+        );
     }
     text
 }
 
-fn group(group: &Group) -> String {
-    let diagnosis = &group.diagnosis;
-    let mut text = format!("{}: {}\n", diagnosis.cause, amount(group));
-    line(&mut text, "to", &group.destinations.to_string());
-    line(&mut text, "since", &format!("{:.0} ({} ago)", group.since, age(group.since)));
-    line(&mut text, "next try", &next(group));
-    line(&mut text, "why", &diagnosis.explanation);
-    for fact in &diagnosis.evidence {
-        line(&mut text, "", fact);
-    }
-    line(&mut text, "to do", &diagnosis.remedy);
-    line(&mut text, "such as", &format!("postern queue show {}", group.example));
-    text
-}
-
-fn amount(group: &Group) -> String {
-    let (messages, recipients) = (
-        count_of(group.messages, "message", "messages"),
-        count_of(group.recipients, "recipient", "recipients"),
-    );
-    format!("{messages} for {recipients}")
-}
-
-fn next(group: &Group) -> String {
-    let under_way = match group.under_way {
-        0 => None,
-        count => Some(count_of(count, "is being tried now", "are being tried now")),
+/// What was searched, and how far back that goes.
+fn nothing(what: &str, since: Option<Timestamp>, answer: &Answer) -> String {
+    let keys: Vec<String> = answer.keys.iter().map(ToString::to_string).collect();
+    let searched = if keys.is_empty() { clean(what) } else { clean(&keys.join(", ")) };
+    let reach = match (answer.kept, answer.story.oldest) {
+        (false, _) => "nothing is kept: [history] keep is \"never\"".to_owned(),
+        (true, None) => "nothing has been kept yet".to_owned(),
+        (true, Some(oldest)) => {
+            let from = since.map_or(oldest, |since| since.max(oldest));
+            format!("what happened is known since {from:.0} ({} ago)", age(from))
+        }
     };
-    let next = group.next.map(|due: Timestamp| format!("{}, {due:.0}", until(due)));
-    match (group.state, next, under_way) {
-        (State::Held, ..) => "none until it is released".to_owned(),
-        (_, Some(next), Some(under_way)) => format!("{next}; {under_way}"),
-        (_, Some(words), None) | (_, None, Some(words)) => words,
-        (_, None, None) => "none".to_owned(),
-    }
-}
-
-/// What comes from outside stands in some of it.
-fn line(text: &mut String, name: &str, value: &str) {
-    let _ = writeln!(text, "  {name:<9} {}", clean(value));
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_id_a_destination_and_an_address_are_told_apart() {
-        assert_eq!(filter(None), Filter::default());
-        assert_eq!(filter(Some("0D4K1V7M2Q8ZT")).ids.len(), 1);
-        assert_eq!(filter(Some("Partner.Example")).destination.as_deref(), Some("partner.example"));
-        assert_eq!(filter(Some("*.Bücher.example")).destination.as_deref(), Some("*.xn--bcher-kva.example"));
-        assert_eq!(filter(Some("[192.0.2.1]")).destination.as_deref(), Some("[192.0.2.1]"));
-        assert_eq!(filter(Some("ben@partner.example")).recipient.as_deref(), Some("ben@partner.example"));
-    }
+    format!("nothing found for {searched}; {reach}{}", missing(answer).trim_end().replace('\n', "; "))
 }

@@ -40,6 +40,10 @@ pub struct Inspection {
     pub has_date: bool,
     /// There is a `Message-ID` field.
     pub has_message_id: bool,
+    /// The message's id with its angle brackets, when it has exactly one and that one is harmless.
+    pub message_id: Option<String>,
+    /// What wrote the message, by its own word (`User-Agent` or `X-Mailer`), as it came; at most 120 characters.
+    pub program: Option<String>,
     /// The mailboxes of all `From` fields.
     pub from: Result<Vec<Mailbox>, AddressListError>,
     /// Who says that he sent it, where somebody does: the one mailbox of the one `Sender` field (RFC 5322 §3.6.2).
@@ -94,6 +98,8 @@ impl Inspector {
             has_from: from_count > 0,
             has_date: count("Date") > 0,
             has_message_id: count("Message-ID") > 0,
+            message_id: headers.message_id(),
+            program: program(&headers),
             from: mailboxes(&headers, "From").unwrap_or(Err(AddressListError::Empty)),
             sender: mailboxes(&headers, "Sender").map(only_one),
             utf8_headers: !self.header.is_ascii(),
@@ -135,6 +141,13 @@ pub(crate) fn section_end(octets: &[u8], known: usize) -> Option<usize> {
     }
     let from = known.saturating_sub(3);
     memchr::memmem::find(&octets[from..], b"\r\n\r\n").map(|at| from + at + 2)
+}
+
+/// What the program that wrote the message calls itself. Neither field is in a standard, and both are in most messages.
+fn program(headers: &Headers<'_>) -> Option<String> {
+    let field = headers.find("User-Agent").or_else(|| headers.find("X-Mailer"))?;
+    let name: String = field.text().trim().chars().take(120).collect();
+    Some(name).filter(|name| !name.is_empty())
 }
 
 /// The mailboxes of all fields of a name; `None` when there is no such field.
@@ -232,6 +245,14 @@ mod tests {
     fn mailboxes_of_a_second_from_field_are_seen_too() {
         let found = inspect(b"From: a@b.example\r\nFrom: c@d.example\r\n\r\n");
         assert_eq!((found.from_count, found.from.expect("two addresses").len()), (2, 2));
+    }
+
+    #[test]
+    fn the_id_and_the_program_are_known() {
+        let found = inspect(b"Message-Id: <x@y>\r\nX-Mailer: a\r\nUser-Agent:\r\n Mail 1.0 \r\n\r\n");
+        assert_eq!((found.message_id.as_deref(), found.program.as_deref()), (Some("<x@y>"), Some("Mail 1.0")));
+        let two = inspect(b"Message-Id: <x@y>\r\nMessage-Id: <x@z>\r\nX-Mailer: \r\n\r\n");
+        assert_eq!((two.has_message_id, two.message_id, two.program), (true, None, None));
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! each question.
 //!
 //! The types to know: [`Admin`], one installation; [`Request`] and [`Response`], which travel through the control
-//! socket as JSON; [`route::RouteView`], where mail would go; [`why::Waiting`], why it waits. What it deliberately does
+//! socket as JSON; [`route::RouteView`], where mail would go; [`why::Waiting`], why it waits; [`history::Story`], what became of it. What it deliberately does
 //! not do: parse command lines, or render answers for people.
 
 pub mod accept;
@@ -13,6 +13,7 @@ pub mod acme;
 pub mod authority;
 pub mod certificates;
 pub mod devices;
+pub mod history;
 pub mod may_send;
 pub(crate) mod pages;
 pub mod reroute;
@@ -106,6 +107,8 @@ pub enum Request {
     Certificates(certificates::Request),
     /// Who is banned, and whose mail is held.
     Limits(limits::Request),
+    /// What happened to somebody, or to a message?
+    History(history::Question),
     /// Read the configuration again.
     Reload,
 }
@@ -142,6 +145,8 @@ pub enum Response {
     AcmeOrder(Box<acme::OrderView>),
     /// What came of an operation on bans and held bursts.
     Limits(limits::Response),
+    /// What happened.
+    History(Box<history::Story>),
     /// What is being served.
     Served(Vec<certificates::Served>),
     /// It is done.
@@ -259,6 +264,9 @@ impl Admin {
                 return Ok(Response::Route(Box::new(view)));
             }
             Request::Devices => return Ok(Response::Devices(devices::list_alone(&self.config).await?)),
+            Request::History(question) => {
+                return Ok(Response::History(Box::new(history::tell(&self.config.data_dir, question)?)));
+            }
             Request::MaySend(question) => {
                 let answer = may_send::ask_directly(&self.config, question).await?;
                 return Ok(Response::MaySend(Box::new(answer)));
@@ -335,6 +343,7 @@ pub(crate) async fn execute(
         Request::Reload
         | Request::Route { .. }
         | Request::Devices
+        | Request::History(_)
         | Request::MaySend(_)
         | Request::Accept(_)
         | Request::TlsReports(_)

@@ -51,6 +51,7 @@ use crate::config::{Config, StoreKind};
 use crate::device::log::DeviceLog;
 use crate::directory::{self, Directories, Users};
 use crate::event::Event;
+use crate::history::History;
 use crate::http::authority::Quotas;
 use crate::inbound::habits::Habits;
 use crate::inbound::listener::Sessions;
@@ -191,6 +192,8 @@ pub(crate) struct Shared {
     pub(crate) limits: Limits,
     /// What is remembered of devices.
     pub(crate) devices: DeviceLog,
+    /// What happened.
+    pub(crate) history: History,
     session_count: AtomicU64,
     started: Timestamp,
 }
@@ -233,6 +236,8 @@ impl Daemon {
     pub async fn start(config: Config, observer: Observer, reload: admin::Reload) -> Result<Self, Error> {
         prepare_data_dir(&config)?;
         let now = Timestamp::now();
+        let (history, observer) = History::begin(&config.data_dir, config.history, &observer)
+            .map_err(|source| Error::DataDir { path: config.data_dir.clone(), source })?;
         let ledger = open_ledger(&config.data_dir, &observer)?;
         let network = Network::open(&config.dns, &ledger, &observer)?;
         let challenges = Challenges::default();
@@ -258,6 +263,7 @@ impl Daemon {
             counters: Counters::default(),
             limits,
             devices,
+            history,
             site: ArcSwap::from_pointee(first_site(config, outside, identities, &challenges, &observer)),
             own_addresses: ArcSwap::from_pointee(Vec::new()),
             challenges,
@@ -328,6 +334,7 @@ impl Daemon {
         });
         let site = self.site(config, Outside { network, directories }, Look::AtOnce).await;
         site.announce(&self.shared.observer);
+        self.shared.history.retain(site.config.history);
         let before = self.shared.site.swap(Arc::new(site));
         errors.extend(bound.adopt(&self.shared, &self.phase.subscribe()).await.err());
         drop(bound);
@@ -428,6 +435,7 @@ impl Daemon {
         upkeep::flush(&self.shared).await;
         limits::flush(&self.shared).await;
         admin::socket::remove(&self.shared.site.load().config.data_dir);
+        self.shared.history.stop().await;
         self.shared.observer.daemon(Event::Stopped);
     }
 

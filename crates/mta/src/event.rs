@@ -307,6 +307,15 @@ pub enum Event {
         /// The device that sent it, and how it came.
         #[serde(skip_serializing_if = "Option::is_none")]
         device: Option<Using>,
+        /// Its Message-ID, with angle brackets: its sender's, or what was added where there was none.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        message_id: Option<String>,
+        /// What the client called itself.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        hello: Option<String>,
+        /// What wrote the message, by its own word.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        program: Option<String>,
     },
     /// A session ended without a message, for a reason that no other event names.
     SessionTroubled {
@@ -689,7 +698,7 @@ impl Event {
                 write!(f, "refused at {at}{address} from {client}{policy}: {reply}{why}")
             }
             Self::RelayPermitted { by } => write!(f, "may relay by {by}"),
-            Self::Accepted { session, from, to, size, user, device } => {
+            Self::Accepted { session, from, to, size, user, device, .. } => {
                 let (to, user) = (to.join(", "), also(" by ", user.as_deref()));
                 let device = device.as_ref().map(ToString::to_string);
                 let device = also(", ", device.as_deref());

@@ -216,14 +216,10 @@ impl Ledger {
     }
 
     fn look_at(path: PathBuf, layout: &Layout) -> Result<Self, LedgerError> {
-        let wrong = |source| of_sqlite(&path, source);
-        let connection =
-            Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(wrong)?;
-        connection.busy_timeout(PATIENCE).map_err(wrong)?;
+        let connection = open_to_look(&path)?;
         sound(&connection, &path)?;
-        let found = version(&connection, &path, layout)?;
-        if found < layout.newest() {
-            return Err(LedgerError::TooOld { path, found, needed: layout.newest() });
+        if !is_up_to_date(&connection, &path, layout)? {
+            return Err(LedgerError::TooOld { path, found: 0, needed: layout.newest() });
         }
         Ok(Self { open: Arc::new(Open { path, connection: Mutex::new(connection) }) })
     }
@@ -254,21 +250,106 @@ impl Open {
     }
 }
 
-/// The damaged file goes out of the way; of several such files only the last is kept.
+/// The damaged file goes out of the way, and an empty one takes its place.
 fn begin_anew(path: &Path, layout: &Layout, reason: String) -> Result<Opened, LedgerError> {
+    let trouble = put_aside(path, layout, reason)?;
+    Ok(Opened { ledger: Ledger::open_file(path, layout)?, trouble: Some(trouble) })
+}
+
+/// The damaged file goes out of the way; of several such files only the last is kept. What comes back says so.
+fn put_aside(path: &Path, layout: &Layout, reason: String) -> Result<LedgerError, LedgerError> {
     let aside = path.with_extension("db.damaged");
     fs::rename(path, &aside).map_err(|source| unopenable(path, source))?;
+    remove_beside(path)?;
+    Ok(LedgerError::MovedAside { path: path.to_owned(), reason, aside, lost: layout.lost })
+}
+
+/// SQLite's own files beside one that is gone.
+fn remove_beside(path: &Path) -> Result<(), LedgerError> {
     for ending in ["db-wal", "db-shm"] {
-        match fs::remove_file(path.with_extension(ending)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(unopenable(path, error)),
-            _ => {}
-        }
+        remove_file(&path.with_extension(ending))?;
     }
-    let ledger = Ledger::open_file(path, layout)?;
-    Ok(Opened {
-        ledger,
-        trouble: Some(LedgerError::MovedAside { path: path.to_owned(), reason, aside, lost: layout.lost }),
-    })
+    Ok(())
+}
+
+fn remove_file(path: &Path) -> Result<(), LedgerError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(unopenable(path, error)),
+        _ => Ok(()),
+    }
+}
+
+/// A file that is too large to be read whole at each start: the one connection that writes to it. That it is damaged shows
+/// when it is used.
+///
+/// # Errors
+/// It cannot be used; [`LedgerError::Damaged`]: it can be [moved aside](move_aside).
+pub(crate) fn connect(data_dir: &Path, layout: &Layout) -> Result<Connection, LedgerError> {
+    let path = data_dir.join(layout.file);
+    make_private(&path).map_err(|source| unopenable(&path, source))?;
+    let mut connection = Connection::open(&path).map_err(|source| of_sqlite(&path, source))?;
+    prepare(&connection).map_err(|source| of_sqlite(&path, source))?;
+    migrate(&mut connection, &path, layout)?;
+    Ok(connection)
+}
+
+/// The same for those who only look; `None`: there is none yet.
+///
+/// # Errors
+/// It is there and cannot be read, or an older or newer Postern has written it.
+pub(crate) fn connect_for_reading(
+    data_dir: &Path,
+    layout: &Layout,
+) -> Result<Option<Connection>, LedgerError> {
+    let path = data_dir.join(layout.file);
+    match fs::metadata(&path) {
+        Ok(file) if file.len() == 0 => return Ok(None),
+        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(unopenable(&path, error)),
+    }
+    let connection = open_to_look(&path)?;
+    Ok(is_up_to_date(&connection, &path, layout)?.then_some(connection))
+}
+
+/// Puts a damaged file out of the way. What comes back says so.
+///
+/// # Errors
+/// It cannot be moved.
+pub(crate) fn move_aside(
+    data_dir: &Path,
+    layout: &Layout,
+    reason: String,
+) -> Result<LedgerError, LedgerError> {
+    put_aside(&data_dir.join(layout.file), layout, reason)
+}
+
+/// Removes a file that is not wanted any more.
+///
+/// # Errors
+/// It cannot be removed.
+pub(crate) fn remove(data_dir: &Path, layout: &Layout) -> Result<(), LedgerError> {
+    let path = data_dir.join(layout.file);
+    remove_file(&path)?;
+    remove_beside(&path)
+}
+
+fn open_to_look(path: &Path) -> Result<Connection, LedgerError> {
+    let wrong = |source| of_sqlite(path, source);
+    let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(wrong)?;
+    connection.busy_timeout(PATIENCE).map_err(wrong)?;
+    Ok(connection)
+}
+
+/// Whether it has tables; an error when they are others than these.
+fn is_up_to_date(connection: &Connection, path: &Path, layout: &Layout) -> Result<bool, LedgerError> {
+    match version(connection, path, layout)? {
+        0 => Ok(false),
+        found if found < layout.newest() => {
+            Err(LedgerError::TooOld { path: path.to_owned(), found, needed: layout.newest() })
+        }
+        _ => Ok(true),
+    }
 }
 
 /// The file exists before SQLite opens it, for its owner alone; SQLite's own files beside it follow its mode.
@@ -332,7 +413,7 @@ fn migrate(connection: &mut Connection, path: &Path, layout: &Layout) -> Result<
     transaction.commit().map_err(wrong)
 }
 
-fn of_sqlite(path: &Path, source: rusqlite::Error) -> LedgerError {
+pub(crate) fn of_sqlite(path: &Path, source: rusqlite::Error) -> LedgerError {
     let path = path.to_owned();
     match source.sqlite_error_code() {
         Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => {

@@ -8,6 +8,7 @@
 //! - [`sender::Senders`]: who may send as what, as one pure decision.
 //! - `device`: what printers and old applications may do.
 //! - [`event::Event`]: everything that happens, as a typed fact; [`observe`] renders it.
+//! - [`history`]: what happened, kept so that it can be asked for.
 //! - `limits`: how much anybody may do, who guesses, who is banned, whose mail is held.
 //! - `certificates`: our own, from the request to the renewal. `authority`: the private CA. `http`: what it offers to
 //!   others, and `metrics`: figures for a monitoring system.
@@ -28,6 +29,7 @@ pub mod diagnosis;
 pub mod directory;
 pub mod doctor;
 pub mod event;
+pub mod history;
 mod http;
 pub mod https;
 mod inbound;

@@ -43,13 +43,19 @@ pub trait Sink: Send + Sync + 'static {
 /// Where the daemon's parts emit their events. Cheap to clone.
 #[derive(Clone)]
 pub struct Observer {
-    sinks: Arc<[Box<dyn Sink>]>,
+    sinks: Arc<[Arc<dyn Sink>]>,
 }
 
 impl Observer {
     /// An observer that hands every record to each of the sinks, in order.
     pub fn new(sinks: Vec<Box<dyn Sink>>) -> Self {
-        Self { sinks: sinks.into() }
+        Self { sinks: sinks.into_iter().map(Arc::from).collect() }
+    }
+
+    /// The same with another sink behind those that there are.
+    #[must_use]
+    pub fn with(&self, sink: Box<dyn Sink>) -> Self {
+        Self { sinks: self.sinks.iter().cloned().chain([Arc::from(sink)]).collect() }
     }
 
     /// Something happened to the daemon as a whole.

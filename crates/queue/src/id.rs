@@ -39,6 +39,12 @@ const EPOCH: i64 = 1_577_836_800_000;
 const LARGEST: u64 = (1 << 63) - 1;
 
 impl QueueId {
+    /// When it was drawn, to the millisecond: just before the message came.
+    pub fn time(self) -> Timestamp {
+        let milliseconds = i64::try_from(self.0 >> RANDOM_BITS).unwrap_or(i64::MAX).saturating_add(EPOCH);
+        Timestamp::from_millisecond(milliseconds).unwrap_or(Timestamp::MAX)
+    }
+
     /// As SQLite keeps it. Never negative.
     pub(crate) fn to_row(self) -> i64 {
         self.0.cast_signed()

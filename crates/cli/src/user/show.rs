@@ -1,12 +1,12 @@
-//! `postern user show`: one person, whichever directory knows him.
+//! `postern user show`: one person, whichever directory knows him, and what he did lately.
 
 use clap::Args;
-use postern_mta::directory::{
-    AppPassword, MainPassword, People, Person, Principal, ScramState, Standing, User,
-};
+use postern_mta::admin::Admin;
+use postern_mta::directory::{AppPassword, MainPassword, Person, Principal, ScramState, Standing, User};
 use postern_mta::event::clean;
 use serde_json::{Value, json};
 
+use super::past::Past;
 use super::{Failure, app_password, texts};
 use crate::table::facts;
 
@@ -20,17 +20,21 @@ pub(crate) struct Show {
     json: bool,
 }
 
-pub(super) async fn run(arguments: &Show, people: &People) -> Result<String, Failure> {
+pub(super) async fn run(arguments: &Show, admin: &Admin) -> Result<String, Failure> {
+    let people = admin.people()?;
     let person = people.find(&arguments.name).await?;
     let passwords = people.app_passwords(person.name()).await?;
+    let past = Past::of(admin, person.name()).await;
     if arguments.json {
-        return Ok(serde_json::to_string_pretty(&as_json(&person, &passwords)?)? + "\n");
+        let mut shown = as_json(&person, &passwords)?;
+        past.add_to(&mut shown);
+        return Ok(serde_json::to_string_pretty(&shown)? + "\n");
     }
     let shown = match &person {
         Person::Own(user) => facts(of_user(user, &passwords)),
         Person::Other(principal) => facts(of_other(principal, &passwords)),
     };
-    Ok(shown)
+    Ok(shown + &past.render())
 }
 
 fn as_json(person: &Person, passwords: &[AppPassword]) -> Result<Value, Failure> {

@@ -21,8 +21,8 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::{
-    Error, Reload, Request, Response, accept, certificates, control_path, execute, limited, may_send, route,
-    told,
+    Error, Reload, Request, Response, accept, certificates, control_path, execute, history, limited,
+    may_send, route, told,
 };
 use crate::daemon::{self, Shared};
 use crate::event::Event;
@@ -125,6 +125,7 @@ async fn carry_out(shared: &Shared, reload: &Reload, request: Request) -> Respon
             let listed = shared.devices.list(&shared.site.load().config).await;
             return listed.map_or_else(|error| Response::Failed(error.to_string()), Response::Devices);
         }
+        Request::History(question) => return tell(shared, question).await,
         Request::MaySend(question) => {
             let site = shared.site.load_full();
             let answer = may_send::ask(&site.config, &site.directories, &site.senders, &question).await;
@@ -148,6 +149,17 @@ async fn carry_out(shared: &Shared, reload: &Reload, request: Request) -> Respon
         shared.wake.notify_one();
     }
     response
+}
+
+/// What happened, up to now.
+async fn tell(shared: &Shared, question: history::Question) -> Response {
+    shared.history.flush().await;
+    let data_dir = shared.site.load().config.data_dir.clone();
+    match tokio::task::spawn_blocking(move || history::tell(&data_dir, &question)).await {
+        Ok(Ok(story)) => Response::History(Box::new(story)),
+        Ok(Err(error)) => Response::Failed(error.to_string()),
+        Err(_) => Response::Failed("the history could not be read to its end".into()),
+    }
 }
 
 fn change_of(request: &Request) -> Option<Change> {

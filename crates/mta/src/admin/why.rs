@@ -23,7 +23,7 @@ use crate::diagnosis::{Diagnosis, diagnose};
 const GROUPS_MOST: usize = 1000;
 
 /// Why mail waits.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Waiting {
     /// The causes, the one with the most messages first.
     pub groups: Vec<Group>,

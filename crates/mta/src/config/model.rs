@@ -47,6 +47,7 @@ use super::Problem;
 use super::show::Setting;
 use super::template::Template;
 use crate::certificates::deploy::Deployment;
+use crate::history::Retention;
 use crate::observe::LogStyle;
 
 /// The configuration as it will run.
@@ -98,6 +99,8 @@ pub struct Config {
     pub tls_reports: TlsReports,
     /// Who hears of certificates that come to their end.
     pub certificates: Certificates,
+    /// How long and how much is kept of what happened.
+    pub history: Retention,
     /// Where figures can be read.
     pub metrics: Metrics,
     /// How long and how often delivery is tried.

@@ -38,6 +38,7 @@ use super::reader::{Reader, Section, positive_duration};
 use super::show::Setting;
 use super::{File, Problem, Surroundings};
 use crate::event::Level;
+use crate::history::Retention;
 use crate::observe::{LogFormat, LogStyle};
 
 /// What came of reading a file. Without problems there is a configuration.
@@ -109,6 +110,7 @@ fn read<'a>(reader: &mut Reader<'a>, surroundings: &'a Surroundings) -> Option<C
     };
     let tls_reports = tls_reports::tls_reports(reader, top, own);
     let certificates = certificates::certificates(reader, top);
+    let history = history(reader, top);
     let metrics = certificates::metrics(reader, top, &mut bound);
     Some(Config {
         hostname: hostname?,
@@ -134,6 +136,7 @@ fn read<'a>(reader: &mut Reader<'a>, surroundings: &'a Surroundings) -> Option<C
         outbound: outbound.outbound?,
         tls_reports: tls_reports?,
         certificates: certificates?,
+        history: history?,
         metrics: metrics?,
         queue: queue?,
         http: http?,
@@ -163,6 +166,13 @@ fn log<'a>(reader: &mut Reader<'a>, top: &Section<'a>) -> Option<LogStyle> {
     let format = reader.choice(at, "format", None, &[("text", LogFormat::Text), ("json", LogFormat::Json)]);
     let level = reader.choice(at, "level", None, &[("info", Level::Info), ("debug", Level::Debug)]);
     Some(LogStyle { format: format?, level: level? })
+}
+
+fn history<'a>(reader: &mut Reader<'a>, top: &Section<'a>) -> Option<Retention> {
+    let at = &reader.section(top, "history");
+    let keep = reader.duration_or_never(at, "keep");
+    let (events, size) = (reader.count(at, "events"), reader.size(at, "size"));
+    Some(Retention { keep: keep?, events: events?, size: size? })
 }
 
 fn dns<'a>(reader: &mut Reader<'a>, top: &Section<'a>) -> Option<Dns> {

@@ -56,6 +56,9 @@ pub(crate) async fn take(
     }
     let using = gate.using();
     let accepted = Event::Accepted {
+        message_id: message_id(gate, &site, &inspection, &stamp),
+        hello: gate.hello.as_ref().map(|hello| hello.name.clone()),
+        program: inspection.program.clone(),
         session: gate.client.session.clone(),
         from: transaction.from.to_string(),
         to: recipients.iter().map(|(mailbox, _)| mailbox.to_string()).collect(),
@@ -134,6 +137,15 @@ fn repairs(site: &Site, author: Option<&Mailbox>, inspection: &Inspection, stamp
     let author = author.filter(|author| author.is_ascii());
     let origin = repair::Origin { now: stamp.now, unique: stamp.id, hostname: site.config.hostname.as_str() };
     repair::missing_fields(inspection, author, &origin)
+}
+
+/// The id that the message goes out with.
+fn message_id(gate: &Gate, site: &Site, inspection: &Inspection, stamp: &Stamp<'_>) -> Option<String> {
+    let is_repaired = gate.device.is_some() || gate.principal.is_some();
+    if inspection.has_message_id || !is_repaired {
+        return inspection.message_id.clone();
+    }
+    Some(repair::message_id(stamp.now, stamp.id, site.config.hostname.as_str()))
 }
 
 fn envelope(

@@ -42,7 +42,7 @@ pub(super) fn client_net(address: IpAddr) -> IpNet {
 }
 
 /// The network that an address counts as.
-pub(super) fn network_of(address: IpAddr) -> IpNet {
+pub(crate) fn network_of(address: IpAddr) -> IpNet {
     match address.to_canonical() {
         address @ IpAddr::V4(_) => cut(address, 24),
         address @ IpAddr::V6(_) => cut(address, 64),

@@ -16,6 +16,14 @@ use super::{Key, Kind, Section};
 pub const SECTIONS: &[Section] = &[
     section("", Once, "Who this server is.", TOP),
     section("log", Once, "What is written to standard error, and how.", LOG),
+    section(
+        "history",
+        Once,
+        "What is kept of what happened, so that `postern why` can tell what became of a message or of somebody's sign-ins. What \
+         exceeds any of the three bounds goes, the oldest first. At most a tenth of the events are those of clients that \
+         never signed in and brought no mail, so that no flood of strangers pushes out the rest.",
+        HISTORY,
+    ),
     section("dns", Once, "Whom to ask for the names of other servers.", DNS),
     section(
         "limits",
@@ -284,6 +292,30 @@ const TOP: &[Key] = &[
         default: Absent("postmaster@ of each own domain goes where that domain's mail goes"),
         reason: "Where mail for postmaster@ of every own domain goes when nobody there bears that name; every domain must have one (RFC 5321 §4.5.1).",
         example: "\"anna@example.org\"",
+    },
+];
+
+const HISTORY: &[Key] = &[
+    Key {
+        name: "keep",
+        kind: DurationOrNever,
+        default: Value("\"30d\""),
+        reason: "How long events are kept. They tell who wrote to whom, when, and from where: your rules on personal data may want a shorter time. \"never\" keeps nothing, and removes what was kept.",
+        example: "\"7d\"",
+    },
+    Key {
+        name: "events",
+        kind: Count { unit: "events", least: 1000, most: 1_000_000_000 },
+        default: Value("10000000"),
+        reason: "At most so many are kept. A message for one recipient makes two or three; ten million are found in as readily as a thousand.",
+        example: "1000000",
+    },
+    Key {
+        name: "size",
+        kind: Size { least: 1 << 20 },
+        default: Value("\"4 GiB\""),
+        reason: "At most so much of the disk is used for them; ten million events take some 3 GiB. The file keeps the size that it once had, and uses the room again.",
+        example: "\"500 MiB\"",
     },
 ];
 
