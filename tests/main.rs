@@ -21,6 +21,7 @@
 mod support;
 
 mod acme;
+mod any_port;
 mod app_passwords;
 mod bans;
 mod bounces;

@@ -8,6 +8,7 @@
 
 mod client;
 mod files;
+mod hello;
 mod message;
 mod policy;
 mod report;
@@ -19,6 +20,7 @@ mod tlsa;
 
 pub use client::client;
 pub use files::{certificate_files, file_seeds, request_seeds, signing_request};
+pub use hello::{hello_seeds, tls_offer};
 pub use message::{dsn, header};
 pub use policy::mta_sts;
 pub use report::{tls_report, tls_report_seeds};

@@ -80,6 +80,10 @@ pub fn write_corpus(corpus: &Path) -> io::Result<()> {
     for (name, octets) in crate::tlsa_seeds() {
         fs::write(folder.join(name), octets)?;
     }
+    for (name, octets) in crate::hello_seeds() {
+        fs::create_dir_all(corpus.join("tls_offer"))?;
+        fs::write(corpus.join("tls_offer").join(name), octets)?;
+    }
     for (name, octets) in crate::file_seeds() {
         fs::create_dir_all(corpus.join("certificate_files"))?;
         fs::write(corpus.join("certificate_files").join(name), octets)?;

@@ -371,6 +371,11 @@ proptest! {
     }
 
     #[test]
+    fn no_hello_breaks_its_laws(data in spoilt_file(&postern_fuzz::hello_seeds())) {
+        postern_fuzz::tls_offer(&data);
+    }
+
+    #[test]
     fn no_certificate_file_breaks_its_laws(data in spoilt_file(postern_fuzz::file_seeds())) {
         postern_fuzz::certificate_files(&data);
     }

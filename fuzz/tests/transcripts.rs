@@ -33,6 +33,14 @@ fn every_target_takes_every_transcript() {
 }
 
 #[test]
+fn the_target_for_hellos_takes_its_seeds() {
+    for (name, octets) in postern_fuzz::hello_seeds() {
+        assert!(postern_smtp::tls::TlsOffer::parse(&octets).is_some(), "{name}");
+        postern_fuzz::tls_offer(&octets);
+    }
+}
+
+#[test]
 fn the_target_for_certificates_takes_its_seeds() {
     for (_, octets) in postern_fuzz::tlsa_seeds() {
         postern_fuzz::tlsa(&octets);

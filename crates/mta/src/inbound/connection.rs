@@ -487,29 +487,33 @@ async fn read_into<P: Policy>(
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => feed(session, Input::Closed),
             Err(error) => return Poll::Ready(Err(error)),
             Ok(()) if bytes.filled().is_empty() => feed(session, Input::Closed),
-            Ok(()) => {
-                overhear(first, bytes.filled(), policy);
-                feed(session, Input::Bytes(bytes.filled()));
-            }
+            Ok(()) => hear(session, policy, first, bytes.filled()),
         }
         Poll::Ready(Ok(()))
     })
     .await
 }
 
-/// Tells the policy what the client says first in clear, until it is known what that is.
-fn overhear<P: Policy>(first: &mut Option<First>, octets: &[u8], policy: &mut P) {
-    match first.as_mut().map(|first| first.hear(octets)) {
-        None => {}
-        Some(Heard::Beginning(opening)) => policy.opened(opening),
-        Some(Heard::Whole(opening, offer)) => {
+/// Hands the session what came, and tells the policy what the client says first in clear until it is known what that is.
+fn hear<P: Policy>(session: &mut ServerSession, policy: &mut P, first: &mut Option<First>, octets: &[u8]) {
+    let Some(listening) = first else { return feed(session, Input::Bytes(octets)) };
+    match listening.hear(octets) {
+        Heard::Beginning(opening) => policy.opened(opening),
+        Heard::HalfHello => return policy.opened(Opening::Tls),
+        Heard::Whole(opening) => {
             *first = None;
             policy.opened(opening);
+        }
+        Heard::Hello(offer, all) => {
+            *first = None;
+            policy.opened(Opening::Tls);
             if let Some(offer) = offer {
                 policy.offered(offer);
             }
+            return feed(session, Input::Bytes(&all));
         }
     }
+    feed(session, Input::Bytes(octets));
 }
 
 /// What a handshake is done with.
@@ -591,6 +595,12 @@ impl Unsecured {
                 );
                 (HandshakeFault::NoCommonVersion, why)
             }
+            // The library looks for groups first; whoever names none wants to send the key under ours.
+            (HandshakeFault::NoCommonGroup, Some(offer)) if offer.groups.is_empty() => {
+                let why =
+                    "both sides have no cipher suite in common: the client offers none with forward secrecy";
+                (HandshakeFault::NoCommonCipher, why.to_owned())
+            }
             _ => (fault, reason),
         }
     }
@@ -634,6 +644,8 @@ fn describe(reason: CloseReason) -> &'static str {
     }
 }
 
+#[cfg(test)]
+mod beginnings;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]

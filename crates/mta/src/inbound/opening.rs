@@ -212,13 +212,17 @@ pub(super) struct First {
     either: Option<Either>,
 }
 
-/// What is known of a client's first words.
+/// What is known of a client's first words, with those octets that the session may have now.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Heard {
     /// They may still turn out to be something else.
     Beginning(Opening),
-    /// This is what they are, with the ClientHello if they are one.
-    Whole(Opening, Option<TlsOffer>),
+    /// A ClientHello of which more is to come. The session, which would end over it, gets it whole.
+    HalfHello,
+    /// This is what they are.
+    Whole(Opening),
+    /// A ClientHello, as far as it can be read, with all octets that were held back.
+    Hello(Option<TlsOffer>, Vec<u8>),
 }
 
 impl First {
@@ -229,17 +233,19 @@ impl First {
 
     /// The client said more.
     pub(super) fn hear(&mut self, octets: &[u8]) -> Heard {
-        let room = HELLO_MOST.saturating_sub(self.octets.len());
-        self.octets.extend_from_slice(&octets[..octets.len().min(room)]);
+        self.octets.extend_from_slice(octets);
         let opening = Opening::of(&self.octets);
         if let Some(either) = &self.either {
             either.spoke(&opening);
         }
-        let offer = (opening == Opening::Tls).then(|| TlsOffer::parse(&self.octets)).flatten();
-        let whole = match opening {
-            Opening::Tls => offer.is_some() || self.octets.len() == HELLO_MOST,
-            _ => self.octets.len() >= TELLING || self.octets.contains(&b'\n'),
-        };
-        if whole { Heard::Whole(opening, offer) } else { Heard::Beginning(opening) }
+        if opening != Opening::Tls {
+            let whole = self.octets.len() >= TELLING || self.octets.contains(&b'\n');
+            return if whole { Heard::Whole(opening) } else { Heard::Beginning(opening) };
+        }
+        let offer = TlsOffer::parse(&self.octets);
+        if offer.is_none() && self.octets.len() < HELLO_MOST {
+            return Heard::HalfHello;
+        }
+        Heard::Hello(offer, std::mem::take(&mut self.octets))
     }
 }

@@ -5,8 +5,10 @@
 //! sleeps: everything waits for something that comes, and [`PATIENCE`] is only how long a failure takes.
 
 use std::io;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::pin::Pin;
+use std::process::Child;
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::time::Duration;
@@ -92,15 +94,28 @@ impl Loopback {
 
     /// A client has connected, and no more.
     pub(super) fn connect_only(&self, scenario: &Scenario) -> Wire<'_> {
+        let implicit = scenario.settings.tls == TlsMode::Implicit;
+        self.connect_saying(b"", if implicit { Start::Tls } else { Start::Banner }, scenario)
+    }
+
+    /// A client has connected and said this before the driver looks.
+    pub(super) fn connect_saying(&self, words: &[u8], start: Start, scenario: &Scenario) -> Wire<'_> {
         let script = Arc::new(Mutex::new(Script::new(scenario)));
         let (phase, running) = watch::channel(Phase::Running);
         let server = match scenario.certificate {
             ClientCertificate::Absent => &self.server,
             ClientCertificate::Unproved | ClientCertificate::Verified => &self.asking,
         };
-        let terms = terms(scenario, scenario.settings.tls_available.then(|| server.clone()));
-        let policy = Scripted(Arc::clone(&script));
-        let (ours, theirs) = self.within(connection());
+        let terms = terms(scenario, start, scenario.settings.tls_available.then(|| server.clone()));
+        let noted = Arc::default();
+        let policy = Scripted(Arc::clone(&script), Arc::clone(&noted));
+        let (mut ours, theirs) = self.within(connection());
+        self.within(async {
+            ours.write_all(words).await.unwrap();
+            if !words.is_empty() {
+                theirs.readable().await.unwrap();
+            }
+        });
         let driver = self.runtime.spawn(async move {
             match Driver::begin(theirs, terms, policy, running).await {
                 Ok(mut driver) => driver.run().await,
@@ -111,7 +126,7 @@ impl Loopback {
         let certificate = scenario.certificate;
         let (heard, driver) = (Vec::new(), Some(driver));
         let spoken = Vec::new();
-        Wire { loopback: self, client, certificate, spoken, heard, end: None, driver, phase, script }
+        Wire { loopback: self, client, certificate, spoken, heard, end: None, driver, phase, script, noted }
     }
 
     /// A driver that has not yet done anything, in clear, and its client.
@@ -120,9 +135,9 @@ impl Loopback {
         scenario: &Scenario,
         phase: watch::Receiver<Phase>,
     ) -> (Driver<Scripted>, TcpStream) {
-        let policy = Scripted(Arc::new(Mutex::new(Script::new(scenario))));
+        let policy = Scripted(Arc::new(Mutex::new(Script::new(scenario))), Arc::default());
         let (ours, theirs) = self.within(connection());
-        let begun = self.within(Driver::begin(theirs, terms(scenario, None), policy, phase));
+        let begun = self.within(Driver::begin(theirs, terms(scenario, Start::Banner, None), policy, phase));
         (begun.unwrap_or_else(|(stop, _)| panic!("{stop}")), ours)
     }
 
@@ -142,14 +157,33 @@ impl Loopback {
         shown
     }
 
+    /// A program connects and ends; what the driver told of it.
+    pub(super) fn visit(&self, scenario: &Scenario, start: impl FnOnce(SocketAddr) -> Child) -> Noted {
+        let noted = Arc::default();
+        let policy = Scripted(Arc::new(Mutex::new(Script::new(scenario))), Arc::clone(&noted));
+        let (_phase, running) = watch::channel(Phase::Running);
+        let mut program = self.within(async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let program = start(listener.local_addr().unwrap());
+            let (theirs, _) = listener.accept().await.unwrap();
+            let terms = terms(scenario, Start::Tls, Some(self.server.clone()));
+            if let Ok(mut driver) = Driver::begin(theirs, terms, policy, running).await {
+                driver.run().await;
+            }
+            program
+        });
+        program.wait().unwrap();
+        let noted = noted.lock().unwrap();
+        noted.clone()
+    }
+
     pub(super) fn within<T>(&self, work: impl Future<Output = T>) -> T {
         self.runtime.block_on(async { timeout(PATIENCE, work).await.expect("in time") })
     }
 }
 
-fn terms(scenario: &Scenario, tls: Option<ServerTls>) -> Terms {
+fn terms(scenario: &Scenario, start: Start, tls: Option<ServerTls>) -> Terms {
     let settings = Arc::new(scenario.settings.clone());
-    let start = if settings.tls == TlsMode::Implicit { Start::Tls } else { Start::Banner };
     Terms { settings, tls, start, seed: SEED, front_end: scenario.front_end }
 }
 
@@ -168,7 +202,17 @@ async fn connection() -> (TcpStream, TcpStream) {
 }
 
 /// A transcript's policy in the gate's place.
-pub(super) struct Scripted(Arc<Mutex<Script>>);
+pub(super) struct Scripted(Arc<Mutex<Script>>, Arc<Mutex<Noted>>);
+
+/// What a driver tells of how the client began.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Noted {
+    pub(super) opening: Opening,
+    pub(super) offer: Option<TlsOffer>,
+    pub(super) begun: Option<TlsBegun>,
+    pub(super) name_borne: Option<bool>,
+    pub(super) fault: Option<(HandshakeFault, String)>,
+}
 
 impl Policy for Scripted {
     async fn answer(&mut self, question: Question) -> Verdict {
@@ -187,15 +231,23 @@ impl Policy for Scripted {
         self.0.lock().unwrap().introduce(introduction);
     }
 
-    fn start_over(&mut self, _: Established, _: TlsBegun) {
+    fn start_over(&mut self, established: Established, begun: TlsBegun) {
         self.0.lock().unwrap().start_over();
+        let mut noted = self.1.lock().unwrap();
+        (noted.begun, noted.name_borne) = (Some(begun), established.name_borne);
     }
 
-    fn tls_failed(&mut self, _: HandshakeFault, _: String) {}
+    fn tls_failed(&mut self, fault: HandshakeFault, reason: String) {
+        self.1.lock().unwrap().fault = Some((fault, reason));
+    }
 
-    fn opened(&mut self, _: Opening) {}
+    fn opened(&mut self, opening: Opening) {
+        self.1.lock().unwrap().opening = opening;
+    }
 
-    fn offered(&mut self, _: TlsOffer) {}
+    fn offered(&mut self, offer: TlsOffer) {
+        self.1.lock().unwrap().offer = Some(offer);
+    }
 }
 
 /// One session.
@@ -212,6 +264,7 @@ pub(super) struct Wire<'a> {
     driver: Option<JoinHandle<Stop>>,
     phase: watch::Sender<Phase>,
     script: Arc<Mutex<Script>>,
+    noted: Arc<Mutex<Noted>>,
 }
 
 enum Client {
@@ -238,6 +291,19 @@ impl Wire<'_> {
             Binding::tls_exporter(exporter.expect("TLS 1.3")),
             Binding::tls_server_end_point(certificate.as_ref()),
         ]
+    }
+
+    /// What the driver told of how the client began.
+    pub(super) fn noted(&self) -> Noted {
+        self.noted.lock().unwrap().clone()
+    }
+
+    /// The first octet that the server says.
+    pub(super) fn first_octet(&mut self) -> Option<u8> {
+        while self.heard.is_empty() && self.end.is_none() {
+            self.read();
+        }
+        self.heard.first().copied()
     }
 
     /// The client ends its side, and goes on reading.
