@@ -37,7 +37,15 @@ fn curl(postern: &Postern, listener: &str, subject: &str) -> Command {
     let path = postern.folder().join(subject);
     std::fs::write(&path, content::unix_lines(&content::plain(ANNA, "ben@elsewhere.test", subject))).unwrap();
     let mut command = program("curl");
-    command.args(["--silent", "--show-error", "--cacert", text(&postern.root()), "--max-time", "30", "--crlf"]);
+    command.args([
+        "--silent",
+        "--show-error",
+        "--cacert",
+        text(&postern.root()),
+        "--max-time",
+        "30",
+        "--crlf",
+    ]);
     command.args(["--url", &format!("smtps://localhost:{}/client.test", port(postern, listener))]);
     command.args(["--ipv4", "--user", &format!("anna:{PASSWORD}"), "--mail-from", ANNA]);
     command.args(["--mail-rcpt", "ben@elsewhere.test", "--upload-file", text(&path)]);
