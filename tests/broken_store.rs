@@ -8,7 +8,8 @@ use crate::support::programs::{fail, text};
 use crate::support::{Peer, Postern, Setup, content, files_below, unused_address};
 
 /// The databases beside the queue's.
-const OTHERS: [&str; 6] = ["users.db", "policy.db", "acme.db", "activity.db", "devices.db", "events.db"];
+const OTHERS: [&str; 7] =
+    ["users.db", "policy.db", "acme.db", "activity.db", "devices.db", "events.db", "sessions.db"];
 
 /// A stopped daemon's queue database: the SQLite file at the top that is nobody else's.
 #[track_caller]

@@ -15,6 +15,7 @@ mod device;
 mod doctor;
 mod explain;
 mod init;
+mod json;
 mod probe;
 #[cfg(test)]
 mod proposed;
@@ -22,8 +23,10 @@ mod queue;
 mod reload;
 mod route;
 mod serve;
+mod session;
 mod table;
 mod tls;
+mod trouble;
 mod user;
 mod why;
 
@@ -38,6 +41,8 @@ use nix::unistd::{Gid, Uid, geteuid, setgid, setgroups, setuid};
 use postern_mta::admin::{Admin, Error};
 use postern_mta::config::{Config, Surroundings, default_path};
 use postern_mta::event::clean;
+
+use json::in_json;
 
 /// What a subcommand comes to: its exit code, or words for the administrator.
 type Done = Result<ExitCode, Box<dyn std::error::Error>>;
@@ -76,6 +81,12 @@ enum Command {
     /// Mail that is held because its sender suddenly sends much more than usual
     #[command(subcommand)]
     Burst(burst::Command),
+    /// What keeps people from sending, the worst first, and what to do about it
+    #[command(subcommand)]
+    Trouble(trouble::Command),
+    /// Sessions that have ended: what was said in them, and what went wrong
+    #[command(subcommand)]
+    Session(session::Command),
     /// Printers, scanners and old applications
     #[command(subcommand)]
     Device(device::Command),
@@ -123,6 +134,8 @@ fn main() -> ExitCode {
         Command::User(command) => user::run(command, &path),
         Command::Ban(command) => ban::run(command, &path),
         Command::Burst(command) => burst::run(command, &path),
+        Command::Trouble(command) => trouble::run(command, &path),
+        Command::Session(command) => session::run(command, &path),
         Command::Device(command) => device::run(&command, &path),
         Command::Accept(arguments) => accept::run(arguments, &path),
         Command::Route(arguments) => route::run(&arguments, &path),
@@ -172,11 +185,6 @@ fn say(text: &str) -> Result<(), std::io::Error> {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
         written => written,
     }
-}
-
-/// What a command found out, for programs.
-fn in_json<T: serde::Serialize + ?Sized>(value: &T) -> Result<String, serde_json::Error> {
-    Ok(serde_json::to_string_pretty(value)? + "\n")
 }
 
 /// An answer that does not fit the question: the running daemon is of another version.

@@ -19,7 +19,9 @@ pub(crate) mod pages;
 pub mod reroute;
 pub mod route;
 pub(crate) mod running;
+pub mod sessions;
 pub(crate) mod socket;
+pub mod troubles;
 pub mod why;
 
 /// What can be asked and told of TLS reports, as [`Request::TlsReports`] and [`Response::TlsReports`] carry it.
@@ -109,6 +111,10 @@ pub enum Request {
     Limits(limits::Request),
     /// What happened to somebody, or to a message?
     History(history::Question),
+    /// Sessions that have ended, and those that are to be seen whole.
+    Sessions(sessions::Request),
+    /// What keeps people from sending.
+    Troubles(troubles::Request),
     /// Read the configuration again.
     Reload,
 }
@@ -147,6 +153,10 @@ pub enum Response {
     Limits(limits::Response),
     /// What happened.
     History(Box<history::Story>),
+    /// What came of a question about sessions.
+    Sessions(sessions::Response),
+    /// What came of an operation on cases.
+    Troubles(troubles::Response),
     /// What is being served.
     Served(Vec<certificates::Served>),
     /// It is done.
@@ -284,6 +294,14 @@ impl Admin {
                 let answer = limits::carry_out_alone(&self.config, request, Timestamp::now()).await;
                 return Ok(limited(answer));
             }
+            Request::Sessions(request) => {
+                let answer = sessions::carry_out_alone(&self.config, request, Timestamp::now()).await;
+                return Ok(answer.map_or_else(Response::Failed, Response::Sessions));
+            }
+            Request::Troubles(request) => {
+                let answer = troubles::carry_out_alone(&self.config, request, Timestamp::now()).await;
+                return Ok(answer.map_or_else(Response::Failed, Response::Troubles));
+            }
             Request::Certificates(request) => {
                 return certificates::carry_out_alone(&self.config.data_dir, request).await;
             }
@@ -348,6 +366,8 @@ pub(crate) async fn execute(
         | Request::Accept(_)
         | Request::TlsReports(_)
         | Request::Certificates(_)
+        | Request::Sessions(_)
+        | Request::Troubles(_)
         | Request::Limits(_) => Response::Failed("that is no question to the queue".into()),
     })
 }

@@ -65,6 +65,7 @@ use crate::policy::ledger::{self, Ledger, LedgerError};
 use crate::policy::reports;
 use crate::policy::tls_results::TlsResults;
 use crate::scheduler;
+use crate::session::{Keeper, keeper};
 use bind::Bound;
 use network::Network;
 use serving::{Asked, Stage};
@@ -194,6 +195,8 @@ pub(crate) struct Shared {
     pub(crate) devices: DeviceLog,
     /// What happened.
     pub(crate) history: History,
+    /// What is kept of sessions that ended, and of troubles.
+    pub(crate) keeper: Keeper,
     session_count: AtomicU64,
     started: Timestamp,
 }
@@ -250,6 +253,7 @@ impl Daemon {
         let devices = open_device_log(&config.data_dir, &observer)?;
         let users = Users::open(&config.data_dir)?;
         let limits = open_limits(&config.data_dir, &observer, now).await?;
+        let keeper = open_keeper(&config.data_dir, &observer, now).await?;
         let (resolver, told) = (Some(&network.resolver), Some(&observer));
         let means = directory::Means { users: &users, resolver, observer: told };
         let directories = Arc::new(Directories::new(&config, &means, None)?);
@@ -264,6 +268,7 @@ impl Daemon {
             limits,
             devices,
             history,
+            keeper,
             site: ArcSwap::from_pointee(first_site(config, outside, identities, &challenges, &observer)),
             own_addresses: ArcSwap::from_pointee(Vec::new()),
             challenges,
@@ -300,6 +305,8 @@ impl Daemon {
         tokio::spawn(shared.tasks.track_future(warnings));
         let counts = limits::run(Arc::clone(&shared), running.clone());
         tokio::spawn(shared.tasks.track_future(counts));
+        let sessions = keeper::run(Arc::clone(&shared), running.clone());
+        tokio::spawn(shared.tasks.track_future(sessions));
         announce_dnssec(shared.network(), shared.observer.clone());
         let scheduler = tokio::spawn(scheduler::run(Arc::clone(&shared), running));
         let addresses = Vec::new();
@@ -434,6 +441,7 @@ impl Daemon {
         // What the last sessions came to counts as well.
         upkeep::flush(&self.shared).await;
         limits::flush(&self.shared).await;
+        keeper::flush(&self.shared).await;
         admin::socket::remove(&self.shared.site.load().config.data_dir);
         self.shared.history.stop().await;
         self.shared.observer.daemon(Event::Stopped);
@@ -533,6 +541,12 @@ async fn open_limits(data_dir: &Path, observer: &Observer, now: Timestamp) -> Re
     let opened = Limits::open(data_dir, now).await?;
     tell_of(opened.trouble, observer);
     Ok(opened.limits)
+}
+
+async fn open_keeper(data_dir: &Path, observer: &Observer, now: Timestamp) -> Result<Keeper, Error> {
+    let (keeper, trouble) = Keeper::open(data_dir, now).await?;
+    tell_of(trouble, observer);
+    Ok(keeper)
 }
 
 fn open_device_log(data_dir: &Path, observer: &Observer) -> Result<DeviceLog, Error> {

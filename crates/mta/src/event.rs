@@ -325,6 +325,17 @@ pub enum Event {
         listener: String,
         /// What kept it from going on.
         trouble: String,
+        /// The case that it belongs to.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        case: Option<u64>,
+        /// How often that happened by now; it is told once a minute.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        times: Option<u64>,
+    },
+    /// More troubled sessions ended at once than can be kept; they count in their cases.
+    SessionsNotKept {
+        /// So many.
+        sessions: u64,
     },
     /// A session ended.
     SessionClosed {
@@ -526,6 +537,7 @@ impl Event {
             | Self::CertificateRequested { .. }
             | Self::SessionRefused { .. }
             | Self::SessionTroubled { .. }
+            | Self::SessionsNotKept { .. }
             | Self::TlsFailed { .. }
             | Self::SignInFailed { .. }
             | Self::Refused { .. }
@@ -675,8 +687,16 @@ impl Event {
             Self::TlsFailed { client, listener, reason, .. } => {
                 write!(f, "TLS handshake failed: {client} on {listener}: {reason}")
             }
-            Self::SessionTroubled { client, listener, trouble } => {
-                write!(f, "session without mail: {client} on {listener}: {trouble}")
+            Self::SessionTroubled { client, listener, trouble, case, times } => {
+                write!(f, "session without mail: {client} on {listener}: {trouble}")?;
+                match (case, times) {
+                    (Some(case), Some(1)) => write!(f, " (case {case})"),
+                    (Some(case), Some(times)) => write!(f, " (case {case}, {times} times)"),
+                    _ => Ok(()),
+                }
+            }
+            Self::SessionsNotKept { sessions } => {
+                write!(f, "{sessions} troubled sessions ended at once with others and were not kept")
             }
             Self::SignedIn { user, by: Proof::Password } => write!(f, "signed in: {user}"),
             Self::SignedIn { user, by: Proof::Certificate } => write!(f, "signed in by certificate: {user}"),

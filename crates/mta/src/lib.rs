@@ -9,6 +9,7 @@
 //! - `device`: what printers and old applications may do.
 //! - [`event::Event`]: everything that happens, as a typed fact; [`observe`] renders it.
 //! - [`history`]: what happened, kept so that it can be asked for.
+//! - [`session`]: what became of each session, as facts, transcripts, and [`cases`] of similar troubles.
 //! - `limits`: how much anybody may do, who guesses, who is banned, whose mail is held.
 //! - `certificates`: our own, from the request to the renewal. `authority`: the private CA. `http`: what it offers to
 //!   others, and `metrics`: figures for a monitoring system.
@@ -21,6 +22,7 @@ pub mod admin;
 mod authority;
 #[doc(hidden)]
 pub mod bench;
+pub mod cases;
 pub mod certificates;
 pub mod config;
 pub mod daemon;

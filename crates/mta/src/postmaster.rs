@@ -1,13 +1,11 @@
-//! Mail to the postmaster, from Postern itself.
+//! Mail to the postmaster, from Postern itself, and what an administrator has Postern write to others.
 //!
-//! [`tell`] queues a [`Letter`]. What it deliberately does not do: decide what is worth one, or remember what was said.
-
-use std::sync::Arc;
+//! [`tell`] queues a [`Letter`] to the postmaster, [`write`] one to somebody else. What it deliberately does not do: decide what is worth one, or remember what was said.
 
 use bytes::Bytes;
 use jiff::Timestamp;
 use postern_message::notice::Notice;
-use postern_queue::{Draft, Envelope, NewMessage};
+use postern_queue::{Draft, Envelope, NewMessage, QueueId};
 use postern_smtp::address::{ForwardPath, Mailbox, ReversePath};
 
 use crate::daemon::{Shared, Site};
@@ -30,7 +28,7 @@ pub(crate) struct Letter {
 /// # Errors
 /// The queue does not take it.
 pub(crate) async fn tell(
-    shared: &Arc<Shared>,
+    shared: &Shared,
     site: &Site,
     letter: Letter,
     now: Timestamp,
@@ -42,7 +40,25 @@ pub(crate) async fn tell(
     let Ok(Recipient::Local(to)) = site.routing.recipient(&ForwardPath::Postmaster, &shared.users) else {
         return Ok(());
     };
-    let Some(first) = to.first() else { return Ok(()) };
+    if to.is_empty() {
+        return Ok(());
+    }
+    write(shared, site, to, letter, now).await.map(|_| ())
+}
+
+/// Queues a letter to somebody. The first of the addresses stands in its To: field; there has to be one.
+///
+/// # Errors
+/// The queue does not take it.
+pub(crate) async fn write(
+    shared: &Shared,
+    site: &Site,
+    to: Vec<Mailbox>,
+    letter: Letter,
+    now: Timestamp,
+) -> Result<QueueId, postern_queue::Error> {
+    let config = &site.config;
+    let first = to.first().unwrap_or(&config.report_from);
     let id = shared.store.begin(now).id();
     let content = Notice {
         from: &config.report_from,
@@ -62,7 +78,7 @@ pub(crate) async fn tell(
     shared.wake.notify_one();
     let kind = letter.kind.to_owned();
     shared.observer.emit(Subject::Message(id), Event::Reported { kind, to: shown, report: id });
-    Ok(())
+    Ok(id)
 }
 
 /// What a machine writes gets no report back (RFC 3834 §2); that it could not be delivered is in the log.

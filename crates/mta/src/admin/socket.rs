@@ -22,7 +22,7 @@ use tokio::time::timeout;
 
 use super::{
     Error, Reload, Request, Response, accept, certificates, control_path, execute, history, limited,
-    may_send, route, told,
+    may_send, route, sessions, told, troubles,
 };
 use crate::daemon::{self, Shared};
 use crate::event::Event;
@@ -113,6 +113,14 @@ async fn carry_out(shared: &Shared, reload: &Reload, request: Request) -> Respon
         Request::Certificates(request) => return certificates::carry_out(shared, request).await,
         Request::Limits(request) => {
             return limited(limits::carry_out(shared, request, Timestamp::now()).await);
+        }
+        Request::Sessions(request) => {
+            let answer = sessions::carry_out(shared, request, Timestamp::now()).await;
+            return answer.map_or_else(Response::Failed, Response::Sessions);
+        }
+        Request::Troubles(request) => {
+            let answer = troubles::carry_out(shared, request, Timestamp::now()).await;
+            return answer.map_or_else(Response::Failed, Response::Troubles);
         }
         Request::TlsReports(request) => {
             return told(reports::carry_out(shared, request, Timestamp::now()).await);

@@ -34,13 +34,13 @@ pub use model::{
     BanRules, BurstAction, Bursts, Ca, Certificates, ClearPasswords, ClientCertificates, Compare, Config,
     Connector, ConnectorName, CredentialFile, CredentialSource, Database, Device, DeviceTls, DirectoryConfig,
     DirectoryKind, Dns, DnsPublisher, Dovecot, Expects, Form, FromCheck, FrontEndLogin, FrontEnds, Guessing,
-    Http, Identity, IdentitySource, InboundPolicy, InboundTls, IpPreference, Issuer, KeySource, Ldap,
-    LdapFlavour, LdapGroups, LdapPeople, LdapService, LdapTls, Listener, ListenerLimits, ListenerTls,
+    Http, Identity, IdentitySource, InboundPolicy, InboundTls, IpPreference, Issuer, KeptSessions, KeySource,
+    Ldap, LdapFlavour, LdapGroups, LdapPeople, LdapService, LdapTls, Listener, ListenerLimits, ListenerTls,
     LmtpAddress, LocalDomain, LocalSocket, Metrics, NamePart, NamedCertificates, NamedNetworks, OAuth,
     OAuthDirectory, OtherSenders, Outbound, OwnUsers, PasswdFile, PasswdFormat, PeerDemand, People,
     Protection, Queue, Rate, Rates, Rehash, Role, Saslauthd, ScramStored, SendAs, SessionLimits, SignIn,
     SignatureAlgorithm, SmtpHost, SpacePolicy, Sql, SqlField, SqlQuery, StoreKind, Tls, TlsReports,
-    TokenProof, Way,
+    TokenProof, Transcripts, Way,
 };
 pub use problem::{Problem, Problems};
 pub use surroundings::Surroundings;

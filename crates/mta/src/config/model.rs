@@ -71,6 +71,8 @@ pub struct Config {
     pub acme: Vec<Acme>,
     /// Sessions at the same time in the whole daemon.
     pub sessions: SessionLimits,
+    /// What is kept of sessions that have ended.
+    pub kept_sessions: KeptSessions,
     /// Where Postern listens.
     pub listeners: Vec<Listener>,
     /// The domains Postern is the final destination of. No name occurs twice.
@@ -423,6 +425,30 @@ pub enum FromCheck {
     /// A foreign address in From: is refused.
     Enforced,
     /// Only the reverse-path is checked.
+    Off,
+}
+
+/// `[sessions]`: what is kept of sessions that have ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeptSessions {
+    /// Of which sessions.
+    pub transcripts: Transcripts,
+    /// For how long.
+    pub keep: Duration,
+    /// So many sessions at most.
+    pub most: u64,
+    /// So many octets at most.
+    pub space: u64,
+}
+
+/// Of which sessions a transcript is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transcripts {
+    /// Of those in which something went wrong.
+    Troubled,
+    /// Of all.
+    All,
+    /// Of none; then nobody says what went wrong, either.
     Off,
 }
 

@@ -21,6 +21,7 @@ mod peer;
 mod protection;
 mod relay;
 mod send_as;
+mod sessions;
 mod tls_reports;
 
 use std::collections::HashSet;
@@ -71,6 +72,7 @@ fn read<'a>(reader: &mut Reader<'a>, surroundings: &'a Surroundings) -> Option<C
     let dns = dns(reader, top);
     let limits = reader.section(top, "limits");
     let sessions = listener::limits(reader, &limits).map(|(limits, _)| limits.sessions);
+    let kept_sessions = sessions::kept(reader, top);
     let mut bound = HashSet::new();
     let authorities = acme::acme(reader, top, &mut bound);
     let own = certificates::Own { hostname: hostname.as_ref(), challenges: &authorities.challenges };
@@ -122,6 +124,7 @@ fn read<'a>(reader: &mut Reader<'a>, surroundings: &'a Surroundings) -> Option<C
         tls: tls?,
         acme: authorities.all?,
         sessions: sessions?,
+        kept_sessions: kept_sessions?,
         listeners: listeners?,
         domains: domains?,
         connectors: connectors?,

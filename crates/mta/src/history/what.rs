@@ -208,7 +208,7 @@ impl What {
             Event::TlsFailed { client, listener, fault, reason } => {
                 Self::TlsFailed { client: client.ip(), listener, fault, reason: made_clean(reason) }
             }
-            Event::SessionTroubled { client, listener, trouble } => {
+            Event::SessionTroubled { client, listener, trouble, .. } => {
                 let trouble = made_clean(trouble);
                 Self::SessionTroubled { client: client.ip(), listener, user: None, trouble }
             }

@@ -20,7 +20,7 @@ use postern_pki::{ClientIdentity, MinimumVersion, Shown, client_identity, facts_
 use postern_smtp::command::Introduction;
 use postern_smtp::reply::{Reply, catalogue};
 use postern_smtp::server::{
-    Beginning, CloseReason, FrontEnd, Input, Output, Question, ServerSession, Settings, Verdict,
+    Beginning, CloseReason, Dialogue, FrontEnd, Input, Output, Question, ServerSession, Settings, Verdict,
 };
 use postern_smtp::text::without_os_code;
 use postern_smtp::tls::{HandshakeFault, TlsFacts, TlsOffer};
@@ -37,7 +37,7 @@ use super::stream::{Stream, Tap};
 use crate::config::ListenerTls;
 use crate::daemon::{Phase, Shared};
 use crate::event::{Event, Subject};
-use crate::session::{Greets, Opening, Stopped, TlsBegun, TlsStood};
+use crate::session::{Greets, Keeping, Opening, Recorder, Stopped, TlsBegun, TlsStood};
 
 /// A client has this long to say its PROXY header and to finish a handshake.
 const HANDSHAKE: Duration = Duration::from_secs(30);
@@ -129,9 +129,20 @@ impl Arrival {
         self.send_away(stream, &reply).await;
     }
 
+    /// Who is turned away has a case, but no session.
+    fn count(&self, reply: &Reply) {
+        let rules = self.shared.site.load().config.kept_sessions;
+        if self.shared.keeper.wants(&rules) {
+            let record = Recorder::new(self.listener.place(self.port), Keeping::All);
+            let facts = record.turned_away(self.client, &reply.one_line());
+            self.shared.keeper.turned_away(&facts, &rules, Timestamp::now());
+        }
+    }
+
     /// Says why where the client can read it (not where a handshake is expected, which would cost more than the session that
     /// is refused), and closes.
     async fn send_away(&self, mut stream: TcpStream, reply: &Reply) {
+        self.count(reply);
         if self.listener.config.tls.greets(self.port) == Greets::InClear {
             let _ = timeout(TURN_AWAY, stream.write_all(reply.to_string().as_bytes())).await;
         }
@@ -235,6 +246,12 @@ trait Policy: Send {
     fn opened(&mut self, opening: Opening);
     /// Its ClientHello.
     fn offered(&mut self, offer: TlsOffer);
+    /// Whether anybody wants to know what is said.
+    fn keeps(&self) -> bool {
+        true
+    }
+    /// What was said so far.
+    fn overheard(&mut self, _dialogue: &Dialogue) {}
 }
 
 impl Policy for Gate {
@@ -277,6 +294,14 @@ impl Policy for Gate {
 
     fn offered(&mut self, offer: TlsOffer) {
         self.record().offer(offer);
+    }
+
+    fn keeps(&self) -> bool {
+        self.record().keeping() == Keeping::All
+    }
+
+    fn overheard(&mut self, dialogue: &Dialogue) {
+        Self::overheard(self, dialogue);
     }
 }
 
@@ -342,7 +367,10 @@ impl<P: Policy> Driver<P> {
                 }
             }
         }
-        let session = ServerSession::new(settings, Beginning { tls: facts, seed, front_end }, began);
+        let mut session = ServerSession::new(settings, Beginning { tls: facts, seed, front_end }, began);
+        if !policy.keeps() {
+            session.keep_no_dialogue();
+        }
         let (deadline, unsent) = (Instant::now() + HANDSHAKE, BytesMut::new());
         Ok(Self { stream: Some(stream), tls, session, policy, phase, deadline, unsent, first })
     }
@@ -354,6 +382,7 @@ impl<P: Policy> Driver<P> {
             if let Err(stop) = self.perform().await {
                 return self.stop(stop).await;
             }
+            self.policy.overheard(self.session.dialogue());
             match self.wait(drained).await {
                 Ok(Arrived::Bytes) => {}
                 Ok(Arrived::Deadline) => {

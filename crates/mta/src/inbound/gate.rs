@@ -16,7 +16,7 @@ use postern_smtp::address::{ForwardPath, Mailbox};
 use postern_smtp::content::ChunkChecker;
 use postern_smtp::envelope::{BodyType, Mail, OriginalRecipient, Rcpt, RcptParams};
 use postern_smtp::reply::Reply;
-use postern_smtp::server::{Hello, LineEndings, Question, ServerSession, Verdict};
+use postern_smtp::server::{Dialogue, Hello, LineEndings, Question, ServerSession, Verdict};
 use postern_smtp::tls::TlsFacts;
 
 use super::accept;
@@ -26,11 +26,12 @@ use super::front_end::Introduced;
 use super::listener::{Listener, Place};
 use crate::config::{Device, ListenerTls};
 use crate::daemon::{Shared, Site};
+use crate::diagnosis::session::Gravity;
 use crate::directory::Principal;
 use crate::event::{Event, Subject};
 use crate::policy::reports::Preview;
 use crate::routing::Permit;
-use crate::session::{Closing, Facts, Opening, Recorder, Stopped};
+use crate::session::{Closing, Found, Keeping, Overheard, Recorder, Stopped};
 
 /// Who is at the other end.
 pub(crate) struct Client {
@@ -66,6 +67,8 @@ pub(crate) struct Gate {
     pub(super) introduced: Option<Introduced>,
     pub(super) pending: Pending,
     record: Mutex<Recorder>,
+    /// So many lines of the session were told to those who follow.
+    heard: u64,
 }
 
 /// The transaction that is under way.
@@ -95,8 +98,11 @@ pub(crate) struct Content {
 impl Gate {
     /// The gate for a session that begins.
     pub(crate) fn new(shared: Arc<Shared>, listener: Arc<Listener>, client: Client) -> Self {
+        let wanted = shared.keeper.wants(&shared.site.load().config.kept_sessions);
+        let keeping = if wanted { Keeping::All } else { Keeping::Nothing };
         Self {
-            record: Mutex::new(Recorder::new(listener.place(client.port))),
+            record: Mutex::new(Recorder::new(listener.place(client.port), keeping)),
+            heard: 0,
             device: listener.device_at(client.address.ip()).map(|admitted| Arc::clone(&admitted.device)),
             shared,
             listener,
@@ -188,10 +194,39 @@ impl Gate {
         self.record.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// What was said, for those who follow.
+    pub(crate) fn overheard(&mut self, dialogue: &Dialogue) {
+        let keeper = &self.shared.keeper;
+        if !keeper.is_followed() {
+            return;
+        }
+        let names = self.record().names();
+        let (session, listener) = (&*self.client.session, &*self.listener.config.name);
+        let overheard = Overheard { session, client: self.client.address.ip(), listener, names, dialogue };
+        keeper.overheard(&overheard, &mut self.heard, Timestamp::now());
+    }
+
     /// The session has ended: what is known of it is put together, told and kept.
     pub(crate) fn conclude(&mut self, session: Option<&ServerSession>, stop: Stopped) {
+        if let Some(session) = session {
+            self.overheard(session.dialogue());
+        }
         let place = self.record().place().clone();
-        let record = std::mem::replace(&mut *self.record(), Recorder::new(place));
+        let record = std::mem::replace(&mut *self.record(), Recorder::new(place, Keeping::Nothing));
+        let (tls_at_once, keeping) = (record.has_tls_where_none_is(), record.keeping());
+        // A failed handshake was told with its reason.
+        let told = self.told || self.accepted > 0 || matches!(stop, Stopped::Tls | Stopped::Validated);
+        let found = match keeping {
+            Keeping::All => self.keep(record, session, stop),
+            Keeping::Nothing => None,
+        };
+        if !told {
+            self.tell_of_trouble(found, tls_at_once, session);
+        }
+    }
+
+    /// Hands the facts over to be kept.
+    fn keep(&self, record: Recorder, session: Option<&ServerSession>, stop: Stopped) -> Option<Found> {
         let closing = Closing {
             id: self.client.session.clone(),
             client: self.client.address,
@@ -199,27 +234,43 @@ impl Gate {
             accepted: self.accepted,
             stop,
         };
-        let facts = record.finish(session, closing);
-        if let Some(trouble) = self.trouble(&facts, session) {
-            let (client, listener) = (facts.client, facts.place.listener.clone());
-            self.emit(Event::SessionTroubled { client, listener, trouble });
+        let (facts, now) = (record.finish(session, closing), Timestamp::now());
+        let keeper = &self.shared.keeper;
+        if facts.accepted > 0 {
+            keeper.sent(&facts, self.principal.as_ref(), now);
         }
+        keeper.ended(facts, &self.site().config.kept_sessions, now)
     }
 
-    /// What kept the client from sending, in words for the administrator, unless they were said already.
-    fn trouble(&self, facts: &Facts, session: Option<&ServerSession>) -> Option<String> {
-        if facts.accepted > 0 || self.told {
-            return None;
-        }
-        match (&facts.opening, &facts.tls, &facts.tls_fault) {
-            (Opening::Tls, None, None) => Some(match self.listener.config.tls {
-                ListenerTls::Auto(_) => {
-                    "the client starts TLS at once, but had got the banner already; its next try is served".to_owned()
-                }
-                _ => "the client starts TLS at once, but this port begins in clear: it must be set to STARTTLS, or to port 465"
-                    .to_owned(),
-            }),
-            _ => session?.last_refusal().map(Reply::one_line),
+    /// Tells what kept the client from sending, in words for the administrator; of the same case once a minute, and of what
+    /// concerns nobody only where a reply of ours said no.
+    fn tell_of_trouble(&self, found: Option<Found>, tls_at_once: bool, session: Option<&ServerSession>) {
+        let refusal = session.and_then(ServerSession::last_refusal).map(Reply::one_line);
+        let (trouble, case, times) = match found {
+            Some(Found { noted, .. }) if !noted.tell => return,
+            Some(Found { diagnosis, noted })
+                if refusal.is_some() || diagnosis.cause.section().gravity > Gravity::Noise =>
+            {
+                (Some(diagnosis.explanation), Some(noted.id), Some(noted.count))
+            }
+            Some(_) => return,
+            None if tls_at_once => (Some(self.tls_at_once().to_owned()), None, None),
+            None => (refusal, None, None),
+        };
+        let Some(trouble) = trouble else { return };
+        let (client, listener) = (self.client.address, self.listener.config.name.clone());
+        self.emit(Event::SessionTroubled { client, listener, trouble, case, times });
+    }
+
+    /// What is told of it where nothing is diagnosed.
+    fn tls_at_once(&self) -> &'static str {
+        match self.listener.config.tls {
+            ListenerTls::Auto(_) => {
+                "the client starts TLS at once, but had got the banner already; its next try is served"
+            }
+            _ => {
+                "the client starts TLS at once, but this port begins in clear: it must be set to STARTTLS, or to port 465"
+            }
         }
     }
 

@@ -4,14 +4,29 @@
 //! - [`Facts`]: everything that is known of one session when it has ended: what the client began with, its TLS, what was
 //!   said, who tried to sign in, what was refused and why, and how it ended. Bounded, clean, and free of secrets.
 //! - `Recorder`: gathers them while the session runs.
+//! - `Keeper`: where sessions end. `kept` is the file of those that are kept, `watch` what somebody wants to see besides, and
+//!   [`transcript`] a session in words.
 //!
-//! What it deliberately does not do: judge (see [`diagnosis::session`](crate::diagnosis::session)), or keep anything (see
+//! What it deliberately does not do: judge (see [`diagnosis::session`](crate::diagnosis::session)), or keep events (see
 //! [`history`](crate::history)).
 
 mod facts;
+pub(crate) mod keeper;
+mod kept;
 mod record;
+pub mod transcript;
+mod watch;
 
 pub use facts::{
     End, Facts, Greets, Opening, Place, Refusal, SignIn, SignInFault, Stage, TlsBegun, TlsStood, Way,
 };
-pub(crate) use record::{Closing, Recorder, Stopped};
+pub use keeper::Shown;
+pub(crate) use keeper::{Found, Keeper, Overheard};
+pub use kept::{Summary, Which};
+pub(crate) use record::{Closing, Keeping, Recorder, Stopped};
+pub use watch::{Heard, Since, Wanted, WatchView};
+
+pub use ipnet::IpNet;
+
+#[cfg(test)]
+pub(crate) mod tests;

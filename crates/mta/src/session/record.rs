@@ -12,6 +12,7 @@ use postern_smtp::server::{CloseReason, Dialogue, Said, ServerSession};
 use postern_smtp::tls::{HandshakeFault, TlsOffer};
 
 use super::facts::{End, Facts, Opening, Place, Refusal, SignIn, Stage, TlsStood};
+use crate::directory::key_of;
 use crate::event::{Event, clean};
 
 /// So many attempts to sign in are kept, and so many refusals: the last ones.
@@ -23,6 +24,7 @@ const METHODS: [&str; 10] =
 /// What is known so far.
 #[derive(Debug)]
 pub(crate) struct Recorder {
+    keeping: Keeping,
     place: Place,
     began: (Timestamp, Instant),
     opening: Opening,
@@ -31,6 +33,15 @@ pub(crate) struct Recorder {
     tls_fault: Option<(HandshakeFault, String)>,
     sign_ins: Vec<SignIn>,
     refusals: Vec<Refusal>,
+}
+
+/// Whether anybody wants to know of a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Keeping {
+    /// Yes.
+    All,
+    /// Nobody does, so that gathering it would be a waste.
+    Nothing,
 }
 
 /// What others know when a session ends.
@@ -63,8 +74,9 @@ pub(crate) enum Stopped {
 
 impl Recorder {
     /// Of a session that begins here and now.
-    pub(crate) fn new(place: Place) -> Self {
+    pub(crate) fn new(place: Place, keeping: Keeping) -> Self {
         Self {
+            keeping,
             place,
             began: (Timestamp::now(), Instant::now()),
             opening: Opening::Silence,
@@ -91,6 +103,21 @@ impl Recorder {
         self.offer = Some(offer);
     }
 
+    /// Whether anything is gathered.
+    pub(crate) fn keeping(&self) -> Keeping {
+        self.keeping
+    }
+
+    /// Whether the client started TLS at once, and in vain.
+    pub(crate) fn has_tls_where_none_is(&self) -> bool {
+        self.opening == Opening::Tls && self.tls.is_none() && self.tls_fault.is_none()
+    }
+
+    /// Names that were claimed so far, in the form in which names compare.
+    pub(crate) fn names(&self) -> Vec<String> {
+        self.sign_ins.iter().map(|tried| key_of(&tried.user)).collect()
+    }
+
     /// TLS stands.
     pub(crate) fn tls(&mut self, tls: TlsStood) {
         self.tls = Some(tls);
@@ -103,6 +130,9 @@ impl Recorder {
 
     /// What happened, as the log hears it.
     pub(crate) fn event(&mut self, event: &Event) {
+        if self.keeping == Keeping::Nothing {
+            return;
+        }
         match event {
             Event::SignedIn { user, by } => {
                 keep(&mut self.sign_ins, SignIn { user: clean(user), by: *by, fault: None, why: None });
@@ -118,6 +148,14 @@ impl Recorder {
             }
             _ => {}
         }
+    }
+
+    /// All that is known of a client that got no session.
+    pub(crate) fn turned_away(self, client: SocketAddr, reason: &str) -> Facts {
+        let stop = Stopped::Validated;
+        let closing = Closing { id: String::new(), client, user: None, accepted: 0, stop };
+        let end = End::TurnedAway { reason: clean(reason) };
+        Facts { end, ..self.finish(None, closing) }
     }
 
     /// All that is known. `None` for the session: there was none yet.

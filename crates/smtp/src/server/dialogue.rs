@@ -44,6 +44,16 @@ pub struct Dialogue {
     now: Duration,
     #[serde(skip)]
     auth: AuthSaid,
+    #[serde(skip)]
+    writing: Writing,
+}
+
+/// Whether lines are written down.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Writing {
+    #[default]
+    Down,
+    Nothing,
 }
 
 /// Whether AUTH was said: then what is no command may be an answer of a sign-in.
@@ -121,6 +131,18 @@ impl Dialogue {
         (self.first.len(), self.omitted)
     }
 
+    /// So many lines were said so far, those between included.
+    pub fn said(&self) -> u64 {
+        self.omitted + (self.first.len() + self.last.len()) as u64
+    }
+
+    /// What was said after the first `heard` lines, as far as it is kept.
+    pub fn since(&self, heard: u64) -> impl Iterator<Item = &Line> {
+        let (first, omitted) = (self.first.len() as u64, self.omitted);
+        let skipped = if heard <= first { heard } else { first + (heard - first).saturating_sub(omitted) };
+        self.lines().skip(usize::try_from(skipped).unwrap_or(usize::MAX))
+    }
+
     /// The AUTH mechanisms that were asked for, in order, each once, in upper case.
     pub fn mechanisms(&self) -> &[String] {
         &self.mechanisms
@@ -142,12 +164,20 @@ impl Dialogue {
         })
     }
 
+    /// From here on nothing is written down.
+    pub(super) fn stop(&mut self) {
+        *self = Self { writing: Writing::Nothing, ..Self::default() };
+    }
+
     /// Everything that is said from here on is said now.
     pub(super) fn time(&mut self, now: Instant) {
         self.now = self.began.map_or(Duration::ZERO, |began| now.saturating_duration_since(began));
     }
 
     pub(super) fn command(&mut self, line: &[u8], parsed: &Result<Command, SyntaxError>) {
+        if self.writing == Writing::Nothing {
+            return;
+        }
         let verb = parsed.as_ref().map_or_else(SyntaxError::verb, Command::verb);
         let text = match (verb, parsed) {
             (Verb::Auth, Ok(Command::Auth { mechanism, initial })) => {
@@ -185,11 +215,17 @@ impl Dialogue {
     }
 
     pub(super) fn tls(&mut self, version: &str, cipher: &str) {
+        if self.writing == Writing::Nothing {
+            return;
+        }
         self.add(Said::Tls { version: version.to_owned(), cipher: cipher.to_owned() });
     }
 
     /// A challenge may hold what the client has said: of it nothing is kept but that there was one.
     pub(super) fn reply(&mut self, reply: &Reply) {
+        if self.writing == Writing::Nothing {
+            return;
+        }
         let text = match reply.code {
             334 => "334 [challenge]".to_owned(),
             _ => clean_lines(&reply.to_string()),
@@ -206,6 +242,9 @@ impl Dialogue {
     }
 
     fn add(&mut self, said: Said) {
+        if self.writing == Writing::Nothing {
+            return;
+        }
         let line = Line { at: u64::try_from(self.now.as_millis()).unwrap_or(u64::MAX), said };
         if self.first.len() < FIRST {
             return self.first.push(line);
@@ -275,6 +314,40 @@ mod tests {
         assert_eq!(dialogue.lines().count(), FIRST + LAST);
         assert_eq!(dialogue.omitted(), (FIRST, 1000 - 200));
         assert!(dialogue.lines().all(|line| text(&line.said).len() <= LINE_MOST));
+    }
+
+    #[test]
+    fn who_listens_hears_each_line_once_and_of_a_gap_what_is_left() {
+        let mut dialogue = Dialogue::new(Instant::now());
+        let mut heard = Vec::new();
+        let mut hear = |dialogue: &Dialogue, from: u64| {
+            heard.extend(dialogue.since(from).map(|line| text(&line.said).to_owned()));
+            dialogue.said()
+        };
+        let mut from = 0;
+        for number in 0..450 {
+            let line = format!("NOOP {number}");
+            dialogue.command(line.as_bytes(), &Command::parse(line.as_bytes()));
+            if number % 7 == 0 {
+                from = hear(&dialogue, from);
+            }
+        }
+        hear(&dialogue, from);
+        let all: Vec<String> = (0..450).map(|number| format!("NOOP {number}")).collect();
+        assert_eq!(heard, all);
+        assert_eq!(dialogue.since(0).count(), FIRST + LAST);
+        assert_eq!(dialogue.since(120).count(), LAST);
+    }
+
+    #[test]
+    fn where_nothing_is_written_down_nothing_is_kept() {
+        let mut dialogue = Dialogue::new(Instant::now());
+        dialogue.stop();
+        dialogue.command(b"AUTH PLAIN AHRpbQ==", &Command::parse(b"AUTH PLAIN AHRpbQ=="));
+        dialogue.reply(&crate::reply::catalogue::starttls_first());
+        dialogue.tls("TLSv1.3", "x");
+        dialogue.content(7);
+        assert_eq!((dialogue.said(), dialogue.lines().count(), dialogue.mechanisms().len()), (0, 0, 0));
     }
 
     #[test]

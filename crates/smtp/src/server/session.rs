@@ -80,6 +80,11 @@ impl ServerSession {
         &self.dialogue
     }
 
+    /// Writes nothing down of what is said, where nobody wants to know it.
+    pub fn keep_no_dialogue(&mut self) {
+        self.dialogue.stop();
+    }
+
     /// Takes in what happened. [`Input::Time`] comes before every other input, so that the session knows the time.
     pub fn handle(&mut self, input: Input<'_>) {
         if self.is_closed() {

@@ -31,6 +31,13 @@ pub const SECTIONS: &[Section] = &[
         "Bounds for every listener; a listener may set its own. Sessions are also counted over all listeners together.",
         LIMITS,
     ),
+    section(
+        "sessions",
+        Once,
+        "What is kept of sessions that have ended, for `postern session` and `postern trouble`. No password, no other secret of a \
+         sign-in and nothing of a message's content is ever in it. [Sessions and troubles](sessions-and-troubles.md) says more.",
+        SESSIONS,
+    ),
     section("tls", Once, "What Postern shows to clients that start TLS.", TLS),
     section(
         "tls.identity",
@@ -333,6 +340,37 @@ const LOG: &[Key] = &[
         default: Value("\"info\""),
         reason: "How much is logged; \"debug\" is for hunting a fault and is too much for every day.",
         example: "\"debug\"",
+    },
+];
+
+const SESSIONS: &[Key] = &[
+    Key {
+        name: "transcripts",
+        kind: Choice(&["troubled", "all", "off"]),
+        default: Value("\"troubled\""),
+        reason: "Of which sessions a transcript is kept: those in which something went wrong, all, or none. With \"off\" nothing is diagnosed, either.",
+        example: "\"all\"",
+    },
+    Key {
+        name: "keep",
+        kind: Duration,
+        default: Value("\"14d\""),
+        reason: "For how long sessions and cases are kept: who was away for a week can still ask what went wrong before.",
+        example: "\"3d\"",
+    },
+    Key {
+        name: "most",
+        kind: Count { unit: "sessions", least: 100, most: 1_000_000 },
+        default: Value("20000"),
+        reason: "So many sessions at most; then those that concern nobody go first, and the oldest of them. Of one client or user with one trouble only the first three and the last five are kept.",
+        example: "5000",
+    },
+    Key {
+        name: "space",
+        kind: Size { least: 1_048_576 },
+        default: Value("\"256 MiB\""),
+        reason: "So many octets of transcripts at most, whatever clients say; a usual one has two thousand.",
+        example: "\"64 MiB\"",
     },
 ];
 

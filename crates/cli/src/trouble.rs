@@ -1,0 +1,222 @@
+//! `postern trouble`: what keeps people from sending, the worst first, and what to do about it.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+use postern_mta::admin::troubles::{Request, Response};
+use postern_mta::admin::{self, Admin, sessions};
+use postern_mta::cases::{Case, Letter, Settings, State};
+use postern_mta::event::clean;
+use postern_mta::session::transcript::{sure, transcript};
+
+use crate::queue::age;
+use crate::table::{Line, facts, listing};
+use crate::{Done, admin, block_on, in_json, say, unexpected};
+
+/// So wide a list's explanations may be.
+const SHORT: usize = 60;
+
+/// Subcommands of `postern trouble`.
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// List open cases, the worst first: troubles of one user or address with the same cause
+    List {
+        /// Solved and closed ones, too
+        #[arg(long)]
+        all: bool,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show a case: what it is, what to do about it, in each program, and the transcripts that show it
+    Show {
+        /// Its number
+        id: u64,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Close a case; if it happens again, it is open again
+    Close {
+        /// Its number
+        id: u64,
+    },
+    /// Print a mail to the person, ready to be sent: what went wrong, what to do, and the right settings
+    Answer(Answer),
+}
+
+/// A letter to be written.
+#[derive(Args)]
+pub(crate) struct Answer {
+    /// The case's number
+    id: u64,
+    /// To whom [default: the account's first address]
+    #[arg(long, value_name = "ADDRESS")]
+    to: Option<String>,
+    /// Print it, and send nothing; so it is done when nothing is said
+    #[arg(long, conflicts_with = "send")]
+    print: bool,
+    /// Send it
+    #[arg(long)]
+    send: bool,
+}
+
+/// Carries out a subcommand.
+pub(crate) fn run(command: Command, path: &Path) -> Done {
+    let admin = admin(path)?;
+    block_on(carry_out(command, &admin))?
+}
+
+async fn carry_out(command: Command, admin: &Admin) -> Done {
+    match command {
+        Command::List { all, json } => list(admin, all, json).await,
+        Command::Show { id, json } => show(admin, id, json).await,
+        Command::Close { id } => close(admin, id).await,
+        Command::Answer(answer) => write(admin, answer).await,
+    }
+}
+
+async fn list(admin: &Admin, all: bool, json: bool) -> Done {
+    let cases = match ask(admin, Request::List { all }).await? {
+        Response::Listed(cases) => cases,
+        other => return Err(unexpected(&other).into()),
+    };
+    let head = ["case", "whose", "times", "last", "what", "state"];
+    let none = if all { "there are no cases" } else { "there is nothing open" };
+    say(&if json { in_json(&cases)? } else { listing(&cases, none, head, row) })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn row(case: &Case) -> Line {
+    let title = case.cause.section().title;
+    Line::Cells(vec![
+        case.id.to_string(),
+        clean(&case.whom.to_string()),
+        case.count.to_string(),
+        format!("{} ago", age(case.last)),
+        clean(title).chars().take(SHORT).collect(),
+        case.state.to_string(),
+    ])
+}
+
+async fn show(admin: &Admin, id: u64, json: bool) -> Done {
+    let (case, settings) = match ask(admin, Request::Show { id }).await? {
+        Response::Shown { case, settings } => (case.ok_or_else(|| none(id))?, settings),
+        other => return Err(unexpected(&other).into()),
+    };
+    if json {
+        say(&in_json(&case)?)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    say(&in_words(&case, &settings))?;
+    for id in &case.sessions {
+        say(&example(admin, id).await?)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn in_words(case: &Case, settings: &Settings) -> String {
+    let section = case.cause.section();
+    let words = settings.words(case.user());
+    let found = case.diagnosis();
+    let addresses: Vec<String> = case.addresses.iter().map(ToString::to_string).collect();
+    let mut text = facts([
+        ("case", format!("{} ({})", case.id, state(case))),
+        ("whose", clean(&case.whom.to_string())),
+        ("claimed name", case.claimed.as_deref().map(clean).unwrap_or_default()),
+        ("times", case.count.to_string()),
+        ("first", format!("{:.0}", case.first)),
+        ("last", format!("{:.0}", case.last)),
+        ("from", addresses.join(", ")),
+        ("listeners", clean(&case.listeners.join(", "))),
+        ("programs", clean(&case.programs.join(", "))),
+        ("answered", case.answered.map(|at| format!("{at:.0}")).unwrap_or_default()),
+    ]);
+    text += &format!("\n{} ({}, {})\n\n", section.title, case.cause.token(), sure(case.confidence));
+    text += &format!("  {}\n  {}\n", clean(&case.explanation), words.fill(section.meaning));
+    text += &format!("\nWhat to do\n\n  {}\n", words.fill(section.remedy));
+    text += &format!("\nWhat to tell the person\n\n  {}\n", clean(&found.user_sentence(&words)));
+    let remedies = found.remedies(&words);
+    if !remedies.is_empty() {
+        text += "\nIn each program\n\n";
+        text += &facts(remedies.iter().map(|(program, remedy)| (program.name(), clean(remedy))));
+    }
+    text
+}
+
+fn state(case: &Case) -> String {
+    match case.state {
+        State::Open => "open".to_owned(),
+        State::Solved { at } => format!("solved by itself, {} ago", age(at)),
+        State::Closed { at } => format!("closed, {} ago", age(at)),
+    }
+}
+
+/// A session of the case, if it is still kept.
+async fn example(admin: &Admin, id: &str) -> Result<String, Box<dyn std::error::Error>> {
+    let request = sessions::Request::Show { id: id.to_owned() };
+    let shown = match crate::session::ask(admin, request).await? {
+        sessions::Response::Shown { session, .. } => session,
+        other => return Err(unexpected(&other).into()),
+    };
+    let Some(shown) = shown else { return Ok(String::new()) };
+    let mut text = format!("\nSession {}, {:.0}\n\n", clean(id), shown.facts.began);
+    for line in transcript(&shown.facts) {
+        text += &format!("  {line}\n");
+    }
+    Ok(text)
+}
+
+async fn close(admin: &Admin, id: u64) -> Done {
+    match ask(admin, Request::Close { id }).await? {
+        Response::Closed(case) => {
+            let case = case.ok_or_else(|| none(id))?;
+            say(&format!("case {id} of {} is closed\n", clean(&case.whom.to_string())))?;
+            Ok(ExitCode::SUCCESS)
+        }
+        other => Err(unexpected(&other).into()),
+    }
+}
+
+async fn write(admin: &Admin, answer: Answer) -> Done {
+    let Answer { id, to, send, print: _ } = answer;
+    match ask(admin, Request::Answer { id, to, send }).await? {
+        Response::Answer { to, sent: Some(queued), .. } => {
+            say(&format!("sent to {} as {queued}\n", clean(&to.unwrap_or_default())))?;
+        }
+        Response::Answer { to, letter, sent: None } => say(&printed(to.as_deref(), &letter))?,
+        other => return Err(unexpected(&other).into()),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn printed(to: Option<&str>, letter: &Letter) -> String {
+    let to = to.map_or("(nobody is known: name an address with --to)".to_owned(), clean);
+    let mut text = format!("To: {to}\nSubject: {}\n\n", clean(&letter.subject));
+    for paragraph in &letter.paragraphs {
+        // A remedy for a program may be longer than what a log line bears.
+        text += &paragraph
+            .lines()
+            .map(|line| postern_smtp::text::clean(line, LETTER_MOST) + "\n")
+            .collect::<String>();
+        if paragraph.is_empty() {
+            text.push('\n');
+        }
+    }
+    text
+}
+
+/// So long a paragraph of a letter may be, in octets.
+const LETTER_MOST: usize = 4000;
+
+fn none(id: u64) -> String {
+    format!("there is no case {id}; postern trouble list --all shows all")
+}
+
+async fn ask(admin: &Admin, request: Request) -> Result<Response, admin::Error> {
+    match admin.call(admin::Request::Troubles(request)).await? {
+        admin::Response::Troubles(response) => Ok(response),
+        other => Err(unexpected(&other)),
+    }
+}

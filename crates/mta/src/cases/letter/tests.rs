@@ -1,0 +1,57 @@
+//! The letter: to anybody's grandmother, with what is right to enter.
+
+use jiff::Timestamp;
+
+use super::*;
+use crate::cases::State;
+use crate::diagnosis::session::{Cause, Confidence};
+use crate::session::Way;
+
+fn case(cause: Cause, whom: Whom) -> Case {
+    let at = Timestamp::from_second(1_800_000_000).unwrap();
+    Case {
+        id: 7,
+        cause,
+        whom,
+        count: 3,
+        first: at,
+        last: at,
+        confidence: Confidence::Certain,
+        explanation: "x".into(),
+        claimed: None,
+        program: None,
+        listeners: vec!["submission".into()],
+        ways: vec![Way::Submission],
+        programs: Vec::new(),
+        addresses: Vec::new(),
+        sessions: Vec::new(),
+        state: State::Open,
+        answered: None,
+    }
+}
+
+fn settings() -> Settings {
+    Settings { host: "mail.example.org".into(), starttls_port: 587, tls_port: 465 }
+}
+
+#[test]
+fn a_letter_can_be_written_about_every_cause_and_no_place_stays_open() {
+    for &cause in Cause::ALL {
+        for whom in [Whom::User("anna".into()), Whom::Many] {
+            let letter = Letter::about(&case(cause, whom), &settings());
+            let text = letter.paragraphs.join("\n");
+            for place in ["{host}", "{user}", "{starttls_port}", "{tls_port}"] {
+                assert!(!text.contains(place), "{}: {text}", cause.token());
+            }
+            assert!(text.contains("Port 465 with SSL/TLS, or port 587 with STARTTLS"), "{text}");
+        }
+    }
+}
+
+#[test]
+fn the_user_name_is_told_only_if_it_is_somebodys() {
+    let known = Letter::about(&case(Cause::WrongPassword, Whom::User("anna".into())), &settings());
+    assert!(known.paragraphs.iter().any(|line| line == "  User name: anna"), "{known:?}");
+    let unknown = Letter::about(&case(Cause::WrongPassword, Whom::Many), &settings());
+    assert!(unknown.paragraphs.iter().any(|line| line == "  User name: as for reading your mail"));
+}

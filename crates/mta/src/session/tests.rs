@@ -1,0 +1,33 @@
+//! Facts of a session in which nothing happened, for tests that change what they are about.
+
+use jiff::Timestamp;
+use postern_smtp::server::{CloseReason, Dialogue};
+
+use super::{End, Facts, Greets, Opening, Place, Stage, Way};
+
+/// A client that came to the submission port and left.
+pub(crate) fn facts(id: &str, client: &str) -> Facts {
+    Facts {
+        id: id.to_owned(),
+        place: Place {
+            listener: "submission".into(),
+            port: 587,
+            role: Way::Submission,
+            greets: Greets::InClear,
+        },
+        client: client.parse().unwrap(),
+        began: Timestamp::from_second(1_800_000_000).unwrap(),
+        lasted: 1234,
+        opening: Opening::Words,
+        offer: None,
+        tls: None,
+        tls_fault: None,
+        hello: None,
+        dialogue: Dialogue::default(),
+        sign_ins: Vec::new(),
+        refusals: Vec::new(),
+        user: None,
+        accepted: 0,
+        end: End::Closed { reason: CloseReason::Quit, stage: Stage::Hello },
+    }
+}
