@@ -44,6 +44,7 @@ mod pace;
 pub mod policy;
 mod postmaster;
 pub mod probe;
+pub mod relay_test;
 mod report;
 pub mod routing;
 mod scheduler;

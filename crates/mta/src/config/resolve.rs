@@ -9,6 +9,7 @@
 mod acme;
 mod ca;
 mod certificates;
+mod closed;
 mod connector;
 mod device;
 mod directory;
@@ -55,6 +56,10 @@ pub(super) fn resolve<'a>(file: &'a File, surroundings: &'a Surroundings) -> Res
     let mut reader = Reader::new(file);
     let config = read(&mut reader, surroundings);
     let Reader { mut problems, mut warnings, settings, named, .. } = reader;
+    if let (Some(config), true) = (&config, problems.is_empty()) {
+        let holes = closed::prove(config, &surroundings.gateways).into_iter();
+        problems.extend(holes.map(|hole| file.problem(None, hole.key, hole.what, hole.remedy.to_owned())));
+    }
     problems.sort_by_key(|problem| problem.line);
     warnings.sort_by_key(|warning| warning.line);
     Resolved { config, problems, warnings, settings, named }

@@ -22,4 +22,4 @@ pub(crate) mod token;
 
 pub(crate) use attempt::{Attempted, Place, Progress, Reached, SuccessReport, attempt};
 pub(crate) use live::Live;
-pub(crate) use own::own_addresses;
+pub(crate) use own::{interface_addresses, own_addresses};

@@ -18,7 +18,7 @@ pub(crate) fn own_addresses(bound: &[SocketAddr]) -> Vec<SocketAddr> {
     own
 }
 
-fn interface_addresses() -> Vec<IpAddr> {
+pub(crate) fn interface_addresses() -> Vec<IpAddr> {
     let Ok(interfaces) = getifaddrs() else { return Vec::new() };
     interfaces
         .filter_map(|interface| {

@@ -15,6 +15,7 @@ use postern_pki::{MinimumVersion, Tickets};
 use postern_smtp::server::{AuthOffer, Limits, LineEndings, Timeouts};
 
 use super::certificates::Identities;
+use super::relay::{canonical, too_wide};
 use super::{Unique, network};
 use crate::config::files::Named;
 use crate::config::model::{
@@ -276,7 +277,7 @@ fn auth<'a>(reader: &mut Reader<'a>, at: &Section<'a>, role: Option<Role>) -> Op
 /// Addresses whose word for who the client is counts.
 fn front_ends<'a>(reader: &mut Reader<'a>, at: &Section<'a>, key: &'static str) -> Option<Vec<IpNet>> {
     let (networks, sound) = reader.list_and_items(at, key, network);
-    for everybody in sound.iter().filter(|network| network.prefix_len() == 0) {
+    for everybody in sound.iter().filter(|network| too_wide(canonical(**network)).is_some()) {
         let what = format!("{everybody} lets every client say that it is another one");
         reader.complain(at, key, what, "name the addresses of the front ends only");
     }

@@ -1,0 +1,267 @@
+//! The conversation with one address: a few forms a session, each up to the reply to RCPT.
+//!
+//! [`go_through`] tries all forms at a [`Door`], those that matter under TLS once more. Where a server ends a session, the form
+//! that was under way is tried again in the next one, and never a third time.
+//!
+//! What it deliberately does not do: DATA. A server that says yes to RCPT has said what it needs to say.
+
+use std::collections::VecDeque;
+use std::net::{IpAddr, SocketAddr};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use postern_pki::{ClientTls, PeerPolicy, TrustAnchors};
+use postern_smtp::extension::Capabilities;
+use postern_smtp::outcome::{Step, Trouble};
+use postern_smtp::reply::Reply;
+use postern_smtp::text::without_os_code;
+use postern_smtp::tls::TlsRequirement;
+
+use super::forms::{FORMS, First, Form, Names, Plainly, UNDER_TLS};
+use super::{Outcome, Target, Tried, Verdict};
+use crate::outbound::route::Socket;
+use crate::probe::dialogue::{Clock, Dialogue};
+
+/// Forms of one session: fewer than the refusals after which servers grow impatient.
+const AT_ONCE: usize = 8;
+/// Nobody has this name, nor this password.
+const NOBODY: &str = "postern-relay-test";
+/// What we call ourselves.
+const HELLO: &str = "relay-test.invalid";
+
+/// Where to knock, and as whom.
+pub(super) struct Door {
+    pub(super) address: SocketAddr,
+    pub(super) source: Option<IpAddr>,
+    pub(super) names: Names,
+    pub(super) clock: Clock,
+}
+
+/// What a session begins with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Begin {
+    Clear,
+    /// TLS from the first octet.
+    Tls,
+    StartTls,
+}
+
+/// Tries all forms. `signs_in`: an AUTH that fails may be tried, too.
+pub(super) async fn go_through(name: String, door: &Door, begin: Begin, signs_in: bool) -> Target {
+    let fits = |form: &&Form| signs_in || form.first != First::FailedSignIn;
+    let forms: Vec<&Form> = FORMS.iter().filter(fits).collect();
+    let mut tried = Vec::new();
+    let mut result = Round { door, begin, home: Home::NotAsked }.run(&forms, &mut tried).await;
+    let mut trouble = result.as_ref().err().cloned();
+    if begin == Begin::Clear && matches!(result, Ok(Offer::StartTls)) {
+        let again: Vec<&Form> = forms.into_iter().filter(|form| UNDER_TLS.contains(&form.name)).collect();
+        result = Round { door, begin: Begin::StartTls, home: Home::NotAsked }.run(&again, &mut tried).await;
+        trouble = result.err().map(|why| format!("under TLS: {why}"));
+    }
+    let (address, source) = (door.address.to_string(), door.source);
+    Target { name, address, source, verdict: verdict(&tried, trouble.as_deref()), trouble, tried }
+}
+
+fn verdict(tried: &[Tried], trouble: Option<&str>) -> Verdict {
+    let came = |outcome: Outcome| tried.iter().any(|tried| tried.outcome == outcome);
+    match trouble {
+        _ if came(Outcome::Accepted) => Verdict::Open,
+        Some(_) => Verdict::Unknown,
+        None if tried.is_empty() || came(Outcome::Undecided) => Verdict::Unknown,
+        None => Verdict::Closed,
+    }
+}
+
+/// What a server offers in clear.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Offer {
+    StartTls,
+    Nothing,
+}
+
+/// Whether any name in the server's domain is accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Home {
+    NotAsked,
+    TakesAny,
+    TakesSome,
+}
+
+/// All forms in one mode.
+struct Round<'d> {
+    door: &'d Door,
+    begin: Begin,
+    home: Home,
+}
+
+/// A session that has said EHLO.
+struct Session {
+    dialogue: Dialogue,
+    capabilities: Capabilities,
+}
+
+/// Why a session goes on no further.
+struct Over(String);
+
+impl From<Trouble> for Over {
+    fn from(trouble: Trouble) -> Self {
+        Self(trouble.to_string())
+    }
+}
+
+impl Round<'_> {
+    /// # Errors
+    /// What kept some from being tried.
+    async fn run(&mut self, forms: &[&Form], tried: &mut Vec<Tried>) -> Result<Offer, String> {
+        let mut offer = Offer::Nothing;
+        let mut waiting: VecDeque<&Form> = forms.iter().copied().collect();
+        let mut stumbled = None;
+        while !waiting.is_empty() {
+            let mut session = self.open().await.map_err(|Over(why)| why)?;
+            if session.capabilities.starttls {
+                offer = Offer::StartTls;
+            }
+            for _ in 0..AT_ONCE {
+                let Some(form) = waiting.front().copied() else { break };
+                match self.attempt(&mut session, form).await {
+                    Ok(result) => {
+                        tried.extend(result);
+                        waiting.pop_front();
+                    }
+                    Err(Over(why)) if stumbled == Some(form) => return Err(format!("{}: {why}", form.name)),
+                    Err(_) => {
+                        stumbled = Some(form);
+                        break;
+                    }
+                }
+            }
+            session.dialogue.quit().await;
+        }
+        Ok(offer)
+    }
+
+    async fn open(&self) -> Result<Session, Over> {
+        let Door { address, source, clock, .. } = self.door;
+        if clock.is_over() {
+            return Err(Over("the time is up".to_owned()));
+        }
+        let source: Vec<IpAddr> = source.iter().copied().collect();
+        let dialing = Dialogue::connect(&Socket::Tcp(*address), &source, *clock).await;
+        let mut dialogue =
+            dialing.map_err(|error| Over(format!("no connection: {}", without_os_code(error))))?;
+        if self.begin == Begin::Tls {
+            dialogue = self.secure(dialogue).await?;
+        }
+        greeted(dialogue.reply(Step::Greeting).await?)?;
+        let mut capabilities = hello(&mut dialogue).await?;
+        if self.begin == Begin::StartTls {
+            let consent = dialogue.command("STARTTLS", Step::Tls).await?;
+            if consent.code != 220 || dialogue.has_more() {
+                return Err(Over(format!("STARTTLS: {}", consent.one_line())));
+            }
+            dialogue = self.secure(dialogue).await?;
+            capabilities = hello(&mut dialogue).await?;
+        }
+        Ok(Session { dialogue, capabilities })
+    }
+
+    /// Nothing is demanded of the certificate: what is asked is what the server does with strangers.
+    async fn secure(&self, dialogue: Dialogue) -> Result<Dialogue, Over> {
+        let tls = ClientTls::new(&TrustAnchors::System).map_err(|error| Over(error.to_string()))?;
+        let handshake = tls.handshake(&PeerPolicy::of(TlsRequirement::OPPORTUNISTIC));
+        let secured = dialogue.secure(&handshake, &self.door.names.host).await;
+        secured.map(|(dialogue, _)| dialogue).map_err(|failure| Over(format!("TLS: {}", failure.why)))
+    }
+
+    /// Tries a form. `None`: there is nothing to try here.
+    async fn attempt(&mut self, session: &mut Session, form: &Form) -> Result<Option<Tried>, Over> {
+        if form.first == First::FailedSignIn && !session.capabilities.offers_auth("PLAIN") {
+            return Ok(None);
+        }
+        if form.plainly == Plainly::Home && self.home == Home::NotAsked {
+            self.home = self.ask_home(session).await?;
+        }
+        let mut transcript = Vec::new();
+        self.begin_form(session, form, &mut transcript).await?;
+        let accepted = self.transaction(session, form.from, form.to, &mut transcript).await?;
+        let outcome = match (accepted, form.plainly, self.home) {
+            (false, ..) => Outcome::Refused,
+            (true, Plainly::Postmaster, _) => Outcome::Rightly,
+            (true, Plainly::Home, Home::TakesAny) => Outcome::Undecided,
+            (true, ..) => Outcome::Accepted,
+        };
+        let tls = self.begin != Begin::Clear;
+        Ok(Some(Tried { form: form.name.to_owned(), tls, outcome, transcript }))
+    }
+
+    async fn begin_form(
+        &self,
+        session: &mut Session,
+        form: &Form,
+        said: &mut Vec<String>,
+    ) -> Result<(), Over> {
+        match form.first {
+            First::Nothing => {}
+            First::Reset => {
+                self.transaction(session, "<>", "<postmaster@{us}>", said).await?;
+            }
+            First::FailedSignIn => {
+                let proof = STANDARD.encode(format!("\0{NOBODY}\0{NOBODY}"));
+                let reply = session.dialogue.command(&format!("AUTH PLAIN {proof}"), Step::Mail).await?;
+                said.push(format!("C: AUTH PLAIN (of {NOBODY})"));
+                note(said, &reply);
+                still_there(&reply)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a name that nobody can have is accepted in the server's own domain.
+    async fn ask_home(&self, session: &mut Session) -> Result<Home, Over> {
+        let to = format!("<{NOBODY}-{:08x}@{{us}}>", fastrand::u32(..));
+        let taken = self.transaction(session, "<>", &to, &mut Vec::new()).await?;
+        Ok(if taken { Home::TakesAny } else { Home::TakesSome })
+    }
+
+    /// MAIL, RCPT, RSET. Whether the recipient was accepted.
+    async fn transaction(
+        &self,
+        session: &mut Session,
+        from: &str,
+        to: &str,
+        said: &mut Vec<String>,
+    ) -> Result<bool, Over> {
+        let mut accepted = true;
+        for (verb, path, step) in [("MAIL FROM:", from, Step::Mail), ("RCPT TO:", to, Step::Rcpt)] {
+            let line = format!("{verb}{}", self.door.names.fill(path));
+            let reply = session.dialogue.command(&line, step).await?;
+            said.push(format!("C: {line}"));
+            note(said, &reply);
+            still_there(&reply)?;
+            accepted = reply.is_positive();
+            if !accepted {
+                break;
+            }
+        }
+        still_there(&session.dialogue.command("RSET", Step::Mail).await?)?;
+        Ok(accepted)
+    }
+}
+
+async fn hello(dialogue: &mut Dialogue) -> Result<Capabilities, Over> {
+    let reply = dialogue.command(&format!("EHLO {HELLO}"), Step::Hello).await?;
+    if reply.is_positive() { Ok(Capabilities::parse(&reply)) } else { Err(Over(reply.one_line())) }
+}
+
+fn greeted(reply: Reply) -> Result<(), Over> {
+    if reply.code == 220 { Ok(()) } else { Err(Over(format!("no session: {}", reply.one_line()))) }
+}
+
+/// RFC 5321 §3.8: 421 ends the session.
+fn still_there(reply: &Reply) -> Result<(), Over> {
+    if reply.code == 421 { Err(Over(reply.one_line())) } else { Ok(()) }
+}
+
+fn note(said: &mut Vec<String>, reply: &Reply) {
+    said.push(format!("S: {}", crate::event::clean(&reply.one_line())));
+}
