@@ -2,6 +2,8 @@
 //!
 //! What is looked at, and what it is worth, [`postern_mta::doctor`] says; here it is asked for and laid out for people: what is wrong first.
 
+mod relay;
+
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -52,12 +54,15 @@ pub(crate) struct Arguments {
 
 /// Subcommands of `postern doctor`.
 #[derive(Subcommand)]
-pub(crate) enum Command {}
+pub(crate) enum Command {
+    /// Try whether our listeners, or somebody's server, relay for strangers; nothing is sent
+    Relay(relay::Arguments),
+}
 
 /// Runs `postern doctor`; that it cannot be carried out at all is said, and is an exit code of its own.
 pub(crate) fn run(arguments: &Arguments, path: &Path) -> ExitCode {
     let done = match &arguments.command {
-        Some(command) => match *command {},
+        Some(Command::Relay(arguments)) => return relay::run(arguments, path),
         None => examine(arguments, path),
     };
     done.unwrap_or_else(|error| {

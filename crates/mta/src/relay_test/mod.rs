@@ -23,10 +23,11 @@ use tokio::net::lookup_host;
 pub use forms::Form;
 use forms::{FOREIGN, Names};
 use source::Way;
-use talk::{Begin, Door};
+use talk::{Begin, Door, Serves};
 
 use crate::config::{Config, Role};
 use crate::probe::dialogue::Clock;
+use crate::session::Greets;
 
 /// The version of the form in which reports are written.
 pub const FORMAT: u32 = 1;
@@ -144,15 +145,11 @@ pub async fn own(config: &Config, options: Options) -> Result<Report, String> {
                 targets.push(Target::without_source(name, *address));
                 continue;
             };
-            let door = Door { address: target, source: Some(source), names, clock: clock(options) };
-            // Under any mode that takes both, the plain beginning is the one that strangers try.
-            let begin = if listener.tls == postern_smtp::server::TlsMode::Implicit {
-                Begin::Tls
-            } else {
-                Begin::Clear
-            };
-            let signs_in = listener.role != Role::Device;
-            targets.push(talk::go_through(name, &door, begin, signs_in).await);
+            let serves = if listener.role == Role::Device { Serves::Devices } else { Serves::Everybody };
+            let door = Door { serves, address: target, source: Some(source), names, clock: clock(options) };
+            let after_tls = listener.tls.greets(address.port()) == Greets::AfterTls;
+            let begin = if after_tls { Begin::Tls } else { Begin::Clear };
+            targets.push(talk::go_through(name, &door, begin).await);
         }
     }
     Ok(Report::of(targets))
@@ -169,8 +166,9 @@ pub async fn remote(host: &str, port: u16, options: Options) -> Result<Report, S
     let mut targets = Vec::new();
     for address in found.take(ADDRESSES_MOST) {
         let names = Names::of_host(host, address.ip());
-        let door = Door { address, source: None, names, clock: clock(options) };
-        targets.push(talk::go_through(host.to_owned(), &door, begin, true).await);
+        let serves = Serves::Everybody;
+        let door = Door { serves, address, source: None, names, clock: clock(options) };
+        targets.push(talk::go_through(host.to_owned(), &door, begin).await);
     }
     if targets.is_empty() { Err(format!("{host} has no address")) } else { Ok(Report::of(targets)) }
 }

@@ -31,10 +31,19 @@ const HELLO: &str = "relay-test.invalid";
 
 /// Where to knock, and as whom.
 pub(super) struct Door {
+    pub(super) serves: Serves,
     pub(super) address: SocketAddr,
     pub(super) source: Option<IpAddr>,
     pub(super) names: Names,
     pub(super) clock: Clock,
+}
+
+/// Whom a server takes sessions from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Serves {
+    Everybody,
+    /// Devices that it knows: who gets no session was refused everything.
+    Devices,
 }
 
 /// What a session begins with.
@@ -46,15 +55,17 @@ pub(super) enum Begin {
     StartTls,
 }
 
-/// Tries all forms. `signs_in`: an AUTH that fails may be tried, too.
-pub(super) async fn go_through(name: String, door: &Door, begin: Begin, signs_in: bool) -> Target {
-    let fits = |form: &&Form| signs_in || form.first != First::FailedSignIn;
-    let forms: Vec<&Form> = FORMS.iter().filter(fits).collect();
+/// Tries all forms.
+pub(super) async fn go_through(name: String, door: &Door, begin: Begin) -> Target {
+    let forms: Vec<&Form> = FORMS.iter().collect();
     let mut tried = Vec::new();
     let mut result = Round { door, begin, home: Home::NotAsked }.run(&forms, &mut tried).await;
     let mut trouble = result.as_ref().err().cloned();
     if begin == Begin::Clear && matches!(result, Ok(Offer::StartTls)) {
-        let again: Vec<&Form> = forms.into_iter().filter(|form| UNDER_TLS.contains(&form.name)).collect();
+        // Where nothing came as far as RCPT in clear, the rules for it have not been seen yet.
+        let seen = tried.iter().flat_map(|tried| &tried.transcript).any(|line| line.starts_with("C: RCPT"));
+        let matters = |form: &&Form| !seen || UNDER_TLS.contains(&form.name);
+        let again: Vec<&Form> = forms.into_iter().filter(matters).collect();
         result = Round { door, begin: Begin::StartTls, home: Home::NotAsked }.run(&again, &mut tried).await;
         trouble = result.err().map(|why| format!("under TLS: {why}"));
     }
@@ -101,11 +112,24 @@ struct Session {
 }
 
 /// Why a session goes on no further.
-struct Over(String);
+enum Over {
+    /// It never began: this is the greeting.
+    NoSession(Reply),
+    Broken(String),
+}
+
+impl Over {
+    fn into_words(self) -> String {
+        match self {
+            Self::NoSession(reply) => format!("no session: {}", crate::event::clean(&reply.one_line())),
+            Self::Broken(why) => why,
+        }
+    }
+}
 
 impl From<Trouble> for Over {
     fn from(trouble: Trouble) -> Self {
-        Self(trouble.to_string())
+        Self::Broken(trouble.to_string())
     }
 }
 
@@ -117,7 +141,14 @@ impl Round<'_> {
         let mut waiting: VecDeque<&Form> = forms.iter().copied().collect();
         let mut stumbled = None;
         while !waiting.is_empty() {
-            let mut session = self.open().await.map_err(|Over(why)| why)?;
+            let mut session = match self.open().await {
+                Ok(session) => session,
+                Err(Over::NoSession(reply)) if self.door.serves == Serves::Devices => {
+                    tried.push(self.no_session(&reply));
+                    return Ok(Offer::Nothing);
+                }
+                Err(over) => return Err(over.into_words()),
+            };
             if session.capabilities.starttls {
                 offer = Offer::StartTls;
             }
@@ -128,7 +159,9 @@ impl Round<'_> {
                         tried.extend(result);
                         waiting.pop_front();
                     }
-                    Err(Over(why)) if stumbled == Some(form) => return Err(format!("{}: {why}", form.name)),
+                    Err(over) if stumbled == Some(form) => {
+                        return Err(format!("{}: {}", form.name, over.into_words()));
+                    }
                     Err(_) => {
                         stumbled = Some(form);
                         break;
@@ -140,15 +173,22 @@ impl Round<'_> {
         Ok(offer)
     }
 
+    fn no_session(&self, reply: &Reply) -> Tried {
+        let mut transcript = Vec::new();
+        note(&mut transcript, reply);
+        let (form, tls) = ("a session at all".to_owned(), self.begin != Begin::Clear);
+        Tried { form, tls, outcome: Outcome::Refused, transcript }
+    }
+
     async fn open(&self) -> Result<Session, Over> {
         let Door { address, source, clock, .. } = self.door;
         if clock.is_over() {
-            return Err(Over("the time is up".to_owned()));
+            return Err(Over::Broken("the time is up".to_owned()));
         }
         let source: Vec<IpAddr> = source.iter().copied().collect();
         let dialing = Dialogue::connect(&Socket::Tcp(*address), &source, *clock).await;
         let mut dialogue =
-            dialing.map_err(|error| Over(format!("no connection: {}", without_os_code(error))))?;
+            dialing.map_err(|error| Over::Broken(format!("no connection: {}", without_os_code(error))))?;
         if self.begin == Begin::Tls {
             dialogue = self.secure(dialogue).await?;
         }
@@ -157,7 +197,7 @@ impl Round<'_> {
         if self.begin == Begin::StartTls {
             let consent = dialogue.command("STARTTLS", Step::Tls).await?;
             if consent.code != 220 || dialogue.has_more() {
-                return Err(Over(format!("STARTTLS: {}", consent.one_line())));
+                return Err(Over::Broken(format!("STARTTLS: {}", consent.one_line())));
             }
             dialogue = self.secure(dialogue).await?;
             capabilities = hello(&mut dialogue).await?;
@@ -167,10 +207,10 @@ impl Round<'_> {
 
     /// Nothing is demanded of the certificate: what is asked is what the server does with strangers.
     async fn secure(&self, dialogue: Dialogue) -> Result<Dialogue, Over> {
-        let tls = ClientTls::new(&TrustAnchors::System).map_err(|error| Over(error.to_string()))?;
+        let tls = ClientTls::new(&TrustAnchors::System).map_err(|error| Over::Broken(error.to_string()))?;
         let handshake = tls.handshake(&PeerPolicy::of(TlsRequirement::OPPORTUNISTIC));
         let secured = dialogue.secure(&handshake, &self.door.names.host).await;
-        secured.map(|(dialogue, _)| dialogue).map_err(|failure| Over(format!("TLS: {}", failure.why)))
+        secured.map(|(dialogue, _)| dialogue).map_err(|failure| Over::Broken(format!("TLS: {}", failure.why)))
     }
 
     /// Tries a form. `None`: there is nothing to try here.
@@ -250,16 +290,20 @@ impl Round<'_> {
 
 async fn hello(dialogue: &mut Dialogue) -> Result<Capabilities, Over> {
     let reply = dialogue.command(&format!("EHLO {HELLO}"), Step::Hello).await?;
-    if reply.is_positive() { Ok(Capabilities::parse(&reply)) } else { Err(Over(reply.one_line())) }
+    if reply.is_positive() { Ok(Capabilities::parse(&reply)) } else { Err(Over::Broken(reply.one_line())) }
 }
 
 fn greeted(reply: Reply) -> Result<(), Over> {
-    if reply.code == 220 { Ok(()) } else { Err(Over(format!("no session: {}", reply.one_line()))) }
+    match reply.code {
+        220 => Ok(()),
+        500.. => Err(Over::NoSession(reply)),
+        _ => Err(Over::Broken(reply.one_line())),
+    }
 }
 
 /// RFC 5321 §3.8: 421 ends the session.
 fn still_there(reply: &Reply) -> Result<(), Over> {
-    if reply.code == 421 { Err(Over(reply.one_line())) } else { Ok(()) }
+    if reply.code == 421 { Err(Over::Broken(reply.one_line())) } else { Ok(()) }
 }
 
 fn note(said: &mut Vec<String>, reply: &Reply) {
