@@ -20,6 +20,7 @@
 
 mod support;
 
+mod accept_simulator;
 mod acme;
 mod any_port;
 mod app_passwords;
@@ -60,6 +61,7 @@ mod local_domains;
 mod mta_sts;
 mod mx;
 mod next_hops;
+mod open_relay;
 mod postern_to_postern;
 mod private_ca;
 mod probe;

@@ -68,6 +68,12 @@ impl Client {
         client
     }
 
+    /// Begins TLS and completes the handshake; says nothing.
+    #[track_caller]
+    pub fn secure(&mut self, root: &Path, name: &str) {
+        self.wire.connect_tls(client_config(root), name).unwrap();
+    }
+
     /// Reads the greeting, says EHLO, STARTTLS and EHLO.
     #[track_caller]
     pub fn starttls(mut self, root: &Path, name: &str) -> Client {

@@ -40,6 +40,12 @@ smtpd_recipient_restrictions = permit_sasl_authenticated, reject
         Postfix::start_with(domain, Some(identity), &settings)
     }
 
+    /// As [`start`](Postfix::start), but takes mail from everybody to everywhere.
+    pub fn start_open(domain: &str) -> Postfix {
+        let settings = "smtpd_relay_restrictions = permit_mynetworks, reject\nmynetworks = 0.0.0.0/0\n";
+        Postfix::start_with(domain, None, settings)
+    }
+
     fn start_with(domain: &str, identity: Option<&Identity>, more: &str) -> Postfix {
         assert!(is_root(), "Postfix's master runs only as root: run this test as root, as CI does");
         let folder = tempfile::Builder::new().prefix("pfx").tempdir().unwrap();

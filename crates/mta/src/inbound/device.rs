@@ -17,7 +17,7 @@ use postern_smtp::server::Verdict;
 
 use super::decide::device_too_fast;
 use super::gate::{Content, Gate};
-use crate::config::OtherSenders;
+use crate::config::{Device, OtherSenders};
 use crate::device::Using;
 
 impl Gate {
@@ -50,9 +50,7 @@ impl Gate {
 
     /// What puts the device's address in the place of others, where it is to.
     pub(super) fn new_author(&self) -> Option<NewAuthor> {
-        let device = self.device.as_ref()?;
-        let replaced = device.other_senders == OtherSenders::Replaced;
-        replaced.then(|| NewAuthor::new(device.sender.clone(), MAX_HEADER_BYTES))
+        new_author_of(self.device.as_ref()?)
     }
 
     /// Why a handshake failed, with what can be done about a device that will never do better: TLS 1.0 and 1.1 are not spoken at
@@ -77,6 +75,12 @@ impl Gate {
             self.shared.devices.note(using, self.client.address.ip(), now);
         }
     }
+}
+
+/// What puts a device's address in the place of others, where it is to.
+pub(crate) fn new_author_of(device: &Device) -> Option<NewAuthor> {
+    let replaced = device.other_senders == OtherSenders::Replaced;
+    replaced.then(|| NewAuthor::new(device.sender.clone(), MAX_HEADER_BYTES))
 }
 
 impl Content {

@@ -11,7 +11,7 @@ pub(crate) mod accept;
 pub(crate) mod connection;
 pub(crate) mod decide;
 pub(crate) mod demands;
-mod device;
+pub(crate) mod device;
 mod front_end;
 pub(crate) mod gate;
 pub(crate) mod habits;

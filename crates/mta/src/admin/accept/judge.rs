@@ -229,6 +229,9 @@ impl Play<'_> {
     }
 
     fn take(&mut self, transaction: &Transaction) -> Result<(), Reply> {
+        if let Some(mut new_author) = self.new_author.take() {
+            self.inspector.feed(&new_author.finish());
+        }
         let inspector = std::mem::replace(&mut self.inspector, Inspector::new(MAX_HEADER_BYTES));
         let header = inspector.finish();
         let standing = self.standing();

@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use jiff::Timestamp;
 use postern_message::inspect::{Inspector, MAX_HEADER_BYTES};
+use postern_message::rewrite::NewAuthor;
 use postern_pki::{ClientIdentity, MinimumVersion, Pin};
 use postern_smtp::address::Mailbox;
 use postern_smtp::extension::Capabilities;
@@ -24,6 +25,7 @@ use crate::admin::route::connector_view;
 use crate::config::{ClientCertificates, Device, ListenerTls};
 use crate::directory::Principal;
 use crate::inbound::decide::SoFar;
+use crate::inbound::device::new_author_of;
 use crate::inbound::listener::Listener;
 
 /// What the client calls itself.
@@ -46,6 +48,8 @@ pub(super) struct Play<'w> {
     /// Who would receive the message.
     pub(super) recipients: Vec<Mailbox>,
     pub(super) inspector: Inspector,
+    /// For a device whose senders are replaced.
+    pub(super) new_author: Option<NewAuthor>,
     /// What decided the exchange that is under way.
     pub(super) because: Vec<String>,
     pub(super) notes: Vec<String>,
@@ -97,6 +101,7 @@ impl<'w> Play<'w> {
             so_far: SoFar::default(),
             recipients: Vec::new(),
             inspector: Inspector::new(MAX_HEADER_BYTES),
+            new_author: admitted.and_then(|admitted| new_author_of(&admitted.device)),
             because: Vec::new(),
             notes: Vec::new(),
             exchanges: Vec::new(),
@@ -298,7 +303,10 @@ impl<'w> Play<'w> {
                     let verdict = self.judge(question).await;
                     session.handle(Input::Verdict(verdict));
                 }
-                Some(Output::Body(bytes)) => self.inspector.feed(&bytes),
+                Some(Output::Body(bytes)) => match &mut self.new_author {
+                    Some(new_author) => self.inspector.feed(&new_author.feed(&bytes)),
+                    None => self.inspector.feed(&bytes),
+                },
                 Some(Output::StartTls) => self.stage = Stage::Handshake,
                 Some(Output::Close(_)) => self.stage = Stage::Closed,
                 // A client says no XCLIENT, leaves no message half way, and never lets the time run out.
