@@ -384,10 +384,13 @@ impl<P: Policy> Driver<P> {
             }
             self.policy.overheard(self.session.dialogue());
             match self.wait(drained).await {
-                Ok(Arrived::Bytes) => {}
+                Ok(Arrived::Bytes) => self.hurry(),
                 Ok(Arrived::Deadline) => {
                     self.deadline = Instant::now() + AGAIN;
-                    self.session.handle(Input::Time(Instant::now()));
+                    match self.first.take_if(|first| first.is_half_hello()) {
+                        Some(first) => feed(&mut self.session, Input::Bytes(&first.held())),
+                        None => self.session.handle(Input::Time(Instant::now())),
+                    }
                 }
                 Ok(Arrived::Drain) => {
                     drained = true;
@@ -395,6 +398,14 @@ impl<P: Policy> Driver<P> {
                 }
                 Err(error) => return self.stop(Stop::Lost(error)).await,
             }
+        }
+    }
+
+    /// Whoever begins TLS behind the banner gets nowhere any more. The rest of its hello, which says what it is, follows at
+    /// once or not at all.
+    fn hurry(&mut self) {
+        if self.first.as_ref().is_some_and(First::is_half_hello) {
+            self.deadline = self.deadline.min(Instant::now() + FAREWELL);
         }
     }
 

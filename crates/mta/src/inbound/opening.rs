@@ -231,6 +231,16 @@ impl First {
         Self { octets: Vec::new(), either }
     }
 
+    /// Whether a ClientHello is held back of which more is to come.
+    pub(super) fn is_half_hello(&self) -> bool {
+        Opening::of(&self.octets) == Opening::Tls
+    }
+
+    /// What was held back.
+    pub(super) fn held(self) -> Vec<u8> {
+        self.octets
+    }
+
     /// The client said more.
     pub(super) fn hear(&mut self, octets: &[u8]) -> Heard {
         self.octets.extend_from_slice(octets);

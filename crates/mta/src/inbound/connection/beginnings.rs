@@ -152,6 +152,33 @@ fn whoever_began_with_tls_behind_a_banner_is_served_at_the_next_try() {
 }
 
 #[test]
+fn half_a_hello_behind_the_banner_holds_nobody_up() {
+    let ports = Ports::new();
+    let mut wire = ports.banner(NEVER);
+    assert!(wire.line().unwrap().starts_with("220 "));
+    wire.send(&hello()[..100]);
+    wire.rest().unwrap();
+    wire.hang_up();
+    assert!(matches!(wire.stop(), Stop::Closed(CloseReason::Violation)));
+    assert_eq!(wire.noted().opening, Opening::Tls);
+}
+
+/// As programs do that verify the name behind the handshake, and find that it is not theirs.
+#[test]
+fn a_client_that_leaves_right_behind_the_handshake_is_seen_to() {
+    let ports = Ports::new();
+    let mut wire = ports.tls(NEVER, NEVER);
+    wire.start_tls().unwrap();
+    assert!(wire.line().unwrap().starts_with("220 "));
+    wire.half_close();
+    assert_eq!(wire.rest().unwrap(), "");
+    wire.hang_up();
+    assert!(matches!(wire.stop(), Stop::Closed(CloseReason::ClientLeft)));
+    let noted = wire.noted();
+    assert_eq!((noted.begun, noted.fault), (Some(TlsBegun::AtOnce), None));
+}
+
+#[test]
 fn whoever_is_known_for_tls_and_speaks_smtp_is_forgotten() {
     let ports = Ports::new();
     ports.remember(Habit::TlsAtOnce);
