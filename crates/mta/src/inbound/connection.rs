@@ -244,8 +244,8 @@ trait Policy: Send {
     fn tls_failed(&mut self, fault: HandshakeFault, reason: String);
     /// What the client sent first, in clear, as far as that is known by now.
     fn opened(&mut self, opening: Opening);
-    /// Its ClientHello.
-    fn offered(&mut self, offer: TlsOffer);
+    /// Its ClientHello, and whether the certificate that it was shown bears the name that it asked for.
+    fn offered(&mut self, offer: TlsOffer, name_borne: Option<bool>);
     /// Whether anybody wants to know what is said.
     fn keeps(&self) -> bool {
         true
@@ -292,8 +292,8 @@ impl Policy for Gate {
         self.record().opening(opening);
     }
 
-    fn offered(&mut self, offer: TlsOffer) {
-        self.record().offer(offer);
+    fn offered(&mut self, offer: TlsOffer, name_borne: Option<bool>) {
+        self.record().offer(offer, name_borne);
     }
 
     fn keeps(&self) -> bool {
@@ -548,7 +548,7 @@ fn hear<P: Policy>(session: &mut ServerSession, policy: &mut P, first: &mut Opti
             *first = None;
             policy.opened(Opening::Tls);
             if let Some(offer) = offer {
-                policy.offered(offer);
+                policy.offered(offer, None);
             }
             return feed(session, Input::Bytes(&all));
         }
@@ -587,7 +587,8 @@ async fn start_tls<P: Policy>(
     }
     let offer = TlsOffer::parse(&octets);
     if let Some(offer) = &offer {
-        policy.offered(offer.clone());
+        let name_borne = offer.server_name.as_deref().and_then(|name| tap.bears(name));
+        policy.offered(offer.clone(), name_borne);
     }
     match done {
         Ok(mut stream) if stream.is_validation() => {

@@ -7,7 +7,7 @@
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 
 use postern_pki::{ACME_TLS, Shown, noted};
@@ -34,18 +34,32 @@ pub(crate) struct Secured {
     shown: Shown,
 }
 
-/// What came in during a handshake, up to [`HELLO_MOST`] octets. Cheap to clone; clones are the same.
+/// What came in during a handshake, up to [`HELLO_MOST`] octets, and which certificate was shown in it: known also where it
+/// fails. Cheap to clone; clones are the same.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Tap(Arc<Mutex<Vec<u8>>>);
+pub(super) struct Tap {
+    octets: Arc<Mutex<Vec<u8>>>,
+    shown: Arc<OnceLock<Shown>>,
+}
 
 impl Tap {
     /// What came in so far.
     pub(super) fn take(&self) -> Vec<u8> {
-        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut self.octets.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Whether the certificate that was shown bears this name.
+    pub(super) fn bears(&self, name: &str) -> Option<bool> {
+        self.shown.get()?.bears(name)
+    }
+
+    /// What is shown from here on, so that it can be asked afterwards.
+    fn watch(&self, shown: &Shown) {
+        let _ = self.shown.set(shown.clone());
     }
 
     fn note(&self, octets: &[u8]) {
-        let mut noted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut noted = self.octets.lock().unwrap_or_else(PoisonError::into_inner);
         let room = HELLO_MOST.saturating_sub(noted.len());
         noted.extend_from_slice(&octets[..octets.len().min(room)]);
     }
@@ -61,13 +75,15 @@ impl Stream {
     /// Does the handshake. A stream that is already under TLS is a bug of the caller and an error.
     pub(super) async fn start_tls(self, tls: &ServerTls, tap: Tap) -> io::Result<Self> {
         let Self::Clear(socket) = self else { return Err(io::Error::other("TLS is already started")) };
-        let tapped = Tapped { socket, tap: Some(tap) };
+        let tapped = Tapped { socket, tap: Some(tap.clone()) };
         let (mut stream, shown) = if tls.challenges.are_open() {
             let hello = LazyConfigAcceptor::new(Acceptor::default(), tapped).await?;
             let (config, shown) = noted(&tls.config_for(&hello.client_hello()));
+            tap.watch(&shown);
             (hello.into_stream(config).await?, shown)
         } else {
             let (config, shown) = noted(&tls.config);
+            tap.watch(&shown);
             (TlsAcceptor::from(config).accept(tapped).await?, shown)
         };
         stream.get_mut().0.tap = None;

@@ -27,6 +27,10 @@ pub struct Facts {
     pub opening: Opening,
     /// Its ClientHello, when there was one and it could be read.
     pub offer: Option<TlsOffer>,
+    /// Whether the certificate that it was shown bears the name in it, also where the handshake failed. `None`: it asked for
+    /// none, or was shown none.
+    #[serde(default)]
+    pub name_borne: Option<bool>,
     /// TLS, when it stood.
     pub tls: Option<TlsStood>,
     /// What ended the handshake, when it did not stand; with the words of the log.

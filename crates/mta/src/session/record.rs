@@ -29,6 +29,7 @@ pub(crate) struct Recorder {
     began: (Timestamp, Instant),
     opening: Opening,
     offer: Option<TlsOffer>,
+    name_borne: Option<bool>,
     tls: Option<TlsStood>,
     tls_fault: Option<(HandshakeFault, String)>,
     sign_ins: Vec<SignIn>,
@@ -81,6 +82,7 @@ impl Recorder {
             began: (Timestamp::now(), Instant::now()),
             opening: Opening::Silence,
             offer: None,
+            name_borne: None,
             tls: None,
             tls_fault: None,
             sign_ins: Vec::new(),
@@ -99,8 +101,9 @@ impl Recorder {
     }
 
     /// Its ClientHello; of several the last one.
-    pub(crate) fn offer(&mut self, offer: TlsOffer) {
+    pub(crate) fn offer(&mut self, offer: TlsOffer, name_borne: Option<bool>) {
         self.offer = Some(offer);
+        self.name_borne = name_borne;
     }
 
     /// Whether anything is gathered.
@@ -172,6 +175,7 @@ impl Recorder {
             lasted: u64::try_from(self.began.1.elapsed().as_millis()).unwrap_or(u64::MAX),
             opening: self.opening,
             offer: self.offer,
+            name_borne: self.name_borne,
             tls: self.tls,
             tls_fault: self.tls_fault,
             hello,

@@ -245,7 +245,7 @@ impl Policy for Scripted {
         self.1.lock().unwrap().opening = opening;
     }
 
-    fn offered(&mut self, offer: TlsOffer) {
+    fn offered(&mut self, offer: TlsOffer, _: Option<bool>) {
         self.1.lock().unwrap().offer = Some(offer);
     }
 }

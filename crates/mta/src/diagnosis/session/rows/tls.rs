@@ -1,7 +1,5 @@
 //! How TLS did not come about, or came about and was not liked.
 
-use std::fmt::Write as _;
-
 use postern_smtp::command::Verb;
 use postern_smtp::server::CloseReason;
 use postern_smtp::tls::{Alert, HandshakeFault, TlsOffer};
@@ -185,8 +183,8 @@ pub(super) fn clear_behind_starttls(sight: &Sight<'_>) -> Option<Found> {
 
 /// It asked for a name, did not find it, and went.
 pub(super) fn name_not_borne(sight: &Sight<'_>) -> Option<Found> {
-    let unborne = sight.facts.tls.as_ref()?.name_borne == Some(false);
-    if !unborne || sight.course.lines_in_tls > 0 || !sight.left() {
+    let unborne = name_borne(sight) == Some(false);
+    if sight.facts.tls.is_none() || !unborne || sight.course.lines_in_tls > 0 || !sight.left() {
         return None;
     }
     likely(
@@ -230,7 +228,7 @@ pub(super) fn starttls_hidden(sight: &Sight<'_>) -> Option<Found> {
 
 /// Whether the certificate that it was shown bears the name that it asked for, where that is known.
 fn name_borne(sight: &Sight<'_>) -> Option<bool> {
-    sight.facts.tls.as_ref()?.name_borne
+    sight.facts.name_borne.or_else(|| sight.facts.tls.as_ref()?.name_borne)
 }
 
 /// Only versions before TLS 1.2.
@@ -246,34 +244,7 @@ fn wants_rsa(offer: &TlsOffer) -> bool {
 
 /// What it offered, in words.
 fn offered(offer: &TlsOffer) -> String {
-    let mut words = String::new();
-    if !offer.versions.is_empty() {
-        let versions: Vec<String> =
-            offer.versions.iter().take(6).map(|version| version_name(*version)).collect();
-        let _ = write!(words, "; it offers {}", versions.join(", "));
-    }
-    if !offer.ciphers.is_empty() {
-        let ciphers: Vec<String> =
-            offer.ciphers.iter().take(6).map(|cipher| format!("{cipher:#06x}")).collect();
-        let _ = write!(words, "; {} cipher suites, first {}", offer.ciphers.len(), ciphers.join(" "));
-    }
-    if !offer.groups.is_empty() {
-        let groups: Vec<String> = offer.groups.iter().take(6).map(|group| format!("{group:#06x}")).collect();
-        let _ = write!(words, "; groups {}", groups.join(" "));
-    }
-    words
-}
-
-fn version_name(version: u16) -> String {
-    match version {
-        0x0002 => "SSLv2".to_owned(),
-        0x0300 => "SSLv3".to_owned(),
-        0x0301 => "TLS 1.0".to_owned(),
-        0x0302 => "TLS 1.1".to_owned(),
-        0x0303 => "TLS 1.2".to_owned(),
-        0x0304 => "TLS 1.3".to_owned(),
-        other => format!("{other:#06x}"),
-    }
+    format!("; it offers {offer}")
 }
 
 /// The name that the client wanted.
