@@ -688,6 +688,8 @@ fn describe(reason: CloseReason) -> &'static str {
 #[cfg(test)]
 mod beginnings;
 #[cfg(test)]
+mod recordings;
+#[cfg(test)]
 mod tests;
 #[cfg(test)]
 mod transcripts;

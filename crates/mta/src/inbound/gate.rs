@@ -234,7 +234,10 @@ impl Gate {
             accepted: self.accepted,
             stop,
         };
-        let (facts, now) = (record.finish(session, closing), Timestamp::now());
+        let (mut facts, now) = (record.finish(session, closing), Timestamp::now());
+        let site = self.site();
+        let own = site.config.domains.iter().map(|domain| domain.name.as_str());
+        facts.tell_names_apart(own, |name| self.shared.users.show(name).is_ok());
         let keeper = &self.shared.keeper;
         if facts.accepted > 0 {
             keeper.sent(&facts, self.principal.as_ref(), now);

@@ -13,6 +13,7 @@
 mod facts;
 pub(crate) mod keeper;
 mod kept;
+mod names;
 mod record;
 pub mod transcript;
 mod watch;

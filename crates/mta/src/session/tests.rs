@@ -20,6 +20,7 @@ pub(crate) fn facts(id: &str, client: &str) -> Facts {
         lasted: 1234,
         opening: Opening::Words,
         offer: None,
+        name_borne: None,
         tls: None,
         tls_fault: None,
         hello: None,

@@ -106,3 +106,6 @@ impl Diagnosis {
         Words { user: words.user.or(self.user.as_deref()), ..*words }
     }
 }
+
+#[cfg(test)]
+mod tests;

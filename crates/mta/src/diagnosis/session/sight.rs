@@ -102,6 +102,7 @@ impl<'a> Sight<'a> {
             End::Closed { reason, stage } => {
                 matches!(reason, CloseReason::Quit | CloseReason::ClientLeft | CloseReason::Drained)
                     && *stage != Stage::Content
+                    && (*stage != Stage::Transaction || facts.accepted > 0)
             }
             End::Validated => return true,
             End::Lost { stage, .. } => *stage == Stage::Done,

@@ -1,14 +1,14 @@
 //! What is not SMTP, or was damaged on its way.
 
-use super::{Found, certain, likely};
+use super::{Found, certain};
 use crate::diagnosis::session::Cause;
 use crate::diagnosis::session::sight::Sight;
 use crate::session::Opening;
 
 /// Methods of HTTP, as the first word of what is no command.
 const METHODS: [&str; 8] = ["GET", "POST", "HEAD", "PUT", "OPTIONS", "CONNECT", "PROPFIND", "PRI"];
-/// Words by which POP3 (RFC 1939), FTP, SSH (RFC 4253 §4.2) and others begin; IMAP has a tag of its own.
-const WORDS: [(&str, &str); 12] = [
+/// Words by which POP3 (RFC 1939), FTP and others begin; IMAP has a tag of its own.
+const WORDS: [(&str, &str); 11] = [
     ("USER", "POP3 or FTP"),
     ("PASS", "POP3 or FTP"),
     ("CAPA", "POP3"),
@@ -20,7 +20,6 @@ const WORDS: [(&str, &str); 12] = [
     ("NICK", "IRC"),
     ("DESCRIBE", "RTSP"),
     ("INVITE", "SIP"),
-    ("SSH-2.0-", "SSH"),
 ];
 
 /// A browser, or a check of the wrong kind.
@@ -59,7 +58,7 @@ pub(super) fn garbled(sight: &Sight<'_>) -> Option<Found> {
     certain(Cause::CommandsGarbled, format!("a command arrived as \"{text}\"{meant}"))
 }
 
-/// Mail fetched by the port for sending, SSH, or a scanner's octets.
+/// Mail fetched by the port for sending, or a scanner's octets.
 pub(super) fn other_protocol(sight: &Sight<'_>) -> Option<Found> {
     if let Opening::Binary { octets } = &sight.facts.opening {
         return certain(
@@ -69,16 +68,13 @@ pub(super) fn other_protocol(sight: &Sight<'_>) -> Option<Found> {
     }
     let text = sight.unknown.first()?;
     let word = first_word(text);
-    let known = WORDS.iter().find(|(first, _)| match first.strip_suffix('-') {
-        Some(_) => word.starts_with(first),
-        None => word.eq_ignore_ascii_case(first),
-    });
+    let known = WORDS.iter().find(|(first, _)| word.eq_ignore_ascii_case(first));
     if let Some((_, protocol)) = known {
         return certain(Cause::OtherProtocol, format!("the client said \"{text}\", which is {protocol}"));
     }
     let tag = is_imap_tag(word) && text.contains("octets more");
     if tag && sight.course.lines == sight.unknown.len() {
-        return likely(Cause::OtherProtocol, format!("the client said \"{text}\", which looks like IMAP"));
+        return certain(Cause::OtherProtocol, format!("the client said \"{text}\", which looks like IMAP"));
     }
     None
 }

@@ -121,7 +121,7 @@ pub(super) fn antivirus(sight: &Sight<'_>) -> Option<Found> {
         return None;
     }
     let hello = facts.dialogue_hello().unwrap_or_default();
-    possible(
+    likely(
         Cause::AntivirusProxy,
         format!(
             "the client greets as {program} does ({hello}), but its TLS is another program's and asks for no server name; it went no further"
@@ -167,6 +167,7 @@ pub(super) fn failed_otherwise(sight: &Sight<'_>) -> Option<Found> {
         HandshakeFault::NotTls if sight.course.starttls => {
             certain(Cause::ClearAfterStarttls, "behind STARTTLS came something else than TLS")
         }
+        HandshakeFault::Closed | HandshakeFault::Reset | HandshakeFault::TimedOut => None,
         HandshakeFault::NotTls => likely(Cause::OtherProtocol, format!("what came first is no TLS: {words}")),
         _ => likely(Cause::HandshakeFailed, words.clone()),
     }
