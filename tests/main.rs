@@ -77,6 +77,8 @@ mod reuse;
 mod route;
 mod scram;
 mod senders;
+mod sessions;
 mod tls_reports;
+mod troubles;
 mod users;
 mod why;
