@@ -563,7 +563,7 @@ fn an_lmtp_server_on_this_machine_is_spoken_to_in_its_own_tongue() {
 }
 
 /// A port that drops what comes, as a firewall does: its queue of connections is full, and nobody takes any.
-fn dropping() -> (u16, Vec<Box<dyn std::any::Any>>) {
+pub fn dropping() -> (u16, Vec<Box<dyn std::any::Any>>) {
     let listener = socket(AddressFamily::Inet, SockType::Stream, SockFlag::empty(), None).unwrap();
     bind(listener.as_raw_fd(), &SockaddrIn::new(127, 0, 0, 1, 0)).unwrap();
     listen(&listener, Backlog::new(0).unwrap()).unwrap();

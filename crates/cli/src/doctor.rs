@@ -14,12 +14,11 @@ use postern_mta::config::units;
 use postern_mta::doctor::{self, Check, Finding, Options, Report, Verdict};
 
 use crate::queue::count_of;
+use crate::table::set_in;
 use crate::{Done, become_owner_of, block_on, load, say};
 
 /// It could not be found out.
 const UNKNOWN: u8 = 3;
-/// The width of the text.
-const COLUMNS: usize = 100;
 
 /// Arguments of `postern doctor`.
 #[derive(Args)]
@@ -110,25 +109,6 @@ fn told(finding: &Finding) -> String {
     text
 }
 
-/// A text behind its lead, wrapped below itself.
-fn set_in(lead: &str, text: &str) -> String {
-    let width = COLUMNS.saturating_sub(lead.len()).max(20);
-    let (mut out, mut line) = (String::new(), String::new());
-    let mut lead = lead.to_owned();
-    for word in text.split(' ') {
-        if !line.is_empty() && line.chars().count() + 1 + word.chars().count() > width {
-            out += &format!("{lead}{line}\n");
-            lead = " ".repeat(lead.len());
-            line.clear();
-        }
-        if !line.is_empty() {
-            line.push(' ');
-        }
-        line += word;
-    }
-    out + &format!("{lead}{line}\n")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -166,7 +146,7 @@ mail.example.org: 1 failure
     #[test]
     fn long_evidence_stays_within_the_terminal() {
         let text = in_words(&report(vec![finding(Check::Spf, Verdict::Ok, &"word ".repeat(100), "")]));
-        assert!(text.lines().all(|line| line.chars().count() <= COLUMNS), "{text}");
+        assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");
         assert!(text.starts_with("mail.example.org: all is well\n"));
     }
 }

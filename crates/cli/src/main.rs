@@ -9,6 +9,7 @@ mod ban;
 mod burst;
 mod ca;
 mod cert;
+mod check_server;
 mod config;
 mod demo;
 mod device;
@@ -100,6 +101,8 @@ enum Command {
     Doctor(doctor::Arguments),
     /// Say what a word in brackets in a refusal means, or the name of a trouble, and what to do about it
     Explain(explain::Arguments),
+    /// Try a mail server from where the mail program runs: which settings work, and what is in the way
+    CheckServer(check_server::Arguments),
     /// Messages that wait to be delivered
     #[command(subcommand)]
     Queue(queue::Command),
@@ -142,6 +145,7 @@ fn main() -> ExitCode {
         Command::Probe(arguments) => probe::run(&arguments, &path, given),
         Command::Doctor(arguments) => Ok(doctor::run(&arguments, &path)),
         Command::Explain(arguments) => explain::run(&arguments, &path),
+        Command::CheckServer(arguments) => check_server::run(arguments),
         Command::Queue(command) => queue::run(command, &path),
         Command::Why(arguments) => why::run(&arguments, &path),
         Command::Cert(command) => cert::run(command, &path),

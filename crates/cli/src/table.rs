@@ -1,8 +1,11 @@
 //! Tables for people: as plain as they can be, so that they survive a narrow terminal and a mail.
 //!
-//! [`table`] sets [`Line`]s in columns; [`facts`] sets one thing's properties below each other. Neither cleans texts of others:
+//! [`table`] sets [`Line`]s in columns; [`facts`] sets one thing's properties below each other; [`set_in`] wraps a sentence. Neither cleans texts of others:
 //! whoever makes the cells does. What this deliberately does not do: colours, frames, or anything for programs, which
 //! read `--json`.
+
+/// The width of running text.
+const COLUMNS: usize = 100;
 
 /// A line of a table: cells, or a remark across all of them.
 pub(crate) enum Line {
@@ -63,6 +66,25 @@ pub(crate) fn facts<'a>(facts: impl IntoIterator<Item = (&'a str, String)>) -> S
     let width = facts.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
     let below = format!("\n  {:width$}  ", "");
     facts.iter().map(|(name, value)| format!("  {name:<width$}  {}\n", value.replace('\n', &below))).collect()
+}
+
+/// A text behind its lead, wrapped below itself in 100 columns.
+pub(crate) fn set_in(lead: &str, text: &str) -> String {
+    let width = COLUMNS.saturating_sub(lead.len()).max(20);
+    let (mut out, mut line) = (String::new(), String::new());
+    let mut lead = lead.to_owned();
+    for word in text.split(' ') {
+        if !line.is_empty() && line.chars().count() + 1 + word.chars().count() > width {
+            out += &format!("{lead}{line}\n");
+            lead = " ".repeat(lead.len());
+            line.clear();
+        }
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        line += word;
+    }
+    out + &format!("{lead}{line}\n")
 }
 
 #[cfg(test)]

@@ -24,6 +24,7 @@ mod authority;
 pub mod bench;
 pub mod cases;
 pub mod certificates;
+pub mod check_server;
 pub mod config;
 pub mod daemon;
 mod device;

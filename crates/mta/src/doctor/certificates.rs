@@ -144,9 +144,11 @@ fn judge_trust(identity: &TlsIdentity, held: Result<(), TlsFailure>) -> Finding 
             Finding::warning(Check::Trust, evidence, IMPORT)
         }
         TlsFault::IncompleteChain => {
-            let evidence = format!("\"{name}\" is shown without the certificate of its issuer: {why}");
-            let remedy = "install it again with the whole chain: postern cert install";
-            Finding::failed(Check::Trust, evidence, remedy)
+            let evidence = format!("\"{name}\" is not trusted: {why}");
+            let remedy = format!(
+                "from a public authority: install it with the whole chain (postern cert install); from a private one: {IMPORT}"
+            );
+            Finding::warning(Check::Trust, evidence, remedy)
         }
         _ => Finding::failed(
             Check::Trust,
@@ -204,7 +206,7 @@ mod tests {
         let of = |fault| judge_trust(&one, Err(TlsFailure::new(fault, "why")));
         assert_eq!(judge_trust(&one, Ok(())).verdict, Verdict::Ok);
         assert!(of(TlsFault::SelfSigned).remedy.contains("postern ca root"));
-        assert_eq!(of(TlsFault::IncompleteChain).verdict, Verdict::Failed);
+        assert!(of(TlsFault::IncompleteChain).remedy.contains("whole chain"));
         assert_eq!(of(TlsFault::Expired).verdict, Verdict::Failed);
     }
 }

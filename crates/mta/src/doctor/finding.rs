@@ -90,6 +90,7 @@ checks! {
     Limits = "limits", "What the system allows the running Postern, and how it is confined.";
     Permissions = "permissions", "Who may read the data directory and the secrets.";
     Queue = "queue", "Mail that waits for long, is held, or was set aside.";
+    Troubles = "troubles", "People of ours who cannot send.";
 }
 
 /// No check has this name.

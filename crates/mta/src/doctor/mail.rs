@@ -1,6 +1,6 @@
-//! What concerns mail under way: names that it needs, and the queue.
+//! What concerns mail under way: names that it needs, the queue, and people who cannot send.
 //!
-//! What it deliberately does not do: explain why a message waits (`postern queue why` does).
+//! What it deliberately does not do: explain why a message waits (`postern queue why` does), or answer a trouble (`postern trouble` does).
 
 use jiff::{SignedDuration, Timestamp};
 use postern_dns::{LookupError, Validation};
@@ -8,16 +8,20 @@ use postern_queue::{Filter, Selection};
 
 use super::room::Room;
 use super::{Check, Finding};
-use crate::admin::{Request, Response, Status};
+use crate::admin::{Request, Response, Status, troubles};
+use crate::cases::Case;
+use crate::diagnosis::session::Gravity;
 
 /// Mail that waits for longer than this is told.
 const OLD: SignedDuration = SignedDuration::from_hours(4);
 /// So many old deliveries are counted.
 const COUNTED_MOST: usize = 1000;
+/// So many troubles are told.
+const TOLD_MOST: usize = 5;
 
 /// Whether names can be looked up, and who validates.
 pub(super) async fn resolver(room: &Room) -> Vec<Finding> {
-    let answered = room.resolver().mx(".").await.map(drop);
+    let answered = room.resolver().addresses(&room.hostname).await.map(drop);
     let validation = room.opened.probe().await;
     vec![judge_resolver(&answered, &validation, any_dane(room))]
 }
@@ -27,20 +31,12 @@ fn any_dane(room: &Room) -> bool {
 }
 
 fn judge_resolver(answered: &Result<(), LookupError>, validation: &Validation, dane: bool) -> Finding {
-    let evidence = match answered {
-        // The root has no MX record, which is an answer.
-        Ok(()) | Err(LookupError::NoRecords { .. } | LookupError::NoSuchDomain { .. }) => {
-            validation.to_string()
-        }
-        Err(error) => {
-            let evidence = format!("the name servers do not answer: {error}; mail that needs DNS waits");
-            return Finding::failed(
-                Check::Resolver,
-                evidence,
-                "see [dns] servers, or /etc/resolv.conf, and that port 53 is let out",
-            );
-        }
-    };
+    if let Err(LookupError::Temporary(why)) = answered {
+        let evidence = format!("the name servers do not answer: {why}; mail that needs DNS waits");
+        let remedy = "see [dns] servers, or /etc/resolv.conf, and that port 53 is let out";
+        return Finding::failed(Check::Resolver, evidence, remedy);
+    }
+    let evidence = validation.to_string();
     let remedy = "without DNSSEC there is no DANE: see [dns] dnssec in docs/configuration.md";
     match validation {
         Validation::Works(_) => Finding::ok(Check::Resolver, evidence),
@@ -102,6 +98,38 @@ fn judge_queue(status: &Status, old: usize, oldest: Option<Timestamp>) -> Vec<Fi
     }
     if findings.is_empty() {
         findings.push(Finding::ok(Check::Queue, format!("{deliveries} deliveries wait, none for long")));
+    }
+    findings
+}
+
+/// Open cases of people who cannot send.
+pub(super) async fn troubles(room: &Room) -> Vec<Finding> {
+    let listing = troubles::Request::List { all: false };
+    match room.admin.call(Request::Troubles(listing)).await {
+        Ok(Response::Troubles(troubles::Response::Listed(cases))) => judge_troubles(&cases),
+        Ok(_) => vec![untold("the running Postern answered something else")],
+        Err(error) => vec![untold(&error.to_string())],
+    }
+}
+
+fn untold(why: &str) -> Finding {
+    Finding::unknown(Check::Troubles, format!("whether anybody cannot send is not known: {why}"), "")
+}
+
+fn judge_troubles(cases: &[Case]) -> Vec<Finding> {
+    let people: Vec<&Case> = cases.iter().filter(|case| case.gravity() == Gravity::Person).collect();
+    let told = people.iter().take(TOLD_MOST).map(|case| {
+        let times = if case.count == 1 { "once".to_owned() } else { format!("{} times", case.count) };
+        let evidence = format!("{}: {}, {times}, last on {}", case.whom, case.explanation, case.last);
+        Finding::warning(Check::Troubles, evidence, format!("see: postern trouble show {}", case.id))
+    });
+    let mut findings: Vec<Finding> = told.collect();
+    if people.len() > TOLD_MOST {
+        let evidence = format!("{} more people cannot send", people.len() - TOLD_MOST);
+        findings.push(Finding::warning(Check::Troubles, evidence, "see: postern trouble list"));
+    }
+    if findings.is_empty() {
+        findings.push(Finding::ok(Check::Troubles, "nobody is known who cannot send"));
     }
     findings
 }

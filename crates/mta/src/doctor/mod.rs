@@ -95,6 +95,7 @@ async fn look(check: Check, room: &Room) -> Vec<Finding> {
         Check::Limits => process::look(room),
         Check::Permissions => permissions::look(room).await,
         Check::Queue => mail::queue(room).await,
+        Check::Troubles => mail::troubles(room).await,
     }
 }
 
