@@ -75,6 +75,7 @@ fn a_house_that_runs_is_seen_in_all_its_parts() {
         ("limits", "ok", "files;"),
         ("permissions", "ok", "the daemon's alone"),
         ("queue", "ok", "none for long"),
+        ("troubles", "ok", "nobody is known who cannot send"),
     ] {
         examined.expect(check, verdict, words);
     }

@@ -141,6 +141,8 @@ mod tests {
 
     use super::super::Verdict;
     use super::*;
+    use crate::cases::{State, Whom};
+    use crate::diagnosis::session::{Cause, Confidence};
 
     #[test]
     fn a_resolver_must_answer_and_should_validate() {
@@ -170,5 +172,41 @@ mod tests {
         assert_eq!(verdicts(status(3, 1, vec![]), 2, since), [Verdict::Note, Verdict::Warning]);
         let broken = vec![("0000000000001".parse::<QueueId>().unwrap(), "row".to_owned())];
         assert_eq!(verdicts(status(0, 0, broken), 0, None), [Verdict::Failed]);
+    }
+
+    fn case(id: u64, gravity: Gravity) -> Case {
+        let cause = *Cause::ALL.iter().find(|cause| cause.section().gravity == gravity).unwrap();
+        let at = Timestamp::UNIX_EPOCH;
+        Case {
+            id,
+            cause,
+            whom: Whom::User("anna".into()),
+            count: 3,
+            first: at,
+            last: at,
+            confidence: Confidence::Certain,
+            explanation: "the password is wrong".into(),
+            claimed: None,
+            program: None,
+            listeners: Vec::new(),
+            ways: Vec::new(),
+            programs: Vec::new(),
+            addresses: Vec::new(),
+            sessions: Vec::new(),
+            state: State::Open,
+            answered: None,
+        }
+    }
+
+    #[test]
+    fn people_who_cannot_send_are_told_and_noise_is_not() {
+        assert_eq!(judge_troubles(&[])[0].verdict, Verdict::Ok);
+        assert_eq!(judge_troubles(&[case(1, Gravity::Noise)])[0].verdict, Verdict::Ok);
+        let found = judge_troubles(&[case(1, Gravity::Noise), case(7, Gravity::Person)]);
+        assert_eq!(found.len(), 1);
+        assert!(found[0].evidence.contains("anna: the password is wrong, 3 times"), "{found:?}");
+        assert!(found[0].remedy.ends_with("postern trouble show 7"));
+        let many: Vec<Case> = (0..9).map(|id| case(id, Gravity::Person)).collect();
+        assert!(judge_troubles(&many)[5].evidence.starts_with("4 more people"));
     }
 }
