@@ -13,7 +13,7 @@ use super::room::Room;
 use super::{Check, Finding};
 
 /// What nobody but the daemon's user may read.
-const SECRET: [&str; 12] = [
+const SECRET: [&str; 14] = [
     "queue.db",
     "queue.db-wal",
     "users.db",
@@ -21,6 +21,8 @@ const SECRET: [&str; 12] = [
     "activity.db",
     "devices.db",
     "acme.db",
+    "events.db",
+    "sessions.db",
     "control.sock",
     "spool",
     "oauth",
