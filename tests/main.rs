@@ -2,8 +2,8 @@
 //!
 //! Each module is one scenario or one family of claims; each test starts its own daemon in a temporary directory with a
 //! generated configuration, on ports the system gives, with the peers it needs: Postfix's `smtp-sink`, a whole Postfix, Exim or
-//! OpenSMTPD, Dovecot's LMTP, or a scripted peer where no program behaves badly enough. Clients are swaks, curl, msmtp, mutt,
-//! s-nail and Python's smtplib. `./test` installs or unpacks them.
+//! OpenSMTPD, Dovecot's LMTP, or a scripted peer where no program behaves badly enough. Clients are the
+//! programs of [`support::clients`], and Thunderbird. `./test` installs or unpacks them.
 //!
 //! Nothing waits for a fixed time: [`support::wait_for`] polls for a fact until a deadline that is only reached by a failure.
 #![allow(
@@ -60,6 +60,7 @@ mod ladder;
 mod limits;
 mod line_endings;
 mod local_domains;
+mod matrix;
 mod mta_sts;
 mod mx;
 mod next_hops;

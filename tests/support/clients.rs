@@ -182,7 +182,7 @@ fn mutt(name: &str, job: &Job<'_>) -> Command {
     let settings = format!(
         "set smtp_url = \"{}\"\nset smtp_pass = \"{password}\"\nset smtp_authenticators = \"plain\"\n\
          set ssl_force_tls = {}\nset ssl_starttls = {}\nset ssl_ca_certificates_file = \"{root}\"\n\
-         set certificate_file = \"{root}\"\nset ssl_usesystemcerts = no\nset from = \"{from}\"\nset use_from = yes\n\
+         set certificate_file = \"{root}\"\nset from = \"{from}\"\nset use_from = yes\n\
          set envelope_from_address = \"{from}\"\nset use_envelope_from = yes\nset copy = no\nset record = \"\"\n\
          set hostname = {NAME}\nset connect_timeout = {SECONDS}\n",
         job.url(&user),
@@ -294,9 +294,12 @@ sender.sendMail({ envelope: { from, to: [to] }, raw: { path: file } })
     command
 }
 
+/// For URLs (RFC 3986 §2.1). s-nail refuses what is encoded without need.
 fn percent_encoded(text: &str) -> String {
-    let encode = |octet: u8| {
-        if octet.is_ascii_alphanumeric() { char::from(octet).to_string() } else { format!("%{octet:02X}") }
+    let encode = |octet: u8| match octet {
+        b'-' | b'.' | b'_' | b'~' => char::from(octet).to_string(),
+        _ if octet.is_ascii_alphanumeric() => char::from(octet).to_string(),
+        _ => format!("%{octet:02X}"),
     };
     text.bytes().map(encode).collect()
 }
