@@ -77,6 +77,11 @@ impl Desk {
         std::mem::take(&mut self.minute.left_out)
     }
 
+    /// Notes were lost, and with them perhaps the ends of sessions: those that are open have nothing more to add.
+    pub(super) fn forget_sessions(&mut self) {
+        self.sessions.clear();
+    }
+
     fn learn(&mut self, session: &str, event: &Event) {
         match event {
             Event::SessionOpened { listener, client } if self.sessions.len() < SESSIONS_MOST => {

@@ -84,6 +84,9 @@ impl Keeper {
 
     /// Keeps a batch and looks after the file. What is to be told to the administrator comes back.
     pub(super) fn keep(&mut self, batch: Batch, now: Timestamp) -> Option<Alarm> {
+        if batch.lost > 0 {
+            self.desk.forget_sessions();
+        }
         let sorted: Vec<_> = batch.notes.into_iter().filter_map(|note| self.desk.sort(note)).collect();
         self.missing.left_out += self.desk.take_left_out();
         self.missing.lost += batch.lost;
