@@ -47,7 +47,8 @@ pub(crate) fn run(arguments: &Arguments, path: &Path) -> Done {
     let admin = admin(path)?;
     let since = arguments.since.map(moment_before).transpose()?;
     let answer = block_on(admin.what_happened(&arguments.what, since, arguments.limit))??;
-    let found = !answer.story.events.is_empty() || !answer.deliveries.is_empty();
+    let found =
+        !answer.story.events.is_empty() || !answer.deliveries.is_empty() || !answer.troubles.is_empty();
     if arguments.json {
         say(&in_json(&as_json(&answer))?)?;
     } else if found {
@@ -79,6 +80,8 @@ fn as_json(answer: &Answer) -> serde_json::Value {
         "left_out": story.left_out,
         "deliveries": answer.deliveries,
         "waiting": answer.waiting,
+        "troubles": answer.troubles,
+        "troubles_unknown": answer.troubles_unknown,
     })
 }
 
@@ -99,7 +102,28 @@ fn render(answer: &Answer) -> String {
         }
         let _ = write!(text, "\n{}", why::render(&answer.waiting));
     }
+    troubles(&mut text, answer);
     text + &missing(answer)
+}
+
+fn troubles(text: &mut String, answer: &Answer) {
+    if let Some(why) = &answer.troubles_unknown {
+        let _ = writeln!(text, "\nopen troubles are not known: {}", clean(why));
+    }
+    if !answer.troubles.is_empty() {
+        let _ = writeln!(text, "\nopen troubles:");
+    }
+    for case in &answer.troubles {
+        let times = count_of(case.count, "time", "times");
+        let _ = writeln!(
+            text,
+            "  {:.0}  {}, {times}: {}",
+            case.last,
+            case.cause.token(),
+            clean(&case.explanation)
+        );
+        let _ = writeln!(text, "      more: postern trouble show {}", case.id);
+    }
 }
 
 /// One line, and where something has to be done, one more.

@@ -15,7 +15,8 @@ use postern_queue::{Delivery, Filter, QueueId, Selection};
 use serde::{Deserialize, Serialize};
 
 use super::why::Waiting;
-use super::{Admin, Error, Request, Response};
+use super::{Admin, Error, Request, Response, troubles};
+use crate::cases::{Case, Whom};
 use crate::directory::Person;
 use crate::history::{Kept, Key, Range, Reader, What};
 use crate::ledger::LedgerError;
@@ -70,6 +71,10 @@ pub struct Answer {
     pub deliveries: Vec<Delivery>,
     /// Why they wait.
     pub waiting: Waiting,
+    /// Open cases that concern whoever was asked about.
+    pub troubles: Vec<Case>,
+    /// Why cases could not be looked at.
+    pub troubles_unknown: Option<String>,
 }
 
 impl Story {
@@ -98,7 +103,23 @@ impl Admin {
             other => return Err(Error::Garbled(format!("{other:?}"))),
         };
         let (deliveries, waiting) = self.still_there(&keys, &story).await?;
-        Ok(Answer { keys, kept: !self.config.history.is_off(), story, deliveries, waiting })
+        let (troubles, troubles_unknown) = match self.open_cases(&keys).await {
+            Ok(cases) => (cases, None),
+            // What happened is worth telling all the same.
+            Err(error) => (Vec::new(), Some(error.to_string())),
+        };
+        let kept = !self.config.history.is_off();
+        Ok(Answer { keys, kept, story, deliveries, waiting, troubles, troubles_unknown })
+    }
+
+    /// The open cases of these users, clients and sessions.
+    async fn open_cases(&self, keys: &[Key]) -> Result<Vec<Case>, Error> {
+        match self.call(Request::Troubles(troubles::Request::List { all: false })).await? {
+            Response::Troubles(troubles::Response::Listed(cases)) => {
+                Ok(cases.into_iter().filter(|case| keys.iter().any(|key| concerns(case, key))).collect())
+            }
+            other => Err(Error::Garbled(format!("{other:?}"))),
+        }
     }
 
     /// Everything that a word may mean, with the names and addresses of the person whose it is.
@@ -148,6 +169,15 @@ impl Admin {
             Response::Why(waiting) => Ok((deliveries, waiting)),
             other => Err(Error::Garbled(format!("{other:?}"))),
         }
+    }
+}
+
+fn concerns(case: &Case, key: &Key) -> bool {
+    match (key, &case.whom) {
+        (Key::User(_), Whom::User(whose)) => Key::user(whose) == *key,
+        (Key::Client(client), Whom::Address(network)) => network.contains(client),
+        (Key::Session(session), _) => case.sessions.contains(session),
+        _ => false,
     }
 }
 
