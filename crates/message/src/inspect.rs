@@ -250,7 +250,10 @@ mod tests {
     #[test]
     fn the_id_and_the_program_are_known() {
         let found = inspect(b"Message-Id: <x@y>\r\nX-Mailer: a\r\nUser-Agent:\r\n Mail 1.0 \r\n\r\n");
-        assert_eq!((found.message_id.as_deref(), found.program.as_deref()), (Some("<x@y>"), Some("Mail 1.0")));
+        assert_eq!(
+            (found.message_id.as_deref(), found.program.as_deref()),
+            (Some("<x@y>"), Some("Mail 1.0"))
+        );
         let two = inspect(b"Message-Id: <x@y>\r\nMessage-Id: <x@z>\r\nX-Mailer: \r\n\r\n");
         assert_eq!((two.has_message_id, two.message_id, two.program), (true, None, None));
     }

@@ -422,13 +422,13 @@ fn event() -> impl Strategy<Value = (Subject, Event)> {
     let message = proptest::strategy::LazyJust::new(|| Subject::Message(id()));
     let trouble = || Trouble::new(Step::Rcpt, Reason::TimedOut);
     prop_oneof![
-        (message.clone(), address, proptest::collection::vec(address, 0..5), "<[!-~]{1,20}>").prop_map(
+        (message, address, proptest::collection::vec(address, 0..5), "<[!-~]{1,20}>").prop_map(
             |(id, from, to, message_id)| {
                 let to: Vec<&str> = to.iter().map(String::as_str).collect();
                 (id, accepted(&from, &to, &message_id))
             }
         ),
-        (message.clone(), address).prop_map(|(id, to)| (id, delivered(&to))),
+        (message, address).prop_map(|(id, to)| (id, delivered(&to))),
         (message, address).prop_map(move |(id, to)| {
             let (connector, host) = ("mx".into(), None);
             (id, Event::Deferred { to, connector, host, trouble: trouble(), next: start() })
