@@ -19,7 +19,7 @@ use postern_smtp::tls::HandshakeFault;
 use serde::{Deserialize, Serialize};
 
 use crate::device::Using;
-use crate::session::SignInFault;
+use crate::directory::SignInFault;
 
 /// Of one text from outside, at most so many octets are shown.
 pub(crate) const CLEAN_MOST: usize = 600;

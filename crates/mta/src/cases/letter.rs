@@ -6,9 +6,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Case, Whom};
-use crate::config::{Config, Role};
+use crate::config::{Config, Greets, Role};
 use crate::diagnosis::session::{Diagnosis, Words};
-use crate::session::Greets;
 
 /// The usual port for STARTTLS (RFC 6409 §3.1), and for TLS from the first octet (RFC 8314 §7.3).
 const PORTS: (u16, u16) = (587, 465);

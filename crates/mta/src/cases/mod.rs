@@ -24,8 +24,8 @@ pub(crate) use book::{Cases, Changes, Noted};
 pub use letter::{Letter, Settings};
 
 use crate::diagnosis::session::{Cause, Confidence, Diagnosis, Gravity, Program};
-use crate::directory::{Login, key_of};
-use crate::session::{Facts, SignInFault, Way};
+use crate::directory::{Login, SignInFault, key_of};
+use crate::session::{Facts, Way};
 
 /// So many listeners, programs and addresses of a case are told by name.
 const NAMED_MOST: usize = 8;

@@ -30,8 +30,7 @@ use postern_pki::{Aspect, ClientTls, Finding, Name, Severity, fits_tlsa, tlsa_of
 use rustls_pki_types::CertificateDer;
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Config, Listener, Role};
-use crate::session::Greets;
+use crate::config::{Config, Greets, Listener, Role};
 
 pub use compare::{New, compare};
 pub use look_up::{Asking, look_up};

@@ -39,7 +39,7 @@ pub use directory::{
     TokenProof,
 };
 pub(crate) use listener_tls::SUBMISSIONS;
-pub use listener_tls::{Expects, ListenerTls};
+pub use listener_tls::{Expects, Greets, ListenerTls};
 pub use protection::{Allowance, Allowances, BanRules, BurstAction, Bursts, Guessing, Protection, Rates};
 pub use send_as::{AddressPattern, Form, People, SendAs};
 

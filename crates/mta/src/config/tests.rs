@@ -19,7 +19,7 @@ use super::{
     FromCheck, IdentitySource, InboundTls, IpPreference, Issuer, ListenerTls, LmtpAddress, OAuth, Outbound,
     PeerDemand, Problem, Problems, Rate, SessionLimits, SmtpHost, Surroundings, Way,
 };
-use crate::session::Greets;
+use crate::config::Greets;
 
 const SOUND: &str = r#"hostname = "mail.example.org"
 [[listener]]

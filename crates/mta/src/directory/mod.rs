@@ -20,6 +20,7 @@ mod complaint;
 mod crypt;
 mod directories;
 mod dovecot;
+mod fault;
 pub(crate) mod ldap;
 mod oauth;
 mod passwd_file;
@@ -32,6 +33,7 @@ mod sql;
 mod users;
 
 pub use directories::{Directories, Means};
+pub use fault::SignInFault;
 pub(crate) use passwd_file::problems as passwd_file_problems;
 pub use people::{NewAppPassword, People, Person};
 pub(crate) use source::address_key;

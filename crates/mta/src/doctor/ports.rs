@@ -20,11 +20,10 @@ use postern_smtp::tls::TlsFault;
 
 use super::room::{Room, is_public, listed};
 use super::{Check, Finding};
-use crate::config::{Listener, Role};
+use crate::config::{Greets, Listener, Role};
 use crate::outbound::route::{NextHop, Socket};
 use crate::probe::dialogue::Clock;
 use crate::probe::session::{Door, Reach, Seen, Start, examine};
-use crate::session::Greets;
 
 /// What mail programs and servers use.
 const USUAL: [u16; 3] = [25, 465, 587];

@@ -14,9 +14,9 @@ use jiff::Timestamp;
 use super::key::Key;
 use super::shelf::Kind;
 use super::what::{Came, Kept, What};
+use crate::directory::SignInFault;
 use crate::event::{Event, Subject, clean};
 use crate::limits::network_of;
-use crate::session::SignInFault;
 
 /// As many open sessions are known; those beyond have nothing to add to their events.
 const SESSIONS_MOST: usize = 65_536;

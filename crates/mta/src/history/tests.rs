@@ -15,9 +15,9 @@ use super::desk::Note;
 use super::entries::RUN;
 use super::keeper::{Batch, Keeper};
 use super::{Extent, History, Kept, Key, Range, Reader, Retention, What};
+use crate::directory::SignInFault;
 use crate::event::{Event, Proof, Subject};
 use crate::observe::Observer;
-use crate::session::SignInFault;
 
 const ALL: Range = Range { limit: usize::MAX, since: None, before: None };
 

@@ -15,8 +15,8 @@ use serde::{Deserialize, Serialize};
 
 use super::key::Key;
 use crate::diagnosis::diagnose;
+use crate::directory::SignInFault;
 use crate::event::{Event, Proof, clean};
-use crate::session::SignInFault;
 
 /// Of one message, at most so many recipients are kept with the event of its acceptance; each has his own events later.
 const RECIPIENTS_MOST: usize = 1000;

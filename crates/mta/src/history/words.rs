@@ -5,8 +5,8 @@ use std::fmt;
 use jiff::SignedDuration;
 
 use super::what::{Came, Kept, What};
+use crate::directory::SignInFault;
 use crate::event::{Proof, clean};
-use crate::session::SignInFault;
 
 impl fmt::Display for Kept {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

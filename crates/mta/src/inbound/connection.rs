@@ -34,10 +34,10 @@ use super::listener::{Crowded, Listener, ServerTls};
 use super::opening::{Begin, Either, First, Heard, Silences, Start};
 use super::proxy;
 use super::stream::{Stream, Tap};
-use crate::config::ListenerTls;
+use crate::config::{Greets, ListenerTls};
 use crate::daemon::{Phase, Shared};
 use crate::event::{Event, Subject};
-use crate::session::{Greets, Keeping, Opening, Recorder, Stopped, TlsBegun, TlsStood};
+use crate::session::{Keeping, Opening, Recorder, Stopped, TlsBegun, TlsStood};
 
 /// A client has this long to say its PROXY header and to finish a handshake.
 const HANDSHAKE: Duration = Duration::from_secs(30);

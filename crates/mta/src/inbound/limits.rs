@@ -23,12 +23,11 @@ use super::gate::Gate;
 use super::listener::Listener;
 use crate::config::Config;
 use crate::daemon::Shared;
-use crate::directory::{Denied, Principal, Why};
+use crate::directory::{Denied, Principal, SignInFault, Why};
 use crate::event::{Event, Proof, Subject};
 use crate::limits::{
     Attempt, Barred, Evidence, Fate, HELD_BECAUSE, Pass, Source, Taken, Turned, tell_of_burst, wait_in_words,
 };
-use crate::session::SignInFault;
 
 /// Whether nobody at this address is ever banned by himself: loopback, trusted front ends, and whom the configuration names.
 pub(super) fn is_spared(config: &Config, client: IpAddr) -> bool {

@@ -25,8 +25,9 @@ use tokio::time::timeout;
 
 use super::connection::draining;
 use super::habits::{Habit, Habits};
+use crate::config::Greets;
 use crate::daemon::Phase;
-use crate::session::{Greets, Opening};
+use crate::session::Opening;
 
 /// What is done when somebody connects.
 #[derive(Debug)]

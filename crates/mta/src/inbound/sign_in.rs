@@ -12,9 +12,8 @@ use postern_smtp::sasl::{Claim, Credential, ScramHash, ScramProof};
 use postern_smtp::server::Verdict;
 
 use super::gate::Gate;
-use crate::directory::{Denied, Directories, Principal, Why};
+use crate::directory::{Denied, Directories, Principal, SignInFault, Why};
 use crate::event::{Event, Proof};
-use crate::session::SignInFault;
 
 impl Gate {
     /// Answers a claim.

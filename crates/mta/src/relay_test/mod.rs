@@ -25,9 +25,8 @@ use forms::{FOREIGN, Names};
 use source::Way;
 use talk::{Begin, Door, Serves};
 
-use crate::config::{Config, Role};
+use crate::config::{Config, Greets, Role};
 use crate::probe::dialogue::Clock;
-use crate::session::Greets;
 
 /// The version of the form in which reports are written.
 pub const FORMAT: u32 = 1;

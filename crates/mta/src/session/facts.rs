@@ -7,7 +7,8 @@ use postern_smtp::server::{CloseReason, Dialogue};
 use postern_smtp::tls::{HandshakeFault, TlsOffer};
 use serde::{Deserialize, Serialize};
 
-use crate::directory::{Denied, Why};
+use crate::config::Greets;
+use crate::directory::SignInFault;
 use crate::event::Proof;
 
 /// Everything that is known of one session.
@@ -76,16 +77,6 @@ pub enum Way {
     Device,
 }
 
-/// What a port expects a client to begin with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Greets {
-    /// It says its banner at once, and STARTTLS may follow (RFC 3207).
-    InClear,
-    /// TLS comes first (RFC 8314 §3).
-    AfterTls,
-}
-
 /// What a client sent first, in clear.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(tag = "opening", rename_all = "kebab-case")]
@@ -145,45 +136,6 @@ pub struct SignIn {
     pub fault: Option<SignInFault>,
     /// What the log says besides.
     pub why: Option<String>,
-}
-
-/// Why somebody could not sign in, as far as the remedy differs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-#[non_exhaustive]
-pub enum SignInFault {
-    /// Nobody has the name.
-    UnknownUser,
-    /// The name lacks its domain: with one of ours it would be somebody's.
-    NameWithoutDomain,
-    /// The name has a domain that is none of the directory's; without it, it would be somebody's.
-    NameWithWrongDomain,
-    /// The password is wrong.
-    WrongPassword,
-    /// The name cannot be anybody's.
-    UnusableName,
-    /// The account may not be used.
-    Disabled,
-    /// The password is right, but only app passwords count.
-    AppPasswordNeeded,
-    /// The account is banned.
-    Banned,
-    /// Too many wrong passwords were tried, so that this one was not looked at.
-    TooManyGuesses,
-    /// Failures come faster than they are looked at, or too many wait already.
-    TooFast,
-    /// The access token is no good.
-    BadToken,
-    /// The proof is right, but is not for acting as somebody else.
-    ActingAs,
-    /// The proof was given on another channel: somebody stands between, or the program is broken.
-    OtherChannel,
-    /// The certificate is nobody's.
-    CertificateOfNobody,
-    /// No directory judges proofs of this kind.
-    NotJudgedHere,
-    /// The directory is out of order.
-    DirectoryDown,
 }
 
 /// Something that the policy refused.
@@ -246,23 +198,4 @@ pub enum Stage {
     Content,
     /// Between messages, after one was accepted.
     Done,
-}
-
-impl From<&Denied> for SignInFault {
-    fn from(denied: &Denied) -> Self {
-        let Denied::Refused(why) = denied else { return Self::DirectoryDown };
-        match why {
-            Why::UnknownUser => Self::UnknownUser,
-            Why::WrongPassword | Why::NoProof => Self::WrongPassword,
-            Why::UnusableName => Self::UnusableName,
-            Why::Disabled | Why::Account(_) | Why::SeveralEntries => Self::Disabled,
-            Why::AppPasswordNeeded => Self::AppPasswordNeeded,
-            Why::Banned(_) => Self::Banned,
-            Why::ActingAs => Self::ActingAs,
-            Why::BadToken(_) => Self::BadToken,
-            Why::NotJudgedHere => Self::NotJudgedHere,
-            Why::VoidProof(_) => Self::OtherChannel,
-            Why::CertificateOfNobody => Self::CertificateOfNobody,
-        }
-    }
 }

@@ -3,7 +3,8 @@
 //! It is asked when the session has ended, and of Postern's own users only: nobody waits for the answer, and nobody can tell
 //! from the time that a reply took who exists.
 
-use super::facts::{Facts, SignInFault};
+use super::facts::Facts;
+use crate::directory::SignInFault;
 
 /// So many of our own domains are tried.
 const TRIED: usize = 32;

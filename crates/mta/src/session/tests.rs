@@ -3,7 +3,8 @@
 use jiff::Timestamp;
 use postern_smtp::server::{CloseReason, Dialogue};
 
-use super::{End, Facts, Greets, Opening, Place, Stage, Way};
+use super::{End, Facts, Opening, Place, Stage, Way};
+use crate::config::Greets;
 
 /// A client that came to the submission port and left.
 pub(crate) fn facts(id: &str, client: &str) -> Facts {

@@ -14,8 +14,10 @@ use postern_smtp::tls::TlsOffer;
 
 use super::keeper::Shown;
 use super::kept::Summary;
-use super::{End, Facts, Greets, Opening, Refusal, SignIn, SignInFault, Stage, TlsBegun, Way};
+use super::{End, Facts, Opening, Refusal, SignIn, Stage, TlsBegun, Way};
+use crate::config::Greets;
 use crate::diagnosis::session::{Confidence, Words};
+use crate::directory::SignInFault;
 use crate::event::Proof;
 
 /// So long a line of a transcript may be, in octets.

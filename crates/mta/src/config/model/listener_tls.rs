@@ -9,8 +9,7 @@
 use std::net::SocketAddr;
 
 use postern_smtp::server::TlsMode;
-
-use crate::session::Greets;
+use serde::{Deserialize, Serialize};
 
 /// Mail programs expect TLS from the first octet there (RFC 8314 §7.3).
 pub(crate) const SUBMISSIONS: u16 = 465;
@@ -38,6 +37,16 @@ pub enum Expects {
     StartTls,
     /// TLS from the first octet.
     Tls,
+}
+
+/// What a port expects a client to begin with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Greets {
+    /// It says its banner at once, and STARTTLS may follow (RFC 3207).
+    InClear,
+    /// TLS comes first (RFC 8314 §3).
+    AfterTls,
 }
 
 impl ListenerTls {

@@ -19,11 +19,10 @@ use super::relay::{canonical, too_wide};
 use super::{Unique, network};
 use crate::config::files::Named;
 use crate::config::model::{
-    ClientCertificates, Expects, FromCheck, FrontEndLogin, FrontEnds, Listener, ListenerLimits, ListenerTls,
-    Role, SUBMISSIONS, SessionLimits,
+    ClientCertificates, Expects, FromCheck, FrontEndLogin, FrontEnds, Greets, Listener, ListenerLimits,
+    ListenerTls, Role, SUBMISSIONS, SessionLimits,
 };
 use crate::config::reader::{Reader, Section};
-use crate::session::Greets;
 
 /// RFC 5321 §4.5.3.2.7: a server should wait at least five minutes for the next command.
 const USUAL_COMMAND_TIMEOUT: std::time::Duration = std::time::Duration::from_mins(5);

@@ -15,9 +15,10 @@ use postern_testkit::transcript::{Scenario, Server, Transcript};
 
 use super::Stop;
 use super::wire::{Loopback, Wire};
+use crate::config::Greets;
 use crate::inbound::habits::{Habit, Habits};
 use crate::inbound::opening::{Either, Silences, Start};
-use crate::session::{Greets, Opening, TlsBegun};
+use crate::session::{Opening, TlsBegun};
 
 const NEVER: Duration = Duration::from_hours(1);
 const SOON: Duration = Duration::from_millis(1);

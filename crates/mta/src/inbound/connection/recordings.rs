@@ -40,15 +40,15 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 use super::{Driver, Established, Policy, Terms};
+use crate::config::Greets;
 use crate::daemon::Phase;
 use crate::diagnosis::session::diagnose;
+use crate::directory::SignInFault;
 use crate::event::{Event, Proof};
 use crate::inbound::certificates::Authority;
 use crate::inbound::listener::ServerTls;
 use crate::inbound::opening::Start;
-use crate::session::{
-    Closing, End, Facts, Greets, Keeping, Opening, Place, Recorder, SignInFault, TlsBegun, TlsStood, Way,
-};
+use crate::session::{Closing, End, Facts, Keeping, Opening, Place, Recorder, TlsBegun, TlsStood, Way};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const HOSTNAME: &str = "mail.example.org";

@@ -3,9 +3,10 @@
 use super::*;
 use crate::cases::State as Settled;
 use crate::diagnosis::session::{Cause, Confidence};
+use crate::directory::SignInFault;
 use crate::event::Proof;
+use crate::session::SignIn;
 use crate::session::tests::facts;
-use crate::session::{SignIn, SignInFault};
 
 const RULES: KeptSessions = KeptSessions {
     transcripts: Transcripts::Troubled,

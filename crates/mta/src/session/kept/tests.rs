@@ -6,9 +6,10 @@ use super::*;
 use crate::cases::Cases;
 use crate::config::Transcripts;
 use crate::diagnosis::session::Confidence;
+use crate::directory::SignInFault;
 use crate::event::Proof;
+use crate::session::SignIn;
 use crate::session::tests::facts;
-use crate::session::{SignIn, SignInFault};
 
 const RULES: KeptSessions = KeptSessions {
     transcripts: Transcripts::Troubled,

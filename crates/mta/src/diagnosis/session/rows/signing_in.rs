@@ -5,8 +5,9 @@ use postern_smtp::command::Verb;
 use super::{Found, certain, possible};
 use crate::diagnosis::session::Cause;
 use crate::diagnosis::session::sight::{Asked, Refused, Sight};
+use crate::directory::SignInFault;
 use crate::event::Proof;
-use crate::session::{SignIn, SignInFault, Stage};
+use crate::session::{SignIn, Stage};
 
 /// A directory said no.
 pub(super) fn failed(sight: &Sight<'_>) -> Option<Found> {

@@ -5,10 +5,11 @@ use postern_smtp::server::CloseReason;
 use postern_smtp::tls::{Alert, HandshakeFault, TlsOffer};
 
 use super::{Found, certain, likely, possible};
+use crate::config::Greets;
 use crate::diagnosis::session::program::is_nss;
 use crate::diagnosis::session::sight::Sight;
 use crate::diagnosis::session::{Cause, Program};
-use crate::session::{End, Greets, Opening, TlsBegun, Way};
+use crate::session::{End, Opening, TlsBegun, Way};
 
 /// A client that waited for so long in silence waited for something.
 const WAITED: u64 = 4_000;

@@ -8,7 +8,7 @@ use postern_smtp::server::Settings;
 use rustls::{CertificateError, OtherError};
 
 use super::{Decision, Do, Scene, Shows};
-use crate::session::SignInFault;
+use crate::directory::SignInFault;
 
 /// The answer to AUTH PLAIN of tim with the password `tanstaaf`.
 const PLAIN: Do = Do::Say("AUTH PLAIN AHRpbQB0YW5zdGFhZg==");
