@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::command::{Command, SyntaxError, Verb};
 use crate::reply::Reply;
+use crate::sasl::Mechanism;
 use crate::text::clean;
 
 /// Of the first lines so many are kept, and of the last ones; what comes between is counted.
@@ -24,10 +25,29 @@ const LAST: usize = 100;
 const LINE_MOST: usize = 300;
 /// Of a reply to EHLO with all its keywords, or of another long one, so many octets are kept.
 const REPLY_MOST: usize = 1000;
-/// So many mechanisms are remembered by name.
-const MECHANISMS: usize = 8;
-/// Of a mechanism's name that is none (RFC 4422 §3.1: 20), or of the first word of what is no command.
+/// Of the first word of what is no command so many octets are kept.
 const WORD_MOST: usize = 40;
+/// How a mechanism is kept that nobody knows.
+const UNKNOWN: &str = "[unknown]";
+/// Mechanisms that clients ask for and we do not have (IANA's list of SASL mechanisms).
+const OTHERS: [&str; 16] = [
+    "ANONYMOUS",
+    "CRAM-MD5",
+    "DIGEST-MD5",
+    "ECDH-X25519-CHALLENGE",
+    "EAP-AES128",
+    "GS2-KRB5",
+    "GSSAPI",
+    "GSS-SPNEGO",
+    "KERBEROS_V4",
+    "KERBEROS_V5",
+    "NTLM",
+    "OTP",
+    "SCRAM-SHA-512",
+    "SECURID",
+    "SKEY",
+    "SRP",
+];
 
 /// A session's lines, from both sides. Bounded: some 200 lines, whatever is said.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,7 +56,7 @@ pub struct Dialogue {
     last: VecDeque<Line>,
     /// So many lines between the first and the last were not kept.
     omitted: u64,
-    /// AUTH mechanisms that were asked for, in order, each once.
+    /// AUTH mechanisms that were asked for, each once, the last one last.
     mechanisms: Vec<String>,
     #[serde(skip)]
     began: Option<Instant>,
@@ -44,6 +64,11 @@ pub struct Dialogue {
     now: Duration,
     #[serde(skip)]
     auth: AuthSaid,
+    #[serde(skip)]
+    asked: Option<Verb>,
+    /// What is no command may be a message's content.
+    #[serde(skip)]
+    may_be_content: bool,
     #[serde(skip)]
     writing: Writing,
 }
@@ -143,7 +168,7 @@ impl Dialogue {
         self.lines().skip(usize::try_from(skipped).unwrap_or(usize::MAX))
     }
 
-    /// The AUTH mechanisms that were asked for, in order, each once, in upper case.
+    /// The AUTH mechanisms that were asked for, each once, the last one last; `[unknown]` for one that nobody knows.
     pub fn mechanisms(&self) -> &[String] {
         &self.mechanisms
     }
@@ -179,24 +204,31 @@ impl Dialogue {
             return;
         }
         let verb = parsed.as_ref().map_or_else(SyntaxError::verb, Command::verb);
+        if self.may_be_content && is_orderly(verb, parsed.is_ok()) {
+            self.may_be_content = false;
+        }
+        self.asked = Some(verb);
+        let auth = verb == Verb::Auth || line.get(..4).is_some_and(|word| word.eq_ignore_ascii_case(b"AUTH"));
         let text = match (verb, parsed) {
             (Verb::Auth, Ok(Command::Auth { mechanism, initial })) => {
-                self.mechanism(mechanism);
                 let octets = initial.as_ref().map(|initial| initial.expose().len());
                 let more = octets.map(|octets| format!(" [{octets} octets]")).unwrap_or_default();
-                format!("AUTH {}{more}", clean(mechanism, WORD_MOST))
+                format!("AUTH {}{more}", self.mechanism(mechanism))
             }
-            (Verb::Auth, _) => format!("AUTH [{} octets]", line.len().saturating_sub(4)),
-            (Verb::Unknown, _) if self.auth == AuthSaid::Yes => {
+            _ if auth => format!("AUTH [{} octets]", line.len().saturating_sub(4)),
+            (Verb::Unknown, _) if self.auth == AuthSaid::Yes || self.may_be_content => {
                 return self.add(Said::Withheld { octets: line.len() });
             }
-            (Verb::Unknown, Ok(Command::Unknown(word))) if word.len() < line.len() => {
-                let more = line.len() - word.len();
-                format!("{} [{more} octets more]", clean(word, WORD_MOST)).trim_start().to_owned()
+            (Verb::Unknown, Ok(Command::Unknown(word))) => first_word(word, line),
+            // Only addresses and names are worth reading, and only where they can be such.
+            (Verb::Ehlo | Verb::Helo | Verb::Mail | Verb::Rcpt | Verb::Xclient | Verb::Bdat, read)
+                if read.is_ok() || !self.may_be_content =>
+            {
+                clean(String::from_utf8_lossy(line), LINE_MOST)
             }
-            _ => clean(String::from_utf8_lossy(line), LINE_MOST),
+            (verb, _) => first_word(&verb.to_string(), line),
         };
-        if verb == Verb::Auth {
+        if auth {
             self.auth = AuthSaid::Yes;
         }
         self.add(Said::Command { verb, text });
@@ -226,19 +258,31 @@ impl Dialogue {
         if self.writing == Writing::Nothing {
             return;
         }
-        let text = match reply.code {
-            334 => "334 [challenge]".to_owned(),
+        let token = if reply.code >= 400 { reply.help_token() } else { None };
+        let text = match (reply.code, token) {
+            (334, _) => "334 [challenge]".to_owned(),
+            // It repeats what stood where a mechanism should.
+            (code, Some("unknown-mechanism"))
+                if self.mechanisms.last().is_none_or(|last| last == UNKNOWN) =>
+            {
+                format!("{code} Unrecognized authentication type (unknown-mechanism)")
+            }
             _ => clean_lines(&reply.to_string()),
         };
-        let token = if reply.code >= 400 { reply.help_token().map(str::to_owned) } else { None };
+        // Behind content that was refused a client may go on with it all the same.
+        self.may_be_content |= reply.code >= 400 && matches!(self.asked, Some(Verb::Data | Verb::Bdat));
+        let token = token.map(str::to_owned);
         self.add(Said::Reply { code: reply.code, token, text });
     }
 
-    fn mechanism(&mut self, name: &str) {
-        let name = clean(name, WORD_MOST).to_ascii_uppercase();
-        if self.mechanisms.len() < MECHANISMS && !self.mechanisms.contains(&name) {
-            self.mechanisms.push(name);
-        }
+    /// The name by which a mechanism is kept. What is none may be a credential that was said in its place.
+    fn mechanism(&mut self, name: &str) -> &'static str {
+        let own = Mechanism::named(name).map(Mechanism::name);
+        let known = own.or_else(|| OTHERS.into_iter().find(|other| name.eq_ignore_ascii_case(other)));
+        let name = known.unwrap_or(UNKNOWN);
+        self.mechanisms.retain(|before| before != name);
+        self.mechanisms.push(name.to_owned());
+        name
     }
 
     fn add(&mut self, said: Said) {
@@ -254,6 +298,27 @@ impl Dialogue {
             self.omitted += 1;
         }
         self.last.push_back(line);
+    }
+}
+
+/// Whether a client that says this has understood that its content was refused.
+fn is_orderly(verb: Verb, read: bool) -> bool {
+    read && matches!(
+        verb,
+        Verb::Ehlo | Verb::Helo | Verb::Mail | Verb::Rset | Verb::StartTls | Verb::Auth | Verb::Quit
+    )
+}
+
+/// The first word of a line, and how much came behind it. A word alone is kept only if it is one: of letters.
+fn first_word(word: &str, line: &[u8]) -> String {
+    let more = line.len().saturating_sub(word.len());
+    match word {
+        "" if line.starts_with(b"SSH-") => format!("SSH [{} octets more]", line.len() - 3),
+        word if more > 0 => {
+            format!("{} [{more} octets more]", clean(word, WORD_MOST)).trim_start().to_owned()
+        }
+        word if word.chars().all(|letter| letter.is_ascii_alphabetic()) => clean(word, WORD_MOST),
+        word => format!("[{} octets]", word.len()),
     }
 }
 
@@ -295,6 +360,44 @@ mod tests {
     }
 
     #[test]
+    fn what_stands_in_a_mechanisms_place_is_kept_only_if_it_is_one() {
+        let said = heard(&["AUTH AHRpbQBzZWNyZXQx", "AUTH cram-md5", "AUTH=LOGIN dGFuc3RhYWY"]);
+        assert_eq!(text(&said[0]), "AUTH [unknown]");
+        assert_eq!(text(&said[1]), "AUTH CRAM-MD5");
+        assert_eq!(text(&said[2]), "AUTH [18 octets]");
+        let mut dialogue = Dialogue::new(Instant::now());
+        let line = b"AUTH AHRpbQBzZWNyZXQx";
+        dialogue.command(line, &Command::parse(line));
+        dialogue.reply(&crate::reply::catalogue::unknown_mechanism("AHRPBQBZZWNYZXQX"));
+        assert_eq!(dialogue.refusals().next().unwrap().1, Some("unknown-mechanism"));
+        assert!(!format!("{dialogue:?}").to_uppercase().contains("AHRP"), "{dialogue:?}");
+    }
+
+    #[test]
+    fn content_behind_a_data_that_was_refused_is_not_kept() {
+        let mut dialogue = Dialogue::new(Instant::now());
+        dialogue.command(b"DATA", &Command::parse(b"DATA"));
+        dialogue.reply(&crate::reply::catalogue::mail_first());
+        for line in
+            ["hunter2", "help your password is hunter2", "NOOP the key is hunter2", "MAIL to hunter2", "."]
+        {
+            dialogue.command(line.as_bytes(), &Command::parse(line.as_bytes()));
+        }
+        assert!(!format!("{dialogue:?}").contains("hunter2"), "{dialogue:?}");
+        let line = b"MAIL FROM:<tim@example.org>";
+        dialogue.command(line, &Command::parse(line));
+        assert!(format!("{dialogue:?}").contains("tim@example.org"));
+    }
+
+    #[test]
+    fn words_behind_a_verb_that_takes_none_are_not_kept() {
+        for line in ["NOOP hunter2", "HELP hunter2", "QUIT hunter2", "VRFY hunter2", "hunter2"] {
+            assert!(!text(&heard(&[line])[0]).contains("hunter2"), "{line}");
+        }
+        assert_eq!(text(&heard(&["SSH-2.0-OpenSSH_9.2"])[0]), "SSH [16 octets more]");
+    }
+
+    #[test]
     fn of_what_is_no_command_only_the_first_word_is_kept() {
         let said = heard(&["GET /?token=abc HTTP/1.1", "PASS tanstaaf", "a1 LOGIN tim tanstaaf"]);
         assert_eq!(text(&said[0]), "GET [21 octets more]");
@@ -326,14 +429,14 @@ mod tests {
         };
         let mut from = 0;
         for number in 0..450 {
-            let line = format!("NOOP {number}");
+            let line = format!("EHLO {number}");
             dialogue.command(line.as_bytes(), &Command::parse(line.as_bytes()));
             if number % 7 == 0 {
                 from = hear(&dialogue, from);
             }
         }
         hear(&dialogue, from);
-        let all: Vec<String> = (0..450).map(|number| format!("NOOP {number}")).collect();
+        let all: Vec<String> = (0..450).map(|number| format!("EHLO {number}")).collect();
         assert_eq!(heard, all);
         assert_eq!(dialogue.since(0).count(), FIRST + LAST);
         assert_eq!(dialogue.since(120).count(), LAST);
