@@ -14,8 +14,8 @@ use postern_smtp::text::clean;
 use super::{
     Case, EXAMPLES_FIRST, EXAMPLES_LAST, EXPLANATION_MOST, NAME_MOST, NAMED_MOST, State, Trouble, Whom,
 };
+use crate::config::Role;
 use crate::diagnosis::session::{Cause, Gravity};
-use crate::session::Way;
 
 /// So many cases are known, settled ones among them.
 const MOST: usize = 5_000;
@@ -120,7 +120,7 @@ impl Cases {
     }
 
     /// Somebody got a message through: his open cases where he came in the same way are solved.
-    pub(crate) fn sent(&mut self, whom: &Whom, way: Way, now: Timestamp) {
+    pub(crate) fn sent(&mut self, whom: &Whom, way: Role, now: Timestamp) {
         let Some(ids) = self.open.get(whom).cloned() else { return };
         for id in ids {
             if self.known.get(&id).is_some_and(|known| known.case.ways.contains(&way)) {

@@ -23,9 +23,10 @@ use serde::{Deserialize, Serialize};
 pub(crate) use book::{Cases, Changes, Noted};
 pub use letter::{Letter, Settings};
 
+use crate::config::Role;
 use crate::diagnosis::session::{Cause, Confidence, Diagnosis, Gravity, Program};
 use crate::directory::{Login, SignInFault, key_of};
-use crate::session::{Facts, Way};
+use crate::session::Facts;
 
 /// So many listeners, programs and addresses of a case are told by name.
 const NAMED_MOST: usize = 8;
@@ -65,7 +66,7 @@ pub struct Case {
     /// The listeners where it happened.
     pub listeners: Vec<String>,
     /// What they are for.
-    pub ways: Vec<Way>,
+    pub ways: Vec<Role>,
     /// What the programs called themselves (EHLO).
     pub programs: Vec<String>,
     /// The addresses from which it happened.
@@ -115,7 +116,7 @@ pub(crate) struct Trouble {
     pub(crate) whom: Whom,
     pub(crate) client: IpAddr,
     pub(crate) listener: String,
-    pub(crate) way: Way,
+    pub(crate) way: Role,
     pub(crate) program: Option<String>,
     /// `None`: nothing is kept of the session.
     pub(crate) session: Option<String>,

@@ -37,9 +37,9 @@ pub use model::{
     Guessing, Http, Identity, IdentitySource, InboundPolicy, InboundTls, IpPreference, Issuer, KeptSessions,
     KeySource, Ldap, LdapFlavour, LdapGroups, LdapPeople, LdapService, LdapTls, Listener, ListenerLimits,
     ListenerTls, LmtpAddress, LocalDomain, LocalSocket, Metrics, NamePart, NamedCertificates, NamedNetworks,
-    OAuth, OAuthDirectory, OtherSenders, Outbound, OwnUsers, PasswdFile, PasswdFormat, PeerDemand, People,
-    Protection, Queue, Rate, Rates, Rehash, Role, Saslauthd, ScramStored, SendAs, SessionLimits, SignIn,
-    SignatureAlgorithm, SmtpHost, SpacePolicy, Sql, SqlField, SqlQuery, StoreKind, Tls, TlsReports,
+    OAuth, OAuthDirectory, OtherSenders, Otherwise, Outbound, OwnUsers, PasswdFile, PasswdFormat, PeerDemand,
+    People, Protection, Queue, Rate, Rates, Rehash, Role, Saslauthd, ScramStored, SendAs, SessionLimits,
+    SignIn, SignatureAlgorithm, SmtpHost, SpacePolicy, Sql, SqlField, SqlQuery, StoreKind, Tls, TlsReports,
     TokenProof, Transcripts, Way,
 };
 pub use problem::{Problem, Problems};

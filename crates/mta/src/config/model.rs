@@ -30,6 +30,7 @@ use postern_smtp::address::{Domain, Mailbox};
 use postern_smtp::sasl::Mechanism;
 use postern_smtp::server::{AuthOffer, FrontEnd, Limits, LineEndings, Timeouts};
 use postern_smtp::tls::TlsRequirement;
+use serde::{Deserialize, Serialize};
 
 pub use device::{Device, DeviceTls, OtherSenders, SignIn};
 pub use directory::{
@@ -39,7 +40,7 @@ pub use directory::{
     TokenProof,
 };
 pub(crate) use listener_tls::SUBMISSIONS;
-pub use listener_tls::{Expects, Greets, ListenerTls};
+pub use listener_tls::{Expects, Greets, ListenerTls, Otherwise};
 pub use protection::{Allowance, Allowances, BanRules, BurstAction, Bursts, Guessing, Protection, Rates};
 pub use send_as::{AddressPattern, Form, People, SendAs};
 
@@ -398,7 +399,8 @@ impl Listener {
 }
 
 /// What a listener is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Role {
     /// Mail from other servers: own domains, permitted networks and, with AUTH, own people.
     Relay,

@@ -133,7 +133,7 @@ impl Arrival {
     fn count(&self, reply: &Reply) {
         let rules = self.shared.site.load().config.kept_sessions;
         if self.shared.keeper.wants(&rules) {
-            let record = Recorder::new(self.listener.place(self.port), Keeping::All);
+            let record = Recorder::new(self.listener.entrance(self.port), Keeping::All);
             let facts = record.turned_away(self.client, &reply.one_line());
             self.shared.keeper.turned_away(&facts, &rules, Timestamp::now());
         }

@@ -24,14 +24,14 @@ use super::connection::Established;
 use super::decide::{Fault, Reached, Refusal, SoFar, Standing};
 use super::front_end::Introduced;
 use super::listener::{Listener, Place};
-use crate::config::{Device, ListenerTls};
+use crate::config::Device;
 use crate::daemon::{Shared, Site};
-use crate::diagnosis::session::Gravity;
+use crate::diagnosis::session::{Diagnosis, Gravity, diagnose};
 use crate::directory::Principal;
 use crate::event::{Event, Subject};
 use crate::policy::reports::Preview;
 use crate::routing::Permit;
-use crate::session::{Closing, Found, Keeping, Overheard, Recorder, Stopped};
+use crate::session::{Closing, Facts, Found, Keeping, Overheard, Recorder, Stopped};
 
 /// Who is at the other end.
 pub(crate) struct Client {
@@ -101,7 +101,7 @@ impl Gate {
         let wanted = shared.keeper.wants(&shared.site.load().config.kept_sessions);
         let keeping = if wanted { Keeping::All } else { Keeping::Nothing };
         Self {
-            record: Mutex::new(Recorder::new(listener.place(client.port), keeping)),
+            record: Mutex::new(Recorder::new(listener.entrance(client.port), keeping)),
             heard: 0,
             device: listener.device_at(client.address.ip()).map(|admitted| Arc::clone(&admitted.device)),
             shared,
@@ -216,8 +216,11 @@ impl Gate {
         let (tls_at_once, keeping) = (record.has_tls_where_none_is(), record.keeping());
         // A failed handshake was told with its reason.
         let told = self.told || self.accepted > 0 || matches!(stop, Stopped::Tls | Stopped::Validated);
+        let facts = self.facts(record, session, stop);
+        // That is told also where nothing is kept.
+        let tls_at_once = if tls_at_once { diagnose(&facts) } else { None };
         let found = match keeping {
-            Keeping::All => self.keep(record, session, stop),
+            Keeping::All => self.keep(facts),
             Keeping::Nothing => None,
         };
         if !told {
@@ -225,8 +228,8 @@ impl Gate {
         }
     }
 
-    /// Hands the facts over to be kept.
-    fn keep(&self, record: Recorder, session: Option<&ServerSession>, stop: Stopped) -> Option<Found> {
+    /// All that is known of the session.
+    fn facts(&self, record: Recorder, session: Option<&ServerSession>, stop: Stopped) -> Facts {
         let closing = Closing {
             id: self.client.session.clone(),
             client: self.client.address,
@@ -234,7 +237,12 @@ impl Gate {
             accepted: self.accepted,
             stop,
         };
-        let (mut facts, now) = (record.finish(session, closing), Timestamp::now());
+        record.finish(session, closing)
+    }
+
+    /// Hands the facts over to be kept.
+    fn keep(&self, mut facts: Facts) -> Option<Found> {
+        let now = Timestamp::now();
         let site = self.site();
         let own = site.config.domains.iter().map(|domain| domain.name.as_str());
         facts.tell_names_apart(own, |name| self.shared.users.show(name).is_ok());
@@ -247,7 +255,12 @@ impl Gate {
 
     /// Tells what kept the client from sending, in words for the administrator; of the same case once a minute, and of what
     /// concerns nobody only where a reply of ours said no.
-    fn tell_of_trouble(&self, found: Option<Found>, tls_at_once: bool, session: Option<&ServerSession>) {
+    fn tell_of_trouble(
+        &self,
+        found: Option<Found>,
+        tls_at_once: Option<Diagnosis>,
+        session: Option<&ServerSession>,
+    ) {
         let refusal = session.and_then(ServerSession::last_refusal).map(Reply::one_line);
         let (trouble, case, times) = match found {
             Some(Found { noted, .. }) if !noted.tell => return,
@@ -257,24 +270,11 @@ impl Gate {
                 (Some(diagnosis.explanation), Some(noted.id), Some(noted.count))
             }
             Some(_) => return,
-            None if tls_at_once => (Some(self.tls_at_once().to_owned()), None, None),
-            None => (refusal, None, None),
+            None => (tls_at_once.map(|found| found.explanation).or(refusal), None, None),
         };
         let Some(trouble) = trouble else { return };
         let (client, listener) = (self.client.address, self.listener.config.name.clone());
         self.emit(Event::SessionTroubled { client, listener, trouble, case, times });
-    }
-
-    /// What is told of it where nothing is diagnosed.
-    fn tls_at_once(&self) -> &'static str {
-        match self.listener.config.tls {
-            ListenerTls::Auto(_) => {
-                "the client starts TLS at once, but had got the banner already; its next try is served"
-            }
-            _ => {
-                "the client starts TLS at once, but this port begins in clear: it must be set to STARTTLS, or to port 465"
-            }
-        }
     }
 
     /// The configuration of the moment.

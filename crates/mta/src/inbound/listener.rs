@@ -19,10 +19,10 @@ use rustls::ServerConfig;
 use rustls::server::ClientHello;
 
 use super::connection;
-use crate::config::{self, Role, SessionLimits};
+use crate::config::{self, SessionLimits};
 use crate::daemon::Accepted;
 use crate::device::{self, Admitted};
-use crate::session;
+use crate::session::Entrance;
 
 /// A configured listener, ready to serve sessions.
 pub(crate) struct Listener {
@@ -91,17 +91,14 @@ impl Listener {
     }
 
     /// Where a client comes in, at this port of ours.
-    pub(crate) fn place(&self, port: u16) -> session::Place {
+    pub(crate) fn entrance(&self, port: u16) -> Entrance {
         let config = &self.config;
-        session::Place {
+        Entrance {
             listener: config.name.clone(),
             port,
-            role: match config.role {
-                Role::Relay => session::Way::Relay,
-                Role::Submission => session::Way::Submission,
-                Role::Device => session::Way::Device,
-            },
+            role: config.role,
             greets: config.tls.greets(port),
+            otherwise: config.tls.otherwise(),
         }
     }
 

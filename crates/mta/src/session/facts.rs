@@ -7,7 +7,7 @@ use postern_smtp::server::{CloseReason, Dialogue};
 use postern_smtp::tls::{HandshakeFault, TlsOffer};
 use serde::{Deserialize, Serialize};
 
-use crate::config::Greets;
+use crate::config::{Greets, Otherwise, Role};
 use crate::directory::SignInFault;
 use crate::event::Proof;
 
@@ -17,7 +17,7 @@ pub struct Facts {
     /// The session's id, as in the log.
     pub id: String,
     /// Where the client came in.
-    pub place: Place,
+    pub place: Entrance,
     /// The client; behind a front end, the real one.
     pub client: SocketAddr,
     /// When it connected.
@@ -54,27 +54,18 @@ pub struct Facts {
 
 /// Where a client came in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Place {
+pub struct Entrance {
     /// The listener's name.
     pub listener: String,
     /// The port that the client sees: 25, 465, 587, or what the listener is bound to.
     pub port: u16,
     /// What the listener is for.
-    pub role: Way,
+    pub role: Role,
     /// What it expects a client to begin with.
     pub greets: Greets,
-}
-
-/// What a listener is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Way {
-    /// Other servers.
-    Relay,
-    /// Signed-in people.
-    Submission,
-    /// Printers and the like.
-    Device,
+    /// What becomes of a client that begins otherwise.
+    #[serde(default)]
+    pub otherwise: Otherwise,
 }
 
 /// What a client sent first, in clear.

@@ -18,7 +18,7 @@ mod record;
 pub mod transcript;
 mod watch;
 
-pub use facts::{End, Facts, Opening, Place, Refusal, SignIn, Stage, TlsBegun, TlsStood, Way};
+pub use facts::{End, Entrance, Facts, Opening, Refusal, SignIn, Stage, TlsBegun, TlsStood};
 pub use keeper::Shown;
 pub(crate) use keeper::{Found, Keeper, Overheard};
 pub use kept::{Summary, Which};

@@ -11,7 +11,7 @@ use postern_smtp::command::Verb;
 use postern_smtp::server::{CloseReason, Dialogue, Said, ServerSession};
 use postern_smtp::tls::{HandshakeFault, TlsOffer};
 
-use super::facts::{End, Facts, Opening, Place, Refusal, SignIn, Stage, TlsStood};
+use super::facts::{End, Entrance, Facts, Opening, Refusal, SignIn, Stage, TlsStood};
 use crate::directory::key_of;
 use crate::event::{Event, clean};
 
@@ -25,7 +25,7 @@ const METHODS: [&str; 10] =
 #[derive(Debug)]
 pub(crate) struct Recorder {
     keeping: Keeping,
-    place: Place,
+    place: Entrance,
     began: (Timestamp, Instant),
     opening: Opening,
     offer: Option<TlsOffer>,
@@ -75,7 +75,7 @@ pub(crate) enum Stopped {
 
 impl Recorder {
     /// Of a session that begins here and now.
-    pub(crate) fn new(place: Place, keeping: Keeping) -> Self {
+    pub(crate) fn new(place: Entrance, keeping: Keeping) -> Self {
         Self {
             keeping,
             place,
@@ -91,7 +91,7 @@ impl Recorder {
     }
 
     /// Where the client came in.
-    pub(crate) fn place(&self) -> &Place {
+    pub(crate) fn place(&self) -> &Entrance {
         &self.place
     }
 

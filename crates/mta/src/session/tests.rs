@@ -3,18 +3,19 @@
 use jiff::Timestamp;
 use postern_smtp::server::{CloseReason, Dialogue};
 
-use super::{End, Facts, Opening, Place, Stage, Way};
-use crate::config::Greets;
+use super::{End, Entrance, Facts, Opening, Stage};
+use crate::config::{Greets, Otherwise, Role};
 
 /// A client that came to the submission port and left.
 pub(crate) fn facts(id: &str, client: &str) -> Facts {
     Facts {
         id: id.to_owned(),
-        place: Place {
+        place: Entrance {
             listener: "submission".into(),
             port: 587,
-            role: Way::Submission,
+            role: Role::Submission,
             greets: Greets::InClear,
+            otherwise: Otherwise::Fails,
         },
         client: client.parse().unwrap(),
         began: Timestamp::from_second(1_800_000_000).unwrap(),

@@ -14,8 +14,8 @@ use postern_smtp::tls::TlsOffer;
 
 use super::keeper::Shown;
 use super::kept::Summary;
-use super::{End, Facts, Opening, Refusal, SignIn, Stage, TlsBegun, Way};
-use crate::config::Greets;
+use super::{End, Facts, Opening, Refusal, SignIn, Stage, TlsBegun};
+use crate::config::{Greets, Otherwise, Role};
 use crate::diagnosis::session::{Confidence, Words};
 use crate::directory::SignInFault;
 use crate::event::Proof;
@@ -64,14 +64,16 @@ pub fn transcript(facts: &Facts) -> Vec<String> {
 /// What is known of a session, name and value; a value may have several lines.
 pub fn in_words(facts: &Facts) -> Vec<(&'static str, String)> {
     let place = &facts.place;
-    let greets = match place.greets {
-        Greets::InClear => "begins in clear",
-        Greets::AfterTls => "begins with TLS",
+    let greets = match (place.greets, place.otherwise) {
+        (Greets::InClear, Otherwise::Fails) => "begins in clear",
+        (Greets::AfterTls, Otherwise::Fails) => "begins with TLS",
+        (Greets::InClear, Otherwise::Served) => "begins in clear, or with TLS",
+        (Greets::AfterTls, Otherwise::Served) => "begins with TLS, or in clear",
     };
     let way = match place.role {
-        Way::Relay => "other servers",
-        Way::Submission => "signed-in people",
-        Way::Device => "devices",
+        Role::Relay => "other servers",
+        Role::Submission => "signed-in people",
+        Role::Device => "devices",
     };
     let listener = format!("{}, port {} ({greets}; for {way})", place.listener, place.port);
     let mut words = vec![

@@ -25,7 +25,7 @@ fn trouble(cause: Cause, whom: Whom) -> Trouble {
         whom,
         client: "192.0.2.7".parse().unwrap(),
         listener: "submission".into(),
-        way: Way::Submission,
+        way: Role::Submission,
         program: Some("laptop".into()),
         session: Some("s1".into()),
     }
@@ -73,15 +73,15 @@ fn the_log_hears_of_a_case_once_a_minute_with_its_count() {
 fn a_case_is_solved_by_a_message_the_same_way_and_open_again_when_it_happens_again() {
     let mut cases = Cases::of(Vec::new());
     let id = cases.note(trouble(Cause::WrongPassword, anna()), now(0)).id;
-    cases.sent(&anna(), Way::Relay, now(1));
-    cases.sent(&Whom::User("berta".into()), Way::Submission, now(1));
+    cases.sent(&anna(), Role::Relay, now(1));
+    cases.sent(&Whom::User("berta".into()), Role::Submission, now(1));
     assert_eq!(cases.find(id).unwrap().state, State::Open);
-    cases.sent(&anna(), Way::Submission, now(2));
+    cases.sent(&anna(), Role::Submission, now(2));
     assert_eq!(cases.find(id).unwrap().state, State::Solved { at: now(2) });
     assert_eq!(cases.note(trouble(Cause::WrongPassword, anna()), now(3)).count, 2);
     assert_eq!(cases.find(id).unwrap().state, State::Open);
     assert_eq!(cases.close(id, now(4)).unwrap().state, State::Closed { at: now(4) });
-    cases.sent(&anna(), Way::Submission, now(5));
+    cases.sent(&anna(), Role::Submission, now(5));
     assert_eq!(cases.find(id).unwrap().state, State::Closed { at: now(4) });
     assert!(cases.close(99, now(5)).is_none());
 }
@@ -170,7 +170,7 @@ fn every_list_agrees_after_whatever_happened() {
             _ => stranger(random(60)),
         };
         match random(6) {
-            0 => cases.sent(&whom, Way::Submission, now(step)),
+            0 => cases.sent(&whom, Role::Submission, now(step)),
             1 => drop(cases.close(u64::from(random(300)), now(step))),
             2 => cases.prune(now(step - 400)),
             _ => drop(cases.note(trouble(cause, whom), now(step))),

@@ -4,8 +4,8 @@ use jiff::Timestamp;
 
 use super::*;
 use crate::cases::State;
+use crate::config::Role;
 use crate::diagnosis::session::{Cause, Confidence};
-use crate::session::Way;
 
 fn case(cause: Cause, whom: Whom) -> Case {
     let at = Timestamp::from_second(1_800_000_000).unwrap();
@@ -21,7 +21,7 @@ fn case(cause: Cause, whom: Whom) -> Case {
         claimed: None,
         program: None,
         listeners: vec!["submission".into()],
-        ways: vec![Way::Submission],
+        ways: vec![Role::Submission],
         programs: Vec::new(),
         addresses: Vec::new(),
         sessions: Vec::new(),

@@ -49,6 +49,17 @@ pub enum Greets {
     AfterTls,
 }
 
+/// What becomes of a client that begins otherwise than its port expects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Otherwise {
+    /// It gets nowhere.
+    #[default]
+    Fails,
+    /// It is served as well (`tls = "auto"`): where its first try comes to nothing, the next one is waited for.
+    Served,
+}
+
 impl ListenerTls {
     /// What a session is told.
     pub fn mode(self) -> TlsMode {
@@ -65,6 +76,14 @@ impl ListenerTls {
             Self::Implicit | Self::Auto(Expects::Tls) => Greets::AfterTls,
             Self::Auto(Expects::ByPort) if port == SUBMISSIONS => Greets::AfterTls,
             Self::Offered | Self::Required | Self::Auto(_) => Greets::InClear,
+        }
+    }
+
+    /// What becomes of a client that begins otherwise than is expected.
+    pub fn otherwise(self) -> Otherwise {
+        match self {
+            Self::Auto(_) => Otherwise::Served,
+            Self::Offered | Self::Required | Self::Implicit => Otherwise::Fails,
         }
     }
 

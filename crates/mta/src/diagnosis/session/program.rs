@@ -11,7 +11,8 @@ use postern_smtp::tls::TlsOffer;
 
 use super::Confidence;
 use super::section::Program;
-use crate::session::{Facts, Way};
+use crate::config::Role;
+use crate::session::Facts;
 
 /// Names that devices have from their makers, in front of their hardware address: HP, Brother, Ricoh, Kyocera, Canon, Xerox,
 /// Epson, Lexmark, Samsung, Konica Minolta.
@@ -84,7 +85,7 @@ fn by_spelling(facts: &Facts) -> Option<(Program, Confidence)> {
 /// Who comes to the port for servers is one.
 fn by_role(facts: &Facts) -> Option<(Program, Confidence)> {
     let name = facts.dialogue_hello()?;
-    let a_server = facts.place.role == Way::Relay
+    let a_server = facts.place.role == Role::Relay
         && facts.place.port == 25
         && name.contains('.')
         && !name.starts_with('[');

@@ -8,7 +8,11 @@
 use postern_smtp::command::Verb;
 use postern_smtp::server::{CloseReason, Dialogue, Said};
 
+use crate::config::Greets;
 use crate::session::{End, Facts, Opening, SignIn, Stage};
+
+/// A client that waited for so long in silence, in milliseconds, waited for something.
+const WAITED: u64 = 4_000;
 
 /// The facts, and what was worked out of them.
 pub(super) struct Sight<'a> {
@@ -147,6 +151,14 @@ impl<'a> Sight<'a> {
     /// Whether it said anything at all.
     pub(super) fn is_mute(&self) -> bool {
         self.course.lines == 0 && self.facts.opening == Opening::Silence && self.facts.offer.is_none()
+    }
+
+    /// Whether it waited for a banner where TLS is expected first.
+    pub(super) fn waited_for_a_banner(&self) -> bool {
+        self.facts.place.greets == Greets::AfterTls
+            && self.facts.opening == Opening::Silence
+            && self.course.lines == 0
+            && self.facts.lasted >= WAITED
     }
 
     /// A client that has sent its mail and is then sent away, because it idles or because all is over, misses nothing.

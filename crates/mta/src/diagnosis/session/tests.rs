@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::*;
+use crate::config::{Greets, Otherwise};
 
 const WORDS: Words<'_> = Words { host: "mail.example.org", starttls_port: 587, tls_port: 465, user: None };
 
@@ -96,6 +97,34 @@ fn the_program_that_it_probably_is_comes_first_among_the_remedies() {
 fn a_device_is_known_by_the_name_that_its_maker_gave_it() {
     let (_, facts) = recorded().into_iter().find(|(name, _)| name == "sign-in-not-used--printer").unwrap();
     assert_eq!(Program::guess(&facts), Some((Program::Printer, Confidence::Likely)));
+}
+
+fn session(name: &str) -> Facts {
+    recorded().into_iter().find(|(recorded, _)| recorded == name).unwrap().1
+}
+
+#[test]
+fn where_either_beginning_is_served_nobody_is_told_that_tls_must_begin_at_once() {
+    let explained = |name: &str, otherwise: Otherwise| {
+        let mut facts = session(name);
+        facts.place.otherwise = otherwise;
+        let found = diagnose(&facts).unwrap();
+        assert_eq!(found.cause.token(), cause_of(name), "{otherwise:?}");
+        found.explanation
+    };
+    for name in ["tls-on-starttls-port--openssl", "starttls-on-tls-port--smtplib-waits"] {
+        let told = explained(name, Otherwise::Served);
+        assert!(told.contains("next try is served") && !told.contains("must begin"), "{told}");
+        assert!(!explained(name, Otherwise::Fails).contains("next try"));
+    }
+}
+
+#[test]
+fn a_client_that_was_greeted_after_its_silence_is_judged_by_what_it_says_then() {
+    let mut facts = session("starttls-not-used--smtplib-without-starttls");
+    facts.place.greets = Greets::AfterTls;
+    facts.place.otherwise = Otherwise::Served;
+    assert_eq!(diagnose(&facts).unwrap().cause, Cause::StarttlsNotUsed);
 }
 
 mod whatever_comes {

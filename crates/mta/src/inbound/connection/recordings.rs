@@ -40,7 +40,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 use super::{Driver, Established, Policy, Terms};
-use crate::config::Greets;
+use crate::config::{Greets, Otherwise, Role};
 use crate::daemon::Phase;
 use crate::diagnosis::session::diagnose;
 use crate::directory::SignInFault;
@@ -48,7 +48,7 @@ use crate::event::{Event, Proof};
 use crate::inbound::certificates::Authority;
 use crate::inbound::listener::ServerTls;
 use crate::inbound::opening::Start;
-use crate::session::{Closing, End, Facts, Keeping, Opening, Place, Recorder, TlsBegun, TlsStood, Way};
+use crate::session::{Closing, End, Entrance, Facts, Keeping, Opening, Recorder, TlsBegun, TlsStood};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const HOSTNAME: &str = "mail.example.org";
@@ -233,11 +233,12 @@ struct Inside {
 impl House {
     fn of(scene: &Scene) -> Self {
         let (port, role, greets) = match scene.listener {
-            "relay" => (25, Way::Relay, Greets::InClear),
-            "submissions" => (465, Way::Submission, Greets::AfterTls),
-            _ => (587, Way::Submission, Greets::InClear),
+            "relay" => (25, Role::Relay, Greets::InClear),
+            "submissions" => (465, Role::Submission, Greets::AfterTls),
+            _ => (587, Role::Submission, Greets::InClear),
         };
-        let place = Place { listener: scene.listener.to_owned(), port, role, greets };
+        let otherwise = Otherwise::Fails;
+        let place = Entrance { listener: scene.listener.to_owned(), port, role, greets, otherwise };
         let turned_away = scene.decisions.iter().find_map(|decision| match decision {
             Decision::TurnedAway(reply) => Some(reply.clone()),
             _ => None,

@@ -91,8 +91,20 @@ fn what_is_known_of_tls_is_told_in_words() {
 /// Everything in a value that is text, exchanged for something nasty.
 fn poisoned(value: &mut Value, key: &str, poison: &str) {
     let fixed = [
-        "opening", "end", "said", "verb", "role", "greets", "begun", "by", "fault", "reason", "stage",
-        "client", "began",
+        "opening",
+        "end",
+        "said",
+        "verb",
+        "role",
+        "greets",
+        "otherwise",
+        "begun",
+        "by",
+        "fault",
+        "reason",
+        "stage",
+        "client",
+        "began",
     ];
     match value {
         Value::String(text) if !fixed.contains(&key) => *text = poison.to_owned(),

@@ -51,7 +51,9 @@ pub(super) fn said_nothing(sight: &Sight<'_>) -> Option<Found> {
             Cause::SilentClient,
             format!("the client got the greeting and said nothing for {} s", sight.facts.lasted / 1000),
         ),
-        End::Closed { reason: CloseReason::ClientLeft, .. } | End::Lost { .. } => {
+        End::Closed { reason: CloseReason::ClientLeft, .. } | End::Lost { .. }
+            if !sight.waited_for_a_banner() =>
+        {
             certain(Cause::PortScan, "the client connected and left without a word")
         }
         _ => None,

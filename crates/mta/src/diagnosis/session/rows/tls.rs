@@ -5,14 +5,12 @@ use postern_smtp::server::CloseReason;
 use postern_smtp::tls::{Alert, HandshakeFault, TlsOffer};
 
 use super::{Found, certain, likely, possible};
-use crate::config::Greets;
+use crate::config::{Greets, Otherwise, Role};
 use crate::diagnosis::session::program::is_nss;
 use crate::diagnosis::session::sight::Sight;
 use crate::diagnosis::session::{Cause, Program};
-use crate::session::{End, Opening, TlsBegun, Way};
+use crate::session::{End, Opening, TlsBegun};
 
-/// A client that waited for so long in silence waited for something.
-const WAITED: u64 = 4_000;
 /// Suites of TLS 1.2 that are taken here where the certificate's key is RSA (RFC 5289, RFC 7905).
 const RSA_SUITES: [u16; 3] = [0xc02f, 0xc030, 0xcca8];
 /// The same where it is ECDSA.
@@ -26,10 +24,11 @@ pub(super) fn at_once_where_it_begins_in_clear(sight: &Sight<'_>) -> Option<Foun
         return None;
     }
     let port = facts.place.port;
-    certain(
-        Cause::TlsOnStarttlsPort,
-        format!("the client began TLS at once on port {port}, where the server speaks first and in clear"),
-    )
+    let then = match facts.place.otherwise {
+        Otherwise::Fails => "where the server speaks first and in clear",
+        Otherwise::Served => "and had got the banner already; its next try is served",
+    };
+    certain(Cause::TlsOnStarttlsPort, format!("the client began TLS at once on port {port}, {then}"))
 }
 
 /// Nobody can begin TLS.
@@ -44,21 +43,36 @@ pub(super) fn clear_where_it_begins_with_tls(sight: &Sight<'_>) -> Option<Found>
     if facts.place.greets != Greets::AfterTls || facts.tls.is_some() || facts.offer.is_some() {
         return None;
     }
-    let port = facts.place.port;
+    let (port, otherwise) = (facts.place.port, facts.place.otherwise);
     let fault = facts.tls_fault.as_ref().map(|(fault, _)| *fault);
     match (&facts.opening, fault) {
-        (Opening::Words, _) => certain(
-            Cause::StarttlsOnTlsPort,
-            format!("the client spoke in clear on port {port}, where TLS must begin at once"),
-        ),
+        // It waited for the banner, and got it: what it does then is for other rows.
+        (Opening::Words, None) if otherwise == Otherwise::Served => None,
+        (Opening::Words, _) => {
+            let then = match otherwise {
+                Otherwise::Fails => "where TLS must begin at once",
+                Otherwise::Served => {
+                    "and did not wait: a client that does is greeted after ten seconds of silence"
+                }
+            };
+            certain(Cause::StarttlsOnTlsPort, format!("the client spoke in clear on port {port}, {then}"))
+        }
         (
             Opening::Silence,
             Some(HandshakeFault::TimedOut | HandshakeFault::Closed | HandshakeFault::Reset) | None,
-        ) if facts.lasted >= WAITED && sight.course.lines == 0 => likely(
+        ) if sight.waited_for_a_banner() => likely(
             Cause::StarttlsOnTlsPort,
             format!(
-                "the client said nothing for {} on port {port}, where TLS must begin at once: it waited for a greeting",
-                seconds(facts.lasted)
+                "the client said nothing for {} on port {port}: it waited for a greeting, {}",
+                seconds(facts.lasted),
+                match (otherwise, fault) {
+                    (Otherwise::Fails, _) => "but TLS must begin at once there",
+                    (Otherwise::Served, Some(_)) => {
+                        "which comes after ten seconds of silence; its next try is served"
+                    }
+                    (Otherwise::Served, None) =>
+                        "got it after ten seconds of silence, and left; its next try is greeted sooner",
+                }
             ),
         ),
         _ => None,
@@ -118,7 +132,7 @@ pub(super) fn antivirus(sight: &Sight<'_>) -> Option<Found> {
     let tls_was_no_use = sight.course.lines_in_tls == 0 && sight.left() || facts.tls_fault.is_some();
     let strange = offer.server_name.is_none() && !is_nss(offer);
     let program = Program::by_hello(facts).map(|(program, _)| program)?;
-    if !tls_was_no_use || !strange || program != Program::Thunderbird || facts.place.role == Way::Relay {
+    if !tls_was_no_use || !strange || program != Program::Thunderbird || facts.place.role == Role::Relay {
         return None;
     }
     let hello = facts.dialogue_hello().unwrap_or_default();
@@ -219,7 +233,7 @@ pub(super) fn starttls_hidden(sight: &Sight<'_>) -> Option<Found> {
     let course = &sight.course;
     let only_greeted = course.offered && !course.starttls && !course.auth && sight.refused.is_empty();
     let greeted_last = matches!(course.last, Some(Verb::Ehlo | Verb::Quit));
-    if sight.facts.place.role == Way::Relay || !only_greeted || !greeted_last || !sight.left() {
+    if sight.facts.place.role == Role::Relay || !only_greeted || !greeted_last || !sight.left() {
         return None;
     }
     possible(

@@ -7,7 +7,7 @@ pub(crate) const TLS_ON_STARTTLS_PORT: Section = Section {
     title: "SSL/TLS chosen on the STARTTLS port",
     meaning: "The program begins TLS with its first octet, on a port where the server speaks first and in clear. Each waits for the other's next move, and the program gives up. It is the most common mistake of all: \"SSL/TLS\" was chosen where \"STARTTLS\" belongs, or the port is the wrong one.",
     user: "Your mail program is set to SSL/TLS on a port that needs STARTTLS. In its settings for the outgoing server {host} choose STARTTLS with port {starttls_port}, or SSL/TLS with port {tls_port}.",
-    remedy: "With `tls = \"auto\"` on the [[listener]] such programs are served as they are. Otherwise tell the person the pair of port and encryption.",
+    remedy: "With `tls = \"auto\"` on the [[listener]] such programs are served from their second try on. Otherwise tell the person the pair of port and encryption.",
     programs: ENCRYPTION,
     symptoms: &[
         "0x800CCC1A",
@@ -20,7 +20,7 @@ pub(crate) const TLS_ON_STARTTLS_PORT: Section = Section {
 
 pub(crate) const STARTTLS_ON_TLS_PORT: Section = Section {
     title: "STARTTLS, or no encryption, chosen on the SSL/TLS port",
-    meaning: "The program waits for the server's greeting in clear, or says EHLO in clear, on a port where TLS must begin at once (RFC 8314). Nothing is said there before TLS, so the program waits until its time is over.",
+    meaning: "The program waits for the server's greeting in clear, or says EHLO in clear, on a port where TLS is expected at once (RFC 8314). Nothing is said there before TLS, so the program waits until its time is over; with `tls = \"auto\"` it is greeted after ten seconds of silence, and sooner at its next try.",
     user: "Your mail program is set to STARTTLS, or to no encryption, on port {tls_port}, which needs SSL/TLS. In its settings for the outgoing server {host} choose SSL/TLS with port {tls_port}, or STARTTLS with port {starttls_port}.",
     remedy: "With `tls = \"auto\"` on the [[listener]] a program that waited in vain gets the greeting at its next try, and must then use STARTTLS. Otherwise tell the person the pair of port and encryption.",
     programs: ENCRYPTION,
