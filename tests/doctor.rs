@@ -155,6 +155,19 @@ fn name_servers_that_are_silent_hold_up_nobody_for_long() {
 }
 
 #[test]
+fn having_looked_is_nobodys_trouble() {
+    let names = Names::serve(zone());
+    let postern = Setup::new().tables(&names.table()).start();
+    let before = postern.cli(&["trouble", "list", "--all"]);
+    for _ in 0..3 {
+        Examined::of(&postern, &[]);
+    }
+    assert_eq!(postern.cli(&["trouble", "list", "--all"]), before);
+    assert_eq!(postern.cli(&["ban", "list"]), "nobody is banned\n");
+    Examined::of(&postern, &["troubles"]).expect("troubles", "ok", "nobody is known who cannot send");
+}
+
+#[test]
 fn a_check_that_there_is_not_is_answered_with_those_that_there_are() {
     let postern = Setup::new().without_user().prepare();
     let output = run(&mut postern.command(&["doctor", "--only", "everything"]));

@@ -58,6 +58,13 @@ fn every_listener_of_postern_refuses_every_form_from_an_address_that_is_not_trus
 }
 
 #[test]
+fn a_sound_configuration_is_said_to_be_proved_closed() {
+    let postern = Setup::new().prepare();
+    let said = both(&run(&mut postern.command(&["config", "check"])));
+    assert!(said.contains("It is no open relay: ") && said.contains(" addresses for "), "{said}");
+}
+
+#[test]
 fn where_every_address_is_trusted_that_is_said_and_is_no_success() {
     let postern =
         Setup::new().tables("[[relay.networks]]\nname = \"all\"\nnetworks = [\"127.0.0.0/8\"]\n").start();

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 use jiff::Timestamp;
-use postern_mta::config::{Checked, Config, Problems, Surroundings, reference, show};
+use postern_mta::config::{Checked, Closed, Config, Problems, Surroundings, reference, show};
 
 use crate::{Done, say};
 
@@ -36,16 +36,18 @@ pub(crate) fn run(command: &Command, path: &Path) -> Done {
     }
 }
 
-/// Judges the configuration and the files that it names, and prints what is allowed but probably not meant.
+/// Judges the configuration and the files that it names, and prints what is allowed but probably not meant. What comes back
+/// is the proof that it makes no open relay.
 ///
 /// # Errors
 /// All that is wrong.
-pub(crate) fn judge(path: &Path) -> Result<(), Problems> {
-    let Checked { problems, warnings } = Config::check(path, &Surroundings::detect(), Timestamp::now());
+pub(crate) fn judge(path: &Path) -> Result<Option<Closed>, Problems> {
+    let Checked { problems, warnings, closed } =
+        Config::check(path, &Surroundings::detect(), Timestamp::now());
     for warning in warnings {
         eprintln!("warning: {warning}");
     }
-    if problems.is_empty() { Ok(()) } else { Err(Problems(problems)) }
+    if problems.is_empty() { Ok(closed) } else { Err(Problems(problems)) }
 }
 
 /// Prints what is wrong.
@@ -58,9 +60,22 @@ pub(crate) fn refuse(problems: &Problems) -> ExitCode {
 
 fn check(path: &Path) -> Done {
     match judge(path) {
-        Ok(()) => print(&format!("{} is sound.\n", path.display())),
+        Ok(closed) => {
+            let proof = closed.map(in_words).unwrap_or_default();
+            print(&format!("{} is sound.\n{proof}", path.display()))
+        }
         Err(problems) => Ok(refuse(&problems)),
     }
+}
+
+fn in_words(closed: Closed) -> String {
+    let Closed { listeners, addresses, recipients } = closed;
+    let listeners =
+        if listeners == 1 { "the listener".to_owned() } else { format!("each of {listeners} listeners") };
+    format!(
+        "It is no open relay: {listeners} was asked from {addresses} addresses for {recipients} recipients elsewhere, and lets\n\
+         only those send to others who are listed by name or sign in.\n"
+    )
 }
 
 fn print_resolved(path: &Path) -> Done {

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use clap::Args;
 use postern_mta::config::{Config, File, Surroundings, units};
+use postern_mta::ports::USUAL;
 use postern_mta::probe::{
     self, CheckView, DaneView, DomainView, HandshakeView, HostView, Options, Outlook, PortState, PortView,
     Report, SessionView, Target, Verdict,
@@ -77,7 +78,7 @@ pub(crate) fn run(arguments: &Arguments, path: &Path, given: bool) -> Done {
 
 impl Arguments {
     fn options(&self) -> Options {
-        let usual: &[u16] = if self.all_ports { &probe::USUAL_PORTS } else { &[] };
+        let usual: &[u16] = if self.all_ports { &USUAL } else { &[] };
         let mut ports = usual.to_vec();
         ports.extend(self.ports.iter().filter(|port| !usual.contains(port)));
         Options { ports, step: self.step_timeout, whole: self.timeout }

@@ -1,4 +1,6 @@
-//! What `bench/run` measures from the inside: planning a destination. Not for any other use.
+//! What `bench/run` measures from the inside: planning a destination, and [`history`]. Not for any other use.
+
+pub mod history;
 
 use std::sync::Arc;
 

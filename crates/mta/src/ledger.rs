@@ -4,6 +4,7 @@
 //! - [`Ledger`]: the open file. Its work is done on threads that may block; it is cheap to clone.
 //! - [`Layout`]: which file it is, and what made each version of its tables. Each kind of knowledge has one beside its own
 //!   code: `policy::ledger`, the story of ACME orders, and what `limits` counts.
+//! - [`write_behind`]: the loop of those who gather in memory and write now and then.
 //! - [`Opened`]: the ledger that [`Ledger::open`] made the best of, and what was in the way.
 //!
 //! A file that is damaged is moved aside and begun anew, one that cannot be used at all is replaced by memory, and both are
@@ -14,10 +15,12 @@ use std::fs::{self, OpenOptions, Permissions};
 use std::io;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
+use tokio::time::{MissedTickBehavior, interval};
 
 /// `Post` in ASCII: tells Postern's files from other programs' databases.
 pub(crate) const APPLICATION: i64 = 0x506f_7374;
@@ -134,6 +137,36 @@ pub enum LedgerError {
         /// The file.
         path: PathBuf,
     },
+}
+
+/// Carries to disk what came together, again and again until `end`; what comes after that is for the caller. Of several
+/// failures in a row the first is complained about.
+///
+/// # Cancel safety
+/// None: a write that has begun is to be waited for.
+pub(crate) async fn write_behind<Written, E>(
+    every: Duration,
+    end: impl Future,
+    mut write: impl FnMut() -> Written,
+    complain: impl Fn(&E),
+) where
+    Written: Future<Output = Result<(), E>>,
+{
+    let mut ticks = interval(every);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut end = pin!(end);
+    let mut sound = true;
+    loop {
+        tokio::select! {
+            _ = &mut end => return,
+            _ = ticks.tick() => {}
+        }
+        let written = write().await;
+        if let (Err(error), true) = (&written, sound) {
+            complain(error);
+        }
+        sound = written.is_ok();
+    }
 }
 
 impl Ledger {

@@ -43,6 +43,7 @@ pub mod observe;
 mod outbound;
 mod pace;
 pub mod policy;
+pub mod ports;
 mod postmaster;
 pub mod probe;
 pub mod relay_test;

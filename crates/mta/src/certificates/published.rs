@@ -31,6 +31,7 @@ use rustls_pki_types::CertificateDer;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{Config, Greets, Listener, Role};
+use crate::ports::{SUBMISSION, SUBMISSIONS};
 
 pub use compare::{New, compare};
 pub use look_up::{Asking, look_up};
@@ -220,8 +221,8 @@ fn ports(listener: &Listener) -> BTreeSet<u16> {
     let known_as = |address: &SocketAddr| match (listener.role, listener.tls.greets(address.port())) {
         (Role::Relay, _) => 25,
         (Role::Device, _) => address.port(),
-        (Role::Submission, Greets::AfterTls) => 465,
-        (Role::Submission, Greets::InClear) => 587,
+        (Role::Submission, Greets::AfterTls) => SUBMISSIONS,
+        (Role::Submission, Greets::InClear) => SUBMISSION,
     };
     listener.bind.iter().map(known_as).collect()
 }

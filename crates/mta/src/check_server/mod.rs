@@ -21,11 +21,12 @@ use std::time::{Duration, Instant};
 use postern_pki::{ClientTls, TrustAnchors};
 use postern_smtp::secret::Secret;
 
+use crate::ports::{RELAY, SUBMISSION, SUBMISSIONS};
 use crate::probe::dialogue::Clock;
 use crate::secret_file::first_line;
 
 pub use report::{
-    Encryption, FORMAT, Finding, Gravity, Mode, PortReport, PortState, Report, Setting, SignedIn, Trust,
+    Encryption, FORMAT, Finding, Mode, PortReport, PortState, Report, Setting, SignedIn, Trust,
 };
 
 /// What is tried.
@@ -67,7 +68,7 @@ impl Options {
     pub fn new(host: impl Into<String>) -> Self {
         Self {
             host: host.into(),
-            ports: vec![465, 587, 25],
+            ports: vec![SUBMISSIONS, SUBMISSION, RELAY],
             trust: None,
             step: Duration::from_secs(6),
             whole: Duration::from_secs(18),

@@ -10,7 +10,7 @@ use postern_smtp::text::clean;
 use postern_smtp::tls::CertificateSeen;
 use serde::Serialize;
 
-pub use crate::doctor::Verdict as Gravity;
+use crate::doctor::Verdict;
 
 /// The form of the JSON. It changes when a field is taken away or means something else.
 pub const FORMAT: u32 = 1;
@@ -27,7 +27,7 @@ pub struct Report {
     /// Its addresses, as this machine finds them.
     pub addresses: Vec<IpAddr>,
     /// The worst of everything.
-    pub verdict: Gravity,
+    pub verdict: Verdict,
     /// What works, the best first.
     pub settings: Vec<Setting>,
     /// What is in the way, the worst first.
@@ -67,7 +67,7 @@ pub enum Encryption {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
     /// How bad it is.
-    pub verdict: Gravity,
+    pub verdict: Verdict,
     /// What was seen, in a sentence.
     pub what: String,
     /// What to do; empty where there is nothing.
@@ -208,7 +208,7 @@ impl Setting {
 }
 
 impl Finding {
-    pub(super) fn new(verdict: Gravity, what: impl AsRef<str>, remedy: impl AsRef<str>) -> Self {
+    pub(super) fn new(verdict: Verdict, what: impl AsRef<str>, remedy: impl AsRef<str>) -> Self {
         let bounded = |text: &str| clean(text, TEXT_MOST);
         Self { verdict, what: bounded(what.as_ref()), remedy: bounded(remedy.as_ref()) }
     }
@@ -220,17 +220,17 @@ impl Report {
         let finding = match &result {
             SignedIn::Yes => None,
             SignedIn::Refused { reply } => Some(Finding::new(
-                Gravity::Failed,
+                Verdict::Failed,
                 format!("the server does not take this name and password: {reply}"),
                 "check the form of the name (usually the whole mail address), then the password; some accounts need an app password",
             )),
             SignedIn::NotNow { why } => Some(Finding::new(
-                Gravity::Unknown,
+                Verdict::Unknown,
                 format!("whether the password works could not be found out: {why}"),
                 "try again in a while",
             )),
             SignedIn::NotTried { why } => Some(Finding::new(
-                Gravity::Warning,
+                Verdict::Warning,
                 format!("the password was not sent: {why}"),
                 "mend that first; a private authority can be named with --ca FILE",
             )),
@@ -244,11 +244,6 @@ impl Report {
     /// 0: programs can be set up here; 1: they can, but something is in the way; 2: they cannot, or the password is wrong; 3: it
     /// could not be found out.
     pub fn exit_code(&self) -> u8 {
-        match self.verdict {
-            Gravity::Ok | Gravity::Note => 0,
-            Gravity::Warning => 1,
-            Gravity::Failed => 2,
-            Gravity::Unknown => 3,
-        }
+        self.verdict.exit_code()
     }
 }

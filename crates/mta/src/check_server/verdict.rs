@@ -14,15 +14,13 @@ use postern_smtp::outcome::{Reason, Step};
 use postern_smtp::reply::Reply;
 use postern_smtp::tls::{CertificateSeen, TlsFault};
 
-use super::report::{
-    Encryption, FORMAT, Finding, Gravity, Mode, PortReport, PortState, Report, Setting, Trust,
-};
+use super::report::{Encryption, FORMAT, Finding, Mode, PortReport, PortState, Report, Setting, Trust};
 use super::tries::Tried;
+use crate::doctor::Verdict;
 use crate::event::clean;
+use crate::ports::{RELAY, SUBMISSION, SUBMISSIONS};
 use crate::probe::session::{Reach, Seen};
 
-/// The port for mail between servers. Many networks block it, and no mail program needs it.
-const RELAY: u16 = 25;
 /// What makers of programs and boxes that open TLS write into the certificates that they make.
 const OPENERS: [&str; 30] = [
     "avast",
@@ -86,7 +84,7 @@ pub(super) fn judge(
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.verdict));
     let mut told = BTreeSet::new();
     findings.retain(|finding| told.insert(finding.what.clone()));
-    let verdict = findings.iter().map(|finding| finding.verdict).max().unwrap_or(Gravity::Ok);
+    let verdict = findings.iter().map(|finding| finding.verdict).max().unwrap_or(Verdict::Ok);
     Report {
         format: FORMAT,
         host: host.to_owned(),
@@ -102,7 +100,7 @@ pub(super) fn judge(
 fn not_found(host: &str, why: &str) -> Finding {
     let what = format!("{host} cannot be found from here: {why}");
     Finding::new(
-        Gravity::Failed,
+        Verdict::Failed,
         what,
         "check the spelling of the server's name, and whether this machine is online at all",
     )
@@ -221,8 +219,8 @@ fn settings(ports: &[PortReport]) -> Vec<Setting> {
 
 fn rank(setting: &Setting) -> u8 {
     match (setting.port, setting.encryption) {
-        (465, Encryption::Tls) => 0,
-        (587, Encryption::Starttls) => 1,
+        (SUBMISSIONS, Encryption::Tls) => 0,
+        (SUBMISSION, Encryption::Starttls) => 1,
         (RELAY, _) => 4,
         (_, Encryption::Tls) => 2,
         (_, Encryption::Starttls) => 3,
@@ -255,7 +253,7 @@ fn nothing_reached(host: &str, ports: &[PortReport]) -> Finding {
         "it refuses connections at all of its ports"
     };
     let remedy = "either the name is wrong, the server is down, or this network lets no mail out: try from another network, such as a phone's";
-    Finding::new(Gravity::Failed, format!("{host} cannot be reached: {how} ({})", numbers(ports)), remedy)
+    Finding::new(Verdict::Failed, format!("{host} cannot be reached: {how} ({})", numbers(ports)), remedy)
 }
 
 fn numbers(ports: &[PortReport]) -> String {
@@ -272,16 +270,16 @@ fn blocked(number: u16, ports: &[PortReport]) -> Option<Finding> {
     let (gravity, how) = match () {
         () if same.clone().all(|port| port.state == PortState::Unreachable) => return None,
         () if all(PortState::TimedOut) => {
-            (Gravity::Warning, "is not let through: something between here and the server drops it")
+            (Verdict::Warning, "is not let through: something between here and the server drops it")
         }
         () if all(PortState::Refused) => {
-            (Gravity::Note, "is refused: the server does not offer it, or this network does not allow it")
+            (Verdict::Note, "is refused: the server does not offer it, or this network does not allow it")
         }
         () => return None,
     };
     same.next()?;
     let (gravity, remedy) = match number {
-        RELAY => (Gravity::Note, "nothing: it is for mail between servers, and many networks block it"),
+        RELAY => (Verdict::Note, "nothing: it is for mail between servers, and many networks block it"),
         _ => (gravity, "use one of the ports that work; or ask whoever runs this network to open it"),
     };
     Some(Finding::new(gravity, format!("port {number} {how}"), remedy))
@@ -303,7 +301,7 @@ fn family_out_of_reach(ports: &[PortReport]) -> Option<Finding> {
         "the server's {family} address does not answer from here, so programs that try it first wait long"
     );
     Some(Finding::new(
-        Gravity::Warning,
+        Verdict::Warning,
         what,
         format!("tell the server's administrator, or whoever runs this network, that {family} is broken"),
     ))
@@ -316,12 +314,12 @@ fn others(ports: &[PortReport]) -> Vec<Finding> {
         let what =
             format!("port {} is answered by something that is no mail server: {}", port.port, port.why);
         let remedy = "in hotels and trains: sign in to the network with a web browser first; else ask whoever runs this network";
-        findings.push(Finding::new(Gravity::Warning, what, remedy));
+        findings.push(Finding::new(Verdict::Warning, what, remedy));
     }
     for port in ports.iter().filter(|port| port.state == PortState::Silent) {
         let what = format!("port {} takes connections and says nothing: {}", port.port, port.why);
         findings.push(Finding::new(
-            Gravity::Warning,
+            Verdict::Warning,
             what,
             "something on the way, or on this machine, may hold it: try another network",
         ));
@@ -343,14 +341,14 @@ fn other_server(ports: &[PortReport]) -> Option<Finding> {
     let (other, stranger) = named.iter().find(|(_, name)| name != known)?;
     let what = format!("port {first} is answered by {known}, and port {other} by {stranger}");
     let remedy = "if these are not two servers of one house, this network redirects one of the ports: use the other one";
-    Some(Finding::new(Gravity::Warning, what, remedy))
+    Some(Finding::new(Verdict::Warning, what, remedy))
 }
 
 /// STARTTLS that is missing, overwritten or broken on the way.
 fn stripped(tried: &Tried, port: &PortReport, all: &[PortReport]) -> Option<Finding> {
     let number = port.port;
     let remedy = "use a port with SSL/TLS, which nobody can take apart; switch off \"SMTP inspection\" in the firewall, or mail scanning in the anti-virus program";
-    let warn = |what: String| Some(Finding::new(Gravity::Warning, what, remedy));
+    let warn = |what: String| Some(Finding::new(Verdict::Warning, what, remedy));
     if let Some(sign) = &tried.clear.middlebox {
         return warn(format!("port {number}: something on the way rewrites what the server says: {sign}"));
     }
@@ -368,7 +366,7 @@ fn stripped(tried: &Tried, port: &PortReport, all: &[PortReport]) -> Option<Find
             ));
         }
         let what = format!("port {number} offers no encryption (no STARTTLS)");
-        return Some(Finding::new(Gravity::Note, what, "do not sign in there"));
+        return Some(Finding::new(Verdict::Note, what, "do not sign in there"));
     }
     let failed = tried.clear.starttls.is_some() && !port.starttls.works;
     if failed {
@@ -406,7 +404,7 @@ fn turned_away(tried: &Tried) -> Option<Finding> {
         }
         _ => return None,
     };
-    Some(Finding::new(Gravity::Warning, what, remedy))
+    Some(Finding::new(Verdict::Warning, what, remedy))
 }
 
 /// What the server announces under TLS and not in clear.
@@ -440,7 +438,7 @@ fn replaced(ports: &[PortReport]) -> Vec<Finding> {
                 certificate.issuer
             );
             let remedy = "switch off its scanning of mail, or have the mail program trust its root, if you want it to read your mail";
-            findings.push(Finding::new(Gravity::Warning, what, remedy));
+            findings.push(Finding::new(Verdict::Warning, what, remedy));
         }
     }
     let trusted = shown.iter().find(|(_, _, trusted)| *trusted);
@@ -451,11 +449,11 @@ fn replaced(ports: &[PortReport]) -> Vec<Finding> {
             strange.issuer, good.issuer
         );
         let remedy = format!("use port {well}; something may open the encryption at port {bad}");
-        findings.push(Finding::new(Gravity::Warning, what, remedy));
+        findings.push(Finding::new(Verdict::Warning, what, remedy));
     } else if let Some((port, other, _)) = shown.iter().find(|(_, one, _)| one.sha256 != shown[0].1.sha256) {
         let (first, one) = (shown[0].0, shown[0].1);
         let same_issuer = one.issuer == other.issuer;
-        let gravity = if same_issuer { Gravity::Note } else { Gravity::Warning };
+        let gravity = if same_issuer { Verdict::Note } else { Verdict::Warning };
         let what = format!(
             "ports {first} and {port} show different certificates, from {} and from {}",
             one.issuer, other.issuer
@@ -494,7 +492,7 @@ fn distrust(host: &str, ports: &[PortReport], tried: &[Tried], roots: usize) -> 
         }
         _ => format!("tell the server's administrator; {compare}"),
     };
-    Some(Finding::new(Gravity::Warning, what, remedy))
+    Some(Finding::new(Verdict::Warning, what, remedy))
 }
 
 /// What is worth knowing besides.
@@ -505,13 +503,13 @@ fn remarks(host: &str, ports: &[PortReport]) -> Vec<Finding> {
         let known: Vec<&str> = names.into_iter().map(String::as_str).collect();
         let hint = if known.is_empty() { String::new() } else { format!(": {}", known.join(", ")) };
         let remedy = format!("give the mail program the server's name{hint}");
-        findings.push(Finding::new(Gravity::Note, "certificates are for names, not for addresses", remedy));
+        findings.push(Finding::new(Verdict::Note, "certificates are for names, not for addresses", remedy));
     }
     for port in ports.iter().filter(|port| !port.clear_sign_in.is_empty()) {
         let what = format!("port {} lets people sign in without encryption", port.port);
         let remedy =
             "never set a program to \"no encryption\" there: everybody on the way could read the password";
-        findings.push(Finding::new(Gravity::Note, what, remedy));
+        findings.push(Finding::new(Verdict::Note, what, remedy));
     }
     findings
 }
@@ -529,7 +527,7 @@ fn nowhere_to_sign_in(ports: &[PortReport]) -> Finding {
             "do not sign in from here; see what stands in the way, or try another network",
         )
     };
-    Finding::new(Gravity::Failed, what, remedy)
+    Finding::new(Verdict::Failed, what, remedy)
 }
 
 #[cfg(test)]

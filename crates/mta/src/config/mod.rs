@@ -27,7 +27,7 @@ mod value;
 
 use std::path::{Path, PathBuf};
 
-pub use check::Checked;
+pub use check::{Checked, Closed};
 pub use file::File;
 pub use model::{
     Acme, AcmeExternal, AcmeProof, AddressPattern, AddressRule, AddressSpace, Allowance, Allowances, Auth,

@@ -39,7 +39,6 @@ pub use directory::{
     PasswdFile, PasswdFormat, Rehash, Saslauthd, ScramStored, SignatureAlgorithm, Sql, SqlField, SqlQuery,
     TokenProof,
 };
-pub(crate) use listener_tls::SUBMISSIONS;
 pub use listener_tls::{Expects, Greets, ListenerTls, Otherwise};
 pub use protection::{Allowance, Allowances, BanRules, BurstAction, Bursts, Guessing, Protection, Rates};
 pub use send_as::{AddressPattern, Form, People, SendAs};

@@ -34,6 +34,7 @@ use postern_dns::DnssecMode;
 use postern_queue::retry::Schedule;
 use postern_smtp::address::{Domain, Mailbox};
 
+use super::check::Closed;
 use super::files::Named;
 use super::model::{Config, Dns, Queue, StoreKind};
 use super::reader::{Reader, Section, positive_duration};
@@ -42,6 +43,7 @@ use super::{File, Problem, Surroundings};
 use crate::event::Level;
 use crate::history::Retention;
 use crate::observe::{LogFormat, LogStyle};
+use closed::Hole;
 
 /// What came of reading a file. Without problems there is a configuration.
 pub(super) struct Resolved {
@@ -50,19 +52,25 @@ pub(super) struct Resolved {
     pub(super) warnings: Vec<Problem>,
     pub(super) settings: Vec<Setting>,
     pub(super) named: Vec<Named>,
+    /// The proof that it makes no open relay.
+    pub(super) closed: Option<Closed>,
 }
 
 pub(super) fn resolve<'a>(file: &'a File, surroundings: &'a Surroundings) -> Resolved {
     let mut reader = Reader::new(file);
     let config = read(&mut reader, surroundings);
     let Reader { mut problems, mut warnings, settings, named, .. } = reader;
+    let mut closed = None;
     if let (Some(config), true) = (&config, problems.is_empty()) {
-        let holes = closed::prove(config, &surroundings.gateways).into_iter();
-        problems.extend(holes.map(|hole| file.problem(None, hole.key, hole.what, hole.remedy.to_owned())));
+        let told = |hole: Hole| file.problem(None, hole.key, hole.what, hole.remedy.to_owned());
+        match closed::prove(config, &surroundings.gateways) {
+            Ok(proof) => closed = Some(proof),
+            Err(holes) => problems.extend(holes.into_iter().map(told)),
+        }
     }
     problems.sort_by_key(|problem| problem.line);
     warnings.sort_by_key(|warning| warning.line);
-    Resolved { config, problems, warnings, settings, named }
+    Resolved { config, problems, warnings, settings, named, closed }
 }
 
 /// `None` only with a problem noted. Everything is read before anything is given up, so that all problems show at once.

@@ -44,6 +44,16 @@ impl Verdict {
             Self::Failed => "failed",
         }
     }
+
+    /// What a program that came to it exits with.
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Self::Ok | Self::Note => 0,
+            Self::Warning => 1,
+            Self::Failed => 2,
+            Self::Unknown => 3,
+        }
+    }
 }
 
 /// Names everything that is looked at, in the order in which it is told.
@@ -196,12 +206,7 @@ impl Report {
     /// The exit code of a monitoring plug-in: 0 well, 1 a warning, 2 something failed, 3 nothing is wrong as far as was seen,
     /// and something could not be found out.
     pub fn exit_code(&self) -> u8 {
-        match self.verdict {
-            Verdict::Ok | Verdict::Note => 0,
-            Verdict::Warning => 1,
-            Verdict::Failed => 2,
-            Verdict::Unknown => 3,
-        }
+        self.verdict.exit_code()
     }
 }
 

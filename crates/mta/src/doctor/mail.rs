@@ -21,17 +21,30 @@ const TOLD_MOST: usize = 5;
 
 /// Whether names can be looked up, and who validates.
 pub(super) async fn resolver(room: &Room) -> Vec<Finding> {
+    // The root cannot be asked for by this trait. Our own name can, and that it does not exist is an answer too.
     let answered = room.resolver().addresses(&room.hostname).await.map(drop);
     let validation = room.opened.probe().await;
-    vec![judge_resolver(&answered, &validation, any_dane(room))]
+    vec![judge_resolver(&room.hostname, &answered, &validation, any_dane(room))]
 }
 
 fn any_dane(room: &Room) -> bool {
     room.config.connectors.iter().any(|connector| connector.dane && connector.enabled)
 }
 
-fn judge_resolver(answered: &Result<(), LookupError>, validation: &Validation, dane: bool) -> Finding {
+fn judge_resolver(
+    name: &str,
+    answered: &Result<(), LookupError>,
+    validation: &Validation,
+    dane: bool,
+) -> Finding {
+    use Validation::{Broken, Missing, Works};
     if let Err(LookupError::Temporary(why)) = answered {
+        // They answered the question for the root.
+        if matches!(validation, Works(_) | Broken(_) | Missing(_)) {
+            let evidence = format!("the name servers answer, but not for our own name {name}: {why}");
+            let remedy = "see the servers of that name's zone; others cannot look it up either";
+            return Finding::warning(Check::Resolver, evidence, remedy);
+        }
         let evidence = format!("the name servers do not answer: {why}; mail that needs DNS waits");
         let remedy = "see [dns] servers, or /etc/resolv.conf, and that port 53 is let out";
         return Finding::failed(Check::Resolver, evidence, remedy);
@@ -39,8 +52,8 @@ fn judge_resolver(answered: &Result<(), LookupError>, validation: &Validation, d
     let evidence = validation.to_string();
     let remedy = "without DNSSEC there is no DANE: see [dns] dnssec in docs/configuration.md";
     match validation {
-        Validation::Works(_) => Finding::ok(Check::Resolver, evidence),
-        Validation::Broken(_) => Finding::failed(Check::Resolver, evidence, remedy),
+        Works(_) => Finding::ok(Check::Resolver, evidence),
+        Broken(_) => Finding::failed(Check::Resolver, evidence, remedy),
         Validation::Off => Finding::note(Check::Resolver, evidence, remedy),
         _ if dane => Finding::warning(Check::Resolver, evidence, remedy),
         _ => Finding::note(Check::Resolver, evidence, remedy),
@@ -155,9 +168,15 @@ mod tests {
             (&answered, missing(), true, Verdict::Warning),
             (&answered, missing(), false, Verdict::Note),
             (&answered, Validation::Broken("x".into()), true, Verdict::Failed),
-            (&silent, Validation::Works(Validator::Own), true, Verdict::Failed),
+            (&silent, Validation::Works(Validator::Own), true, Verdict::Warning),
+            (&silent, Validation::Unknown("late".into()), true, Verdict::Failed),
+            (&silent, Validation::Off, false, Verdict::Failed),
         ] {
-            assert_eq!(judge_resolver(answered, &validation, dane).verdict, verdict, "{validation:?}");
+            assert_eq!(
+                judge_resolver("mail.example.org", answered, &validation, dane).verdict,
+                verdict,
+                "{validation:?}"
+            );
         }
     }
 

@@ -14,13 +14,12 @@ use postern_dns::{LookupError, Mx, Resolver};
 use super::room::{Room, is_public, listed};
 use super::{Check, Finding};
 use crate::config::Way;
+use crate::ports;
 
 /// So much is asked at the same time.
 const AT_ONCE: usize = 16;
 /// So many hosts of a domain are looked up.
 const HOSTS_MOST: usize = 10;
-/// The ports that a router must hand on.
-const PORTS: &str = "25, 465 and 587";
 /// Ends of names that are nobody's in the world (RFC 6762 §3, RFC 8375, RFC 6761).
 const PRIVATE_ENDS: [&str; 7] =
     ["local", "localdomain", "localhost", "lan", "home.arpa", "internal", "invalid"];
@@ -105,7 +104,8 @@ impl Place {
                 "{name} leads to {found}; this machine has only addresses that are not public, so a router must stand before it"
             );
             let remedy = format!(
-                "have the router hand on the ports {PORTS} to this machine; try it from outside: postern check-server {name}"
+                "have the router hand on the ports {} to this machine; try it from outside: postern check-server {name}",
+                ports::in_words()
             );
             return finding(Finding::note, evidence, remedy);
         }

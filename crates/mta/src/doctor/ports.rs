@@ -22,11 +22,11 @@ use super::room::{Room, is_public, listed};
 use super::{Check, Finding};
 use crate::config::{Greets, Listener, Role};
 use crate::outbound::route::{NextHop, Socket};
+use crate::ports::{SUBMISSIONS, USUAL};
 use crate::probe::dialogue::Clock;
 use crate::probe::session::{Door, Reach, Seen, Start, examine};
+use crate::session::looks::DOCTOR;
 
-/// What mail programs and servers use.
-const USUAL: [u16; 3] = [25, 465, 587];
 /// For one step of a visit.
 const STEP: Duration = Duration::from_secs(5);
 /// So much is visited at the same time.
@@ -114,7 +114,7 @@ fn others(room: &Room) -> Vec<Visit> {
     let visit = |port: u16| Visit {
         about: format!("port {port}"),
         at: (Ipv4Addr::LOCALHOST, port).into(),
-        start: if port == 465 { Start::Implicit } else { Start::Never },
+        start: if port == SUBMISSIONS { Start::Implicit } else { Start::Never },
         depth: Depth::Whole,
     };
     USUAL.into_iter().filter(|port| !is_ours(port)).map(visit).collect()
@@ -159,7 +159,7 @@ async fn visited(room: &Room, visit: Visit) -> (Visit, Seen) {
         server_name: &room.hostname,
         start: visit.start,
         protocol: Protocol::Smtp,
-        hello: "doctor.invalid",
+        hello: DOCTOR,
         source: &[],
         policy: &policy,
         tls,

@@ -33,10 +33,10 @@ const MINUTE: i64 = 60_000;
 
 /// What comes from the sink.
 #[derive(Debug)]
-pub(super) struct Note {
-    pub(super) time: Timestamp,
-    pub(super) id: Subject,
-    pub(super) event: Event,
+pub(crate) struct Note {
+    pub(crate) time: Timestamp,
+    pub(crate) id: Subject,
+    pub(crate) event: Event,
 }
 
 /// What is known of the sessions that are open, and of this minute's strangers.

@@ -33,20 +33,20 @@ const STRANGERS_PART: u64 = 10;
 
 /// What is to be done.
 #[derive(Debug, Default)]
-pub(super) struct Batch {
+pub(crate) struct Batch {
     /// What happened.
-    pub(super) notes: Vec<Note>,
+    pub(crate) notes: Vec<Note>,
     /// How much more happened, of which nothing is known.
-    pub(super) lost: u64,
+    pub(crate) lost: u64,
     /// How long and how much is to be kept.
-    pub(super) retention: Retention,
+    pub(crate) retention: Retention,
 }
 
 /// What is wrong, and what to do.
-pub(super) type Alarm = (String, String);
+pub(crate) type Alarm = (String, String);
 
 /// The one who writes.
-pub(super) struct Keeper {
+pub(crate) struct Keeper {
     data_dir: PathBuf,
     desk: Desk,
     open: Option<Open>,
@@ -72,7 +72,7 @@ struct Again {
 
 impl Keeper {
     /// For a data directory. The file is opened when there is something for it.
-    pub(super) fn new(data_dir: &Path) -> Self {
+    pub(crate) fn new(data_dir: &Path) -> Self {
         Self {
             data_dir: data_dir.to_owned(),
             desk: Desk::default(),
@@ -83,7 +83,7 @@ impl Keeper {
     }
 
     /// Keeps a batch and looks after the file. What is to be told to the administrator comes back.
-    pub(super) fn keep(&mut self, batch: Batch, now: Timestamp) -> Option<Alarm> {
+    pub(crate) fn keep(&mut self, batch: Batch, now: Timestamp) -> Option<Alarm> {
         if batch.lost > 0 {
             self.desk.forget_sessions();
         }

@@ -12,8 +12,6 @@
 //! What it deliberately does not do: keep what was said in sessions (see [`session`](crate::session)), put together what
 //! became of a message (see [`admin::history`](crate::admin::history)), or let mail wait.
 
-#[doc(hidden)]
-pub mod bench;
 mod desk;
 mod entries;
 mod file;
@@ -34,12 +32,13 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
+pub(crate) use desk::Note;
 pub use find::{Extent, Range, Reader};
+pub(crate) use keeper::{Batch, Keeper};
 pub use key::Key;
 pub use what::{Came, Kept, What};
 
 use crate::observe::Observer;
-use keeper::Keeper;
 use writer::{Buffer, Intake};
 
 /// Who asks waits so long for the newest events to be written.

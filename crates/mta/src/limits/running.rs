@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::sync::watch;
-use tokio::time::{MissedTickBehavior, interval};
 
 use super::bursts::Burst;
 use crate::daemon::{Phase, Shared};
 use crate::directory::{OWN, Principal};
 use crate::event::Event;
+use crate::ledger::{LedgerError, write_behind};
 use crate::postmaster::{self, Letter};
 
 /// So often what was counted is carried to disk: a crash loses no more than that.
@@ -20,23 +20,8 @@ pub(crate) const HELD_BECAUSE: &str = "its sender suddenly sends much more than 
 
 /// Carries counts to disk until the daemon drains. What the last sessions counted is written when it stops.
 pub(crate) async fn run(shared: Arc<Shared>, mut phase: watch::Receiver<Phase>) {
-    let mut ticks = interval(FLUSH);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut sound = true;
-    loop {
-        tokio::select! {
-            _ = phase.wait_for(|phase| *phase != Phase::Running) => return,
-            _ = ticks.tick() => {}
-        }
-        sound = match (write(&shared).await, sound) {
-            (Ok(()), _) => true,
-            (Err(error), true) => {
-                complain(&shared, &error);
-                false
-            }
-            (Err(_), false) => false,
-        };
-    }
+    let end = phase.wait_for(|phase| *phase != Phase::Running);
+    write_behind(FLUSH, end, || write(&shared), |error| complain(&shared, error)).await;
 }
 
 /// Carries counts to disk once more, at the end.
@@ -46,12 +31,12 @@ pub(crate) async fn flush(shared: &Shared) {
     }
 }
 
-async fn write(shared: &Shared) -> Result<(), crate::ledger::LedgerError> {
+async fn write(shared: &Shared) -> Result<(), LedgerError> {
     let config = Arc::clone(&shared.site.load().config);
     shared.limits.write(&config.protection, Timestamp::now()).await
 }
 
-fn complain(shared: &Shared, error: &crate::ledger::LedgerError) {
+fn complain(shared: &Shared, error: &LedgerError) {
     shared.observer.daemon(Event::Alarm {
         what: format!("what was counted for limits and bans cannot be written: {error}"),
         remedy: "look at the disk that holds the data directory; it is counted on, and tried again".into(),

@@ -11,7 +11,7 @@ use postern_smtp::client::Protocol;
 use postern_smtp::outcome::Trouble;
 use postern_smtp::tls::TlsRequirement;
 
-use super::ports::{self, Purpose, Visited};
+use super::ports::{Purpose, Visited};
 use super::session::{Door, Start};
 use super::verdict::{Judge, Prospect, of_session, overall};
 use super::view::{DaneView, HostView, PortView, SessionView, Verdict};
@@ -147,7 +147,7 @@ fn other_ports<'a>(next_hop: &'a NextHop, ports: &'a [u16]) -> impl Iterator<Ite
 
 fn usual_start(next_hop: &NextHop) -> Start {
     match &next_hop.at {
-        Socket::Tcp(address) if address.port() == ports::IMPLICIT_TLS => Start::Implicit,
+        Socket::Tcp(address) if address.port() == crate::ports::SUBMISSIONS => Start::Implicit,
         _ => Start::Upgrade,
     }
 }

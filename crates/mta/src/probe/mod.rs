@@ -42,7 +42,6 @@ use host::Prepared;
 use ports::Visited;
 use verdict::{Going, overall};
 
-pub use ports::USUAL as USUAL_PORTS;
 pub use target::{Target, UnknownTarget};
 pub use view::{
     CheckView, ConnectorView, DaneView, DomainView, FORMAT, HandshakeView, HostView, MxView, Outlook,
@@ -169,7 +168,7 @@ impl Laboratory {
         let goes_out = |connector: &&Connector| matches!(connector.to, Way::Mx { .. } | Way::Smtp(_));
         let serving = self.site.routing.connector(destination).map(|connector| &**connector);
         let model = serving.filter(goes_out).or_else(|| all.iter().find(goes_out))?;
-        let implicit_tls = *port == ports::IMPLICIT_TLS;
+        let implicit_tls = *port == crate::ports::SUBMISSIONS;
         let to = Way::Smtp(vec![SmtpHost { host: host.clone(), port: *port, implicit_tls }]);
         Some(Arc::new(Connector { to, ..model.clone() }))
     }

@@ -14,12 +14,8 @@ use super::session::{Door, Reach, Seen, Start, examine};
 use super::view::{PortState, PortView, line};
 use crate::outbound::route::Socket;
 
-/// What is tried when all ports are asked for: relay, submission, submission under TLS.
-pub const USUAL: [u16; 3] = [25, 587, 465];
 /// So many octets of a server's mechanisms are shown.
 const WORDS_MOST: usize = 300;
-/// Here TLS begins with the first octet (RFC 8314 §7.3).
-pub(super) const IMPLICIT_TLS: u16 = 465;
 
 /// One address of one host, and what was seen there.
 pub(super) struct Visited<'a> {

@@ -8,7 +8,7 @@ use std::str::FromStr;
 
 use postern_smtp::address::{Domain, Mailbox};
 
-use super::ports::USUAL;
+use crate::ports::RELAY;
 
 /// What is probed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,7 +41,7 @@ impl FromStr for Target {
         let bare = text.trim_end_matches('.');
         let literal = bare.strip_prefix('[').and_then(|bare| bare.strip_suffix(']')).unwrap_or(bare);
         if let Ok(ip) = literal.trim_start_matches("IPv6:").parse::<IpAddr>() {
-            return Ok(Self::Host { host: ip.to_string(), port: USUAL[0] });
+            return Ok(Self::Host { host: ip.to_string(), port: RELAY });
         }
         if let Ok(address) = bare.parse::<SocketAddr>() {
             return Ok(Self::Host { host: address.ip().to_string(), port: address.port() });

@@ -29,7 +29,7 @@ pub(super) enum First {
     Nothing,
     /// A transaction that is in order, and RSET.
     Reset,
-    /// AUTH with a name and a password that nobody has.
+    /// AUTH that fails: see `talk::Gives`.
     FailedSignIn,
 }
 

@@ -23,9 +23,10 @@ use tokio::net::lookup_host;
 pub use forms::Form;
 use forms::{FOREIGN, Names};
 use source::Way;
-use talk::{Begin, Door, Serves};
+use talk::{Begin, Door, Gives, Serves};
 
 use crate::config::{Config, Greets, Role};
+use crate::ports::SUBMISSIONS;
 use crate::probe::dialogue::Clock;
 
 /// The version of the form in which reports are written.
@@ -145,7 +146,8 @@ pub async fn own(config: &Config, options: Options) -> Result<Report, String> {
                 continue;
             };
             let serves = if listener.role == Role::Device { Serves::Devices } else { Serves::Everybody };
-            let door = Door { serves, address: target, source: Some(source), names, clock: clock(options) };
+            let (gives, clock) = (Gives::Nothing, clock(options));
+            let door = Door { serves, gives, address: target, source: Some(source), names, clock };
             let after_tls = listener.tls.greets(address.port()) == Greets::AfterTls;
             let begin = if after_tls { Begin::Tls } else { Begin::Clear };
             targets.push(talk::go_through(name, &door, begin).await);
@@ -161,12 +163,12 @@ pub async fn own(config: &Config, options: Options) -> Result<Report, String> {
 pub async fn remote(host: &str, port: u16, options: Options) -> Result<Report, String> {
     let bare = host.trim_matches(['[', ']']);
     let found = lookup_host((bare, port)).await.map_err(|error| format!("{host}: {error}"))?;
-    let begin = if port == 465 { Begin::Tls } else { Begin::Clear };
+    let begin = if port == SUBMISSIONS { Begin::Tls } else { Begin::Clear };
     let mut targets = Vec::new();
     for address in found.take(ADDRESSES_MOST) {
         let names = Names::of_host(host, address.ip());
-        let serves = Serves::Everybody;
-        let door = Door { serves, address, source: None, names, clock: clock(options) };
+        let (serves, gives, clock) = (Serves::Everybody, Gives::WrongPassword, clock(options));
+        let door = Door { serves, gives, address, source: None, names, clock };
         targets.push(talk::go_through(host.to_owned(), &door, begin).await);
     }
     if targets.is_empty() { Err(format!("{host} has no address")) } else { Ok(Report::of(targets)) }

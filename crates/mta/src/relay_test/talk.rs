@@ -21,17 +21,17 @@ use super::forms::{FORMS, First, Form, Names, Plainly, UNDER_TLS};
 use super::{Outcome, Target, Tried, Verdict};
 use crate::outbound::route::Socket;
 use crate::probe::dialogue::{Clock, Dialogue};
+use crate::session::looks::RELAY_TEST;
 
 /// Forms of one session: fewer than the refusals after which servers grow impatient.
 const AT_ONCE: usize = 8;
 /// Nobody has this name, nor this password.
 const NOBODY: &str = "postern-relay-test";
-/// What we call ourselves.
-const HELLO: &str = "relay-test.invalid";
 
 /// Where to knock, and as whom.
 pub(super) struct Door {
     pub(super) serves: Serves,
+    pub(super) gives: Gives,
     pub(super) address: SocketAddr,
     pub(super) source: Option<IpAddr>,
     pub(super) names: Names,
@@ -44,6 +44,15 @@ pub(super) enum Serves {
     Everybody,
     /// Devices that it knows: who gets no session was refused everything.
     Devices,
+}
+
+/// How a sign-in is made to fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Gives {
+    /// The exchange is cancelled (RFC 4954 §4), which no server counts as a guess: at our own.
+    Nothing,
+    /// A name and a password that nobody has: a server may take them from anybody.
+    WrongPassword,
 }
 
 /// What a session begins with.
@@ -246,11 +255,27 @@ impl Round<'_> {
                 self.transaction(session, "<>", "<postmaster@{us}>", said).await?;
             }
             First::FailedSignIn => {
-                let proof = STANDARD.encode(format!("\0{NOBODY}\0{NOBODY}"));
-                let reply = session.dialogue.command(&format!("AUTH PLAIN {proof}"), Step::Mail).await?;
-                said.push(format!("C: AUTH PLAIN (of {NOBODY})"));
-                note(said, &reply);
-                still_there(&reply)?;
+                self.sign_in_in_vain(session, said).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn sign_in_in_vain(&self, session: &mut Session, said: &mut Vec<String>) -> Result<(), Over> {
+        let proof = STANDARD.encode(format!("\0{NOBODY}\0{NOBODY}"));
+        let whole = format!("AUTH PLAIN {proof}");
+        let lines: &[(&str, &str)] = match self.door.gives {
+            Gives::Nothing => &[("AUTH PLAIN", "AUTH PLAIN"), ("*", "* (cancelled)")],
+            Gives::WrongPassword => &[(&whole, "AUTH PLAIN (of postern-relay-test)")],
+        };
+        for (line, shown) in lines {
+            let reply = session.dialogue.command(line, Step::Mail).await?;
+            said.push(format!("C: {shown}"));
+            note(said, &reply);
+            still_there(&reply)?;
+            // RFC 4954 §4: only 334 goes on with the exchange.
+            if reply.code != 334 {
+                break;
             }
         }
         Ok(())
@@ -289,7 +314,7 @@ impl Round<'_> {
 }
 
 async fn hello(dialogue: &mut Dialogue) -> Result<Capabilities, Over> {
-    let reply = dialogue.command(&format!("EHLO {HELLO}"), Step::Hello).await?;
+    let reply = dialogue.command(&format!("EHLO {RELAY_TEST}"), Step::Hello).await?;
     if reply.is_positive() { Ok(Capabilities::parse(&reply)) } else { Err(Over::Broken(reply.one_line())) }
 }
 

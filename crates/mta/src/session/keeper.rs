@@ -14,7 +14,6 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use postern_smtp::server::Dialogue;
 use tokio::sync::watch;
-use tokio::time::{MissedTickBehavior, interval};
 
 use super::Facts;
 use super::kept::{Because, File, News, Pending, Row, Summary, Which, names, oldest};
@@ -26,7 +25,7 @@ use crate::daemon::{Phase, Shared};
 use crate::diagnosis::session::{Diagnosis, diagnose};
 use crate::directory::{Principal, address_key, key_of};
 use crate::event::Event;
-use crate::ledger::LedgerError;
+use crate::ledger::{LedgerError, write_behind};
 
 /// So often what came together is carried to disk: a crash loses no more than that.
 const FLUSH: Duration = Duration::from_secs(1);
@@ -129,7 +128,7 @@ impl Keeper {
 
     /// A session has ended. The answer is what was found in it.
     pub(crate) fn ended(&self, facts: Facts, rules: &KeptSessions, now: Timestamp) -> Option<Found> {
-        let diagnosis = diagnose(&facts);
+        let diagnosis = if facts.is_look() { None } else { diagnose(&facts) };
         self.ended_with(facts, diagnosis.as_ref(), rules, now)
     }
 
@@ -368,21 +367,12 @@ impl State {
 
 /// Carries what came together to disk until the daemon drains. What the last sessions bring is written when it stops.
 pub(crate) async fn run(shared: Arc<Shared>, mut phase: watch::Receiver<Phase>) {
-    let mut ticks = interval(FLUSH);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut sound = true;
-    loop {
-        tokio::select! {
-            _ = phase.wait_for(|phase| *phase != Phase::Running) => return,
-            _ = ticks.tick() => {}
-        }
+    let end = phase.wait_for(|phase| *phase != Phase::Running);
+    let round = || {
         shared.keeper.end_watches(Timestamp::now());
-        let written = write(&shared).await;
-        if let (Err(error), true) = (&written, sound) {
-            complain(&shared, error);
-        }
-        sound = written.is_ok();
-    }
+        write(&shared)
+    };
+    write_behind(FLUSH, end, round, |error| complain(&shared, error)).await;
 }
 
 /// Carries it to disk once more, at the end.

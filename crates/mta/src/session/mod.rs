@@ -13,6 +13,7 @@
 mod facts;
 pub(crate) mod keeper;
 mod kept;
+pub(crate) mod looks;
 mod names;
 mod record;
 pub mod transcript;

@@ -98,7 +98,7 @@ fn judged(tried: &[Tried]) -> Report {
 }
 
 #[track_caller]
-fn assert_told(report: &Report, verdict: Gravity, words: &str) {
+fn assert_told(report: &Report, verdict: Verdict, words: &str) {
     let found = report.findings.iter().any(|one| one.verdict == verdict && one.what.contains(words));
     assert!(found, "no {verdict:?} {words:?} in {:#?}", report.findings);
 }
@@ -107,7 +107,7 @@ fn assert_told(report: &Report, verdict: Gravity, words: &str) {
 fn a_server_that_is_well_gives_settings_and_nothing_else() {
     let report = judged(&[submissions("Public CA", None), submission("Public CA", None)]);
     assert!(report.findings.is_empty(), "{:#?}", report.findings);
-    assert_eq!((report.verdict, report.exit_code()), (Gravity::Ok, 0));
+    assert_eq!((report.verdict, report.exit_code()), (Verdict::Ok, 0));
     let settings: Vec<(u16, Encryption)> =
         report.settings.iter().map(|one| (one.port, one.encryption)).collect();
     assert_eq!(settings, [(465, Encryption::Tls), (587, Encryption::Starttls)]);
@@ -117,7 +117,7 @@ fn a_server_that_is_well_gives_settings_and_nothing_else() {
 #[test]
 fn a_name_that_nobody_knows_is_the_first_thing_to_mend() {
     let report = judge(HOST, Err("no such host".into()), &[], 100);
-    assert_told(&report, Gravity::Failed, "cannot be found from here: no such host");
+    assert_told(&report, Verdict::Failed, "cannot be found from here: no such host");
     assert_eq!(report.exit_code(), 2);
 }
 
@@ -125,13 +125,13 @@ fn a_name_that_nobody_knows_is_the_first_thing_to_mend() {
 fn a_blocked_port_is_told_only_as_loud_as_it_hurts() {
     let blocked = |port, reach| tried(port, away(reach), away(reach));
     let report = judged(&[submissions("CA", None), blocked(25, Reach::Filtered)]);
-    assert_told(&report, Gravity::Note, "port 25 is not let through");
+    assert_told(&report, Verdict::Note, "port 25 is not let through");
     let report = judged(&[submissions("CA", None), blocked(587, Reach::Filtered)]);
-    assert_told(&report, Gravity::Warning, "port 587 is not let through");
+    assert_told(&report, Verdict::Warning, "port 587 is not let through");
     let report = judged(&[submissions("CA", None), blocked(587, Reach::Closed)]);
-    assert_told(&report, Gravity::Note, "port 587 is refused");
+    assert_told(&report, Verdict::Note, "port 587 is refused");
     let report = judged(&[blocked(465, Reach::Filtered), blocked(587, Reach::Filtered)]);
-    assert_told(&report, Gravity::Failed, "cannot be reached: nobody answers");
+    assert_told(&report, Verdict::Failed, "cannot be reached: nobody answers");
 }
 
 #[test]
@@ -141,7 +141,7 @@ fn an_address_family_that_leads_nowhere_is_told() {
         ..tried(465, away(Reach::Filtered), away(Reach::Filtered))
     };
     let report = judged(&[lost, submissions("CA", None)]);
-    assert_told(&report, Gravity::Warning, "IPv6 address does not answer");
+    assert_told(&report, Verdict::Warning, "IPv6 address does not answer");
 }
 
 #[test]
@@ -149,25 +149,25 @@ fn starttls_that_is_missing_on_one_port_alone_was_taken_out_on_the_way() {
     let stripped = tried(587, upgraded(&[], None), mute());
     let other = tried(2525, upgraded(&["STARTTLS"], Some(secured("CA", None))), mute());
     let report = judged(&[submissions("CA", None), stripped, other]);
-    assert_told(&report, Gravity::Warning, "although port 2525 offers it");
+    assert_told(&report, Verdict::Warning, "although port 2525 offers it");
     let both_ways = tried(587, upgraded(&[], None), at_once(secured("CA", None)));
-    assert_told(&judged(&[both_ways]), Gravity::Warning, "speaks TLS at this very port");
+    assert_told(&judged(&[both_ways]), Verdict::Warning, "speaks TLS at this very port");
     let alone = tried(587, upgraded(&[], None), mute());
     let report = judged(&[alone]);
-    assert_told(&report, Gravity::Note, "offers no encryption");
-    assert_told(&report, Gravity::Failed, "no encrypted connection");
+    assert_told(&report, Verdict::Note, "offers no encryption");
+    assert_told(&report, Verdict::Failed, "no encrypted connection");
 }
 
 #[test]
 fn marks_of_a_middlebox_and_lost_keywords_are_told() {
     let mut marked = upgraded(&[], None);
     marked.middlebox = Some("the banner is masked".into());
-    assert_told(&judged(&[tried(587, marked, mute())]), Gravity::Warning, "the banner is masked");
+    assert_told(&judged(&[tried(587, marked, mute())]), Verdict::Warning, "the banner is masked");
     let mut cut = upgraded(&["STARTTLS"], Some(secured("CA", None)));
     cut.before = Some(reply(250, &["mail.example.org", "STARTTLS"]));
     assert_told(
         &judged(&[tried(587, cut, mute())]),
-        Gravity::Warning,
+        Verdict::Warning,
         "does not say PIPELINING, 8BITMIME, DSN",
     );
 }
@@ -176,20 +176,20 @@ fn marks_of_a_middlebox_and_lost_keywords_are_told() {
 fn a_certificate_of_somebody_on_the_way_is_told() {
     let report =
         judged(&[submissions("Public CA", None), submission("Box CA", Some(TlsFault::UnknownIssuer))]);
-    assert_told(&report, Gravity::Warning, "port 587 shows another certificate than port 465");
+    assert_told(&report, Verdict::Warning, "port 587 shows another certificate than port 465");
     assert_eq!(report.settings[0].port, 465, "the trusted one comes first");
     assert!(report.settings[1].distrust.is_some());
     let report = judged(&[submissions("CN=Avast Web/Mail Shield Root", None)]);
-    assert_told(&report, Gravity::Warning, "opens the encryption");
+    assert_told(&report, Verdict::Warning, "opens the encryption");
     let report = judged(&[submissions("CA one", None), submission("CA two", None)]);
-    assert_told(&report, Gravity::Warning, "show different certificates");
+    assert_told(&report, Verdict::Warning, "show different certificates");
 }
 
 #[test]
 fn distrust_names_the_way_out() {
     let remedy = |fault, roots| {
         let report = judge(HOST, Ok(Vec::new()), &[submissions("House CA", Some(fault))], roots);
-        assert_told(&report, Gravity::Warning, "do not trust");
+        assert_told(&report, Verdict::Warning, "do not trust");
         report.findings.into_iter().find(|one| one.what.contains("do not trust")).unwrap().remedy
     };
     assert!(remedy(TlsFault::UnknownIssuer, 100).contains("--ca FILE"));
@@ -205,25 +205,25 @@ fn somebody_else_at_the_port_is_told() {
         ..mute()
     };
     let report = judged(&[submissions("CA", None), tried(587, portal, mute())]);
-    assert_told(&report, Gravity::Warning, "no mail server: ");
+    assert_told(&report, Verdict::Warning, "no mail server: ");
     let mut other = submission("CA", None);
     other.clear.greeting = Some(reply(220, &["smtp.provider.example ESMTP"]));
     let report = judged(&[submissions("CA", None), other]);
-    assert_told(&report, Gravity::Warning, "port 587 by smtp.provider.example");
+    assert_told(&report, Verdict::Warning, "port 587 by smtp.provider.example");
 }
 
 #[test]
 fn a_server_without_sign_in_is_no_server_for_programs() {
     let mut relay = submission("CA", None);
     relay.clear.after = Some(with(EHLO, &[]));
-    assert_told(&judged(&[relay]), Gravity::Failed, "lets nobody sign in");
+    assert_told(&judged(&[relay]), Verdict::Failed, "lets nobody sign in");
 }
 
 #[test]
 fn sign_in_without_encryption_is_warned_of() {
     let mut open = submission("CA", None);
     open.clear.before = Some(with(EHLO, &["STARTTLS", "AUTH PLAIN"]));
-    assert_told(&judged(&[open]), Gravity::Note, "without encryption");
+    assert_told(&judged(&[open]), Verdict::Note, "without encryption");
 }
 
 #[test]
@@ -255,11 +255,11 @@ fn a_server_that_does_not_listen_is_quoted() {
         Seen { reach: Reach::Open, greeting: Some(said), halt, ..Seen::default() }
     };
     let report = judged(&[submissions("CA", None), tried(587, halted(Step::Greeting), mute())]);
-    assert_told(&report, Gravity::Warning, "port 587 turns this machine away: 554 go away");
+    assert_told(&report, Verdict::Warning, "port 587 turns this machine away: 554 go away");
     let report = judged(&[submissions("CA", None), tried(587, halted(Step::Hello), mute())]);
-    assert_told(&report, Gravity::Warning, "does not take the first command (EHLO): 554 go away");
+    assert_told(&report, Verdict::Warning, "does not take the first command (EHLO): 554 go away");
     let mut old = upgraded(&[], None);
     old.misunderstood = Some(reply(500, &["what?"]));
     let report = judged(&[submissions("CA", None), tried(587, old, mute())]);
-    assert_told(&report, Gravity::Warning, "does not understand the first command");
+    assert_told(&report, Verdict::Warning, "does not understand the first command");
 }

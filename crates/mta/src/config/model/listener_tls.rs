@@ -11,8 +11,7 @@ use std::net::SocketAddr;
 use postern_smtp::server::TlsMode;
 use serde::{Deserialize, Serialize};
 
-/// Mail programs expect TLS from the first octet there (RFC 8314 §7.3).
-pub(crate) const SUBMISSIONS: u16 = 465;
+use crate::ports::SUBMISSIONS;
 
 /// When TLS starts on a listener.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,7 +7,7 @@
 //! can say that it is a trusted one.
 //!
 //! What it deliberately does not do: judge aliases and catch_all that lead to other domains. They are the administrator's
-//! forwarding: the address that strangers name is ours.
+//! forwarding: the address that strangers name is ours. `domain` tells of them.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
@@ -16,6 +16,7 @@ use ipnet::IpNet;
 use postern_smtp::address::{Domain, Host, LocalPart, Mailbox};
 
 use super::relay::{canonical, is_too_much_together, too_wide};
+use crate::config::check::Closed;
 use crate::config::model::{AddressSpace, Config, Device, FrontEndLogin, Listener, Role, SignIn};
 use crate::routing::{Permit, Relaying, Routing};
 
@@ -33,7 +34,10 @@ pub(super) struct Hole {
 }
 
 /// Looks for a way in which a stranger could relay. `gateways` are addresses that every client may look like.
-pub(super) fn prove(config: &Config, gateways: &[IpAddr]) -> Vec<Hole> {
+///
+/// # Errors
+/// The ways.
+pub(super) fn prove(config: &Config, gateways: &[IpAddr]) -> Result<Closed, Vec<Hole>> {
     let mut holes: Vec<Hole> =
         config.listeners.iter().flat_map(|listener| front_ends(config, listener, gateways)).collect();
     let routing = Routing::new(Arc::new(config.clone()));
@@ -44,7 +48,8 @@ pub(super) fn prove(config: &Config, gateways: &[IpAddr]) -> Vec<Hole> {
             recipients.iter().find_map(|to| hole(config, &routing, listener, *address, to))
         }));
     }
-    holes
+    let (listeners, addresses, recipients) = (config.listeners.len(), addresses.len(), recipients.len());
+    if holes.is_empty() { Ok(Closed { listeners, addresses, recipients }) } else { Err(holes) }
 }
 
 /// A stranger at this address who may send there, and should not.
@@ -216,6 +221,10 @@ mod tests {
         resolved.map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
     }
 
+    fn holes(config: &Config, gateways: &[IpAddr]) -> Vec<Hole> {
+        prove(config, gateways).err().unwrap_or_default()
+    }
+
     fn with_networks(networks: &[&str]) -> Config {
         let mut config = resolve(SOUND).unwrap();
         let networks = networks.iter().map(|network| network.parse().unwrap()).collect();
@@ -225,22 +234,23 @@ mod tests {
 
     #[test]
     fn a_sound_configuration_has_no_hole() {
-        assert_eq!(prove(&resolve(SOUND).unwrap(), &[]), []);
-        assert_eq!(prove(&with_networks(&["198.51.100.0/24", "2001:db8:7::/48"]), &[]), []);
+        let proof = prove(&resolve(SOUND).unwrap(), &[]).unwrap();
+        assert!(proof.listeners == 3 && proof.addresses > 280 && proof.recipients > 3, "{proof:?}");
+        assert_eq!(holes(&with_networks(&["198.51.100.0/24", "2001:db8:7::/48"]), &[]), []);
     }
 
     #[test]
     fn what_no_check_of_keys_has_seen_is_found_on_the_value() {
         for everybody in ["0.0.0.0/0", "::/0", "128.0.0.0/1", "2000::/3", "::ffff:0.0.0.0/96"] {
-            let holes = prove(&with_networks(&["198.51.100.0/24", everybody]), &[]);
+            let holes = holes(&with_networks(&["198.51.100.0/24", everybody]), &[]);
             assert!(holes.iter().any(|hole| hole.key == "listener.mx"), "{everybody}: {holes:?}");
             assert!(!holes.iter().any(|hole| hole.key == "listener.submission"), "{everybody}: {holes:?}");
         }
         let mut config = resolve(SOUND).unwrap();
         config.devices[0].networks = vec!["0.0.0.0/0".parse().unwrap()];
-        assert!(prove(&config, &[]).iter().any(|hole| hole.key == "listener.devices"));
+        assert!(holes(&config, &[]).iter().any(|hole| hole.key == "listener.devices"));
         config.devices[0].sign_in = SignIn::Required;
-        assert_eq!(prove(&config, &[]), [], "who has to sign in is no stranger");
+        assert_eq!(holes(&config, &[]), [], "who has to sign in is no stranger");
     }
 
     #[test]
@@ -248,13 +258,13 @@ mod tests {
         let halves = ["0.0.0.0/2", "64.0.0.0/2", "128.0.0.0/2"].map(|half| half.parse().unwrap());
         let mut config = resolve(SOUND).unwrap();
         config.listeners[0].xclient.networks = halves.to_vec();
-        assert_eq!(prove(&config, &[]).first().map(|hole| hole.key.as_str()), Some("listener.mx.xclient"));
+        assert_eq!(holes(&config, &[]).first().map(|hole| hole.key.as_str()), Some("listener.mx.xclient"));
         config.devices.clear();
-        assert_eq!(prove(&config, &[]), [], "nothing is trusted by its address");
+        assert_eq!(holes(&config, &[]), [], "nothing is trusted by its address");
         let mut config = with_networks(&["198.51.100.0/24"]);
         config.listeners[0].proxy_from = vec!["172.17.0.0/16".parse().unwrap()];
-        assert_eq!(prove(&config, &[]), []);
-        let holes = prove(&config, &["172.17.0.1".parse().unwrap()]);
+        assert_eq!(holes(&config, &[]), []);
+        let holes = holes(&config, &["172.17.0.1".parse().unwrap()]);
         assert_eq!(holes.first().map(|hole| hole.key.as_str()), Some("listener.mx.proxy_protocol"));
     }
 

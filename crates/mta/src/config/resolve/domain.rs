@@ -10,6 +10,11 @@ use crate::config::model::{Connector, LocalDomain, Way};
 use crate::config::reader::{Reader, Section};
 use crate::config::reference::nearest;
 
+/// So many aliases that lead to others are named.
+const FORWARDED_MOST: usize = 3;
+const FORWARDING: &str =
+    "nothing, if that is meant: spam is forwarded too, and whoever receives it blames this server";
+
 pub(super) fn domains<'a>(
     reader: &mut Reader<'a>,
     top: &Section<'a>,
@@ -31,6 +36,7 @@ pub(super) fn domains<'a>(
     let domains: Vec<_> = domains.into_iter().collect::<Option<_>>()?;
     for (at, index) in sections.iter().zip(0..) {
         refuse_loops(reader, at, &domains, index);
+        tell_of_forwarding(reader, at, &domains, &domains[index]);
     }
     for connector in connectors.unwrap_or_default() {
         warn_of_useless_connector(reader, top, connector, &domains);
@@ -121,6 +127,38 @@ fn warn_of_useless_connector(
             what,
             "give it an address_space, name it in a domain's deliver, or remove it",
         );
+    }
+}
+
+/// Aliases and catch_all that lead to others: strangers reach them through this server, in the names of their own domains.
+fn tell_of_forwarding(
+    reader: &mut Reader<'_>,
+    at: &Section<'_>,
+    domains: &[LocalDomain],
+    domain: &LocalDomain,
+) {
+    let is_foreign = |target: &&Mailbox| match &target.host {
+        Host::Domain(name) => !domains.iter().any(|domain| domain.name == *name),
+        Host::Literal(_) => true,
+    };
+    let away =
+        domain.aliases.iter().filter_map(|(alias, targets)| Some((alias, targets.iter().find(is_foreign)?)));
+    let mut away: Vec<String> = away.map(|(alias, target)| format!("{alias} to {target}")).collect();
+    away.sort();
+    if !away.is_empty() {
+        let (count, more) = (away.len(), if away.len() > FORWARDED_MOST { ", …" } else { "" });
+        away.truncate(FORWARDED_MOST);
+        let named = away.join(", ");
+        let what = format!(
+            "aliases ({count}) lead to other domains, so that strangers' mail goes on there: {named}{more}"
+        );
+        reader.warn(at, "aliases", what, FORWARDING);
+    }
+    if let Some(target) = domain.catch_all.as_ref().filter(is_foreign) {
+        let what = format!(
+            "it leads to another domain, so that strangers' mail for any name goes on there: {target}"
+        );
+        reader.warn(at, "catch_all", what, FORWARDING);
     }
 }
 

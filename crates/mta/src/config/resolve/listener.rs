@@ -20,9 +20,10 @@ use super::{Unique, network};
 use crate::config::files::Named;
 use crate::config::model::{
     ClientCertificates, Expects, FromCheck, FrontEndLogin, FrontEnds, Greets, Listener, ListenerLimits,
-    ListenerTls, Role, SUBMISSIONS, SessionLimits,
+    ListenerTls, Role, SessionLimits,
 };
 use crate::config::reader::{Reader, Section};
+use crate::ports::{SUBMISSION, SUBMISSIONS};
 
 /// RFC 5321 §4.5.3.2.7: a server should wait at least five minutes for the next command.
 const USUAL_COMMAND_TIMEOUT: std::time::Duration = std::time::Duration::from_mins(5);
@@ -389,7 +390,7 @@ fn judge_tls(reader: &mut Reader<'_>, at: &Section<'_>, role: Role, tls: Listene
         let what = "clients expect TLS from the first byte on port 465 (RFC 8314 §3.3)";
         reader.warn(at, "tls", what, "write tls = \"auto\", or use port 587");
     }
-    if tls.greets(587) == Greets::AfterTls && on(587) {
+    if tls.greets(SUBMISSION) == Greets::AfterTls && on(SUBMISSION) {
         let what = "clients expect STARTTLS on port 587 (RFC 6409 §3.1)";
         reader.warn(at, "tls", what, "write tls = \"auto\" without tls_expects, or use port 465");
     }

@@ -7,11 +7,10 @@ use postern_smtp::address::Domain;
 use crate::config::model::{LmtpAddress, SmtpHost, Way};
 use crate::config::reader::{Reader, Section};
 use crate::config::template::Template;
+use crate::ports::SUBMISSIONS;
 
 /// One attempt tries no more hosts than this; more would only be waited for.
 const HOSTS_MOST: usize = 8;
-/// SMTP with TLS from the first byte (RFC 8314 §3.3; registered for submission, and used by smarthosts).
-const IMPLICIT_TLS_PORT: u16 = 465;
 
 /// A way as it is written in `to`, before the keys that refine it.
 #[derive(Debug, Clone)]
@@ -142,7 +141,7 @@ fn with_tls<'a>(
     at: &Section<'a>,
     hosts: Vec<(String, u16)>,
 ) -> Option<Vec<SmtpHost>> {
-    let by_port = |port: u16| port == IMPLICIT_TLS_PORT;
+    let by_port = |port: u16| port == SUBMISSIONS;
     let first = hosts.first().is_some_and(|(_, port)| by_port(*port));
     let alike = hosts.iter().all(|(_, port)| by_port(*port) == first);
     let written = reader.switch(at, "implicit_tls", alike.then_some(first));

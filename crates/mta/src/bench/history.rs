@@ -4,11 +4,9 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
-use super::desk::Note;
-use super::keeper::{Batch, Keeper};
-use super::{Key, Retention};
-use crate::admin::history::{self, Question, Story};
+use crate::admin::history::{Question, Story, tell as story};
 use crate::event::{Event, Subject};
+use crate::history::{Batch, Keeper, Key, Note, Retention};
 use crate::ledger::LedgerError;
 
 /// Writes events as the daemon's thread does.
@@ -46,5 +44,5 @@ impl Filling {
 /// # Errors
 /// The file cannot be read.
 pub fn tell(data_dir: &Path, word: &str) -> Result<Story, LedgerError> {
-    history::tell(data_dir, &Question { keys: Key::meant_by(word), since: None, limit: 200 })
+    story(data_dir, &Question { keys: Key::meant_by(word), since: None, limit: 200 })
 }
