@@ -20,8 +20,9 @@ Every trouble that Postern recognises by itself, what it looks like from outside
 page is generated from the table that `postern explain` reads; `postern trouble list` and `postern session show` name the troubles
 by the same tokens.
 
-In what is said to people, `{host}` stands for the server's name, `{starttls_port}` for 587, `{tls_port}` for 465 and `{user}` for
-the user name; `postern explain TOKEN --user` fills in those of your configuration. What each reply means by itself stands in
+In what is said to people, `{host}` stands for the server's name, `{starttls_port}` for 587, `{tls_port}` for 465, `{user}` for
+the user name, `{login}` for the words \"user name\" with it and `{account}` for \"the account\" with it;
+`postern explain TOKEN --user` fills in those of your configuration. What each reply means by itself stands in
 [replies](replies.md).
 
 ## By what the mail program shows

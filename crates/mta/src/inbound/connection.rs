@@ -134,7 +134,7 @@ impl Arrival {
         let rules = self.shared.site.load().config.kept_sessions;
         if self.shared.keeper.wants(&rules) {
             let record = Recorder::new(self.listener.entrance(self.port), Keeping::All);
-            let facts = record.turned_away(self.client, &reply.one_line());
+            let facts = record.turned_away(self.client, reply);
             self.shared.keeper.turned_away(&facts, &rules, Timestamp::now());
         }
     }

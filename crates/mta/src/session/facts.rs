@@ -170,6 +170,9 @@ pub enum End {
     TurnedAway {
         /// With this reply, or for this reason.
         reason: String,
+        /// The help token of the reply.
+        #[serde(default)]
+        token: Option<String>,
     },
 }
 

@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use jiff::Timestamp;
 use postern_smtp::command::Verb;
+use postern_smtp::reply::Reply;
 use postern_smtp::server::{CloseReason, Dialogue, Said, ServerSession};
 use postern_smtp::tls::{HandshakeFault, TlsOffer};
 
@@ -71,6 +72,13 @@ pub(crate) enum Stopped {
     Tls,
     /// An ACME authority looked at a challenge certificate.
     Validated,
+    /// There was no session.
+    TurnedAway {
+        /// With this reply.
+        reason: String,
+        /// Its help token.
+        token: Option<String>,
+    },
 }
 
 impl Recorder {
@@ -154,11 +162,10 @@ impl Recorder {
     }
 
     /// All that is known of a client that got no session.
-    pub(crate) fn turned_away(self, client: SocketAddr, reason: &str) -> Facts {
-        let stop = Stopped::Validated;
-        let closing = Closing { id: String::new(), client, user: None, accepted: 0, stop };
-        let end = End::TurnedAway { reason: clean(reason) };
-        Facts { end, ..self.finish(None, closing) }
+    pub(crate) fn turned_away(self, client: SocketAddr, reply: &Reply) -> Facts {
+        let token = reply.help_token().map(str::to_owned);
+        let stop = Stopped::TurnedAway { reason: clean(&reply.one_line()), token };
+        self.finish(None, Closing { id: String::new(), client, user: None, accepted: 0, stop })
     }
 
     /// All that is known. `None` for the session: there was none yet.
@@ -189,6 +196,7 @@ impl Recorder {
                 Stopped::Lost(error) => End::Lost { error: clean(&error), stage },
                 Stopped::Tls => End::TlsFailed,
                 Stopped::Validated => End::Validated,
+                Stopped::TurnedAway { reason, token } => End::TurnedAway { reason, token },
             },
         }
     }

@@ -303,7 +303,7 @@ fn end(end: &End) -> String {
         End::Lost { error, stage } => format!("the connection was lost ({error}), {}", at(stage)),
         End::TlsFailed => "TLS did not come about".to_owned(),
         End::Validated => "an ACME authority validated a name".to_owned(),
-        End::TurnedAway { reason } => format!("turned away: {reason}"),
+        End::TurnedAway { reason, .. } => format!("turned away: {reason}"),
     }
 }
 

@@ -4,7 +4,7 @@ use super::budget::Spent;
 use super::session::{Drain, ServerSession};
 use super::state::{Conversation, Gathering, Open, State};
 use super::table::{self, Illegal, Place, Progress, Standing};
-use super::{CloseReason, FrontEnd, Hello, Question, TlsMode, Transaction, Verdict};
+use super::{CloseReason, FrontEnd, Hello, Offer, Question, TlsMode, Transaction, Verdict};
 use crate::command::{ATTRIBUTES, Command, Introduction, SyntaxError, Verb};
 use crate::envelope::{BodyType, Mail, Rcpt};
 use crate::extension::{Announcement, Limits as AnnouncedLimits, ehlo_reply};
@@ -172,15 +172,21 @@ impl ServerSession {
 
     /// RFC 5321 §4.1.4: an EHLO that is accepted resets as RSET does.
     fn greeted(&mut self, hello: Hello) {
-        let reply =
-            if hello.extended { self.announcement(&hello) } else { catalogue::helo(&self.settings.hostname) };
+        let reply = if hello.extended {
+            let (reply, offers) = self.announcement(&hello);
+            self.dialogue.offering(offers);
+            reply
+        } else {
+            catalogue::helo(&self.settings.hostname)
+        };
         self.talk.hello = Some(hello);
         self.talk.reset();
         self.outbox.discard();
         self.reply(&reply);
     }
 
-    fn announcement(&self, hello: &Hello) -> Reply {
+    /// The reply to EHLO, and what it offers.
+    fn announcement(&self, hello: &Hello) -> (Reply, Vec<Offer>) {
         let settings = &self.settings;
         let encrypted = self.talk.tls.is_some();
         let mechanisms = self.offered_mechanisms();
@@ -196,7 +202,10 @@ impl ServerSession {
                 mailmax: u32::try_from(settings.limits.transactions).ok(),
             },
         };
-        ehlo_reply(&settings.hostname, &hello.name, &announcement)
+        let starttls = announcement.starttls.then_some(Offer::StartTls);
+        let auth = (!mechanisms.is_empty()).then_some(Offer::Auth);
+        let offers = starttls.into_iter().chain(auth).collect();
+        (ehlo_reply(&settings.hostname, &hello.name, &announcement), offers)
     }
 
     /// RFC 3207 §4. Bytes that came behind the command were sent in clear and would be taken for words said under

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use crate::command::{Command, SyntaxError, Verb};
-use crate::reply::Reply;
+use crate::reply::{Enhanced, Reply};
 use crate::sasl::Mechanism;
 use crate::text::clean;
 
@@ -69,6 +69,9 @@ pub struct Dialogue {
     /// What is no command may be a message's content.
     #[serde(skip)]
     may_be_content: bool,
+    /// What the next reply offers.
+    #[serde(skip)]
+    offering: Vec<Offer>,
     #[serde(skip)]
     writing: Writing,
 }
@@ -109,6 +112,9 @@ pub enum Said {
         verb: Verb,
         /// As it was said.
         text: String,
+        /// So many octets behind its first word were not kept.
+        #[serde(default, skip_serializing_if = "is_nothing")]
+        more: usize,
     },
     /// The client said something that may be secret.
     Withheld {
@@ -126,9 +132,15 @@ pub enum Said {
     Reply {
         /// The code.
         code: u16,
+        /// The enhanced code, where it has one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        enhanced: Option<Enhanced>,
         /// Its help token, where it has one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         token: Option<String>,
+        /// What it offers, where it answers EHLO.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        offers: Vec<Offer>,
         /// All of it, lines separated by LF.
         text: String,
     },
@@ -139,6 +151,16 @@ pub enum Said {
         /// The cipher suite.
         cipher: String,
     },
+}
+
+/// What a reply to EHLO offers, as far as sessions go wrong without it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Offer {
+    /// STARTTLS (RFC 3207).
+    StartTls,
+    /// Some mechanism of AUTH (RFC 4954).
+    Auth,
 }
 
 impl Dialogue {
@@ -184,7 +206,7 @@ impl Dialogue {
     /// Our replies that said no, in order: code, help token, text.
     pub fn refusals(&self) -> impl Iterator<Item = (u16, Option<&str>, &str)> {
         self.lines().filter_map(|line| match &line.said {
-            Said::Reply { code, token, text } if *code >= 400 => Some((*code, token.as_deref(), &**text)),
+            Said::Reply { code, token, text, .. } if *code >= 400 => Some((*code, token.as_deref(), &**text)),
             _ => None,
         })
     }
@@ -209,13 +231,14 @@ impl Dialogue {
         }
         self.asked = Some(verb);
         let auth = verb == Verb::Auth || line.get(..4).is_some_and(|word| word.eq_ignore_ascii_case(b"AUTH"));
-        let text = match (verb, parsed) {
+        let whole = |text| (text, 0);
+        let (text, more) = match (verb, parsed) {
             (Verb::Auth, Ok(Command::Auth { mechanism, initial })) => {
                 let octets = initial.as_ref().map(|initial| initial.expose().len());
                 let more = octets.map(|octets| format!(" [{octets} octets]")).unwrap_or_default();
-                format!("AUTH {}{more}", self.mechanism(mechanism))
+                whole(format!("AUTH {}{more}", self.mechanism(mechanism)))
             }
-            _ if auth => format!("AUTH [{} octets]", line.len().saturating_sub(4)),
+            _ if auth => whole(format!("AUTH [{} octets]", line.len().saturating_sub(4))),
             (Verb::Unknown, _) if self.auth == AuthSaid::Yes || self.may_be_content => {
                 return self.add(Said::Withheld { octets: line.len() });
             }
@@ -224,14 +247,14 @@ impl Dialogue {
             (Verb::Ehlo | Verb::Helo | Verb::Mail | Verb::Rcpt | Verb::Xclient | Verb::Bdat, read)
                 if read.is_ok() || !self.may_be_content =>
             {
-                clean(String::from_utf8_lossy(line), LINE_MOST)
+                whole(clean(String::from_utf8_lossy(line), LINE_MOST))
             }
             (verb, _) => first_word(&verb.to_string(), line),
         };
         if auth {
             self.auth = AuthSaid::Yes;
         }
-        self.add(Said::Command { verb, text });
+        self.add(Said::Command { verb, text, more });
     }
 
     pub(super) fn withheld(&mut self, line: &[u8]) {
@@ -272,7 +295,13 @@ impl Dialogue {
         // Behind content that was refused a client may go on with it all the same.
         self.may_be_content |= reply.code >= 400 && matches!(self.asked, Some(Verb::Data | Verb::Bdat));
         let token = token.map(str::to_owned);
-        self.add(Said::Reply { code: reply.code, token, text });
+        let (enhanced, offers) = (reply.enhanced, std::mem::take(&mut self.offering));
+        self.add(Said::Reply { code: reply.code, enhanced, token, offers, text });
+    }
+
+    /// What the next reply offers.
+    pub(super) fn offering(&mut self, offers: Vec<Offer>) {
+        self.offering = offers;
     }
 
     /// The name by which a mechanism is kept. What is none may be a credential that was said in its place.
@@ -301,6 +330,11 @@ impl Dialogue {
     }
 }
 
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+fn is_nothing(octets: &usize) -> bool {
+    *octets == 0
+}
+
 /// Whether a client that says this has understood that its content was refused.
 fn is_orderly(verb: Verb, read: bool) -> bool {
     read && matches!(
@@ -310,15 +344,15 @@ fn is_orderly(verb: Verb, read: bool) -> bool {
 }
 
 /// The first word of a line, and how much came behind it. A word alone is kept only if it is one: of letters.
-fn first_word(word: &str, line: &[u8]) -> String {
+fn first_word(word: &str, line: &[u8]) -> (String, usize) {
     let more = line.len().saturating_sub(word.len());
     match word {
-        "" if line.starts_with(b"SSH-") => format!("SSH [{} octets more]", line.len() - 3),
+        "" if line.starts_with(b"SSH-") => (format!("SSH [{} octets more]", line.len() - 3), line.len() - 3),
         word if more > 0 => {
-            format!("{} [{more} octets more]", clean(word, WORD_MOST)).trim_start().to_owned()
+            (format!("{} [{more} octets more]", clean(word, WORD_MOST)).trim_start().to_owned(), more)
         }
-        word if word.chars().all(|letter| letter.is_ascii_alphabetic()) => clean(word, WORD_MOST),
-        word => format!("[{} octets]", word.len()),
+        word if word.chars().all(|letter| letter.is_ascii_alphabetic()) => (clean(word, WORD_MOST), 0),
+        word => (format!("[{} octets]", word.len()), 0),
     }
 }
 
@@ -451,6 +485,17 @@ mod tests {
         dialogue.tls("TLSv1.3", "x");
         dialogue.content(7);
         assert_eq!((dialogue.said(), dialogue.lines().count(), dialogue.mechanisms().len()), (0, 0, 0));
+    }
+
+    #[test]
+    fn codes_and_how_much_was_left_out_are_values() {
+        let mut dialogue = Dialogue::new(Instant::now());
+        dialogue.command(b"GET / HTTP/1.1", &Command::parse(b"GET / HTTP/1.1"));
+        dialogue.reply(&crate::reply::catalogue::starttls_first());
+        let said: Vec<Said> = dialogue.lines().map(|line| line.said.clone()).collect();
+        assert!(matches!(said[0], Said::Command { more: 11, .. }), "{said:?}");
+        let Said::Reply { enhanced: Some(enhanced), .. } = &said[1] else { panic!("{said:?}") };
+        assert_eq!(enhanced.to_string(), "5.7.0");
     }
 
     #[test]

@@ -22,7 +22,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-pub use dialogue::{Dialogue, Line, Said};
+pub use dialogue::{Dialogue, Line, Offer, Said};
 pub use session::ServerSession;
 pub use settings::{AuthOffer, ClearSignIn, Limits, LineEndings, Settings, Timeouts, TlsMode};
 

@@ -61,7 +61,7 @@ impl Facts {
             return Some(hello);
         }
         let hellos = self.dialogue.lines().filter_map(|line| match &line.said {
-            Said::Command { verb: Verb::Ehlo | Verb::Helo, text } => text.split_ascii_whitespace().nth(1),
+            Said::Command { verb: Verb::Ehlo | Verb::Helo, text, .. } => text.split_ascii_whitespace().nth(1),
             _ => None,
         });
         hellos.last()
@@ -76,7 +76,7 @@ pub(super) fn is_nss(offer: &TlsOffer) -> bool {
 /// Python writes `ehlo`, `mail FROM:` and `rcpt TO:`; nobody else mixes them so.
 fn by_spelling(facts: &Facts) -> Option<(Program, Confidence)> {
     let first = facts.dialogue.lines().find_map(|line| match &line.said {
-        Said::Command { verb: Verb::Ehlo, text } => Some(text),
+        Said::Command { verb: Verb::Ehlo, text, .. } => Some(text),
         _ => None,
     })?;
     first.starts_with("ehlo ").then_some((Program::Smtplib, Confidence::Likely))

@@ -16,8 +16,9 @@ pub struct Section {
     pub title: &'static str,
     /// What it is and how it comes about, for an administrator.
     pub meaning: &'static str,
-    /// What to tell the person: one or two sentences that he can act on. `{host}`, `{starttls_port}`, `{tls_port}` and
-    /// `{user}` stand in it.
+    /// What to tell the person: one or two sentences that he can act on. In all texts `{host}`, `{starttls_port}` and
+    /// `{tls_port}` stand for themselves, `{account}` for "the account anna" and `{login}` for "user name anna"; `{user}`, which
+    /// is the name alone, is for what is typed.
     pub user: &'static str,
     /// What the administrator does: the exact commands and keys of Postern.
     pub remedy: &'static str,
@@ -131,7 +132,7 @@ pub struct Words<'a> {
     pub starttls_port: u16,
     /// The port for TLS from the first octet: 465, unless it is moved.
     pub tls_port: u16,
-    /// Whom it concerns; without one, the texts say "your user name".
+    /// Whom it concerns; without one, sentences say "your account" and "your user name", and commands `NAME`.
     pub user: Option<&'a str>,
 }
 
@@ -160,9 +161,16 @@ impl Words<'_> {
             "host" => Some(self.host.to_owned()),
             "starttls_port" => Some(self.starttls_port.to_string()),
             "tls_port" => Some(self.tls_port.to_string()),
-            "user" => Some(self.user.unwrap_or("your user name").to_owned()),
+            "user" => Some(self.user.unwrap_or("NAME").to_owned()),
+            "login" => Some(self.about("user name", "your user name")),
+            "account" => Some(self.about("the account", "your account")),
             _ => None,
         }
+    }
+
+    /// What the name is, with it; else what is said without one.
+    fn about(&self, what: &str, without: &str) -> String {
+        self.user.map_or_else(|| without.to_owned(), |user| format!("{what} {user}"))
     }
 }
 
@@ -178,6 +186,16 @@ mod tests {
         let text = "{host}:{starttls_port}, {tls_port} as {user}; { secure: false } {unknown} {";
         let filled = "mail.example.org:587, 465 as {host}; { secure: false } {unknown} {";
         assert_eq!(WORDS.fill(text), filled);
+    }
+
+    #[test]
+    fn without_a_name_sentences_and_commands_say_what_fits() {
+        let words = Words { user: None, ..WORDS };
+        let text = "Of {account}: `postern user show {user}`. Enter {login}.";
+        let filled = "Of your account: `postern user show NAME`. Enter your user name.";
+        assert_eq!(words.fill(text), filled);
+        let words = Words { user: Some("anna"), ..WORDS };
+        assert_eq!(words.fill(text), "Of the account anna: `postern user show anna`. Enter user name anna.");
     }
 
     #[test]

@@ -6,10 +6,10 @@
 //! What it deliberately does not do: judge.
 
 use postern_smtp::command::Verb;
-use postern_smtp::server::{CloseReason, Dialogue, Said};
+use postern_smtp::server::{CloseReason, Dialogue, Offer, Said};
 
 use crate::config::Greets;
-use crate::session::{End, Facts, Opening, SignIn, Stage};
+use crate::session::{End, Facts, Opening, Refusal, SignIn, Stage};
 
 /// A client that waited for so long in silence, in milliseconds, waited for something.
 const WAITED: u64 = 4_000;
@@ -22,10 +22,19 @@ pub(super) struct Sight<'a> {
     pub(super) refused: Vec<Refused<'a>>,
     /// The last failed attempt to sign in, unless one went well afterwards.
     pub(super) sign_in: Option<&'a SignIn>,
-    /// Commands of the client that are none, as they were kept.
-    pub(super) unknown: Vec<&'a str>,
+    /// Commands of the client that are none.
+    pub(super) unknown: Vec<Strange<'a>>,
     /// How far it came.
     pub(super) course: Course,
+}
+
+/// What is no command.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Strange<'a> {
+    /// As it was kept.
+    pub(super) text: &'a str,
+    /// So many octets behind its first word were not.
+    pub(super) more: usize,
 }
 
 /// A refusal that the client did not overcome.
@@ -35,6 +44,8 @@ pub(super) struct Refused<'a> {
     pub(super) asked: Asked<'a>,
     /// The code.
     pub(super) code: u16,
+    /// The enhanced one, class, subject and detail.
+    pub(super) enhanced: Option<(u8, u16, u16)>,
     /// The help token.
     pub(super) token: Option<&'a str>,
     /// The reply.
@@ -54,6 +65,21 @@ pub(super) enum Asked<'a> {
     Overlong,
     /// The end of content.
     Content,
+}
+
+impl Asked<'_> {
+    /// What the policy calls it where it refuses it.
+    fn place(self) -> Option<&'static str> {
+        match self {
+            Self::Nothing => Some("connect"),
+            Self::Command(Verb::Ehlo | Verb::Helo, _) => Some("EHLO"),
+            Self::Command(Verb::Mail, _) => Some("MAIL"),
+            Self::Command(Verb::Rcpt, _) => Some("RCPT"),
+            Self::Command(Verb::Xclient, _) => Some("XCLIENT"),
+            Self::Command(Verb::Bdat, _) | Self::Content => Some("end of content"),
+            Self::Command(..) | Self::Answer | Self::Overlong => None,
+        }
+    }
 }
 
 /// How far a session came.
@@ -127,9 +153,14 @@ impl<'a> Sight<'a> {
 
     /// What the client was not told about a refusal.
     pub(super) fn why(&self, refused: &Refused<'_>) -> Option<&'a str> {
-        let told = |reply: &str| refused.reply.trim_end() == reply.trim_end();
-        let refusal = self.facts.refusals.iter().rev().find(|refusal| told(&refusal.reply))?;
-        refusal.why.as_deref()
+        let at = refused.asked.place()?;
+        let is_meant = |refusal: &&Refusal| refusal.at == at && refusal.token.as_deref() == refused.token;
+        let is_about = |refusal: &&Refusal| {
+            let address = refusal.address.as_deref().map(path);
+            matches!(refused.asked, Asked::Command(_, text) if address == Some(path(text)))
+        };
+        let meant = || self.facts.refusals.iter().rev().filter(is_meant);
+        meant().find(is_about).or_else(|| meant().next())?.why.as_deref()
     }
 
     /// Whether the client went away by itself, in order or not.
@@ -174,7 +205,7 @@ impl<'a> Sight<'a> {
 struct Reading<'a> {
     refused: Vec<(usize, Refused<'a>)>,
     later: Later<'a>,
-    unknown: Vec<&'a str>,
+    unknown: Vec<Strange<'a>>,
     course: Course,
 }
 
@@ -184,8 +215,12 @@ impl<'a> Reading<'a> {
         let mut asked = Asked::Nothing;
         for (at, line) in dialogue.lines().enumerate() {
             match &line.said {
-                Said::Reply { code, token, text } => {
-                    reading.reply(at, asked, *code, token.as_deref(), text);
+                Said::Reply { code, enhanced, token, offers, text } => {
+                    let enhanced =
+                        enhanced.map(|enhanced| (enhanced.class, enhanced.subject, enhanced.detail));
+                    let token = token.as_deref();
+                    let refused = Refused { asked, code: *code, enhanced, token, reply: text };
+                    reading.reply(at, refused, offers);
                     // Whatever comes next without being asked for, the server says by itself.
                     asked = if *code == 334 { Asked::Answer } else { Asked::Nothing };
                 }
@@ -205,12 +240,12 @@ impl<'a> Reading<'a> {
 
     fn said(&mut self, said: &'a Said) -> Asked<'a> {
         match said {
-            Said::Command { verb, text } => {
+            Said::Command { verb, text, more } => {
                 self.course.last = Some(*verb);
                 self.course.starttls |= *verb == Verb::StartTls;
                 self.course.auth |= *verb == Verb::Auth;
                 if *verb == Verb::Unknown {
-                    self.unknown.push(text);
+                    self.unknown.push(Strange { text, more: *more });
                 }
                 Asked::Command(*verb, text)
             }
@@ -221,15 +256,17 @@ impl<'a> Reading<'a> {
         }
     }
 
-    fn reply(&mut self, at: usize, asked: Asked<'a>, code: u16, token: Option<&'a str>, reply: &'a str) {
+    fn reply(&mut self, at: usize, reply: Refused<'a>, offers: &[Offer]) {
         let later = &mut self.later;
-        match (asked, code) {
-            (_, 400..) => self.refused.push((at, Refused { asked, code, token, reply })),
+        match (reply.asked, reply.code) {
+            (_, 400..) => self.refused.push((at, reply)),
             (Asked::Command(Verb::Auth, _) | Asked::Answer, 235) => later.signed_in = Some(at),
             (Asked::Command(Verb::Mail, text), 250) => later.senders.push((at, path(text))),
             (Asked::Command(Verb::Rcpt, text), 250) => later.recipients.push((at, path(text))),
             (Asked::Content, 250) => later.queued = Some(at),
-            (Asked::Command(Verb::Ehlo, _), 250) => self.course.offered = offers_starttls(reply),
+            (Asked::Command(Verb::Ehlo, _), 250) => {
+                self.course.offered = offers.contains(&Offer::StartTls);
+            }
             _ => {}
         }
     }
@@ -265,8 +302,4 @@ impl Later<'_> {
 pub(super) fn path(text: &str) -> &str {
     let inside = text.split_once('<').and_then(|(_, rest)| rest.split_once('>'));
     inside.map_or(text, |(path, _)| path)
-}
-
-fn offers_starttls(reply: &str) -> bool {
-    reply.lines().any(|line| line.get(4..).is_some_and(|keyword| keyword.trim() == "STARTTLS"))
 }

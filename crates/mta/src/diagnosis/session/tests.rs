@@ -99,6 +99,42 @@ fn a_device_is_known_by_the_name_that_its_maker_gave_it() {
     assert_eq!(Program::guess(&facts), Some((Program::Printer, Confidence::Likely)));
 }
 
+/// What stands in backticks.
+fn typed(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`').skip(1).step_by(2)
+}
+
+#[test]
+fn what_is_filled_in_reads_well_with_a_name_and_without() {
+    for user in [None, Some("anna@example.org")] {
+        let words = Words { user, ..WORDS };
+        for cause in Cause::ALL {
+            let Section { user, remedy, programs, .. } = cause.section();
+            for text in [user, remedy].into_iter().chain(programs.iter().map(|(_, step)| step)) {
+                let filled = words.fill(text);
+                println!("{}: {filled}", cause.token());
+                assert_eq!(text.matches('`').count() % 2, 0, "{text}");
+                assert!(!typed(&filled).any(|code| code.contains("your ")), "{filled}");
+                let prose: String = text.split('`').step_by(2).collect();
+                assert!(!prose.contains("{user}"), "the name alone is for what is typed: {text}");
+                for wrong in [
+                    "{user}",
+                    "{account}",
+                    "{login}",
+                    "{host}",
+                    "name your user name",
+                    "your your",
+                    "the your",
+                ] {
+                    assert!(!filled.contains(wrong), "{filled}");
+                }
+            }
+            // Who administers is not spoken to as if the account were his.
+            assert!(!remedy.contains("{login}") && !remedy.contains("{account}"), "{cause:?}");
+        }
+    }
+}
+
 fn session(name: &str) -> Facts {
     recorded().into_iter().find(|(recorded, _)| recorded == name).unwrap().1
 }

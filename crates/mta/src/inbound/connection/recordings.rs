@@ -214,7 +214,8 @@ async fn serve(listener: TcpListener, terms: Terms, house: House) -> Facts {
     let mut facts = record.take().unwrap().finish(session.as_ref(), closing);
     facts.began = "2026-01-01T12:00:00Z".parse().unwrap();
     if let Some(reply) = turned_away {
-        facts.end = End::TurnedAway { reason: reply.one_line() };
+        let token = reply.help_token().map(str::to_owned);
+        facts.end = End::TurnedAway { reason: reply.one_line(), token };
     }
     facts
 }

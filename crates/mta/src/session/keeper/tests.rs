@@ -1,5 +1,7 @@
 //! The desk by value: what is kept, what is solved, and what it costs where nobody wants to know.
 
+use postern_smtp::reply::catalogue;
+
 use super::*;
 use crate::cases::State as Settled;
 use crate::diagnosis::session::{Cause, Confidence};
@@ -165,7 +167,8 @@ async fn who_follows_hears_how_sessions_end_and_only_his() {
 async fn who_was_turned_away_counts_in_a_case_without_a_session() {
     let keeper = keeper().await;
     let record = crate::session::Recorder::new(facts("x", "[::1]:1").place, crate::session::Keeping::All);
-    let banned = record.turned_away("192.0.2.7:1".parse().unwrap(), "554 5.7.1 no (banned)");
+    let banned =
+        record.turned_away("192.0.2.7:1".parse().unwrap(), &catalogue::client_banned("mail.example.org"));
     for _ in 0..3 {
         keeper.turned_away(&banned, &RULES, now(1));
     }

@@ -1,6 +1,5 @@
 //! How a session ended, where nothing else tells what went wrong.
 
-use postern_smtp::reply::catalogue;
 use postern_smtp::server::{CloseReason, Said};
 
 use super::{Found, certain, likely};
@@ -10,8 +9,8 @@ use crate::session::{End, Stage};
 
 /// There was no session.
 pub(super) fn turned_away(sight: &Sight<'_>) -> Option<Found> {
-    let End::TurnedAway { reason } = &sight.facts.end else { return None };
-    let cause = token_of(reason).and_then(Cause::behind).unwrap_or(Cause::LocalError);
+    let End::TurnedAway { reason, token } = &sight.facts.end else { return None };
+    let cause = token.as_deref().and_then(Cause::behind).unwrap_or(Cause::LocalError);
     certain(cause, format!("the client was turned away: {reason}"))
 }
 
@@ -102,10 +101,4 @@ fn where_it_stood(stage: Stage) -> &'static str {
         Stage::Content => "in the middle of the message",
         Stage::Done => "after its mail was taken",
     }
-}
-
-/// The help token that ends a reply of ours.
-fn token_of(reply: &str) -> Option<&'static str> {
-    let written = reply.trim_end().strip_suffix(')')?.rsplit_once(" (")?.1;
-    catalogue::ALL.iter().filter_map(|entry| entry.token).find(|token| *token == written)
 }

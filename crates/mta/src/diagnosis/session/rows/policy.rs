@@ -53,17 +53,13 @@ fn of_form(refused: &Refused<'_>) -> Option<Cause> {
     if refused.token.is_some() {
         return None;
     }
-    let code = refused.reply.get(..9).unwrap_or_default();
-    Some(match (code, refused.asked) {
-        ("500 5.5.2", _) => Cause::LineTooLong,
-        ("501 5.1.7" | "501 5.1.3", _) => Cause::BadAddress,
-        ("501 5.5.2", _) => Cause::BadCharacters,
-        ("500 5.5.1" | "501 5.5.4" | "502 5.5.1" | "555 5.5.4", Asked::Command(verb, _))
-            if verb != Verb::Auth =>
-        {
-            Cause::UnknownCommand
-        }
-        ("503 5.5.1", _) => Cause::BadSequence,
+    Some(match (refused.code, refused.enhanced?, refused.asked) {
+        (500, (5, 5, 2), _) => Cause::LineTooLong,
+        (501, (5, 1, 3 | 7), _) => Cause::BadAddress,
+        (501, (5, 5, 2), _) => Cause::BadCharacters,
+        (500 | 502, (5, 5, 1), Asked::Command(verb, _)) if verb != Verb::Auth => Cause::UnknownCommand,
+        (501 | 555, (5, 5, 4), Asked::Command(verb, _)) if verb != Verb::Auth => Cause::UnknownCommand,
+        (503, (5, 5, 1), _) => Cause::BadSequence,
         _ => return None,
     })
 }

@@ -2,7 +2,7 @@
 
 use super::{Found, certain};
 use crate::diagnosis::session::Cause;
-use crate::diagnosis::session::sight::Sight;
+use crate::diagnosis::session::sight::{Sight, Strange};
 use crate::session::Opening;
 
 /// Methods of HTTP, as the first word of what is no command.
@@ -36,7 +36,7 @@ pub(super) fn http(sight: &Sight<'_>) -> Option<Found> {
             format!("in its handshake the client asked for {protocol}, which is HTTP"),
         );
     }
-    let method = first_word(sight.unknown.first()?);
+    let method = first_word(sight.unknown.first()?.text);
     METHODS
         .contains(&method)
         .then(|| format!("what came first was a request of HTTP: {method}"))
@@ -45,14 +45,14 @@ pub(super) fn http(sight: &Sight<'_>) -> Option<Found> {
 
 /// A firewall that overwrites what it does not know, letter by letter.
 pub(super) fn garbled(sight: &Sight<'_>) -> Option<Found> {
-    let crossed = |text: &&&str| {
-        let word = first_word(text);
+    let crossed = |strange: &&Strange<'_>| {
+        let word = first_word(strange.text);
         word.len() >= 4 && word.bytes().all(|octet| octet.eq_ignore_ascii_case(&b'X'))
     };
-    let text = sight.unknown.iter().find(crossed)?;
+    let Strange { text, more } = sight.unknown.iter().find(crossed)?;
     let meant = match first_word(text).len() {
         8 => "; STARTTLS has as many letters",
-        4 if text.contains("octets more") => "; EHLO has as many letters",
+        4 if *more > 0 => "; EHLO has as many letters",
         _ => "",
     };
     certain(Cause::CommandsGarbled, format!("a command arrived as \"{text}\"{meant}"))
@@ -66,13 +66,13 @@ pub(super) fn other_protocol(sight: &Sight<'_>) -> Option<Found> {
             format!("the first octets are no text: {octets}{}", binary(octets)),
         );
     }
-    let text = sight.unknown.first()?;
+    let Strange { text, more } = sight.unknown.first()?;
     let word = first_word(text);
     let known = WORDS.iter().find(|(first, _)| word.eq_ignore_ascii_case(first));
     if let Some((_, protocol)) = known {
         return certain(Cause::OtherProtocol, format!("the client said \"{text}\", which is {protocol}"));
     }
-    let tag = is_imap_tag(word) && text.contains("octets more");
+    let tag = is_imap_tag(word) && *more > 0;
     if tag && sight.course.lines == sight.unknown.len() {
         return certain(Cause::OtherProtocol, format!("the client said \"{text}\", which looks like IMAP"));
     }

@@ -25,14 +25,14 @@ pub(super) fn refused(sight: &Sight<'_>) -> Option<Found> {
     let of_auth =
         |refused: &&Refused<'_>| matches!(refused.asked, Asked::Command(Verb::Auth, _) | Asked::Answer);
     let refused = sight.refused.iter().rfind(of_auth)?;
-    let cause = match (refused.token, refused.reply.get(..9).unwrap_or_default()) {
-        (Some("auth-needs-tls" | "starttls-first"), _) => Cause::AuthInClear,
-        (Some("unknown-mechanism"), _) => Cause::UnsupportedMechanism,
-        (Some("sign-in-busy" | "sign-ins-too-fast"), _) => Cause::SignInsTooFast,
-        (Some(token), _) => Cause::behind(token)?,
-        (None, "502 5.5.1") => Cause::NoSignInHere,
-        (None, "501 5.0.0") => Cause::SignInCancelled,
-        (None, "501 5.5.2" | "501 5.5.4" | "500 5.5.6") => Cause::SignInMalformed,
+    let cause = match (refused.token, refused.code, refused.enhanced) {
+        (Some("auth-needs-tls" | "starttls-first"), ..) => Cause::AuthInClear,
+        (Some("unknown-mechanism"), ..) => Cause::UnsupportedMechanism,
+        (Some("sign-in-busy" | "sign-ins-too-fast"), ..) => Cause::SignInsTooFast,
+        (Some(token), ..) => Cause::behind(token)?,
+        (None, 502, Some((5, 5, 1))) => Cause::NoSignInHere,
+        (None, 501, Some((5, 0, 0))) => Cause::SignInCancelled,
+        (None, 501, Some((5, 5, 2 | 4))) | (None, 500, Some((5, 5, 6))) => Cause::SignInMalformed,
         _ => return None,
     };
     let tried = sight.facts.dialogue.mechanisms().join(", ");

@@ -36,7 +36,7 @@ pub(crate) const SERVER_BUSY: Section = Section {
     title: "All sessions are taken",
     meaning: "More sessions are open than the server is set up for. A flood, or too low a bound.",
     user: "{host} is too busy at the moment. Try again in a few minutes.",
-    remedy: "`sessions` in [limits] is the bound, and [listener.limits] has one of each listener, so that a flood of port 25 does not shut people out. `postern session list` shows who is there.",
+    remedy: "`sessions` in [limits] is the bound, and [listener.limits] has one of each listener, so that a flood of port 25 does not shut people out. `postern session follow` shows who comes.",
     programs: &[],
     symptoms: &[],
     gravity: Gravity::Person,

@@ -6,7 +6,7 @@ use crate::diagnosis::session::{Gravity, Program, Section};
 pub(crate) const SENDER_NOT_OWNED: Section = Section {
     title: "The sender's address is not the user's",
     meaning: "Whoever has signed in may send as his own addresses only, and the reverse-path (MAIL FROM) is another.",
-    user: "You are signed in as {user}, and may not send as the address that your mail program uses. Choose your own address as the sender, or the account that belongs to it.",
+    user: "You are signed in with {account}, and may not send as the address that your mail program uses. Choose your own address as the sender, or the account that belongs to it.",
     remedy: "`postern user may-send {user} ADDRESS` says whether and why. Allow it with `postern user address add {user} ADDRESS`, or with [[send_as]] for shared addresses.",
     programs: &[
         (
@@ -16,11 +16,11 @@ pub(crate) const SENDER_NOT_OWNED: Section = Section {
         (Program::OutlookClassic, "Choose the account at \"From\" in the window of the message."),
         (
             Program::Printer,
-            "In the device's web page, set the sender's address (\"From\", \"Device e-mail address\") to one of {user}.",
+            "In the device's web page, set the sender's address (\"From\", \"Device e-mail address\") to an address of {account}.",
         ),
         (
             Program::Msmtp,
-            "`from` must be an address of {user}; `set_from_header on` puts it into the message, too.",
+            "`from` must be an address of {account}; `set_from_header on` puts it into the message, too.",
         ),
         (Program::Mutt, "`set from=…` and `set envelope_from_address=…`."),
         (Program::WordPress, "WP Mail SMTP > Settings: From Email, and tick \"Force From Email\"."),
@@ -33,7 +33,7 @@ pub(crate) const SENDER_NOT_OWNED: Section = Section {
 pub(crate) const FROM_NOT_OWNED: Section = Section {
     title: "The address in From: is not the user's",
     meaning: "The reverse-path is the user's, but the From: field of the message names an address that is not.",
-    user: "You are signed in as {user}, and the message names another sender. Choose your own address as the sender in your mail program.",
+    user: "You are signed in with {account}, and the message names another sender. Choose your own address as the sender in your mail program.",
     remedy: "`postern user may-send {user} ADDRESS --from AUTHOR` says whether and why. Allow it with `postern user address add`, or with [[send_as]]. `check_from_header = false` on the [[listener]] turns the check off for everybody.",
     programs: &[
         (
@@ -54,7 +54,7 @@ pub(crate) const FROM_NOT_OWNED: Section = Section {
 pub(crate) const SENDER_HEADER_NOT_OWNED: Section = Section {
     title: "The address in Sender: is not the user's",
     meaning: "The Sender: field of the message says who has really sent it, and names an address that is not that of the person who has signed in.",
-    user: "You are signed in as {user}, and the message says that somebody else has sent it. Choose the account that belongs to your address.",
+    user: "You are signed in with {account}, and the message says that somebody else has sent it. Choose the account that belongs to your address.",
     remedy: "`postern user may-send {user} ADDRESS` says whether and why; allow it with `postern user address add {user} ADDRESS`.",
     programs: &[],
     symptoms: &[],

@@ -66,7 +66,7 @@ pub(crate) const NO_SIGN_IN_HERE: Section = Section {
 pub(crate) const SIGN_IN_NOT_USED: Section = Section {
     title: "\"My server requires authentication\" is not ticked",
     meaning: "The program goes on to send without signing in. User and password are not set for the outgoing server, or the option that has it sign in there is off.",
-    user: "Your mail program sends without signing in. In its settings for the outgoing server {host} turn authentication on (\"My outgoing server requires authentication\"), with the user name {user} and the password.",
+    user: "Your mail program sends without signing in. In its settings for the outgoing server {host} turn authentication on (\"My outgoing server requires authentication\"), with {login} and the password.",
     remedy: "Tell the person. For a device that cannot sign in there is [[device]] with `sign_in = \"none\"`, for a server of yours [[relay.networks]].",
     programs: SIGN_IN,
     symptoms: &["550 Authentication required", "0x800CCC78"],
@@ -116,7 +116,7 @@ pub(crate) const UNUSABLE_NAME: Section = Section {
 pub(crate) const WRONG_PASSWORD: Section = Section {
     title: "The password is wrong",
     meaning: "The name is somebody's, and the password is not his. After a change of the password every program and device that still has the old one goes on trying it: the same wrong password again and again counts as one guess.",
-    user: "The password for {user} is wrong. Enter it anew in the settings of the outgoing server {host}; many programs keep it apart from the one for incoming mail. On every other device, too, if it was changed lately.",
+    user: "The password for {account} is wrong. Enter it anew in the settings of the outgoing server {host}; many programs keep it apart from the one for incoming mail. On every other device, too, if it was changed lately.",
     remedy: "`postern user show {user}` has the last sign-ins and failures with their addresses. A new password: `postern user passwd {user}`. If the person does not know of the attempts, somebody guesses.",
     programs: CREDENTIALS,
     symptoms: &["Login to server failed", "Username and password not accepted", "0x800CCC92"],
@@ -126,7 +126,7 @@ pub(crate) const WRONG_PASSWORD: Section = Section {
 pub(crate) const ACCOUNT_DISABLED: Section = Section {
     title: "The account may not be used",
     meaning: "The directory knows the name, and the account is disabled, locked, expired, or has a password that must be changed first.",
-    user: "The account {user} may not be used at the moment. Your password need not be wrong; ask your administrator.",
+    user: "At the moment {account} may not be used. Your password need not be wrong; ask your administrator.",
     remedy: "The explanation has the directory's reason. Postern's own users: `postern user enable {user}`. Elsewhere the directory has to allow it.",
     programs: &[],
     symptoms: &[],
@@ -136,7 +136,7 @@ pub(crate) const ACCOUNT_DISABLED: Section = Section {
 pub(crate) const APP_PASSWORD_NEEDED: Section = Section {
     title: "Only app passwords count",
     meaning: "The password is right, but for this account programs need a password of their own, so that the main one is nowhere stored.",
-    user: "Your main password does not count in mail programs. Ask your administrator for an app password for {user}, and enter that in the settings of the outgoing server {host}.",
+    user: "Your main password does not count in mail programs. Ask your administrator for an app password for {account}, and enter that in the settings of the outgoing server {host}.",
     remedy: "`postern user app-password add {user} NAME` makes one and shows it once. Whether the main password counts: `postern user main-password`, or `app_passwords_only` in [[directory]].",
     programs: CREDENTIALS,
     symptoms: &[],
@@ -146,7 +146,7 @@ pub(crate) const APP_PASSWORD_NEEDED: Section = Section {
 pub(crate) const ACCOUNT_BANNED: Section = Section {
     title: "The account is barred from signing in",
     meaning: "An administrator has banned the account, or Postern has, because it looked stolen.",
-    user: "The account {user} is barred from sending for the time being. Ask your administrator.",
+    user: "For the time being {account} is barred from sending. Ask your administrator.",
     remedy: "`postern ban list` says why and until when; `postern ban remove {user}` lifts it. Have the password changed first if it may be stolen.",
     programs: &[],
     symptoms: &[],
@@ -166,7 +166,7 @@ pub(crate) const CLIENT_BANNED: Section = Section {
 pub(crate) const TOO_MANY_GUESSES: Section = Section {
     title: "Too many wrong passwords lately",
     meaning: "So many different wrong passwords were tried for the account, or from the network, that sign-ins are not looked at for now, except from where the account signed in before. The password may well be right.",
-    user: "Too many wrong passwords were tried for {user} lately. Wait an hour, or send from the network that you usually use; correct the password on all your devices.",
+    user: "Too many wrong passwords were tried for {account} lately. Wait an hour, or send from the network that you usually use; correct the password on all your devices.",
     remedy: "`postern ban list` shows closed accounts; `postern ban remove {user}` forgets the guesses. The bounds stand in [guessing].",
     programs: &[],
     symptoms: &[],
@@ -229,7 +229,7 @@ pub(crate) const CERTIFICATE_OF_NOBODY: Section = Section {
 pub(crate) const PROOF_NOT_JUDGED: Section = Section {
     title: "No directory judges such a sign-in",
     meaning: "The mechanism is offered, but no directory that may know the name can check what the program gave: a token without a directory of the kind OAuth, or SCRAM where passwords are stored in another form.",
-    user: "Your mail program signs in by a method that does not work for {user}. Choose \"Normal password\" (or \"Password\", \"PLAIN\") together with STARTTLS or SSL/TLS.",
+    user: "Your mail program signs in by a method that does not work for {account}. Choose \"Normal password\" (or \"Password\", \"PLAIN\") together with STARTTLS or SSL/TLS.",
     remedy: "Leave out of `mechanisms` in [auth] what not every directory can judge: programs take the strongest that they find.",
     programs: &[],
     symptoms: &[],
@@ -256,7 +256,7 @@ pub(crate) const SIGN_IN_MALFORMED: Section = Section {
 pub(crate) const SIGN_IN_CANCELLED: Section = Section {
     title: "The program broke its sign-in off",
     meaning: "The program began to sign in and then sent `*`, or left in the middle: it has no password, its user closed the window that asks for one, or the server's proof (SCRAM) did not convince it.",
-    user: "Your mail program has no password for {host}, or you closed the window that asks for it. Try again and enter the password for {user}.",
+    user: "Your mail program has no password for {host}, or you closed the window that asks for it. Try again and enter the password for {account}.",
     remedy: "If it happens every time with SCRAM, something in between changes the exchange, or the stored keys are damaged: set the password anew (`postern user passwd {user}`).",
     programs: &[],
     symptoms: &["501 5.0.0 Authentication cancelled"],

@@ -89,30 +89,30 @@ pub(super) const SIGN_IN: Steps = &[
     ),
     (
         Program::Thunderbird,
-        "Account Settings > Outgoing Server (SMTP) > Edit: authentication method \"Normal password\", user name {user}.",
+        "Account Settings > Outgoing Server (SMTP) > Edit: authentication method \"Normal password\", {login}.",
     ),
     (
         Program::AppleMail,
-        "Mail > Settings > Accounts > Server Settings, Outgoing Mail Server: authentication \"Password\", user name {user}.",
+        "Mail > Settings > Accounts > Server Settings, Outgoing Mail Server: authentication \"Password\", {login}.",
     ),
     (
         Program::IosMail,
-        "Settings > Mail > Accounts (newer versions: Settings > Apps > Mail > Mail Accounts) > the account > SMTP > the primary server: user name {user}, the password, authentication \"Password\".",
+        "Settings > Mail > Accounts (newer versions: Settings > Apps > Mail > Mail Accounts) > the account > SMTP > the primary server: {login}, the password, authentication \"Password\".",
     ),
     (
         Program::GmailApp,
-        "Settings > the account > Outgoing settings: tick \"Require sign-in\" and enter user name {user} and the password.",
+        "Settings > the account > Outgoing settings: tick \"Require sign-in\" and enter {login} and the password.",
     ),
     (
         Program::ThunderbirdAndroid,
-        "Settings > the account > Sending mail > Outgoing server: tick \"Require sign-in\", user name {user}, authentication \"Normal password\".",
+        "Settings > the account > Sending mail > Outgoing server: tick \"Require sign-in\", {login}, authentication \"Normal password\".",
     ),
     (
         Program::Printer,
-        "In the device's web page, where the mail or SMTP server is set: turn SMTP authentication on and enter user name {user} and the password. Do not choose \"POP before SMTP\".",
+        "In the device's web page, where the mail or SMTP server is set: turn SMTP authentication on and enter {login} and the password. Do not choose \"POP before SMTP\".",
     ),
     (Program::Msmtp, "`auth on`, `user {user}`, and `passwordeval` with a command that prints the password."),
-    (Program::Mutt, "Put the name into `smtp_url`, as in smtp://{user}@{host}, and set `smtp_pass`."),
+    (Program::Mutt, "Put the name into `smtp_url`, as in `smtp://{user}@{host}`, and set `smtp_pass`."),
     (Program::Swaks, "`--auth PLAIN --auth-user {user}`; it asks for the password."),
     (Program::Curl, "`--user {user}`; it asks for the password."),
     (Program::Smtplib, "Call `login(\"{user}\", password)` after `starttls()` and before `send_message()`."),
@@ -121,7 +121,7 @@ pub(super) const SIGN_IN: Steps = &[
     (Program::PhpMailer, "`$mail->SMTPAuth = true`, `$mail->Username = \"{user}\"` and `$mail->Password`."),
     (
         Program::WordPress,
-        "WP Mail SMTP > Settings, Other SMTP: turn Authentication on, SMTP username {user} and the password.",
+        "WP Mail SMTP > Settings, Other SMTP: turn Authentication on, enter {login} and the password.",
     ),
 ];
 
@@ -129,28 +129,28 @@ pub(super) const SIGN_IN: Steps = &[
 pub(super) const CREDENTIALS: Steps = &[
     (
         Program::OutlookClassic,
-        "File > Account Settings > Account Settings, select the account, Change: user name {user} and the password. Where the outgoing server has a name of its own: More Settings, the tab Outgoing Server, \"Log on using\".",
+        "File > Account Settings > Account Settings, select the account, Change: {login} and the password. Where the outgoing server has a name of its own: More Settings, the tab Outgoing Server, \"Log on using\".",
     ),
     (
         Program::Thunderbird,
-        "Account Settings > Outgoing Server (SMTP) > Edit: user name {user}. A wrong password that is stored: Settings > Privacy & Security > Saved Passwords, remove the entry that begins with smtp://.",
+        "Account Settings > Outgoing Server (SMTP) > Edit: {login}. A wrong password that is stored: Settings > Privacy & Security > Saved Passwords, remove the entry that begins with smtp://.",
     ),
     (
         Program::AppleMail,
-        "Mail > Settings > Accounts > Server Settings, Outgoing Mail Server: user name {user} and the password.",
+        "Mail > Settings > Accounts > Server Settings, Outgoing Mail Server: {login} and the password.",
     ),
     (
         Program::IosMail,
-        "Settings > Mail > Accounts (newer versions: Settings > Apps > Mail > Mail Accounts) > the account > SMTP > the primary server: user name {user} and the password. It is kept apart from the one for incoming mail.",
+        "Settings > Mail > Accounts (newer versions: Settings > Apps > Mail > Mail Accounts) > the account > SMTP > the primary server: {login} and the password. It is kept apart from the one for incoming mail.",
     ),
-    (Program::GmailApp, "Settings > the account > Outgoing settings: user name {user} and the password."),
+    (Program::GmailApp, "Settings > the account > Outgoing settings: {login} and the password."),
     (
         Program::ThunderbirdAndroid,
-        "Settings > the account > Sending mail > Outgoing server: username {user} and the password.",
+        "Settings > the account > Sending mail > Outgoing server: {login} and the password.",
     ),
     (
         Program::Printer,
-        "In the device's web page, under SMTP authentication: user name {user} and the password. Some devices cut long passwords off, and some take only ASCII letters and digits.",
+        "In the device's web page, under SMTP authentication: {login} and the password. Some devices cut long passwords off, and some take only ASCII letters and digits.",
     ),
     (Program::Msmtp, "`user {user}`, and what `password` or `passwordeval` gives."),
     (Program::Curl, "`--user '{user}'`: in a URL, an @ in the name must be written %40."),
