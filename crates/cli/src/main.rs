@@ -196,7 +196,11 @@ fn unexpected(answer: &impl Debug) -> Error {
     Error::Garbled(clean(&format!("{answer:?}")))
 }
 
-/// Runs what must wait for something, for commands that are not the daemon.
+/// Runs what must wait for something, for commands that are not the daemon. When it is done, nothing else is waited for: a name
+/// that the system still looks up, or a file on a server that hangs, would outlast every time limit.
 fn block_on<T>(work: impl Future<Output = T>) -> Result<T, std::io::Error> {
-    Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work))
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let done = runtime.block_on(work);
+    runtime.shutdown_background();
+    Ok(done)
 }
