@@ -104,6 +104,13 @@ fn told(target: &Target) -> String {
     if let Some(trouble) = &target.trouble {
         let _ = writeln!(text, "    not all could be tried: {}", clean(trouble));
     }
+    let postponed = count(Outcome::Postponed);
+    if postponed > 0 {
+        let _ = writeln!(
+            text,
+            "    {postponed} only postponed: ask again later; a server that is closed refuses for good (550)"
+        );
+    }
     for outcome in [Outcome::Accepted, Outcome::Undecided] {
         target
             .tried

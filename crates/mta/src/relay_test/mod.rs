@@ -110,6 +110,8 @@ pub enum Outcome {
     Rightly,
     /// Yes, and so is any other name in that domain: whether it reads the address as a route cannot be seen without sending.
     Undecided,
+    /// Not now (RFC 5321 §4.2.1), as greylisting and overload say: what is said later cannot be foreseen.
+    Postponed,
     /// Yes: it would relay.
     Accepted,
 }

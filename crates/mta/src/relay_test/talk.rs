@@ -87,7 +87,7 @@ fn verdict(tried: &[Tried], trouble: Option<&str>) -> Verdict {
     match trouble {
         _ if came(Outcome::Accepted) => Verdict::Open,
         Some(_) => Verdict::Unknown,
-        None if tried.is_empty() || came(Outcome::Undecided) => Verdict::Unknown,
+        None if tried.is_empty() || came(Outcome::Undecided) || came(Outcome::Postponed) => Verdict::Unknown,
         None => Verdict::Closed,
     }
 }
@@ -99,11 +99,31 @@ enum Offer {
     Nothing,
 }
 
+/// What a server says to a sender and a recipient.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Answer {
+    Yes,
+    No,
+    /// RFC 5321 §4.2.1: not now, which is neither.
+    Later,
+}
+
+impl Answer {
+    fn of(reply: &Reply) -> Self {
+        match reply.code {
+            _ if reply.is_positive() => Self::Yes,
+            400..500 => Self::Later,
+            _ => Self::No,
+        }
+    }
+}
+
 /// Whether any name in the server's domain is accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Home {
     NotAsked,
-    TakesAny,
+    /// It is, or it could not be found out.
+    MayTakeAny,
     TakesSome,
 }
 
@@ -232,12 +252,13 @@ impl Round<'_> {
         }
         let mut transcript = Vec::new();
         self.begin_form(session, form, &mut transcript).await?;
-        let accepted = self.transaction(session, form.from, form.to, &mut transcript).await?;
-        let outcome = match (accepted, form.plainly, self.home) {
-            (false, ..) => Outcome::Refused,
-            (true, Plainly::Postmaster, _) => Outcome::Rightly,
-            (true, Plainly::Home, Home::TakesAny) => Outcome::Undecided,
-            (true, ..) => Outcome::Accepted,
+        let answer = self.transaction(session, form.from, form.to, &mut transcript).await?;
+        let outcome = match (answer, form.plainly, self.home) {
+            (Answer::No, ..) => Outcome::Refused,
+            (Answer::Later, ..) => Outcome::Postponed,
+            (Answer::Yes, Plainly::Postmaster, _) => Outcome::Rightly,
+            (Answer::Yes, Plainly::Home, Home::MayTakeAny) => Outcome::Undecided,
+            (Answer::Yes, ..) => Outcome::Accepted,
         };
         let tls = self.begin != Begin::Clear;
         Ok(Some(Tried { form: form.name.to_owned(), tls, outcome, transcript }))
@@ -284,32 +305,32 @@ impl Round<'_> {
     /// Whether a name that nobody can have is accepted in the server's own domain.
     async fn ask_home(&self, session: &mut Session) -> Result<Home, Over> {
         let to = format!("<{NOBODY}-{:08x}@{{us}}>", fastrand::u32(..));
-        let taken = self.transaction(session, "<>", &to, &mut Vec::new()).await?;
-        Ok(if taken { Home::TakesAny } else { Home::TakesSome })
+        let answer = self.transaction(session, "<>", &to, &mut Vec::new()).await?;
+        Ok(if answer == Answer::No { Home::TakesSome } else { Home::MayTakeAny })
     }
 
-    /// MAIL, RCPT, RSET. Whether the recipient was accepted.
+    /// MAIL, RCPT, RSET. What was said to the last of the first two that was said.
     async fn transaction(
         &self,
         session: &mut Session,
         from: &str,
         to: &str,
         said: &mut Vec<String>,
-    ) -> Result<bool, Over> {
-        let mut accepted = true;
+    ) -> Result<Answer, Over> {
+        let mut answer = Answer::Yes;
         for (verb, path, step) in [("MAIL FROM:", from, Step::Mail), ("RCPT TO:", to, Step::Rcpt)] {
             let line = format!("{verb}{}", self.door.names.fill(path));
             let reply = session.dialogue.command(&line, step).await?;
             said.push(format!("C: {line}"));
             note(said, &reply);
             still_there(&reply)?;
-            accepted = reply.is_positive();
-            if !accepted {
+            answer = Answer::of(&reply);
+            if answer != Answer::Yes {
                 break;
             }
         }
         still_there(&session.dialogue.command("RSET", Step::Mail).await?)?;
-        Ok(accepted)
+        Ok(answer)
     }
 }
 
