@@ -205,14 +205,15 @@ impl Terms {
 
 /// How the listener begins with a client at this address.
 fn start(listener: &Listener, client: IpAddr, port: u16, shared: &Shared) -> Start {
+    let greets = listener.config.tls.greets(port);
     match listener.config.tls {
         ListenerTls::Offered | ListenerTls::Required => Start::Banner,
         ListenerTls::Implicit => Start::Tls,
         ListenerTls::Auto(_) => Start::Either(Either {
-            greets: listener.config.tls.greets(port),
+            greets,
             client,
             habits: Arc::clone(&shared.habits),
-            silences: Silences::default(),
+            silences: Silences::on(greets),
         }),
     }
 }

@@ -1,4 +1,4 @@
-//! What is remembered of clients that begin otherwise than their port expects.
+//! What is remembered of how clients begin: otherwise than their port expects, or, where TLS is expected, with it.
 //!
 //! [`Habits`] is shared by all listeners of a daemon, and a reload does not touch it; a restart forgets. What counts as one
 //! client is what [`client_of`] says. Each [`Habit`] is remembered by itself, so that a client with a wrong setting at one
@@ -6,7 +6,8 @@
 //!
 //! Memory is bounded whatever strangers do: there are two generations. What is seen goes into the young one; when that is
 //! full it becomes the old one, and the old one is dropped whole. What is asked for moves back into the young one, so that
-//! the entries which nobody needs go first. Every step is a look or two into a hash table.
+//! the entries which nobody needs go first. Clients that begin as they should are many and are kept apart, so that they push
+//! nobody else out. Every step is a look or two into a hash table.
 //!
 //! What it deliberately does not do: let anybody do more. An entry decides how long a banner waits, and nothing else.
 
@@ -19,25 +20,28 @@ use jiff::Timestamp;
 
 use super::listener::client_of;
 
-/// So many habits are remembered at most.
+/// So many habits are remembered at most, and so many clients that begin as they should.
 const HABITS_MOST: usize = 10_000;
 /// A wrong setting lasts until somebody corrects it, and a mail program that failed is tried again the same day; addresses
 /// change hands more slowly than this.
 const KEPT_FOR: Duration = Duration::from_hours(6);
 
-/// How a client begins where its port expects something else.
+/// How a client begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Habit {
     /// With TLS, where a banner comes first.
     TlsAtOnce,
     /// It waits for a banner, where TLS comes first.
     WaitsForBanner,
+    /// With TLS, where TLS comes first. Of several clients at one address it is this one that must not be told anything else.
+    TlsAsExpected,
 }
 
 /// The habits of clients.
 #[derive(Debug, Default)]
 pub(crate) struct Habits {
-    known: Mutex<Known>,
+    odd: Mutex<Known>,
+    as_expected: Mutex<Known>,
 }
 
 /// Without a lock or a clock.
@@ -54,21 +58,25 @@ type Generation = HashMap<Key, Timestamp>;
 impl Habits {
     /// Whether a client is known to begin so. Whoever is asked about is kept longer than those nobody asks about.
     pub(crate) fn has(&self, client: IpAddr, habit: Habit, now: Timestamp) -> bool {
-        self.lock().has((client_of(client), habit), now)
+        self.of(habit).has((client_of(client), habit), now)
     }
 
     /// A client has begun so.
     pub(crate) fn remember(&self, client: IpAddr, habit: Habit, now: Timestamp) {
-        self.lock().remember((client_of(client), habit), now);
+        self.of(habit).remember((client_of(client), habit), now);
     }
 
-    /// A client has begun as its port expects.
+    /// A client has shown that it does not begin so.
     pub(crate) fn forget(&self, client: IpAddr, habit: Habit) {
-        self.lock().forget((client_of(client), habit));
+        self.of(habit).forget((client_of(client), habit));
     }
 
-    fn lock(&self) -> MutexGuard<'_, Known> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    fn of(&self, habit: Habit) -> MutexGuard<'_, Known> {
+        let known = match habit {
+            Habit::TlsAtOnce | Habit::WaitsForBanner => &self.odd,
+            Habit::TlsAsExpected => &self.as_expected,
+        };
+        known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -159,10 +167,20 @@ mod tests {
                 assert!(habits.has(address(0), Habit::TlsAtOnce, NOW), "at {number}");
             }
         }
-        let known = habits.lock();
+        let known = habits.of(Habit::TlsAtOnce);
         assert!(known.young.len() + known.old.len() <= HABITS_MOST);
         assert!(!known.young.contains_key(&(address(1), Habit::TlsAtOnce)));
         assert!(!known.old.contains_key(&(address(1), Habit::TlsAtOnce)));
+    }
+
+    #[test]
+    fn those_who_begin_as_they_should_push_nobody_out() {
+        let habits = Habits::default();
+        habits.remember(address(0), Habit::WaitsForBanner, NOW);
+        (1..50_000).for_each(|number| habits.remember(address(number), Habit::TlsAsExpected, NOW));
+        assert!(habits.has(address(0), Habit::WaitsForBanner, NOW));
+        let known = habits.of(Habit::TlsAsExpected);
+        assert!(known.young.len() + known.old.len() <= HABITS_MOST);
     }
 
     #[derive(Debug, Clone)]

@@ -14,7 +14,7 @@
 use std::net::IpAddr;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use nix::sys::socket::{MsgFlags, recv};
@@ -70,14 +70,20 @@ impl Start {
     }
 }
 
-impl Default for Silences {
-    /// A ClientHello follows the last packet of TCP's own handshake at once, so that a second is enough for it on slow
-    /// networks, and too short to be noticed by whoever shares an address with somebody whose setting is wrong.
+impl Silences {
+    /// Before a banner: a ClientHello follows the last packet of TCP's own handshake at once, so that a second is enough for it
+    /// on slow networks, and too short to be noticed by whoever shares an address with somebody whose setting is wrong.
     ///
     /// Where TLS is expected, the ClientHello may have to be sent again after 1, 3 and 7 seconds (RFC 6298 §2.1, §5.5): who has
-    /// sent none in ten seconds is not about to. Mail programs wait for a banner at least three times as long.
-    fn default() -> Self {
-        Self { known: Duration::from_secs(1), unknown: Duration::from_secs(10) }
+    /// sent none in ten seconds is not about to. Mail programs wait for a banner at least three times as long. Three seconds
+    /// are enough for the first repetition and a round trip over a satellite: a neighbour of somebody who waits for banners
+    /// must lose two packets to get one himself.
+    pub(super) fn on(greets: Greets) -> Self {
+        let known = match greets {
+            Greets::InClear => Duration::from_secs(1),
+            Greets::AfterTls => Duration::from_secs(3),
+        };
+        Self { known, unknown: Duration::from_secs(10) }
     }
 }
 
@@ -129,17 +135,18 @@ impl Either {
     }
 
     async fn before_tls(&self, stream: &TcpStream, phase: &mut watch::Receiver<Phase>) -> Begin {
-        let Silences { known, unknown } = self.silences;
-        let silence = if self.is_known(Habit::WaitsForBanner) { known } else { unknown };
-        let began = Instant::now();
+        let waits = self.is_known(Habit::WaitsForBanner) && !self.is_known(Habit::TlsAsExpected);
+        let silence = if waits { self.silences.known } else { self.silences.unknown };
         match within(silence, stream, phase).await {
+            // Only the long silence shows what a client is: a short one may have been too short for it.
             Did::Wait => {
-                self.remember(Habit::WaitsForBanner);
+                if !waits {
+                    self.remember(Habit::WaitsForBanner);
+                }
                 return Begin::Banner;
             }
-            Did::Hello => self.habits.forget(self.client, Habit::WaitsForBanner),
-            // Who leaves at once waited for nothing: it only looked whether somebody answers.
-            Did::Leave if began.elapsed() >= known => self.remember(Habit::WaitsForBanner),
+            Did::Hello => self.began_as_expected(),
+            // Who leaves has shown nothing: it may only have looked whether somebody answers, or have been cut off.
             Did::Leave | Did::Talk | Did::Drained => {}
         }
         // What is no TLS, and an end, are for the handshake to tell.
@@ -152,9 +159,16 @@ impl Either {
             (Greets::InClear, Opening::Tls) => self.remember(Habit::TlsAtOnce),
             (Greets::InClear, Opening::Words) => self.habits.forget(self.client, Habit::TlsAtOnce),
             // It is a slow client of TLS, and was taken for something else.
-            (Greets::AfterTls, Opening::Tls) => self.habits.forget(self.client, Habit::WaitsForBanner),
+            (Greets::AfterTls, Opening::Tls) => self.began_as_expected(),
+            (Greets::AfterTls, Opening::Words) => self.remember(Habit::WaitsForBanner),
             _ => {}
         }
+    }
+
+    /// Somebody at this address begins with TLS where it is expected: nobody's habit there shortens the time that he has.
+    fn began_as_expected(&self) {
+        self.habits.forget(self.client, Habit::WaitsForBanner);
+        self.remember(Habit::TlsAsExpected);
     }
 
     fn is_known(&self, habit: Habit) -> bool {

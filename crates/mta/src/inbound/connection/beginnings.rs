@@ -217,17 +217,49 @@ fn a_slow_client_of_tls_that_got_a_banner_is_not_taken_for_one_that_waits_for_it
 }
 
 #[test]
-fn whoever_leaves_after_waiting_is_remembered_and_who_only_looks_in_is_not() {
+fn whoever_leaves_before_the_silence_is_over_has_shown_nothing() {
+    let ports = Ports::new();
+    for known in [NEVER, Duration::ZERO] {
+        let mut wire = ports.tls(known, NEVER);
+        wire.vanish();
+        assert!(matches!(wire.stop(), Stop::Tls));
+        assert_eq!(wire.noted().fault.unwrap().0, HandshakeFault::Closed);
+        assert!(!ports.is_known(Habit::WaitsForBanner));
+    }
+}
+
+#[test]
+fn a_neighbour_who_waits_for_banners_does_not_shorten_the_time_of_one_who_begins_with_tls() {
     let ports = Ports::new();
     let mut wire = ports.tls(NEVER, NEVER);
-    wire.vanish();
-    assert!(matches!(wire.stop(), Stop::Tls));
-    assert_eq!(wire.noted().fault.unwrap().0, HandshakeFault::Closed);
-    assert!(!ports.is_known(Habit::WaitsForBanner));
-    let mut wire = ports.tls(Duration::ZERO, NEVER);
-    wire.vanish();
-    assert!(matches!(wire.stop(), Stop::Tls));
+    wire.start_tls().unwrap();
+    served(&mut wire);
+    assert!(ports.is_known(Habit::TlsAsExpected));
+    // Somebody behind the same router waits for the whole silence, and speaks SMTP.
+    must_start_tls(&mut ports.tls(NEVER, SOON));
     assert!(ports.is_known(Habit::WaitsForBanner));
+    // With the short silence a banner would come.
+    let mut wire = ports.tls(SOON, NEVER);
+    wire.send(&hello());
+    assert_eq!(wire.first_octet(), Some(HANDSHAKE));
+}
+
+#[test]
+fn the_short_silence_alone_makes_nobody_known_for_longer() {
+    let ports = Ports::new();
+    ports.remember(Habit::WaitsForBanner);
+    let mut wire = ports.tls(SOON, NEVER);
+    assert!(wire.line().unwrap().starts_with("220 "));
+    ports.habits.forget(CLIENT, Habit::WaitsForBanner);
+    wire.half_close();
+    wire.rest().unwrap();
+    assert!(!ports.is_known(Habit::WaitsForBanner), "it said nothing");
+    let mut wire = ports.tls(NEVER, SOON);
+    assert!(wire.line().unwrap().starts_with("220 "));
+    ports.habits.forget(CLIENT, Habit::WaitsForBanner);
+    wire.send(b"EHLO client.example\r\n");
+    assert!(wire.line().unwrap().starts_with("250-"));
+    assert!(ports.is_known(Habit::WaitsForBanner), "it speaks SMTP");
 }
 
 #[test]
