@@ -491,6 +491,8 @@ pub struct LocalDomain {
     pub plus: Option<char>,
     /// Where mail for unknown local parts goes; `None`: it is refused.
     pub catch_all: Option<Mailbox>,
+    /// Whether Postern only stands in for another server, to which the MX records lead. Never without [`Way::Mx`].
+    pub backup: bool,
 }
 
 /// The name of a connector.
@@ -703,6 +705,8 @@ pub struct NamedNetworks {
     pub name: String,
     /// The networks, host bits cleared, IPv4-mapped IPv6 networks turned into IPv4.
     pub networks: Vec<IpNet>,
+    /// Why so wide a list is right, where it needs a reason.
+    pub because: Option<String>,
 }
 
 /// `[[relay.certificates]]`: client certificates that may relay without signing in.

@@ -24,6 +24,7 @@ mod relay;
 mod send_as;
 mod sessions;
 mod tls_reports;
+mod width;
 
 use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};

@@ -475,43 +475,43 @@ const BAD: &[Bad] = &[
         says: &["no connector named \"store\"", "add a [[connector]]"],
     },
     Bad {
-        more: "[[domain]]\nname = \"-.org\"\ndeliver = \"mx\"",
+        more: "[[domain]]\nname = \"-.org\"\ndeliver = \"mx\"\nbackup = true",
         key: "domain.\"-.org\".name",
         line: 7,
         says: &["will not do"],
     },
     Bad {
-        more: "[[domain]]\nname = \"example.org\"\ndeliver = \"mx\"\n[[domain]]\nname = \"Example.ORG\"\ndeliver = \"mx\"",
+        more: "[[domain]]\nname = \"example.org\"\ndeliver = \"mx\"\nbackup = true\n[[domain]]\nname = \"Example.ORG\"\ndeliver = \"mx\"\nbackup = true",
         key: "domain.\"Example.ORG\".name",
-        line: 10,
+        line: 11,
         says: &["named \"example.org\" above"],
     },
     Bad {
-        more: "[[domain]]\nname = \"example.org\"\ndeliver = \"mx\"\naliases = { a = [\"b\"], b = [\"a\"], c = [\"x\"] }",
+        more: "[[domain]]\nname = \"example.org\"\ndeliver = \"mx\"\naliases = { a = [\"b\"], b = [\"a\"], c = [\"x\"] }\nbackup = true",
         key: "domain.\"example.org\".aliases",
         line: 9,
         says: &["circles: a@example.org → b@example.org → a@example.org"],
     },
     Bad {
-        more: "[[domain]]\nname = \"example.org\"\ndeliver = \"mx\"\naliases = { a = [] }",
+        more: "[[domain]]\nname = \"example.org\"\ndeliver = \"mx\"\naliases = { a = [] }\nbackup = true",
         key: "domain.\"example.org\".aliases",
         line: 9,
         says: &["\"a\" leads nowhere"],
     },
     Bad {
-        more: "[[domain]]\nname = \"example.org\"\ndeliver = \"mx\"\naliases = { a = [\"b@c@d\"] }",
+        more: "[[domain]]\nname = \"example.org\"\ndeliver = \"mx\"\naliases = { a = [\"b@c@d\"] }\nbackup = true",
         key: "domain.\"example.org\".aliases",
         line: 9,
         says: &["neither a local part nor a mail address"],
     },
     Bad {
-        more: "[[domain]]\nname = \"example.org\"\ndeliver = \"mx\"\nmailboxes = [\"a@example.org\"]",
+        more: "[[domain]]\nname = \"example.org\"\ndeliver = \"mx\"\nmailboxes = [\"a@example.org\"]\nbackup = true",
         key: "domain.\"example.org\".mailboxes",
         line: 9,
         says: &["not a local part"],
     },
     Bad {
-        more: "[[domain]]\nname = \"example.org\"\ndeliver = \"mx\"\nplus = \"++\"",
+        more: "[[domain]]\nname = \"example.org\"\ndeliver = \"mx\"\nplus = \"++\"\nbackup = true",
         key: "domain.\"example.org\".plus",
         line: 9,
         says: &["not one character"],
@@ -695,6 +695,54 @@ const BAD: &[Bad] = &[
         key: "relay.networks.all.networks",
         line: 8,
         says: &["wider than a /16"],
+    },
+    Bad {
+        more: "[[relay.networks]]\nname = \"all\"\nnetworks = [\"3.0.0.0/8\"]\nbecause = \"a cloud\"",
+        key: "relay.networks.all.networks",
+        line: 8,
+        says: &["3.0.0.0/8 is wider than a /16 of public addresses: this is an open relay"],
+    },
+    Bad {
+        more: "[[relay.networks]]\nname = \"all\"\nnetworks = [\"64:ff9b::/96\"]\nbecause = \"NAT64\"",
+        key: "relay.networks.all.networks",
+        line: 8,
+        says: &["64:ff9b::/96 stands for the IPv4 addresses 0.0.0.0/0", "this is an open relay"],
+    },
+    Bad {
+        more: "[[relay.networks]]\nname = \"all\"\nnetworks = [\"198.51.96.0/20\"]",
+        key: "relay.networks.all.networks",
+        line: 8,
+        says: &["198.51.96.0/20 holds more public addresses than one site is given", "because = "],
+    },
+    Bad {
+        more: "[[relay.networks]]\nname = \"all\"\nnetworks = [\"192.0.2.1\"]\nbecause = \" \"",
+        key: "relay.networks.all.because",
+        line: 9,
+        says: &["it is empty"],
+    },
+    Bad {
+        more: "proxy_protocol = [\"2002::/16\"]",
+        key: "listener.mx.proxy_protocol",
+        line: 6,
+        says: &["lets every client say that it is another one"],
+    },
+    Bad {
+        more: "[[device]]\nname = \"p\"\naddresses = [\"2001::/32\"]\nbecause = \"x\"\nsender = \"p@example.org\"\nrecipient_domains = [\"example.org\"]",
+        key: "device.p.addresses",
+        line: 8,
+        says: &["stands for the IPv4 addresses 0.0.0.0/0"],
+    },
+    Bad {
+        more: "[[domain]]\nname = \"com\"\ndeliver = \"l\"\n[[connector]]\nname = \"l\"\nto = \"lmtp:unix:/run/l\"",
+        key: "domain.com.name",
+        line: 7,
+        says: &["\"com\" is a top-level domain", "write the whole domain"],
+    },
+    Bad {
+        more: "[[domain]]\nname = \"gmail.com\"\ndeliver = \"mx\"",
+        key: "domain.\"gmail.com\".deliver",
+        line: 8,
+        says: &["looks the domain up in the DNS", "open relay for that domain", "backup = true"],
     },
     Bad {
         more: "[[relay.networks]]\nname = \"box\"\nnetworks = [\"172.16.0.0/12\"]",
@@ -1651,7 +1699,7 @@ fn lmtp_goes_over_a_socket_or_tcp() {
 
 #[test]
 fn an_alias_may_keep_a_copy_for_itself_and_lead_to_unknown_names() {
-    let text = "[[domain]]\nname = \"example.org\"\ndeliver = \"mx\"\n\
+    let text = "[[domain]]\nname = \"example.org\"\ndeliver = \"mx\"\nbackup = true\n\
                 aliases = { Anna = [\"anna\", \"bob@elsewhere.example\", \"perhaps-a-user\"] }";
     let config = sound(&with(text));
     let targets: Vec<_> = config.domains[0].aliases["anna"].iter().map(ToString::to_string).collect();
@@ -1661,7 +1709,7 @@ fn an_alias_may_keep_a_copy_for_itself_and_lead_to_unknown_names() {
 #[test]
 fn a_loop_through_a_detail_or_another_domain_is_found() {
     let domain = |name: &str, aliases: &str| {
-        format!("[[domain]]\nname = \"{name}\"\ndeliver = \"mx\"\naliases = {{ {aliases} }}\n")
+        format!("[[domain]]\nname = \"{name}\"\ndeliver = \"mx\"\nbackup = true\naliases = {{ {aliases} }}\n")
     };
     let text = domain("a.example", "x = [\"y+d@b.example\"]") + &domain("b.example", "y = [\"X@a.example\"]");
     let problems = judge(&with(&text)).unwrap_err();
@@ -1705,9 +1753,9 @@ fn what_is_allowed_but_odd_is_a_warning() {
             "no effect",
         ),
         (
-            "[[domain]]\nname = \"example.org\"\ndeliver = \"mx\"",
-            "domain.\"example.org\".deliver",
-            "leads back here",
+            "[[domain]]\nname = \"example.org\"\ndeliver = \"l\"\nbackup = true\n[[connector]]\nname = \"l\"\nto = \"lmtp:unix:/run/l\"",
+            "domain.\"example.org\".backup",
+            "does not look at MX records",
         ),
         (
             "[[domain]]\nname = \"example.org\"\ndeliver = \"m\"\nmailboxes = [\"a\", \"b\"]\n[[connector]]\nname = \"m\"\nto = \"maildir:/m/{domain}\"",
@@ -2086,6 +2134,7 @@ fn everything(variant: Variant) -> String {
                 | ("send_as", "users", _)
                 | ("directory.oauth", "discover" | "audience", _) => key.example,
                 ("domain", "deliver", _) => "\"mailstore\"",
+                ("domain", "backup", _) if variant.to() == "\"mx\"" => "true",
                 ("connector", "to", _) => variant.to(),
                 ("connector", "address_space", _) => "[\"*\"]",
                 (_, _, Preset::Value(literal)) => literal,

@@ -820,6 +820,13 @@ const DOMAIN: &[Key] = &[
         reason: "Where mail for unknown local parts goes; it attracts what is sent to made-up addresses.",
         example: "\"anna@example.org\"",
     },
+    Key {
+        name: "backup",
+        kind: Switch,
+        default: Value("false"),
+        reason: "Whether Postern only stands in for another server: the domain's mail goes on to where its MX records lead. Strangers may send there then, so that it has to be said for a domain whose connector looks the way up in the DNS.",
+        example: "true",
+    },
 ];
 
 const CONNECTOR: &[Key] = &[
@@ -1810,8 +1817,15 @@ const NETWORKS: &[Key] = &[
         name: "networks",
         kind: List("addresses or networks"),
         default: Required,
-        reason: "The clients' addresses; at most a /8 of IPv4 or a /16 of IPv6 each, without the default gateway's address.",
+        reason: "The clients' addresses, without the default gateway's. Of private space at most a /8 of IPv4 or a /16 of IPv6 each, of public space a /16 or a /32; IPv6 networks that stand for IPv4 ones (NAT64, 6to4, Teredo) are judged as those.",
         example: "[\"192.0.2.0/28\", \"2001:db8:1::/64\"]",
+    },
+    Key {
+        name: "because",
+        kind: Text,
+        default: Absent("none"),
+        reason: "Why so wide a list is right, for whoever reads it next. Required with a public network of a /20 of IPv4 or a /48 of IPv6, or wider.",
+        example: "\"our provider gave us the whole /20, and nobody else is in it\"",
     },
 ];
 

@@ -3,8 +3,8 @@
 //! Every other check here looks at one key. [`prove`] asks [`Routing::may_relay`] itself, for each listener, as a stranger: from
 //! the first and last address of every network that the configuration names, from those just outside of it, and from all
 //! over the Internet; to domains near and far of those that it names. Whoever may send to somebody else's domain must stand in
-//! a list that says so by name, and that list must be small. Front ends are looked at too: whoever may say who a client is
-//! can say that it is a trusted one.
+//! a list that says so by name, and that list must not hold somebody far off besides ([`far_from`]). Front ends are looked at
+//! too: whoever may say who a client is can say that it is a trusted one.
 //!
 //! What it deliberately does not do: judge aliases and catch_all that lead to other domains. They are the administrator's
 //! forwarding: the address that strangers name is ours. `domain` tells of them.
@@ -15,7 +15,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 use postern_smtp::address::{Domain, Host, LocalPart, Mailbox};
 
-use super::relay::{canonical, is_too_much_together, too_wide};
+use super::width::{canonical, is_too_much_together};
 use crate::config::check::Closed;
 use crate::config::model::{AddressSpace, Config, Device, FrontEndLogin, Listener, Role, SignIn};
 use crate::routing::{Permit, Relaying, Routing};
@@ -73,7 +73,7 @@ fn hole(
     })
 }
 
-/// Whether a list says by name that this client may, and is small enough to mean it.
+/// Whether a list says by name that this client may, and means no crowd.
 fn is_listed(
     config: &Config,
     permit: Permit<'_>,
@@ -82,8 +82,12 @@ fn is_listed(
     to: &Mailbox,
 ) -> bool {
     let holds = |networks: &[IpNet]| {
-        let small = networks.iter().all(|network| too_wide(canonical(*network)).is_none());
-        small && networks.iter().any(|network| network.contains(&address))
+        let reaches_far = |network: &IpNet| {
+            let network = canonical(*network);
+            is_crowd(network, network.network())
+        };
+        let around = |network: &IpNet| network.contains(&address) && !is_crowd(*network, address);
+        !networks.iter().any(reaches_far) && networks.iter().any(around)
     };
     match permit {
         // Nobody has, and nobody showed one.
@@ -96,6 +100,33 @@ fn is_listed(
             let in_session = device.sign_in == SignIn::Required;
             device.name == name && device.may_send_to(to) && (in_session || holds(&device.networks))
         }),
+    }
+}
+
+/// Whether a network that holds this client holds strangers, too, who have nothing to do with it.
+fn is_crowd(network: IpNet, client: IpAddr) -> bool {
+    network.contains(&far_from(client))
+}
+
+/// Somebody so far from a client that no list which means the one can mean the other, and no farther: on the public Internet
+/// he is in the next IPv4 /16, or in the next IPv6 /32; in private space in the next /8 or /16.
+fn far_from(client: IpAddr) -> IpAddr {
+    match client {
+        IpAddr::V4(v4) => {
+            // RFC 6598: carriers' own.
+            let carrier = matches!(v4.octets(), [100, 64..128, ..]);
+            let private = v4.is_private() || v4.is_loopback() || v4.is_link_local() || carrier;
+            Ipv4Addr::from_bits(v4.to_bits() ^ 1 << if private { 24 } else { 16 }).into()
+        }
+        IpAddr::V6(v6) => {
+            let bit = match v6.segments() {
+                // NAT64, Teredo, IPv4-compatible: their last 32 bits are an IPv4 address. Those of 6to4 follow 16 others.
+                [0 | 0x2001, 0, ..] | [0x64, 0xff9b, ..] => 16,
+                [0xfc00..=0xffff, ..] => 112,
+                _ => 96,
+            };
+            Ipv6Addr::from_bits(v6.to_bits() ^ 1 << bit).into()
+        }
     }
 }
 
@@ -119,7 +150,8 @@ fn front_ends(config: &Config, listener: &Listener, gateways: &[IpAddr]) -> Vec<
         let gateway = gateways.iter().map(IpAddr::to_canonical);
         let mut looks_like =
             gateway.filter(|gateway| canonical.iter().any(|network| network.contains(gateway)));
-        if is_too_much_together(&canonical) {
+        let crowd = canonical.iter().any(|network| is_crowd(*network, network.network()));
+        if crowd || is_too_much_together(&canonical) {
             let what = "all front ends together are a large part of the Internet, and any of them can say that it is a client \
                         that may relay: this is an open relay"
                 .to_owned();
@@ -169,12 +201,26 @@ fn step(address: IpAddr, up: bool) -> Option<IpAddr> {
     }
 }
 
-/// One address of each /8, and one of each /8 of IPv6's global unicast addresses (RFC 4291 §2.4), which begin with 001.
+/// One address of each /8, one of each /8 of IPv6's global unicast addresses (RFC 4291 §2.4), which begin with 001, and what
+/// clients on IPv4 look like behind every way of translation.
 fn everywhere() -> impl Iterator<Item = IpAddr> {
     let v4 = (1..=u8::MAX).map(|first| IpAddr::from([first, 113, 57, 211]));
     let v6 = (0x20..0x40_u16).map(|first| IpAddr::from([first << 8 | 0x57, 0x1b3, 0x2f1, 0x9d, 1, 2, 3, 4]));
-    v4.chain(v6)
+    v4.chain(v6).chain(TRANSLATED.map(IpAddr::from))
 }
+
+/// 3.113.57.211 by NAT64 (RFC 6052, RFC 8215), 6to4 (RFC 3056), Teredo (RFC 4380), and in addresses with IPv4 ones embedded
+/// (RFC 4291 §2.5.5, RFC 2765).
+const TRANSLATED: [[u16; 8]; 8] = [
+    [0x64, 0xff9b, 0, 0, 0, 0, 0x371, 0x39d3],
+    [0x64, 0xff9b, 1, 0, 0, 0, 0x371, 0x39d3],
+    [0x64, 0xff9b, 1, 0x371, 0x39, 0xd300, 0, 0],
+    [0x2002, 0x371, 0x39d3, 0, 0, 0, 0, 1],
+    [0x2001, 0, 0x4136, 0xe378, 0x8000, 0x63bf, 0xfc8e, 0xc62c],
+    [0, 0, 0, 0, 0, 0, 0x371, 0x39d3],
+    [0, 0, 0, 0, 0, 0xffff, 0x371, 0x39d3],
+    [0, 0, 0, 0, 0xffff, 0, 0x371, 0x39d3],
+];
 
 /// Addresses of somebody else's: near our own domains, in the address spaces of connectors, and in no way related.
 fn recipients(config: &Config) -> Vec<Mailbox> {
@@ -228,7 +274,7 @@ mod tests {
     fn with_networks(networks: &[&str]) -> Config {
         let mut config = resolve(SOUND).unwrap();
         let networks = networks.iter().map(|network| network.parse().unwrap()).collect();
-        config.relay_networks = vec![NamedNetworks { name: "x".into(), networks }];
+        config.relay_networks = vec![NamedNetworks { name: "x".into(), networks, because: None }];
         config
     }
 
@@ -241,7 +287,22 @@ mod tests {
 
     #[test]
     fn what_no_check_of_keys_has_seen_is_found_on_the_value() {
-        for everybody in ["0.0.0.0/0", "::/0", "128.0.0.0/1", "2000::/3", "::ffff:0.0.0.0/96"] {
+        for everybody in [
+            "0.0.0.0/0",
+            "::/0",
+            "128.0.0.0/1",
+            "2000::/3",
+            "::ffff:0.0.0.0/96",
+            "64:ff9b::/96",
+            "64:ff9b:1::/48",
+            "64:ff9b:1:aaaa::/64",
+            "2002::/16",
+            "2001::/32",
+            "::/96",
+            "3.0.0.0/8",
+            "198.18.0.0/15",
+            "2a01:4f8::/31",
+        ] {
             let holes = holes(&with_networks(&["198.51.100.0/24", everybody]), &[]);
             assert!(holes.iter().any(|hole| hole.key == "listener.mx"), "{everybody}: {holes:?}");
             assert!(!holes.iter().any(|hole| hole.key == "listener.submission"), "{everybody}: {holes:?}");
@@ -270,7 +331,18 @@ mod tests {
 
     #[test]
     fn a_wide_list_of_front_ends_is_refused_when_the_file_is_read() {
-        for wide in ["0.0.0.0/0", "0.0.0.0/1", "::ffff:0.0.0.0/96", "2000::/3"] {
+        for wide in [
+            "0.0.0.0/0",
+            "0.0.0.0/1",
+            "::ffff:0.0.0.0/96",
+            "2000::/3",
+            "64:ff9b::/96",
+            "2002::/16",
+            "2001::/32",
+            "::/96",
+            "198.51.96.0/20",
+            "2001:db8:7::/48",
+        ] {
             let text = SOUND.replacen(
                 "bind = [\"[::]:25\"]",
                 &format!("bind = [\"[::]:25\"]\nxclient = [\"{wide}\"]"),
@@ -289,7 +361,52 @@ mod tests {
             .prop_map(|(bits, length)| format!("{}/{length}", Ipv6Addr::from_bits(bits)));
         let mapped = (any::<u32>(), 90..=128_u8)
             .prop_map(|(bits, length)| format!("::ffff:{}/{length}", Ipv4Addr::from_bits(bits)));
-        prop_oneof![4 => v4, 2 => v6, 1 => mapped]
+        let begins = prop::sample::select(vec![
+            0x2002_u128 << 112,
+            0x2001 << 112,
+            0x0064_ff9b << 96,
+            0x0064_ff9b_0001 << 80,
+            0,
+        ]);
+        let translated = (begins, any::<u128>(), 8..=128_u8).prop_map(|(begin, bits, length)| {
+            let within = bits & if begin >> 112 == 0x2002 { u128::MAX >> 16 } else { u128::MAX >> 96 };
+            format!("{}/{length}", Ipv6Addr::from_bits(begin | within))
+        });
+        prop_oneof![4 => v4, 2 => v6, 1 => mapped, 4 => translated]
+    }
+
+    /// Somebody in a network.
+    fn member(network: IpNet, by: u128) -> IpAddr {
+        match network {
+            IpNet::V4(v4) => {
+                let low = u32::try_from(by & u128::from(u32::MAX)).unwrap();
+                Ipv4Addr::from_bits(v4.network().to_bits() | low & v4.hostmask().to_bits()).into()
+            }
+            IpNet::V6(v6) => {
+                Ipv6Addr::from_bits(v6.network().to_bits() | by & v6.hostmask().to_bits()).into()
+            }
+        }
+    }
+
+    /// Which part of the Internet somebody is in, of those that one list may hold a few of. On IPv4 behind a translation he is
+    /// where he is on IPv4.
+    fn part(address: IpAddr) -> (u8, u128) {
+        let v4 = |bits: u128| match u32::try_from(bits & u128::from(u32::MAX)).map(Ipv4Addr::from_bits) {
+            Ok(v4) if v4.is_private() || v4.is_loopback() || v4.is_link_local() => (4, bits >> 24),
+            Ok(v4) if v4.octets()[0] == 100 && v4.octets()[1] & 0xc0 == 64 => (4, bits >> 24),
+            _ => (4, (bits & u128::from(u32::MAX)) >> 16),
+        };
+        match address {
+            IpAddr::V4(address) => v4(u128::from(address.to_bits())),
+            IpAddr::V6(address) => match (address.segments(), address.to_bits()) {
+                ([0x2002, ..], bits) => v4(bits >> 80),
+                ([0x2001, 0, ..] | [0x64, 0xff9b, ..] | [0, 0, 0, 0, ..], bits) => {
+                    (4, (bits & u128::from(u32::MAX)) >> 16)
+                }
+                ([0xfc00..=0xffff, ..], bits) => (6, bits >> 112),
+                (_, bits) => (6, bits >> 96),
+            },
+        }
     }
 
     proptest! {
@@ -323,6 +440,32 @@ mod tests {
                     let device = device_at(&config, listener, address);
                     let stranger = Relaying { principal: None, role: listener.role, address, certificate: None, device };
                     prop_assert_eq!(routing.may_relay(stranger, &to), None);
+                }
+            }
+        }
+
+        /// Whatever is written, and whatever the reason, no list of an accepted configuration reaches across the Internet.
+        #[test]
+        fn who_is_in_one_network_of_an_accepted_configuration_is_in_one_part_of_the_internet(
+            list in network(),
+            key in prop::sample::select(vec!["relay", "device", "proxy_protocol", "xclient"]),
+            members in prop::collection::vec(any::<u128>(), 32),
+        ) {
+            let mut text = SOUND.to_owned();
+            match key {
+                "relay" => text += &format!("[[relay.networks]]\nname = \"some\"\nnetworks = [\"{list}\"]\nbecause = \"a trial\"\n"),
+                "device" => text += &format!(
+                    "[[device]]\nname = \"other\"\naddresses = [\"{list}\"]\nbecause = \"a trial\"\nsender = \"o@example.org\"\n\
+                     recipient_domains = [\"example.org\"]\ntls = \"offered\"\nsign_in = \"none\"\n"
+                ),
+                key => text = text.replacen("bind = [\"[::]:25\"]", &format!("bind = [\"[::]:25\"]\n{key} = [\"{list}\"]"), 1),
+            }
+            if resolve(&text).is_ok() {
+                let network = canonical(list.parse().unwrap());
+                let home = part(member(network, 0));
+                for by in members {
+                    let member = member(network, by);
+                    prop_assert_eq!(part(member), home, "{} is in {}", member, list);
                 }
             }
         }

@@ -13,7 +13,7 @@ use postern_smtp::address::Mailbox;
 use postern_smtp::server::ClearSignIn;
 
 use super::connector::address_space;
-use super::relay::{canonical, is_too_much_together, too_wide};
+use super::width::{canonical, is_too_much_together, too_wide, wants_reason};
 use super::{Unique, network};
 use crate::config::model::{AddressSpace, Device, DeviceTls, Listener, OtherSenders, Rate, Role, SignIn};
 use crate::config::reader::{Reader, Section};
@@ -191,7 +191,7 @@ fn is_shared(network: IpNet) -> bool {
         IpNet::V4(v4) => v4.prefix_len() <= WIDE_V4,
         IpNet::V6(v6) => v6.prefix_len() <= WIDE_V6,
     };
-    wide || whole.into_iter().any(|shared| network.contains(&shared))
+    wide || wants_reason(network) || whole.into_iter().any(|shared| network.contains(&shared))
 }
 
 fn warn_of_anywhere(reader: &mut Reader<'_>, at: &Section<'_>, sign_in: SignIn) {

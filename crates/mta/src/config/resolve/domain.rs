@@ -51,14 +51,19 @@ fn domain<'a>(
     known: &[&str],
 ) -> Option<LocalDomain> {
     let name: Option<Domain> = reader.parsed(at, "name", None);
+    refuse_top_level(reader, at, name.as_ref());
     let deliver = deliver(reader, at, connectors, known);
     let mailboxes = reader.list(at, "mailboxes", local_part);
     let in_domain = |text: &str| recipient(text, name.as_ref());
     let aliases = reader.map(at, "aliases", in_domain).map(|aliases| by_local_part(reader, at, aliases));
     let plus = plus(reader, at);
     let catch_all = reader.turned(at, "catch_all", in_domain);
+    let backup = reader.switch(at, "backup", None);
     if let (Some(connector), Some(mailboxes), Some(aliases)) = (&deliver, &mailboxes, &aliases) {
-        judge_way(reader, at, connector, mailboxes.len() + aliases.len());
+        judge_maildir(reader, at, connector, mailboxes.len() + aliases.len());
+    }
+    if let (Some(connector), Some(backup)) = (&deliver, backup) {
+        judge_backup(reader, at, connector, backup);
     }
     Some(LocalDomain {
         name: name?,
@@ -67,6 +72,7 @@ fn domain<'a>(
         aliases: aliases?,
         plus: plus?.chars().next(),
         catch_all,
+        backup: backup?,
     })
 }
 
@@ -87,26 +93,42 @@ fn deliver<'a, 'c>(
     connectors?.iter().find(|connector| connector.name.0 == name)
 }
 
-fn judge_way(reader: &mut Reader<'_>, at: &Section<'_>, connector: &Connector, names: usize) {
-    match &connector.to {
-        Way::Maildir(template) if names > 1 && !template.tells_mailboxes_apart() => {
+/// A domain of one label is a registry's, and all its mail would be taken from strangers. `localhost` never is (RFC 6761 §6.3).
+fn refuse_top_level(reader: &mut Reader<'_>, at: &Section<'_>, name: Option<&Domain>) {
+    let Some(name) = name.filter(|name| !name.as_str().contains('.')) else { return };
+    if !name.as_str().eq_ignore_ascii_case("localhost") {
+        let what = format!("\"{name}\" is a top-level domain, and nobody's own");
+        reader.complain(at, "name", what, "write the whole domain, such as example.org");
+    }
+}
+
+fn judge_maildir(reader: &mut Reader<'_>, at: &Section<'_>, connector: &Connector, names: usize) {
+    let Way::Maildir(template) = &connector.to else { return };
+    if names > 1 && !template.tells_mailboxes_apart() {
+        let what =
+            format!("connector \"{}\" puts the mail of all {names} names into one Maildir", connector.name);
+        reader.warn(at, "deliver", what, "put {local} or {address} into the connector's path");
+    }
+}
+
+/// What anybody sends to a domain of ours is taken. Where the DNS says how it goes on, that is relaying for strangers, unless
+/// the domain's owner wants it so.
+fn judge_backup(reader: &mut Reader<'_>, at: &Section<'_>, connector: &Connector, backup: bool) {
+    match (&connector.to, backup) {
+        (Way::Mx { .. }, false) => {
             let what = format!(
-                "connector \"{}\" puts the mail of all {names} names into one Maildir",
+                "connector \"{}\" looks the domain up in the DNS, so that strangers could send through this server to whoever \
+                 has it: this is an open relay for that domain, or a loop if the way leads back here",
                 connector.name
             );
-            reader.warn(at, "deliver", what, "put {local} or {address} into the connector's path");
+            let remedy = "name a connector that leads to the mailboxes (lmtp, maildir or smtp), or write backup = true if this \
+                          server is a backup MX of the domain";
+            reader.complain(at, "deliver", what, remedy);
         }
-        Way::Mx { .. } => {
-            let what = format!(
-                "connector \"{}\" looks the domain up in the DNS, which probably leads back here",
-                connector.name
-            );
-            reader.warn(
-                at,
-                "deliver",
-                what,
-                "name a connector that leads to the mailboxes: lmtp, maildir or smtp",
-            );
+        (to, true) if !matches!(to, Way::Mx { .. }) => {
+            let what =
+                format!("it has no effect: connector \"{}\" does not look at MX records", connector.name);
+            reader.warn(at, "backup", what, "remove the key, or name a connector with to = \"mx\"");
         }
         _ => {}
     }

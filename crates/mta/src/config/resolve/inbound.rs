@@ -11,7 +11,7 @@ use postern_pki::MinimumVersion;
 
 use super::connector::address_space;
 use super::listener::{VERSIONS, version_word};
-use super::relay::canonical;
+use super::width::canonical;
 use super::{Unique, network};
 use crate::config::model::{AddressSpace, ClientCertificates, InboundPolicy, InboundTls, Listener};
 use crate::config::reader::{Reader, Section};

@@ -15,7 +15,7 @@ use postern_pki::{MinimumVersion, Tickets};
 use postern_smtp::server::{AuthOffer, Limits, LineEndings, Timeouts};
 
 use super::certificates::Identities;
-use super::relay::{canonical, too_wide};
+use super::width::{canonical, too_wide, wants_reason};
 use super::{Unique, network};
 use crate::config::files::Named;
 use crate::config::model::{
@@ -274,10 +274,12 @@ fn auth<'a>(reader: &mut Reader<'a>, at: &Section<'a>, role: Option<Role>) -> Op
     }
 }
 
-/// Addresses whose word for who the client is counts.
+/// Addresses whose word for who the client is counts. No reason makes a wide network of them right: a front end that has to be
+/// looked for among thousands of strangers is none.
 fn front_ends<'a>(reader: &mut Reader<'a>, at: &Section<'a>, key: &'static str) -> Option<Vec<IpNet>> {
     let (networks, sound) = reader.list_and_items(at, key, network);
-    for everybody in sound.iter().filter(|network| too_wide(canonical(**network)).is_some()) {
+    let is_crowd = |network: IpNet| too_wide(network).is_some() || wants_reason(network);
+    for everybody in sound.iter().filter(|network| is_crowd(canonical(**network))) {
         let what = format!("{everybody} lets every client say that it is another one");
         reader.complain(at, key, what, "name the addresses of the front ends only");
     }

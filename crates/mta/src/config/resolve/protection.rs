@@ -3,7 +3,7 @@
 //! [`protection`] reads them all. What it deliberately does not do: count anything (`limits` does).
 
 use super::network;
-use super::relay::canonical;
+use super::width::canonical;
 use crate::config::model::{
     Allowance, Allowances, BanRules, BurstAction, Bursts, Guessing, Protection, Rates,
 };

@@ -1,24 +1,17 @@
 //! `[[relay.networks]]` and `[[relay.certificates]]`: who may relay without signing in. This is where an open relay would
 //! be made, so this is where it is refused.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 
-use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use ipnet::IpNet;
 
 use postern_smtp::address::{Domain, Mailbox};
 
 use super::peer::pin;
+use super::width::{canonical, is_too_much_together, too_wide, wants_reason};
 use super::{Unique, network};
 use crate::config::model::{ClientCertificates, Listener, NamedCertificates, NamedNetworks, Role};
 use crate::config::reader::{Reader, Section};
-
-/// No shorter prefix is taken.
-const SHORTEST_V4: u8 = 8;
-const SHORTEST_V6: u8 = 16;
-/// All IPv4 networks together hold at most so many addresses: the private ones and as many again.
-const MOST_V4: u64 = 1 << 25;
-/// All IPv6 networks together hold at most so many /64.
-const MOST_V6: u64 = 1 << 49;
 
 const REMEDY: &str =
     "list only the few networks whose every machine you trust; people sign in on a submission listener";
@@ -109,19 +102,26 @@ fn named<'a>(
     all: &mut Vec<IpNet>,
 ) -> Option<NamedNetworks> {
     let name = reader.name(at, "name");
+    let because = at.writes("because").then(|| reader.name(at, "because")).flatten();
     let (written, sound) = reader.list_and_items(at, "networks", network);
     if written.as_ref().is_some_and(Vec::is_empty) {
         reader.complain(at, "networks", "the list is empty", "name a network, or remove the section");
     }
     for network in sound {
-        judge(reader, at, network, gateways);
+        judge(reader, at, network, because.as_deref(), gateways);
         all.push(canonical(network));
     }
     let networks = written?.into_iter().map(canonical).collect();
-    Some(NamedNetworks { name: name?, networks })
+    Some(NamedNetworks { name: name?, networks, because })
 }
 
-fn judge(reader: &mut Reader<'_>, at: &Section<'_>, written: IpNet, gateways: &[IpAddr]) {
+fn judge(
+    reader: &mut Reader<'_>,
+    at: &Section<'_>,
+    written: IpNet,
+    because: Option<&str>,
+    gateways: &[IpAddr],
+) {
     let network = canonical(written);
     if let Some(what) = too_wide(network) {
         return reader.complain(at, "networks", format!("{written} {what}"), REMEDY);
@@ -134,84 +134,14 @@ fn judge(reader: &mut Reader<'_>, at: &Section<'_>, written: IpNet, gateways: &[
         let remedy = "list smaller networks or single addresses without the gateway's";
         return reader.complain(at, "networks", what, remedy);
     }
+    if wants_reason(network) && because.is_none() {
+        let what = format!("{written} holds more public addresses than one site is given");
+        let remedy =
+            "list smaller networks, or write because = \"…\" with the reason why everybody there may relay";
+        reader.complain(at, "networks", what, remedy);
+    }
     if written.trunc() != written {
         let what = format!("{written} has bits set behind its prefix; {} is taken", written.trunc());
         reader.warn(at, "networks", what, "write the network's own address, or an address without a prefix");
-    }
-}
-
-pub(super) fn too_wide(network: IpNet) -> Option<&'static str> {
-    match network {
-        _ if network.prefix_len() == 0 => Some("is everybody: this is an open relay"),
-        IpNet::V4(v4) if v4.prefix_len() < SHORTEST_V4 => Some("is wider than a /8: this is an open relay"),
-        IpNet::V6(v6) if v6.contains(&mapped()) => Some("holds every IPv4 address: this is an open relay"),
-        IpNet::V6(v6) if v6.prefix_len() < SHORTEST_V6 => Some("is wider than a /16: this is an open relay"),
-        _ => None,
-    }
-}
-
-/// The network as clients' addresses are compared with it: an IPv4-mapped one (RFC 4291 §2.5.5.2) is IPv4.
-pub(super) fn canonical(network: IpNet) -> IpNet {
-    let network = network.trunc();
-    let IpNet::V6(v6) = network else { return network };
-    if !mapped().contains(&v6) {
-        return network;
-    }
-    let address = v6.network().to_ipv4_mapped();
-    let v4 = address.and_then(|address| Ipv4Net::new(address, v6.prefix_len() - mapped().prefix_len()).ok());
-    v4.map_or(network, IpNet::V4)
-}
-
-/// `::ffff:0:0/96`.
-fn mapped() -> Ipv6Net {
-    Ipv6Net::new_assert(Ipv6Addr::new(0, 0, 0, 0, 0, 0xffff, 0, 0), 96)
-}
-
-pub(super) fn is_too_much_together(all: &[IpNet]) -> bool {
-    let (mut v4, mut v6) = (0_u64, 0_u64);
-    for network in IpNet::aggregate(&all.to_vec()) {
-        match network {
-            IpNet::V4(net) => v4 = v4.saturating_add(1 << (32 - net.prefix_len())),
-            IpNet::V6(net) => v6 = v6.saturating_add(1 << 64_u8.saturating_sub(net.prefix_len()).min(63)),
-        }
-    }
-    v4 > MOST_V4 || v6 > MOST_V6
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn no_disguise_makes_everybody_acceptable() {
-        for everybody in [
-            "0.0.0.0/0",
-            "::/0",
-            "::ffff:0.0.0.0/96",
-            "::/16",
-            "::/80",
-            "0.0.0.0/7",
-            "2000::/3",
-            "::ffff:1.2.3.4/98",
-        ] {
-            assert!(too_wide(canonical(everybody.parse().unwrap())).is_some(), "{everybody}");
-        }
-    }
-
-    #[test]
-    fn a_mapped_network_is_compared_as_ipv4() {
-        assert_eq!(canonical("::ffff:192.0.2.0/124".parse().unwrap()), "192.0.2.0/28".parse().unwrap());
-        assert_eq!(canonical("2001:db8::1/64".parse().unwrap()), "2001:db8::/64".parse().unwrap());
-    }
-
-    #[test]
-    fn many_pieces_do_not_make_the_internet() {
-        let whole = |networks: &[&str]| {
-            let networks: Vec<_> = networks.iter().map(|network| network.parse().unwrap()).collect();
-            is_too_much_together(&networks)
-        };
-        assert!(!whole(&["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fd00::/16"]));
-        assert!(whole(&["1.0.0.0/8", "2.0.0.0/8", "3.0.0.0/8"]));
-        assert!(whole(&["2000::/16", "2001::/16", "2002::/16"]));
     }
 }
