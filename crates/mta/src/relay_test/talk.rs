@@ -355,3 +355,60 @@ fn still_there(reply: &Reply) -> Result<(), Over> {
 fn note(said: &mut Vec<String>, reply: &Reply) {
     said.push(format!("S: {}", crate::event::clean(&reply.one_line())));
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+    use crate::relay_test::{Options, Report, remote};
+
+    /// What is found of a server that says this to every MAIL, and this to every RCPT.
+    async fn found(mail: &'static str, rcpt: &'static str) -> Report {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let serving = tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(serve(stream, mail, rcpt));
+            }
+        });
+        let report = remote("127.0.0.1", port, Options::default()).await.unwrap();
+        serving.abort();
+        report
+    }
+
+    async fn serve(stream: TcpStream, mail: &str, rcpt: &str) {
+        let (reading, mut writing) = stream.into_split();
+        let mut lines = BufReader::new(reading).lines();
+        let mut reply = "220 scripted.test";
+        loop {
+            if writing.write_all(format!("{reply}\r\n").as_bytes()).await.is_err() {
+                return;
+            }
+            let Ok(Some(line)) = lines.next_line().await else { return };
+            reply = match line.get(..4) {
+                Some("EHLO") => "250 scripted.test",
+                Some("MAIL") => mail,
+                Some("RCPT") => rcpt,
+                Some("QUIT") => "221 bye",
+                _ => "250 ok",
+            };
+        }
+    }
+
+    #[tokio::test]
+    async fn whoever_only_postpones_is_not_called_closed() {
+        for (mail, rcpt, verdict, outcome) in [
+            ("450 later", "550 no", Verdict::Unknown, Outcome::Postponed),
+            ("250 ok", "451 later", Verdict::Unknown, Outcome::Postponed),
+            ("250 ok", "550 no", Verdict::Closed, Outcome::Refused),
+            ("550 no", "250 ok", Verdict::Closed, Outcome::Refused),
+            ("250 ok", "250 ok", Verdict::Open, Outcome::Accepted),
+        ] {
+            let report = found(mail, rcpt).await;
+            assert_eq!(report.verdict(), verdict, "{mail}, {rcpt}: {report:?}");
+            assert_eq!(report.targets[0].tried[0].outcome, outcome, "{mail}, {rcpt}");
+        }
+    }
+}
