@@ -41,6 +41,18 @@ fn every_recorded_session_is_diagnosed_as_it_is_named() {
 }
 
 #[test]
+fn a_hello_behind_the_banner_of_a_port_for_tls_came_late() {
+    let all = recorded();
+    let (_, facts) = all.iter().find(|(name, _)| name == "tls-on-starttls-port--openssl").unwrap();
+    let mut facts = facts.clone();
+    facts.place.greets = Greets::AfterTls;
+    facts.place.otherwise = Otherwise::Served;
+    let found = diagnose(&facts).unwrap();
+    assert_eq!((found.cause, found.confidence), (Cause::HandshakeStalled, Confidence::Certain));
+    assert!(found.explanation.contains("came late or was held back"), "{}", found.explanation);
+}
+
+#[test]
 fn every_cause_has_a_recorded_session() {
     let recorded: BTreeSet<String> =
         recorded().into_iter().map(|(name, _)| cause_of(&name).to_owned()).collect();
@@ -148,9 +160,12 @@ fn where_either_beginning_is_served_nobody_is_told_that_tls_must_begin_at_once()
         assert_eq!(found.cause.token(), cause_of(name), "{otherwise:?}");
         found.explanation
     };
-    for name in ["tls-on-starttls-port--openssl", "starttls-on-tls-port--smtplib-waits"] {
+    for (name, served) in [
+        ("tls-on-starttls-port--openssl", "next try is served"),
+        ("starttls-on-tls-port--smtplib-waits", "comes after ten seconds"),
+    ] {
         let told = explained(name, Otherwise::Served);
-        assert!(told.contains("next try is served") && !told.contains("must begin"), "{told}");
+        assert!(told.contains(served) && !told.contains("must begin"), "{told}");
         assert!(!explained(name, Otherwise::Fails).contains("next try"));
     }
 }

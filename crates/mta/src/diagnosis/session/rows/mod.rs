@@ -31,6 +31,7 @@ pub(super) const ROWS: &[Row] = &[
     protocol::http,
     protocol::garbled,
     tls::at_once_where_it_begins_in_clear,
+    tls::late_hello,
     tls::no_identity,
     tls::clear_where_it_begins_with_tls,
     tls::nothing_in_common,

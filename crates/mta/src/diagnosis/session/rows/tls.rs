@@ -31,6 +31,23 @@ pub(super) fn at_once_where_it_begins_in_clear(sight: &Sight<'_>) -> Option<Foun
     certain(Cause::TlsOnStarttlsPort, format!("the client began TLS at once on port {port}, {then}"))
 }
 
+/// TLS where TLS belongs, and so late that the client had been taken for one that waits for a banner.
+pub(super) fn late_hello(sight: &Sight<'_>) -> Option<Found> {
+    let facts = sight.facts;
+    let began = facts.opening == Opening::Tls && facts.place.greets == Greets::AfterTls;
+    if !began || facts.tls.is_some() || facts.tls_fault.is_some() {
+        return None;
+    }
+    certain(
+        Cause::HandshakeStalled,
+        format!(
+            "the client began TLS on port {}, as it should, but behind the banner: its first message came late or was held back \
+             on the way",
+            facts.place.port
+        ),
+    )
+}
+
 /// Nobody can begin TLS.
 pub(super) fn no_identity(sight: &Sight<'_>) -> Option<Found> {
     let (HandshakeFault::NoIdentity, words) = sight.facts.tls_fault.as_ref()? else { return None };
@@ -68,7 +85,7 @@ pub(super) fn clear_where_it_begins_with_tls(sight: &Sight<'_>) -> Option<Found>
                 match (otherwise, fault) {
                     (Otherwise::Fails, _) => "but TLS must begin at once there",
                     (Otherwise::Served, Some(_)) => {
-                        "which comes after ten seconds of silence; its next try is served"
+                        "which comes after ten seconds of silence"
                     }
                     (Otherwise::Served, None) =>
                         "got it after ten seconds of silence, and left; its next try is greeted sooner",

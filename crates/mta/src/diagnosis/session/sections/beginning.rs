@@ -172,7 +172,7 @@ pub(crate) const CLOSED_IN_HANDSHAKE: Section = Section {
 
 pub(crate) const HANDSHAKE_STALLED: Section = Section {
     title: "The handshake began and did not go on",
-    meaning: "The program began TLS, the server answered, and then nothing came. Mostly the answer does not arrive: packets of full size are dropped on the way (a tunnel or DSL line with a smaller MTU, and a firewall that drops ICMP). A program that asks its user about the certificate waits, too.",
+    meaning: "The program began TLS, the server answered, and then nothing came. Mostly the answer does not arrive: packets of full size are dropped on the way (a tunnel or DSL line with a smaller MTU, and a firewall that drops ICMP). A program that asks its user about the certificate waits, too. On a port that serves either beginning (`tls = \"auto\"`), a first message that is held back on the way for long meets the banner for those who wait for one, and comes to nothing.",
     user: "The encrypted connection with {host} was begun and then nothing came. If your mail program asks about a certificate, answer it; otherwise try another network, such as a mobile phone's.",
     remedy: "Test with large packets from there (`ping -M do -s 1472 {host}`), let ICMP \"fragmentation needed\" through, or clamp the MSS on the router.",
     programs: &[],
