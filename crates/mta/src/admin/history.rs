@@ -174,7 +174,7 @@ impl Admin {
 
 fn concerns(case: &Case, key: &Key) -> bool {
     match (key, &case.whom) {
-        (Key::User(_), Whom::User(whose)) => Key::user(whose) == *key,
+        (Key::User(_), Whom::User(whose) | Whom::Elsewhere(whose)) => Key::user(whose) == *key,
         (Key::Client(client), Whom::Address(network)) => network.contains(client),
         (Key::Session(session), _) => case.sessions.contains(session),
         _ => false,

@@ -1,24 +1,32 @@
 //! The book of cases: bounded, the worst first, and written behind.
 //!
 //! [`Cases::note`] books a trouble, [`Cases::sent`] that somebody got through, [`Cases::close`] what an administrator decides.
-//! What changed is handed to the file by [`Cases::changes`]. When the book is full, what is settled goes first, then what is
-//! least grave, and of that what happened longest ago. Many addresses with one and the same trouble become one case.
+//! What changed is handed to the file by [`Cases::changes`]. When the book is full, what is settled goes first, then the oldest
+//! of those that there are most of with one gravity. Many strangers with one and the same trouble become one case.
 //!
 //! What it deliberately does not do: read a clock, or touch a disk.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::hash::Hash;
+use std::net::IpAddr;
 
+use ipnet::IpNet;
 use jiff::{SignedDuration, Timestamp};
 use postern_smtp::text::clean;
 
 use super::{
     Case, EXAMPLES_FIRST, EXAMPLES_LAST, EXPLANATION_MOST, NAME_MOST, NAMED_MOST, State, Trouble, Whom,
+    client_net, worth,
 };
 use crate::config::Role;
 use crate::diagnosis::session::{Cause, Gravity};
+use crate::limits::network_of;
 
 /// So many cases are known, settled ones among them.
 const MOST: usize = 5_000;
+/// Of one client network so many open cases of strangers are known with one cause.
+const OF_NETWORK: usize = 16;
 /// So many addresses of strangers have a case of their own with what is only noise,
 const STRANGERS_NOISE: usize = 20;
 /// and so many with anything else; further ones are counted together.
@@ -37,8 +45,12 @@ pub(crate) struct Cases {
     open: HashMap<Whom, Vec<u64>>,
     /// So many open cases of strangers' addresses there are with each cause.
     strangers: HashMap<Cause, usize>,
-    /// The first goes first.
-    order: BTreeSet<(u8, Timestamp, u64)>,
+    /// And so many of those from each client network.
+    networks: HashMap<(IpNet, Cause), usize>,
+    /// Those that are settled, by age.
+    settled: BTreeSet<(Timestamp, u64)>,
+    /// Those that are open, by what they are worth, then by age.
+    ranks: BTreeMap<u8, BTreeSet<(Timestamp, u64)>>,
     changed: HashSet<u64>,
     gone: HashSet<u64>,
 }
@@ -91,7 +103,9 @@ impl Cases {
             by_key: HashMap::new(),
             open: HashMap::new(),
             strangers: HashMap::new(),
-            order: BTreeSet::new(),
+            networks: HashMap::new(),
+            settled: BTreeSet::new(),
+            ranks: BTreeMap::new(),
             changed: HashSet::new(),
             gone: HashSet::new(),
         }
@@ -100,7 +114,7 @@ impl Cases {
     /// Books a trouble.
     pub(crate) fn note(&mut self, mut trouble: Trouble, now: Timestamp) -> Noted {
         let cause = trouble.diagnosis.cause;
-        if self.is_one_of_many(&trouble.whom, cause) {
+        if self.is_one_of_many(&trouble) {
             trouble.whom = Whom::Many;
         }
         let known = match self.by_key.get(&(trouble.whom.clone(), cause)).copied() {
@@ -124,6 +138,20 @@ impl Cases {
         let Some(ids) = self.open.get(whom).cloned() else { return };
         for id in ids {
             if self.known.get(&id).is_some_and(|known| known.case.ways.contains(&way)) {
+                self.change(id, |case| case.state = State::Solved { at: now });
+            }
+        }
+    }
+
+    /// The same of cases of his from elsewhere: those are solved that came from nowhere but here. It was he himself.
+    pub(crate) fn sent_elsewhere(&mut self, account: &str, way: Role, client: IpAddr, now: Timestamp) {
+        let Some(ids) = self.open.get(&Whom::Elsewhere(account.to_owned())).cloned() else { return };
+        let here = client_net(client);
+        let from_here = |case: &Case| {
+            case.ways.contains(&way) && case.addresses.iter().all(|address| client_net(*address) == here)
+        };
+        for id in ids {
+            if self.find(id).is_some_and(from_here) {
                 self.change(id, |case| case.state = State::Solved { at: now });
             }
         }
@@ -176,15 +204,17 @@ impl Cases {
         self.gone.extend(changes.gone.into_iter().filter(|id| !self.known.contains_key(id)));
     }
 
-    /// A stranger's address that has no case yet, where there are many such.
-    fn is_one_of_many(&self, whom: &Whom, cause: Cause) -> bool {
+    /// A stranger that has no case yet, where there are many such.
+    fn is_one_of_many(&self, trouble: &Trouble) -> bool {
+        let (whom, cause) = (&trouble.whom, trouble.diagnosis.cause);
         let most = match cause.section().gravity {
             Gravity::Noise => STRANGERS_NOISE,
             _ => STRANGERS,
         };
-        matches!(whom, Whom::Address(_))
-            && self.strangers.get(&cause).is_some_and(|count| *count >= most)
-            && !self.by_key.contains_key(&(whom.clone(), cause))
+        let of_network = self.networks.get(&(network_of(trouble.client), cause));
+        let many = of_network.is_some_and(|count| *count >= OF_NETWORK)
+            || self.strangers.get(&cause).is_some_and(|count| *count >= most);
+        many && whom.is_strangers() && !self.by_key.contains_key(&(whom.clone(), cause))
     }
 
     fn fresh(&mut self, trouble: &Trouble, now: Timestamp) -> Known {
@@ -215,9 +245,17 @@ impl Cases {
 
     fn make_room(&mut self, wanted: usize) {
         while self.known.len() + wanted > self.most {
-            let Some((_, _, id)) = self.order.first().copied() else { return };
+            let Some(id) = self.dispensable() else { return };
             self.forget(id);
         }
+    }
+
+    /// The oldest that is settled; else the oldest of those of which there are most, so that a flood pushes out nothing but
+    /// what is like itself.
+    fn dispensable(&self) -> Option<u64> {
+        let most = || self.ranks.iter().max_by_key(|(worth, alike)| (alike.len(), Reverse(**worth)));
+        let oldest = self.settled.first().or_else(|| most().and_then(|(_, alike)| alike.first()))?;
+        Some(oldest.1)
     }
 
     fn forget(&mut self, id: u64) {
@@ -241,16 +279,20 @@ impl Cases {
         let known = self.known.remove(&id)?;
         let case = &known.case;
         self.by_key.remove(&key(case));
-        self.order.remove(&(case.rank(), case.last, id));
+        self.settled.remove(&(case.last, id));
         if case.state == State::Open {
+            if let Some(alike) = self.ranks.get_mut(&worth(case.cause, &case.whom)) {
+                alike.remove(&(case.last, id));
+            }
             if let Some(ids) = self.open.get_mut(&case.whom) {
                 ids.retain(|other| *other != id);
                 if ids.is_empty() {
                     self.open.remove(&case.whom);
                 }
             }
-            if let (Whom::Address(_), Some(count)) = (&case.whom, self.strangers.get_mut(&case.cause)) {
-                *count -= 1;
+            if case.whom.is_strangers() {
+                one_less(&mut self.strangers, &case.cause);
+                case.network().inspect(|network| one_less(&mut self.networks, &(*network, case.cause)));
             }
         }
         Some(known)
@@ -260,12 +302,15 @@ impl Cases {
     fn put(&mut self, known: Known) {
         let case = &known.case;
         self.by_key.insert(key(case), case.id);
-        self.order.insert((case.rank(), case.last, case.id));
         if case.state == State::Open {
+            self.ranks.entry(worth(case.cause, &case.whom)).or_default().insert((case.last, case.id));
             self.open.entry(case.whom.clone()).or_default().push(case.id);
-            if let Whom::Address(_) = case.whom {
+            if case.whom.is_strangers() {
                 *self.strangers.entry(case.cause).or_default() += 1;
+                case.network().inspect(|net| *self.networks.entry((*net, case.cause)).or_default() += 1);
             }
+        } else {
+            self.settled.insert((case.last, case.id));
         }
         self.known.insert(case.id, known);
     }
@@ -275,7 +320,19 @@ fn key(case: &Case) -> (Whom, Cause) {
     (case.whom.clone(), case.cause)
 }
 
+impl Whom {
+    /// Whether anybody on the network can make as many of them as he likes.
+    fn is_strangers(&self) -> bool {
+        matches!(self, Self::Address(_) | Self::Elsewhere(_))
+    }
+}
+
 impl Case {
+    /// The client network that it came from first.
+    fn network(&self) -> Option<IpNet> {
+        self.addresses.first().copied().map(network_of)
+    }
+
     fn happened(&mut self, trouble: Trouble, now: Timestamp) {
         let Trouble { diagnosis, client, listener, way, program, session, .. } = trouble;
         self.count = self.count.saturating_add(1);
@@ -298,6 +355,15 @@ impl Case {
                 self.sessions.remove(EXAMPLES_FIRST);
             }
             self.sessions.push(session);
+        }
+    }
+}
+
+fn one_less<K: Hash + Eq>(counts: &mut HashMap<K, usize>, key: &K) {
+    if let Some(count) = counts.get_mut(key) {
+        *count = count.saturating_sub(1);
+        if *count == 0 {
+            counts.remove(key);
         }
     }
 }

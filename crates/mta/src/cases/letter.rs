@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Case, Whom};
+use super::Case;
 use crate::config::{Config, Greets, Role};
 use crate::diagnosis::session::{Diagnosis, Words};
 
@@ -69,10 +69,7 @@ impl Case {
 
     /// The user name that a text about it is to tell, where there is one that is somebody's.
     pub fn user(&self) -> Option<&str> {
-        match &self.whom {
-            Whom::User(name) => Some(name),
-            Whom::Address(_) | Whom::Many => None,
-        }
+        self.whom.account()
     }
 }
 

@@ -25,8 +25,8 @@ pub use letter::{Letter, Settings};
 
 use crate::config::Role;
 use crate::diagnosis::session::{Cause, Confidence, Diagnosis, Gravity, Program};
-use crate::directory::{Login, SignInFault, key_of};
-use crate::session::Facts;
+use crate::directory::key_of;
+use crate::session::{ClaimedFrom, Claimant, Facts};
 
 /// So many listeners, programs and addresses of a case are told by name.
 const NAMED_MOST: usize = 8;
@@ -85,6 +85,8 @@ pub struct Case {
 pub enum Whom {
     /// Somebody who has an account, by the form in which names compare.
     User(String),
+    /// Somebody who has an account and signs in elsewhere: he himself in a new place, or somebody who guesses.
+    Elsewhere(String),
     /// An address, or an IPv6 network of 64 bits.
     Address(IpNet),
     /// Many addresses, none of which is anybody's that we know.
@@ -143,30 +145,18 @@ impl Whom {
         if let Some(user) = &facts.user {
             return Self::User(key_of(user));
         }
-        facts
-            .sign_ins
-            .iter()
-            .rev()
-            .find_map(|tried| Self::claimed(&tried.user, tried.fault))
-            .unwrap_or_else(|| Self::Address(client_net(facts.client.ip())))
+        match &facts.claimant {
+            Some(Claimant { account, from: ClaimedFrom::Home }) => Self::User(account.clone()),
+            Some(Claimant { account, from: ClaimedFrom::Elsewhere }) => Self::Elsewhere(account.clone()),
+            None => Self::Address(client_net(facts.client.ip())),
+        }
     }
 
-    /// The account that a name is, as far as what came of the sign-in shows that there is one. A name with a wrong domain, or
-    /// with none, is brought to what stands before it: otherwise domains that somebody invents would make as many users.
-    fn claimed(name: &str, fault: Option<SignInFault>) -> Option<Self> {
-        let login = Login::new(name)?;
-        match fault {
-            None
-            | Some(
-                SignInFault::WrongPassword
-                | SignInFault::Disabled
-                | SignInFault::AppPasswordNeeded
-                | SignInFault::Banned,
-            ) => Some(Self::User(login.key().to_owned())),
-            Some(SignInFault::NameWithoutDomain | SignInFault::NameWithWrongDomain) => {
-                Some(Self::User(login.local().to_owned()))
-            }
-            Some(_) => None,
+    /// Whose account it is about.
+    pub fn account(&self) -> Option<&str> {
+        match self {
+            Self::User(name) | Self::Elsewhere(name) => Some(name),
+            Self::Address(_) | Self::Many => None,
         }
     }
 
@@ -210,6 +200,7 @@ impl fmt::Display for Whom {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::User(name) => f.write_str(name),
+            Self::Elsewhere(name) => write!(f, "{name}, from elsewhere"),
             Self::Address(network) if network.prefix_len() == network.max_prefix_len() => {
                 write!(f, "{}", network.addr())
             }

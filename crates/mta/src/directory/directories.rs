@@ -189,7 +189,7 @@ impl Directories {
             Credential::Password { user, password, acting_as } => {
                 let login = login(user)?;
                 let password =
-                    usable(password, LONGEST_PASSWORD).ok_or(Denied::Refused(Why::WrongPassword))?;
+                    usable(password, LONGEST_PASSWORD).ok_or(Denied::Refused(Why::WrongOrUnknown))?;
                 let principal = match self.by_app_password(&login, password).await? {
                     Some(principal) => principal,
                     None => self.by_password(&login, password).await?,
@@ -581,9 +581,10 @@ struct Refusals {
 impl Refusals {
     fn add(&mut self, denied: Denied) {
         let weight = |denied: &Denied| match denied {
-            Denied::Unavailable(_) => 3,
+            Denied::Unavailable(_) => 4,
             Denied::Refused(Why::UnknownUser | Why::NotJudgedHere) => 1,
-            Denied::Refused(_) => 2,
+            Denied::Refused(Why::WrongOrUnknown) => 2,
+            Denied::Refused(_) => 3,
         };
         if self.worst.as_ref().is_none_or(|worst| weight(worst) < weight(&denied)) {
             self.worst = Some(denied);

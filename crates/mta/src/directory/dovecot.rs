@@ -115,7 +115,7 @@ impl Directory for Dovecot {
 
     async fn by_password(&self, login: &Login, password: &Secret) -> Result<Principal, Denied> {
         if password.expose().contains(&0) {
-            return Err(Denied::Refused(Why::WrongPassword));
+            return Err(Denied::Refused(Why::WrongOrUnknown));
         }
         let socket = &self.config.socket;
         let answer = self.judge(login, password).await.map_err(|error| unavailable(socket, &error))?;
@@ -266,7 +266,7 @@ fn refusal(socket: &LocalSocket, answer: &Line) -> Denied {
         return Denied::Refused(Why::Disabled);
     }
     // Whether the name or the password is wrong, Dovecot does not say.
-    Denied::Refused(Why::WrongPassword)
+    Denied::Refused(Why::WrongOrUnknown)
 }
 
 fn unavailable(socket: &LocalSocket, what: &dyn std::fmt::Display) -> Denied {
@@ -388,7 +388,7 @@ mod tests {
     #[tokio::test]
     async fn what_is_no_yes_is_a_no_only_where_dovecot_says_so() {
         for (answer, why) in [
-            ("FAIL\t1\tuser=anna\n", Why::WrongPassword),
+            ("FAIL\t1\tuser=anna\n", Why::WrongOrUnknown),
             ("FAIL\t1\tuser=anna\tcode=user_disabled\n", Why::Disabled),
             ("FAIL\t1\tuser=anna\tpass_expired\n", Why::Disabled),
             ("OK\t1\tuser=anna\tnologin\treason=closed\n", Why::Disabled),

@@ -19,8 +19,10 @@ pub enum SignInFault {
     NameWithoutDomain,
     /// The name has a domain that is none of the directory's; without it, it would be somebody's.
     NameWithWrongDomain,
-    /// The password is wrong.
+    /// The password is wrong. The name is somebody's.
     WrongPassword,
+    /// The password is wrong, or the name is nobody's: nothing shows which.
+    WrongOrUnknown,
     /// The name cannot be anybody's.
     UnusableName,
     /// The account may not be used.
@@ -47,12 +49,20 @@ pub enum SignInFault {
     DirectoryDown,
 }
 
+impl SignInFault {
+    /// Whether nobody can fail so with a name of his own making: the account exists.
+    pub(crate) fn shows_an_account(self) -> bool {
+        matches!(self, Self::WrongPassword | Self::Disabled | Self::AppPasswordNeeded | Self::ActingAs)
+    }
+}
+
 impl From<&Denied> for SignInFault {
     fn from(denied: &Denied) -> Self {
         let Denied::Refused(why) = denied else { return Self::DirectoryDown };
         match why {
             Why::UnknownUser => Self::UnknownUser,
-            Why::WrongPassword | Why::NoProof => Self::WrongPassword,
+            Why::WrongPassword => Self::WrongPassword,
+            Why::WrongOrUnknown | Why::NoProof => Self::WrongOrUnknown,
             Why::UnusableName => Self::UnusableName,
             Why::Disabled | Why::Account(_) | Why::SeveralEntries => Self::Disabled,
             Why::AppPasswordNeeded => Self::AppPasswordNeeded,

@@ -67,7 +67,7 @@ impl Directory for Saslauthd {
 
     async fn by_password(&self, login: &Login, password: &Secret) -> Result<Principal, Denied> {
         if password.expose().len() > LONGEST {
-            return Err(Denied::Refused(Why::WrongPassword));
+            return Err(Denied::Refused(Why::WrongOrUnknown));
         }
         let answer = self.ask(login, password).await.map_err(|error| {
             Denied::Unavailable(format!("saslauthd at {}: {error}", self.socket.display()))
@@ -75,7 +75,7 @@ impl Directory for Saslauthd {
         match answer.get(..2) {
             Some(b"OK") => Ok(Principal::as_called(login)),
             // Whether the name or the password is wrong, saslauthd does not say.
-            Some(b"NO") => Err(Denied::Refused(Why::WrongPassword)),
+            Some(b"NO") => Err(Denied::Refused(Why::WrongOrUnknown)),
             _ => Err(Denied::Unavailable("saslauthd answers neither OK nor NO".to_owned())),
         }
     }
@@ -121,7 +121,7 @@ mod tests {
         let (answer, question) = asked(b"\0\x02OK").await;
         assert_eq!(answer.unwrap(), Principal::named("anna", Vec::new()));
         assert_eq!(question, b"\0\x04anna\0\x02pw\0\x04smtp\0\0");
-        assert_eq!(asked(b"\0\x09NO failed").await.0, Err(Denied::Refused(Why::WrongPassword)));
+        assert_eq!(asked(b"\0\x09NO failed").await.0, Err(Denied::Refused(Why::WrongOrUnknown)));
         for broken in [&b"\0\x02ok"[..], b"\0\0", b"\xff\xffOK", b"\0", b""] {
             let (answer, _) = asked(broken).await;
             assert!(matches!(answer, Err(Denied::Unavailable(_))), "{broken:?}: {answer:?}");

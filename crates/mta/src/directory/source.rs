@@ -149,6 +149,9 @@ pub enum Why {
     /// The password is not the user's.
     #[error("wrong password")]
     WrongPassword,
+    /// The password is not the user's, or there is no such user: who judged it does not say which.
+    #[error("wrong password, or there is no such user")]
+    WrongOrUnknown,
     /// The name cannot be anybody's.
     #[error("no user can have this name")]
     UnusableName,

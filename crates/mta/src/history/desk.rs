@@ -14,7 +14,6 @@ use jiff::Timestamp;
 use super::key::Key;
 use super::shelf::Kind;
 use super::what::{Came, Kept, What};
-use crate::directory::SignInFault;
 use crate::event::{Event, Subject, clean};
 use crate::limits::network_of;
 
@@ -160,9 +159,7 @@ impl Minute {
         }
         let has_room = match what {
             // Somebody who exists: he will ask why.
-            What::SignInFailed { user, fault, .. }
-                if !matches!(fault, SignInFault::UnknownUser | SignInFault::UnusableName) =>
-            {
+            What::SignInFailed { user, fault, .. } if fault.shows_an_account() => {
                 one_more(&mut self.accounts, Key::user(user), OF_ACCOUNT) && counted(&mut self.attempts)
             }
             // How many there can be is bounded where bans are made.

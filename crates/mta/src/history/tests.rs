@@ -282,6 +282,28 @@ fn a_flood_of_strangers_leaves_mail_alone_and_is_counted() {
 }
 
 #[test]
+fn names_that_nobody_is_known_to_have_use_up_no_room_of_people() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut keeper = Keeper::new(folder.path());
+    let flood = |fault: SignInFault| {
+        let of_bot = move |number: u16| {
+            let [high, low] = number.to_be_bytes();
+            let name = format!("madeup{number}");
+            note(at(1), session("s1-2"), failed_sign_in(&name, fault, [127, high, low, 1]))
+        };
+        (0..2_000).map(of_bot).collect::<Vec<_>>()
+    };
+    for fault in [SignInFault::WrongOrUnknown, SignInFault::Banned, SignInFault::TooManyGuesses] {
+        keep(&mut keeper, flood(fault), at(1));
+    }
+    let anna = failed_sign_in("anna", SignInFault::WrongPassword, [192, 0, 2, 9]);
+    keep(&mut keeper, vec![note(at(2), session("s1-3"), anna)], at(2));
+    keeper.finish(at(3));
+    assert_eq!(find(folder.path(), Key::user("anna")).len(), 1);
+    assert_eq!(extent(folder.path()).left_out, 5_000);
+}
+
+#[test]
 fn one_network_and_one_account_have_their_bounds_in_each_minute() {
     let folder = tempfile::tempdir().unwrap();
     let mut keeper = Keeper::new(folder.path());

@@ -63,6 +63,8 @@ pub(crate) struct Gate {
     pub(crate) told: bool,
     /// Why this client may relay was told to the administrator already.
     permit_told: bool,
+    /// There were keys of the last name that began SCRAM.
+    pub(super) keys_kept: bool,
     /// What a front end has said of the client, until that was answered.
     pub(super) introduced: Option<Introduced>,
     pub(super) pending: Pending,
@@ -114,6 +116,7 @@ impl Gate {
             accepted: 0,
             told: false,
             permit_told: false,
+            keys_kept: false,
             introduced: None,
             pending: Pending::default(),
         }
@@ -186,6 +189,11 @@ impl Gate {
     /// Emits an event of this session.
     pub(crate) fn emit(&self, event: Event) {
         self.record().event(&event);
+        self.publish(event);
+    }
+
+    /// Emits an event that the session's facts have already.
+    pub(super) fn publish(&self, event: Event) {
         self.shared.observer.emit(Subject::Session(self.client.session.clone()), event);
     }
 
@@ -245,12 +253,14 @@ impl Gate {
         let now = Timestamp::now();
         let site = self.site();
         let own = site.config.domains.iter().map(|domain| domain.name.as_str());
-        facts.tell_names_apart(own, |name| self.shared.users.show(name).is_ok());
+        let is_own = |name: &str| self.shared.users.show(name).is_ok();
+        facts.tell_names_apart(own, is_own);
+        facts.tell_claimant(|name| self.home_of(name), is_own);
         let keeper = &self.shared.keeper;
         if facts.accepted > 0 {
             keeper.sent(&facts, self.principal.as_ref(), now);
         }
-        keeper.ended(facts, &self.site().config.kept_sessions, now)
+        keeper.ended(facts, |name| self.is_in_our_domains(name), &site.config.kept_sessions, now)
     }
 
     /// Tells what kept the client from sending, in words for the administrator; of the same case once a minute, and of what

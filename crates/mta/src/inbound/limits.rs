@@ -26,7 +26,8 @@ use crate::daemon::Shared;
 use crate::directory::{Denied, Principal, SignInFault, Why};
 use crate::event::{Event, Proof, Subject};
 use crate::limits::{
-    Attempt, Barred, Evidence, Fate, HELD_BECAUSE, Pass, Source, Taken, Turned, tell_of_burst, wait_in_words,
+    Attempt, Barred, Evidence, Fate, HELD_BECAUSE, Home, Pass, Source, Taken, Turned, tell_of_burst,
+    wait_in_words,
 };
 
 /// Whether nobody at this address is ever banned by himself: loopback, trusted front ends, and whom the configuration names.
@@ -241,11 +242,18 @@ impl Gate {
             Barred::Closed => SignInFault::TooManyGuesses,
             Barred::Crowded | Barred::TooFast(_) => SignInFault::TooFast,
         };
-        self.emit(Event::SignInFailed { user, by, fault, client, why: Some(why), reply: reply.one_line() });
+        let reply_line = reply.one_line();
+        self.tell_failure(Event::SignInFailed { user, by, fault, client, why: Some(why), reply: reply_line });
         match barred {
             Barred::Banned(_) => Verdict::RefuseAndClose(reply),
             _ => Verdict::Refuse(reply),
         }
+    }
+
+    /// Whether somebody of this name signed in lately, here or elsewhere.
+    pub(super) fn home_of(&self, user: &str) -> Home {
+        let rules = &self.site().config.protection.guessing;
+        self.shared.limits.home(&self.attempt(user), rules, Timestamp::now())
     }
 
     fn attempt(&self, user: &str) -> Attempt {

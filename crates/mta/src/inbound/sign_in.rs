@@ -14,6 +14,8 @@ use postern_smtp::server::Verdict;
 use super::gate::Gate;
 use crate::directory::{Denied, Directories, Principal, SignInFault, Why};
 use crate::event::{Event, Proof};
+use crate::limits::Home;
+use crate::session::{NAMELESS_TOKEN, shortened};
 
 impl Gate {
     /// Answers a claim.
@@ -49,7 +51,10 @@ impl Gate {
             Err(verdict) => return verdict,
         };
         match self.directories().scram_keys(user, hash).await {
-            Ok(keys) => Verdict::Keys(keys),
+            Ok(keys) => {
+                self.keys_kept = !keys.keys.is_empty();
+                Verdict::Keys(keys)
+            }
             Err(denied) => self.sign_in_failed(user.to_owned(), Proof::Scram, &denied),
         }
     }
@@ -71,9 +76,40 @@ impl Gate {
             Denied::Unavailable(_) => (self.unavailable(denied), None),
         };
         let client = self.client.address.ip();
-        let fault = SignInFault::from(denied);
-        self.emit(Event::SignInFailed { user, by, fault, client, why, reply: reply.one_line() });
+        let fault = match SignInFault::from(denied) {
+            // Whoever signed in before exists.
+            SignInFault::WrongOrUnknown if self.home_of(&user) != Home::Nowhere => SignInFault::WrongPassword,
+            fault => fault,
+        };
+        self.tell_failure(Event::SignInFailed { user, by, fault, client, why, reply: reply.one_line() });
         Verdict::Refuse(reply)
+    }
+
+    /// Tells of a sign-in that failed. A name that nobody is known to have is told in short: somebody may have typed his
+    /// password there. Until the session ends, its facts keep it whole.
+    pub(super) fn tell_failure(&self, event: Event) {
+        self.record().event(&event);
+        self.publish(match event {
+            Event::SignInFailed { user, by, fault, client, why, reply } => {
+                let whole = by == Proof::Certificate || fault.shows_an_account() || self.may_be_told(&user);
+                let user = if whole { user } else { shortened(&user) };
+                Event::SignInFailed { user, by, fault, client, why, reply }
+            }
+            other => other,
+        });
+    }
+
+    fn may_be_told(&self, name: &str) -> bool {
+        name == NAMELESS_TOKEN || self.is_in_our_domains(name) || self.home_of(name) != Home::Nowhere
+    }
+
+    /// Whether a name is an address in a domain of ours, or of a directory.
+    pub(super) fn is_in_our_domains(&self, name: &str) -> bool {
+        let site = self.site();
+        let own = site.config.domains.iter().map(|domain| domain.name.as_str());
+        let served = site.config.directories.iter().flat_map(|directory| &directory.domains);
+        let mut all = own.chain(served.map(|domain| domain.as_str()));
+        name.rsplit_once('@').is_some_and(|(_, domain)| all.any(|ours| ours.eq_ignore_ascii_case(domain)))
     }
 
     /// The reply when a directory cannot be asked; the administrator hears of it.
@@ -110,7 +146,9 @@ impl Gate {
             Claim::Scram { proof: ScramProof::Void(fault), .. } => {
                 Err(Denied::Refused(Why::VoidProof(*fault)))
             }
-            Claim::Scram { .. } => Err(Denied::Refused(Why::WrongPassword)),
+            // Whose keys were kept when the exchange began has an account; nobody's were made up.
+            Claim::Scram { .. } if self.keys_kept => Err(Denied::Refused(Why::WrongPassword)),
+            Claim::Scram { .. } => Err(Denied::Refused(Why::WrongOrUnknown)),
             Claim::Keys { .. } => Err(Denied::Refused(Why::NoProof)),
         }
     }
@@ -120,7 +158,7 @@ impl Gate {
         match claim {
             Claim::Credential(Credential::Password { user, .. }) => (user.clone(), Proof::Password),
             Claim::Credential(Credential::Token { user, .. }) if user.is_empty() => {
-                ("a token without a name".to_owned(), Proof::Token)
+                (NAMELESS_TOKEN.to_owned(), Proof::Token)
             }
             Claim::Credential(Credential::Token { user, .. }) => (user.clone(), Proof::Token),
             Claim::Credential(Credential::External { acting_as }) => {

@@ -88,6 +88,17 @@ pub(super) enum Lane {
     Stranger,
 }
 
+/// Where an account signed in lately.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Home {
+    /// From the client in question.
+    Here,
+    /// From others.
+    Elsewhere,
+    /// From nowhere: perhaps there is no such account.
+    Nowhere,
+}
+
 /// What was wrong with a sign-in.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Evidence<'a> {
@@ -117,7 +128,7 @@ pub(super) struct Verdict {
 pub(super) struct Guesses {
     pub(super) accounts: Book<Tried>,
     pub(super) clients: Book<Client>,
-    pub(super) homes: Book<Vec<Home>>,
+    pub(super) homes: Book<Vec<HomeAt>>,
     /// What one client failed with at one account: wrong passwords where it is at home, SCRAM exchanges elsewhere.
     pub(super) pairs: Book<Tried>,
     /// Tells SCRAM exchanges of one moment apart.
@@ -153,7 +164,7 @@ pub(super) struct Client {
 
 /// A client where an account signed in.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Home {
+pub(super) struct HomeAt {
     client: String,
     last: Timestamp,
 }
@@ -294,7 +305,7 @@ impl Guesses {
         }
         let homes = self.homes.open(&attempt.account, now);
         homes.retain(|home| home.client != client);
-        homes.push(Home { client, last: now });
+        homes.push(HomeAt { client, last: now });
         let over = homes.len().saturating_sub(HOMES_OF_ONE);
         homes.drain(..over);
         for (key, _) in attempt.places() {
@@ -358,6 +369,21 @@ impl Guesses {
         let client = address_key(attempt.address);
         let homes = self.homes.find(&attempt.account).map_or(&[][..], Vec::as_slice);
         homes.iter().any(|home| home.client == client && within(home.last, rules.known_for, now))
+    }
+
+    /// Where the account signed in lately, seen from the client that tries now.
+    pub(super) fn home(&self, attempt: &Attempt, rules: &Guessing, now: Timestamp) -> Home {
+        let client = address_key(attempt.address);
+        let lately = |name: &str| {
+            let homes = self.homes.find(name).map_or(&[][..], Vec::as_slice);
+            homes.iter().filter(|home| within(home.last, rules.known_for, now))
+        };
+        let seen = attempt.names().flat_map(lately);
+        seen.fold(Home::Nowhere, |found, home| match found {
+            Home::Here => Home::Here,
+            _ if home.client == client => Home::Here,
+            _ => Home::Elsewhere,
+        })
     }
 
     fn is_known(&self, places: &[(String, usize)], rules: &Guessing, now: Timestamp) -> bool {
@@ -500,6 +526,20 @@ mod tests {
         fn stance(&self, name: &str, address: &str, second: i64) -> Stance {
             self.guesses.stance(&Attempt::new(name, address.parse().unwrap(), false), &RULES, at(second))
         }
+    }
+
+    #[test]
+    fn where_an_account_signed_in_is_known_for_a_time_and_of_others_nothing() {
+        let mut house = House::new();
+        house.succeed("Anna@example.org", OFFICE, 0);
+        let home = |name: &str, address: &str, second: i64| {
+            let attempt = Attempt::new(name, address.parse().unwrap(), false);
+            house.guesses.home(&attempt, &RULES, at(second))
+        };
+        assert_eq!(home("anna@example.org", OFFICE, 1), Home::Here);
+        assert_eq!(home("anna@example.org", ELSEWHERE, 1), Home::Elsewhere);
+        assert_eq!(home("madeup", OFFICE, 1), Home::Nowhere);
+        assert_eq!(home("anna@example.org", OFFICE, 15 * 86_400), Home::Nowhere);
     }
 
     #[test]

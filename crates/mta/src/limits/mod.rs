@@ -40,13 +40,13 @@ pub use subject::Subject;
 pub(crate) use subject::network_of;
 
 pub(crate) use bursts::Fate;
-pub(crate) use guess::{Attempt, Evidence};
+pub(crate) use guess::{Attempt, Evidence, Home};
 pub(crate) use operations::{carry_out, carry_out_alone};
 pub(crate) use rates::{Amounts, Scope, Source, TooFast, What};
 pub(crate) use running::{HELD_BECAUSE, flush, run, tell_of_burst};
 pub(crate) use turnstile::Pass;
 
-use crate::config::{Protection, Rates};
+use crate::config::{Guessing, Protection, Rates};
 use crate::directory::{Principal, address_key};
 use crate::ledger::LedgerError;
 use bans::Bans;
@@ -229,6 +229,11 @@ impl Limits {
         let mut names = [account_key(given), account_key(&principal.name)].into_iter().chain(addresses);
         let state = self.state();
         names.find_map(|name| state.bans.of_account(&name, now).cloned())
+    }
+
+    /// Where the account signed in lately, under the name that is tried or what its spellings have in common.
+    pub(crate) fn home(&self, attempt: &Attempt, rules: &Guessing, now: Timestamp) -> Home {
+        self.state().guesses.home(attempt, rules, now)
     }
 
     /// A sign-in failed. The answer is the ban that it led to, which is in force.

@@ -44,6 +44,12 @@ pub struct Facts {
     pub sign_ins: Vec<SignIn>,
     /// What the policy refused, in order; of many, the last ones.
     pub refusals: Vec<Refusal>,
+    /// The name that the last one who tried should have claimed: his own has no domain, or a wrong one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub right_name: Option<String>,
+    /// Who the last one is who tried and has an account, as far as that is certain.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub claimant: Option<Claimant>,
     /// Who was signed in at the end.
     pub user: Option<String>,
     /// Messages that were accepted.
@@ -127,6 +133,25 @@ pub struct SignIn {
     pub fault: Option<SignInFault>,
     /// What the log says besides.
     pub why: Option<String>,
+}
+
+/// An account that somebody wanted to sign in to. It exists.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Claimant {
+    /// Its name, in the form in which names compare.
+    pub account: String,
+    /// Whether it is likely to be its owner.
+    pub from: ClaimedFrom,
+}
+
+/// From where an account was claimed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ClaimedFrom {
+    /// Where it signed in before, or it never did so lately, or the proof was right.
+    Home,
+    /// Where it never signed in, though elsewhere: perhaps somebody guesses.
+    Elsewhere,
 }
 
 /// Something that the policy refused.

@@ -127,11 +127,22 @@ impl Keeper {
     }
 
     /// A session has ended. The answer is what was found in it.
-    pub(crate) fn ended(&self, facts: Facts, rules: &KeptSessions, now: Timestamp) -> Option<Found> {
+    /// Names that nobody is known to have are kept in short, unless they are addresses of ours; whoever watches for such a name
+    /// finds its sessions all the same.
+    pub(crate) fn ended(
+        &self,
+        mut facts: Facts,
+        is_ours: impl Fn(&str) -> bool,
+        rules: &KeptSessions,
+        now: Timestamp,
+    ) -> Option<Found> {
+        let names = names(&facts);
+        facts.shorten_names(is_ours);
         let diagnosis = if facts.is_look() { None } else { diagnose(&facts) };
-        self.ended_with(facts, diagnosis.as_ref(), rules, now)
+        self.ended_as(&names, facts, diagnosis.as_ref(), rules, now)
     }
 
+    #[cfg(test)]
     fn ended_with(
         &self,
         facts: Facts,
@@ -139,9 +150,19 @@ impl Keeper {
         rules: &KeptSessions,
         now: Timestamp,
     ) -> Option<Found> {
-        let names = names(&facts);
+        self.ended_as(&names(&facts), facts, diagnosis, rules, now)
+    }
+
+    fn ended_as(
+        &self,
+        names: &[String],
+        facts: Facts,
+        diagnosis: Option<&Diagnosis>,
+        rules: &KeptSessions,
+        now: Timestamp,
+    ) -> Option<Found> {
         let listener = facts.place.listener.clone();
-        let who = Who { client: facts.client.ip(), listener: &listener, names: &names };
+        let who = Who { client: facts.client.ip(), listener: &listener, names };
         let mut state = self.state();
         let watched = state.watches.any() && state.watches.keep(who, diagnosis.is_some(), now);
         if self.is_followed() {
@@ -184,6 +205,7 @@ impl Keeper {
         if let Some(principal) = principal {
             let addresses = principal.addresses.iter().map(address_key);
             for name in std::iter::once(key_of(&principal.name)).chain(addresses) {
+                state.cases.sent_elsewhere(&name, way, facts.client.ip(), now);
                 state.cases.sent(&Whom::User(name), way, now);
             }
         }

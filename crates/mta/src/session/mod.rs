@@ -18,11 +18,15 @@ mod names;
 mod record;
 pub mod transcript;
 mod watch;
+mod whose;
 
-pub use facts::{End, Entrance, Facts, Opening, Refusal, SignIn, Stage, TlsBegun, TlsStood};
+pub use facts::{
+    ClaimedFrom, Claimant, End, Entrance, Facts, Opening, Refusal, SignIn, Stage, TlsBegun, TlsStood,
+};
 pub use keeper::Shown;
 pub(crate) use keeper::{Found, Keeper, Overheard};
 pub use kept::{Summary, Which};
+pub(crate) use whose::{NAMELESS_TOKEN, shortened};
 pub(crate) use record::{Closing, Keeping, Recorder, Stopped};
 pub use watch::{Heard, Since, Wanted, WatchView};
 

@@ -27,6 +27,7 @@ impl Facts {
         if let Some(right) = others.chain(without).find(|name| *name != last.user && is_somebodys(name)) {
             last.fault = Some(fault);
             last.why = Some(format!("the name would be {right}"));
+            self.right_name = Some(right);
         }
     }
 }

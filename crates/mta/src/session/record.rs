@@ -189,6 +189,8 @@ impl Recorder {
             dialogue,
             sign_ins: self.sign_ins,
             refusals: self.refusals,
+            right_name: None,
+            claimant: None,
             user,
             accepted,
             end: match stop {

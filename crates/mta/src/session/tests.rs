@@ -29,6 +29,8 @@ pub(crate) fn facts(id: &str, client: &str) -> Facts {
         dialogue: Dialogue::default(),
         sign_ins: Vec::new(),
         refusals: Vec::new(),
+        right_name: None,
+        claimant: None,
         user: None,
         accepted: 0,
         end: End::Closed { reason: CloseReason::Quit, stage: Stage::Hello },

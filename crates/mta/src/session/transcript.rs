@@ -256,6 +256,7 @@ pub fn in_short(fault: SignInFault) -> &'static str {
         SignInFault::NameWithoutDomain => "the name lacks its domain",
         SignInFault::NameWithWrongDomain => "the name has a wrong domain",
         SignInFault::WrongPassword => "the password is wrong",
+        SignInFault::WrongOrUnknown => "the password is wrong, or nobody has that name",
         SignInFault::UnusableName => "that cannot be a name",
         SignInFault::Disabled => "the account may not be used",
         SignInFault::AppPasswordNeeded => "it needs an app password",

@@ -5,6 +5,11 @@ use std::net::IpAddr;
 use super::*;
 use crate::cases::client_net;
 use crate::diagnosis::session::{Confidence, Diagnosis};
+use crate::directory::SignInFault;
+use crate::event::Proof;
+use crate::limits::Home;
+use crate::session::SignIn;
+use crate::session::tests::facts;
 
 fn now(second: i64) -> Timestamp {
     Timestamp::from_second(1_800_000_000 + second).unwrap()
@@ -136,6 +141,105 @@ fn ten_thousand_different_troubles_leave_the_book_bounded_and_useful() {
     assert!(many.count >= 10_000 - STRANGERS_NOISE as u64);
 }
 
+/// A session by SCRAM with a wrong proof; of nobody but anna it is known that she exists.
+fn wrong_proof(user: &str, client: &str) -> Trouble {
+    let mut facts = facts("s", client);
+    let fault = Some(SignInFault::WrongOrUnknown);
+    facts.sign_ins = vec![SignIn { user: user.to_owned(), by: Proof::Scram, fault, why: None }];
+    facts.tell_claimant(|_| Home::Nowhere, |name| name == "anna");
+    Trouble { whom: Whom::of(&facts), client: facts.client.ip(), ..trouble(Cause::WrongPassword, anna()) }
+}
+
+#[test]
+fn invented_names_wash_nobody_away() {
+    let mut cases = Cases::of(Vec::new());
+    let hers = cases.note(wrong_proof("anna", "192.0.2.7:1"), now(0)).id;
+    let printer = cases.note(trouble(of_gravity(Gravity::Program), stranger(1)), now(0)).id;
+    for number in 0..5_100_u16 {
+        let client = format!("127.0.{}.{}:1", number / 200, number % 200 + 1);
+        cases.note(wrong_proof(&format!("madeup{number}"), &client), now(1 + i64::from(number)));
+    }
+    let all = cases.worst_first();
+    assert_eq!((all[0].id, &all[0].whom), (hers, &anna()));
+    assert!(cases.find(printer).is_some());
+    assert!(all.iter().all(|case| case.whom == anna() || !case.whom.is_known()));
+    assert!(all.len() <= STRANGERS + 3, "{}", all.len());
+    let many = all.iter().find(|case| case.whom == Whom::Many).unwrap();
+    assert!(many.count >= 5_100 - STRANGERS as u64, "{}", many.count);
+}
+
+#[test]
+fn one_network_opens_only_so_many_cases() {
+    let mut cases = Cases::of(Vec::new());
+    for number in 0..100 {
+        let client = IpAddr::from([198, 51, 100, number]);
+        let whom = Whom::Address(client_net(client));
+        cases.note(Trouble { client, ..trouble(Cause::WrongPassword, whom) }, now(0));
+        let guessed = Whom::Elsewhere(format!("user{number}"));
+        cases.note(Trouble { client, ..trouble(Cause::WrongPassword, guessed) }, now(0));
+    }
+    let elsewhere = Whom::Address(client_net([203, 0, 113, 1].into()));
+    let another =
+        Trouble { client: [203, 0, 113, 1].into(), ..trouble(Cause::WrongPassword, elsewhere.clone()) };
+    cases.note(another, now(0));
+    let all = cases.worst_first();
+    assert_eq!(all.len(), OF_NETWORK + 2);
+    assert!(all.iter().any(|case| case.whom == elsewhere));
+}
+
+#[test]
+fn a_flood_of_one_kind_pushes_out_only_its_own_kind() {
+    let mut cases = Cases::empty(60);
+    let [noise, program, person] = [Gravity::Noise, Gravity::Program, Gravity::Person].map(of_gravity);
+    let mut ours: Vec<u64> = [noise, program, person]
+        .into_iter()
+        .flat_map(|cause| (0..5).map(move |number| (cause, Whom::User(format!("user{number}")))))
+        .map(|(cause, whom)| cases.note(trouble(cause, whom), now(0)).id)
+        .collect();
+    ours.extend((0..5).map(|number| cases.note(trouble(noise, stranger(300 * number)), now(0)).id));
+    for number in 0..STRANGERS as u32 {
+        let mut flood = trouble(person, stranger(70_000 + 300 * number));
+        flood.client = IpAddr::from((0x0b00_0000 + 300 * number).to_be_bytes());
+        cases.note(flood, now(1 + i64::from(number)));
+    }
+    assert_eq!(cases.known.len(), 60);
+    assert!(ours.iter().all(|id| cases.find(*id).is_some()));
+}
+
+#[test]
+fn who_guesses_elsewhere_has_a_case_of_its_own_that_her_mail_leaves_open() {
+    let mut cases = Cases::of(Vec::new());
+    let guesser: IpAddr = [203, 0, 113, 9].into();
+    let from_there = |client: IpAddr| Trouble {
+        client,
+        program: Some("guesser".into()),
+        ..trouble(Cause::WrongPassword, Whom::Elsewhere("anna".into()))
+    };
+    let guessed = cases.note(from_there(guesser), now(0)).id;
+    let hers = cases.note(trouble(Cause::WrongPassword, anna()), now(0)).id;
+    assert!(cases.find(hers).unwrap().programs.iter().all(|program| program != "guesser"));
+    let office: IpAddr = [192, 0, 2, 7].into();
+    cases.sent(&anna(), Role::Submission, now(1));
+    cases.sent_elsewhere("anna", Role::Submission, office, now(1));
+    assert_eq!(cases.find(hers).unwrap().state, State::Solved { at: now(1) });
+    assert_eq!(cases.find(guessed).unwrap().state, State::Open);
+    cases.note(from_there(office), now(2));
+    cases.sent_elsewhere("anna", Role::Submission, guesser, now(3));
+    assert_eq!(cases.find(guessed).unwrap().state, State::Open, "one of them is somebody else");
+    cases.close(guessed, now(4));
+    assert_eq!(cases.worst_first().len(), 2);
+}
+
+#[test]
+fn her_own_first_tries_in_a_new_place_are_solved_by_her_mail_from_there() {
+    let mut cases = Cases::of(Vec::new());
+    let id = cases.note(trouble(Cause::WrongPassword, Whom::Elsewhere("anna".into())), now(0)).id;
+    cases.sent_elsewhere("anna", Role::Relay, [192, 0, 2, 7].into(), now(1));
+    assert_eq!(cases.find(id).unwrap().state, State::Open);
+    cases.sent_elsewhere("anna", Role::Submission, [192, 0, 2, 7].into(), now(1));
+    assert_eq!(cases.find(id).unwrap().state, State::Solved { at: now(1) });
+}
+
 #[test]
 fn what_is_settled_goes_first_and_then_what_is_least_grave_and_oldest() {
     let mut cases = Cases::empty(3);
@@ -165,8 +269,9 @@ fn every_list_agrees_after_whatever_happened() {
     };
     for step in 0..5_000 {
         let cause = Cause::ALL[random(30) as usize];
-        let whom = match random(3) {
+        let whom = match random(4) {
             0 => Whom::User(format!("u{}", random(9))),
+            1 => Whom::Elsewhere(format!("u{}", random(9))),
             _ => stranger(random(60)),
         };
         match random(6) {
@@ -176,12 +281,14 @@ fn every_list_agrees_after_whatever_happened() {
             _ => drop(cases.note(trouble(cause, whom), now(step))),
         }
         assert!(cases.known.len() <= 40);
-        assert_eq!(cases.known.len(), cases.order.len());
+        let ranked: usize = cases.ranks.values().map(BTreeSet::len).sum();
+        assert_eq!(cases.known.len(), cases.settled.len() + ranked);
         assert_eq!(cases.known.len(), cases.by_key.len());
         let open = cases.known.values().filter(|known| known.case.state == State::Open);
         assert_eq!(open.clone().count(), cases.open.values().map(Vec::len).sum::<usize>());
-        let strangers = open.filter(|known| matches!(known.case.whom, Whom::Address(_))).count();
+        let strangers = open.filter(|known| known.case.whom.is_strangers()).count();
         assert_eq!(strangers, cases.strangers.values().sum::<usize>());
+        assert_eq!(strangers, cases.networks.values().sum::<usize>());
     }
 }
 

@@ -163,7 +163,7 @@ impl Ldap {
         let outcome = binds.bind(&name, password).await?;
         if let Err(refused) = judge_bind(&outcome) {
             binds.keep();
-            return Err(refused);
+            return Err(of_unknown_name(refused));
         }
         let search = if template.is_dn() { self.entry_of(&name) } else { self.bound_as(&mut binds).await? };
         let principal = match self.service {
@@ -372,6 +372,14 @@ impl Ldap {
     }
 }
 
+/// Who binds as a name that nobody looked up learns only that the two do not go together (RFC 4511 Appendix A.2, result 49).
+fn of_unknown_name(fault: Fault) -> Fault {
+    match fault {
+        Fault::Refused(Why::WrongPassword) => Fault::Refused(Why::WrongOrUnknown),
+        fault => fault,
+    }
+}
+
 #[async_trait]
 impl Directory for Ldap {
     fn abilities(&self) -> Abilities {
@@ -381,7 +389,7 @@ impl Directory for Ldap {
     async fn by_password(&self, login: &Login, password: &Secret) -> Result<Principal, Denied> {
         // RFC 4513 §5.1.2: a bind without a password succeeds and proves nothing.
         if password.expose().is_empty() {
-            return Err(Denied::Refused(Why::WrongPassword));
+            return Err(Denied::Refused(Why::WrongOrUnknown));
         }
         match &self.people.bind_as {
             Some(template) => self.asked(|| self.bind_then_search(template, login, password)).await,

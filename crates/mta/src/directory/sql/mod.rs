@@ -154,7 +154,7 @@ impl Sql {
         let values = Values::of(login);
         let asked = Values { password: Some(password.clone()), ..values.clone() };
         let (account, _) =
-            self.find(Which::Person, &asked).await?.ok_or(Denied::Refused(Why::WrongPassword))?;
+            self.find(Which::Person, &asked).await?.ok_or(Denied::Refused(Why::WrongOrUnknown))?;
         match account.standing {
             Standing::Closed => Err(Denied::Refused(Why::Disabled)),
             Standing::Open => self.complete(account.principal, values).await,

@@ -7,6 +7,7 @@ use crate::cases::State as Settled;
 use crate::diagnosis::session::{Cause, Confidence};
 use crate::directory::SignInFault;
 use crate::event::Proof;
+use crate::limits::Home;
 use crate::session::SignIn;
 use crate::session::tests::facts;
 
@@ -38,6 +39,8 @@ fn wrong_password() -> Diagnosis {
 fn tried(id: &str, user: &str, fault: SignInFault) -> Facts {
     let mut facts = facts(id, "192.0.2.7:1");
     facts.sign_ins.push(SignIn { user: user.into(), by: Proof::Password, fault: Some(fault), why: None });
+    facts.right_name = Some("anna".into());
+    facts.tell_claimant(|_| Home::Here, |_| false);
     facts
 }
 

@@ -58,7 +58,7 @@ fn of_fault(fault: SignInFault) -> Cause {
         SignInFault::UnknownUser => Cause::UnknownAccount,
         SignInFault::NameWithoutDomain => Cause::NameWithoutDomain,
         SignInFault::NameWithWrongDomain => Cause::NameWithWrongDomain,
-        SignInFault::WrongPassword => Cause::WrongPassword,
+        SignInFault::WrongPassword | SignInFault::WrongOrUnknown => Cause::WrongPassword,
         SignInFault::UnusableName => Cause::UnusableName,
         SignInFault::Disabled => Cause::AccountDisabled,
         SignInFault::AppPasswordNeeded => Cause::AppPasswordNeeded,
