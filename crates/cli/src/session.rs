@@ -116,8 +116,7 @@ async fn carry_out(command: Command, admin: &Admin) -> Done {
         Command::Show { id, json } => show(admin, id, json).await,
         Command::Export { id } => {
             let (shown, settings) = find(admin, id).await?;
-            let user = shown.facts.user.clone();
-            say(&export(&shown, &settings.words(user.as_deref())))?;
+            say(&export(&shown, &settings.words(shown.facts.account())))?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Follow(of) => follow(admin, of.wanted()).await,
@@ -183,7 +182,7 @@ fn whole(shown: &Shown, settings: &Settings) -> String {
         text += &format!("  {line}\n");
     }
     let Some(found) = diagnosis else { return text };
-    let words = settings.words(known.user.as_deref().or(found.user.as_deref()));
+    let words = settings.words(known.account());
     let section = found.cause.section();
     text += &format!("\n{} ({}, {})\n\n", section.title, found.cause.token(), sure(found.confidence));
     text += &format!("  {}\n  {}\n", clean(&found.explanation), words.fill(section.meaning));

@@ -58,6 +58,14 @@ pub struct Facts {
     pub end: End,
 }
 
+impl Facts {
+    /// Whose account it concerns: who signed in, else who tried to, as far as it is certain that he exists.
+    pub fn account(&self) -> Option<&str> {
+        let claimant = || self.claimant.as_ref().map(|claimant| &claimant.account);
+        self.user.as_ref().or_else(claimant).map(String::as_str)
+    }
+}
+
 /// Where a client came in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entrance {

