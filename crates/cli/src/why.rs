@@ -75,6 +75,7 @@ fn as_json(answer: &Answer) -> serde_json::Value {
         "kept": answer.kept,
         "events": story.events.iter().map(event).collect::<Vec<_>>(),
         "more": story.more,
+        "more_of_strangers": story.more_of_strangers,
         "oldest": story.oldest,
         "lost": story.lost,
         "left_out": story.left_out,
@@ -89,6 +90,13 @@ fn render(answer: &Answer) -> String {
     let mut text = String::new();
     if answer.story.more {
         text += "there are older events: ask for more with --limit\n";
+    }
+    if answer.story.more_of_strangers > 0 {
+        let _ = writeln!(
+            text,
+            "there are {} or more further failures and refusals of clients that were not signed in: ask for more with --limit",
+            answer.story.more_of_strangers
+        );
     }
     for kept in &answer.story.events {
         event(&mut text, kept);

@@ -45,13 +45,14 @@ impl Past {
         };
         let mut text = String::new();
         part(&mut text, "last sign-ins", &told.sign_ins());
-        part(&mut text, "sign-ins that failed", &told.failures());
+        part(&mut text, &told.of_failures(), &told.failures());
         part(&mut text, "last messages", &told.messages());
         if text.is_empty() {
             let since = told.story.oldest.map_or("yet".to_owned(), |oldest| format!("since {oldest:.0}"));
             return format!("\nno sign-ins and no messages {since}\n");
         }
-        let _ = writeln!(text, "\nmore: postern why {}", clean(&told.name));
+        let more = if told.story.more { "there is more than was looked through" } else { "more" };
+        let _ = writeln!(text, "\n{more}: postern why {}", clean(&told.name));
         text
     }
 
@@ -61,6 +62,10 @@ impl Past {
             Ok(told) => {
                 shown["sign_ins"] = as_json(&told.sign_ins());
                 shown["failed_sign_ins"] = as_json(&told.failures());
+                let (failed, more) = told.failed();
+                shown["failed_sign_ins_known"] = json!(failed);
+                shown["more_failed_sign_ins"] = json!(more);
+                shown["more"] = json!(told.story.more);
                 shown["messages"] = as_json(&told.messages());
             }
             Err(why) => shown["history_trouble"] = json!(why),
@@ -88,6 +93,21 @@ impl Told {
 
     fn failures(&self) -> Vec<Line> {
         self.lines(|kept| matches!(kept.what, What::SignInFailed { .. }).then(|| kept.to_string()))
+    }
+
+    /// So many failures are known of, and whether there may be more.
+    fn failed(&self) -> (usize, bool) {
+        let failed = |kept: &&Kept| matches!(kept.what, What::SignInFailed { .. });
+        (self.story.events.iter().filter(failed).count(), self.story.more_of_strangers > 0)
+    }
+
+    fn of_failures(&self) -> String {
+        let title = "sign-ins that failed";
+        match self.failed() {
+            (failed, true) => format!("{title}, the last of {failed} or more"),
+            (failed, false) if failed > SHOWN => format!("{title}, the last of {failed}"),
+            _ => title.to_owned(),
+        }
     }
 
     /// With what became of each, as far as that is known.

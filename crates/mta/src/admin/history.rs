@@ -29,6 +29,8 @@ const FOLLOWED_MOST: usize = 100;
 const SESSION: SignedDuration = SignedDuration::from_hours(24);
 /// A message that was taken over from another queue is followed over so many reports.
 const REPORTS_DEEP: usize = 2;
+/// Strangers' events have at least this part of all that are told, and no more where there are others.
+const SHARE_OF_STRANGERS: usize = 4;
 /// More is not told at once.
 pub const EVENTS_MOST: usize = 10_000;
 
@@ -50,6 +52,9 @@ pub struct Story {
     pub events: Vec<Kept>,
     /// There are older ones.
     pub more: bool,
+    /// So many more were found of what strangers did, failed sign-ins among them: older ones, and there may be others still.
+    #[serde(default)]
+    pub more_of_strangers: u64,
     /// How far back it is known what happened; `None`: nothing is kept yet.
     pub oldest: Option<Timestamp>,
     /// Events that could not be written since what was asked for began.
@@ -193,14 +198,44 @@ pub(crate) fn tell(data_dir: &Path, question: &Question) -> Result<Story, Ledger
     // One more shows that there are more.
     let range = Range { limit: limit + 1, since: question.since, before: None };
     let mut events = reader.find(&question.keys, range)?;
-    let mut more = events.len() > limit;
+    let first = keep_newest(&mut events, limit);
     let told = reader.extent(question.since)?;
     let mut follower = Follower { reader: &mut reader, limit, since: question.since };
     follower.follow(&mut events)?;
     sort(&mut events);
-    more |= events.len() > limit;
-    events.drain(..events.len().saturating_sub(limit));
-    Ok(Story { events, more, oldest: told.oldest, lost: told.lost, left_out: told.left_out })
+    let then = keep_newest(&mut events, limit);
+    Ok(Story {
+        events,
+        more: first.mail + then.mail > 0,
+        more_of_strangers: (first.strangers + then.strangers) as u64,
+        oldest: told.oldest,
+        lost: told.lost,
+        left_out: told.left_out,
+    })
+}
+
+/// So many events were left out.
+struct Surplus {
+    mail: usize,
+    strangers: usize,
+}
+
+/// Keeps the newest. What strangers did has a quarter of the room, or what the rest leaves: so nobody hides what somebody did by
+/// failing in his name.
+fn keep_newest(events: &mut Vec<Kept>, limit: usize) -> Surplus {
+    let strangers = events.iter().filter(|kept| kept.what.is_strangers()).count();
+    let mail = events.len() - strangers;
+    let room = limit.saturating_sub(mail).max(limit / SHARE_OF_STRANGERS);
+    let shown = strangers.min(room);
+    let surplus = Surplus { mail: mail.saturating_sub(limit - shown), strangers: strangers - shown };
+    let Surplus { mail: mut old_mail, strangers: mut old_strangers } = surplus;
+    events.retain(|kept| {
+        let old = if kept.what.is_strangers() { &mut old_strangers } else { &mut old_mail };
+        let keeps = *old == 0;
+        *old = old.saturating_sub(1);
+        keeps
+    });
+    surplus
 }
 
 /// Adds to events what belongs to them.
@@ -272,5 +307,51 @@ fn session(kept: &Kept) -> Option<String> {
     match &kept.what {
         What::Accepted { session, .. } => Some(session.clone()),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::directory::SignInFault;
+    use crate::event::Proof;
+
+    fn kept(second: i64, what: What) -> Kept {
+        Kept { time: Timestamp::from_second(1_800_000_000 + second).unwrap(), id: "s1-2".into(), what }
+    }
+
+    fn guess(second: i64) -> Kept {
+        let (client, reply) = ("203.0.113.9".parse().unwrap(), "535".to_owned());
+        let (by, fault) = (Proof::Password, SignInFault::WrongPassword);
+        kept(second, What::SignInFailed { user: "anna".into(), by, fault, client, why: None, reply })
+    }
+
+    fn signed_in(second: i64) -> Kept {
+        kept(second, What::SignedIn { user: "anna".into(), by: Proof::Password, came: None })
+    }
+
+    #[test]
+    fn a_guesser_hides_nothing_of_what_she_did() {
+        let mut events: Vec<Kept> = (0..10).map(signed_in).chain((100..1100).map(guess)).collect();
+        let surplus = keep_newest(&mut events, 40);
+        assert_eq!((surplus.mail, surplus.strangers), (0, 970));
+        assert_eq!(events.len(), 40);
+        assert_eq!(events[..10], (0..10).map(signed_in).collect::<Vec<_>>());
+        assert_eq!(events[39], guess(1099));
+    }
+
+    #[test]
+    fn each_has_its_room_and_leaves_what_it_does_not_need() {
+        let room = |mail: i64, strangers: i64, limit: usize| {
+            let mut events: Vec<Kept> = (0..strangers).map(guess).chain((0..mail).map(signed_in)).collect();
+            let surplus = keep_newest(&mut events, limit);
+            let guesses = events.iter().filter(|kept| kept.what.is_strangers()).count();
+            (events.len() - guesses, guesses, surplus.mail, surplus.strangers)
+        };
+        assert_eq!(room(100, 100, 40), (30, 10, 70, 90));
+        assert_eq!(room(100, 3, 40), (37, 3, 63, 0));
+        assert_eq!(room(0, 100, 40), (0, 40, 0, 60));
+        assert_eq!(room(5, 5, 0), (0, 0, 5, 5));
+        assert_eq!(room(1, 1, 40), (1, 1, 0, 0));
     }
 }

@@ -127,16 +127,7 @@ impl Desk {
 }
 
 fn shelf(what: &What) -> Kind {
-    match what {
-        What::Refused { user: None, .. }
-        | What::SessionTroubled { user: None, .. }
-        | What::SignInFailed { .. }
-        | What::SessionRefused { .. }
-        | What::TlsFailed { .. }
-        | What::TurnedAway { .. }
-        | What::Banned { .. } => Kind::Strangers,
-        _ => Kind::Mail,
-    }
+    if what.is_strangers() { Kind::Strangers } else { Kind::Mail }
 }
 
 /// What strangers did in this minute.

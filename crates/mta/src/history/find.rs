@@ -23,7 +23,7 @@ const SLACK: i64 = 2 * 3_600_000;
 /// What is looked for.
 #[derive(Debug, Clone, Copy)]
 pub struct Range {
-    /// At most so many, the newest.
+    /// At most so many of mail and so many of strangers, the newest.
     pub limit: usize,
     /// Nothing from before.
     pub since: Option<Timestamp>,
@@ -59,7 +59,8 @@ impl Reader {
         Ok(Self { path, connection: file::open_for_reading(data_dir)? })
     }
 
-    /// The newest events that have one of these keys, oldest first.
+    /// The newest events that have one of these keys, oldest first: so many of mail, and so many of strangers. What strangers
+    /// do never hides what people do.
     ///
     /// # Errors
     /// The file cannot be read.
@@ -71,8 +72,7 @@ impl Reader {
                 found.extend(search.on(kind)?);
             }
             found.sort_by_key(|(id, kept)| (kept.time, *id));
-            let surplus = found.len().saturating_sub(range.limit);
-            Ok(found.into_iter().skip(surplus).map(|(_, kept)| kept).collect())
+            Ok(found.into_iter().map(|(_, kept)| kept).collect())
         })
         .map(Option::unwrap_or_default)
     }

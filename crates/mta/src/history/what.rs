@@ -266,6 +266,20 @@ impl What {
         })
     }
 
+    /// Whether anybody on the network can make it happen, as often as he likes.
+    pub fn is_strangers(&self) -> bool {
+        matches!(
+            self,
+            Self::Refused { user: None, .. }
+                | Self::SessionTroubled { user: None, .. }
+                | Self::SignInFailed { .. }
+                | Self::SessionRefused { .. }
+                | Self::TlsFailed { .. }
+                | Self::TurnedAway { .. }
+                | Self::Banned { .. }
+        )
+    }
+
     /// Where the session's client came in, when that is kept.
     pub fn came(&self) -> Option<&Came> {
         match self {
