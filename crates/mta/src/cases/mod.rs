@@ -26,7 +26,7 @@ pub use letter::{Letter, Settings};
 use crate::config::Role;
 use crate::diagnosis::session::{Cause, Confidence, Diagnosis, Gravity, Program};
 use crate::directory::key_of;
-use crate::session::{ClaimedFrom, Claimant, Facts};
+use crate::session::{Claimant, ClaimedFrom, Facts};
 
 /// So many listeners, programs and addresses of a case are told by name.
 const NAMED_MOST: usize = 8;

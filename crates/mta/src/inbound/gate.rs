@@ -255,7 +255,7 @@ impl Gate {
         let own = site.config.domains.iter().map(|domain| domain.name.as_str());
         let is_own = |name: &str| self.shared.users.show(name).is_ok();
         facts.tell_names_apart(own, is_own);
-        facts.tell_claimant(|name| self.home_of(name), is_own);
+        facts.tell_claimant(|name| self.home_of(name), is_own, |name| self.is_in_our_domains(name));
         let keeper = &self.shared.keeper;
         if facts.accepted > 0 {
             keeper.sent(&facts, self.principal.as_ref(), now);

@@ -374,12 +374,9 @@ impl Guesses {
     /// Where the account signed in lately, seen from the client that tries now.
     pub(super) fn home(&self, attempt: &Attempt, rules: &Guessing, now: Timestamp) -> Home {
         let client = address_key(attempt.address);
-        let lately = |name: &str| {
-            let homes = self.homes.find(name).map_or(&[][..], Vec::as_slice);
-            homes.iter().filter(|home| within(home.last, rules.known_for, now))
-        };
-        let seen = attempt.names().flat_map(lately);
-        seen.fold(Home::Nowhere, |found, home| match found {
+        let homes = self.homes.find(&attempt.account).map_or(&[][..], Vec::as_slice);
+        let lately = homes.iter().filter(|home| within(home.last, rules.known_for, now));
+        lately.fold(Home::Nowhere, |found, home| match found {
             Home::Here => Home::Here,
             _ if home.client == client => Home::Here,
             _ => Home::Elsewhere,
@@ -539,6 +536,7 @@ mod tests {
         assert_eq!(home("anna@example.org", OFFICE, 1), Home::Here);
         assert_eq!(home("anna@example.org", ELSEWHERE, 1), Home::Elsewhere);
         assert_eq!(home("madeup", OFFICE, 1), Home::Nowhere);
+        assert_eq!(home("anna@invented.example", OFFICE, 1), Home::Nowhere, "another spelling is nobody's");
         assert_eq!(home("anna@example.org", OFFICE, 15 * 86_400), Home::Nowhere);
     }
 

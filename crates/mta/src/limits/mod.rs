@@ -231,7 +231,7 @@ impl Limits {
         names.find_map(|name| state.bans.of_account(&name, now).cloned())
     }
 
-    /// Where the account signed in lately, under the name that is tried or what its spellings have in common.
+    /// Where the account signed in lately, under just the name that is tried.
     pub(crate) fn home(&self, attempt: &Attempt, rules: &Guessing, now: Timestamp) -> Home {
         self.state().guesses.home(attempt, rules, now)
     }

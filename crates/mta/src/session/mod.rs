@@ -21,14 +21,14 @@ mod watch;
 mod whose;
 
 pub use facts::{
-    ClaimedFrom, Claimant, End, Entrance, Facts, Opening, Refusal, SignIn, Stage, TlsBegun, TlsStood,
+    Claimant, ClaimedFrom, End, Entrance, Facts, Opening, Refusal, SignIn, Stage, TlsBegun, TlsStood,
 };
 pub use keeper::Shown;
 pub(crate) use keeper::{Found, Keeper, Overheard};
 pub use kept::{Summary, Which};
-pub(crate) use whose::{NAMELESS_TOKEN, shortened};
 pub(crate) use record::{Closing, Keeping, Recorder, Stopped};
 pub use watch::{Heard, Since, Wanted, WatchView};
+pub(crate) use whose::{NAMELESS_TOKEN, shortened};
 
 pub use ipnet::IpNet;
 

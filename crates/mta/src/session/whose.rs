@@ -16,12 +16,18 @@ use crate::limits::Home;
 pub(crate) const NAMELESS_TOKEN: &str = "a token without a name";
 
 impl Facts {
-    /// Finds out who the last one is who tried to sign in and has an account.
-    pub(crate) fn tell_claimant(&mut self, home: impl Fn(&str) -> Home, is_own: impl Fn(&str) -> bool) {
+    /// Finds out who the last one is who tried to sign in and has an account: by where accounts signed in, whom our own users
+    /// know, and which addresses are in domains of ours.
+    pub(crate) fn tell_claimant(
+        &mut self,
+        home: impl Fn(&str) -> Home,
+        is_own: impl Fn(&str) -> bool,
+        is_ours: impl Fn(&str) -> bool,
+    ) {
         let right_name = self.right_name.as_deref();
         let found = self.sign_ins.iter().rev().enumerate().find_map(|(before, tried)| {
             let is_own = |name: &str| before == 0 && is_own(name);
-            claimant(tried, right_name, &home, &is_own)
+            claimant(tried, right_name, Known { home: &home, is_own: &is_own, is_ours: &is_ours })
         });
         self.claimant = found;
     }
@@ -57,12 +63,14 @@ pub(crate) fn shortened(name: &str) -> String {
     format!("{first}… ({} characters)", name.chars().count())
 }
 
-fn claimant(
-    tried: &SignIn,
-    right_name: Option<&str>,
-    home: &dyn Fn(&str) -> Home,
-    is_own: &dyn Fn(&str) -> bool,
-) -> Option<Claimant> {
+/// What is known of names.
+struct Known<'a> {
+    home: &'a dyn Fn(&str) -> Home,
+    is_own: &'a dyn Fn(&str) -> bool,
+    is_ours: &'a dyn Fn(&str) -> bool,
+}
+
+fn claimant(tried: &SignIn, right_name: Option<&str>, known: Known<'_>) -> Option<Claimant> {
     let login = Login::new(&tried.user)?;
     let (login, exists) = match tried.fault {
         // What he proved is right.
@@ -89,10 +97,12 @@ fn claimant(
             | SignInFault::DirectoryDown,
         ) => return None,
     };
-    let place = home(login.key());
-    let exists = exists || place != Home::Nowhere || is_own(login.key());
+    let place = (known.home)(login.key());
+    let is_known = place != Home::Nowhere || !exists && (known.is_own)(login.key());
+    // Some directories look for what stands before the @ alone: domains that somebody invents would make as many people.
+    let account = if is_known || (known.is_ours)(login.key()) { login.key() } else { login.local() };
     let from = if place == Home::Elsewhere { ClaimedFrom::Elsewhere } else { ClaimedFrom::Home };
-    exists.then(|| Claimant { account: login.key().to_owned(), from })
+    (exists || is_known).then(|| Claimant { account: account.to_owned(), from })
 }
 
 #[cfg(test)]
@@ -104,7 +114,7 @@ mod tests {
         let mut facts = facts("s", "192.0.2.7:1");
         facts.sign_ins = vec![SignIn { user: user.to_owned(), by: Proof::Scram, fault, why: None }];
         facts.right_name = Some("Tim@example.org".to_owned());
-        facts.tell_claimant(|_| place, |name| name == own);
+        facts.tell_claimant(|_| place, |name| name == own, |name| name.ends_with("@example.org"));
         facts.claimant.map(|claimant| (claimant.account, claimant.from))
     }
 
@@ -144,7 +154,7 @@ mod tests {
         let kept = |user: &str, by: Proof, fault: SignInFault| {
             let mut facts = facts("s", "192.0.2.7:1");
             facts.sign_ins = vec![SignIn { user: user.to_owned(), by, fault: Some(fault), why: None }];
-            facts.tell_claimant(|_| Home::Nowhere, |name| name == "anna");
+            facts.tell_claimant(|_| Home::Nowhere, |name| name == "anna", |_| false);
             facts.shorten_names(|name| name.ends_with("@example.org"));
             let kept = serde_json::to_string(&facts).unwrap();
             (facts.sign_ins[0].user.clone(), kept.contains(user))
@@ -172,5 +182,13 @@ mod tests {
     fn a_name_with_a_wrong_domain_is_whose_it_would_be() {
         let fault = Some(SignInFault::NameWithWrongDomain);
         assert_eq!(told("tim@example.com", fault, Home::Here, "").unwrap().0, "tim@example.org");
+    }
+
+    #[test]
+    fn invented_domains_make_no_people() {
+        let whose = |user: &str, place| told(user, Some(SignInFault::WrongPassword), place, "").unwrap().0;
+        assert_eq!(whose("anna@1.invalid", Home::Nowhere), "anna");
+        assert_eq!(whose("anna@example.org", Home::Nowhere), "anna@example.org");
+        assert_eq!(whose("anna@partner.example", Home::Elsewhere), "anna@partner.example");
     }
 }

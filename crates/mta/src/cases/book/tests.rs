@@ -146,7 +146,7 @@ fn wrong_proof(user: &str, client: &str) -> Trouble {
     let mut facts = facts("s", client);
     let fault = Some(SignInFault::WrongOrUnknown);
     facts.sign_ins = vec![SignIn { user: user.to_owned(), by: Proof::Scram, fault, why: None }];
-    facts.tell_claimant(|_| Home::Nowhere, |name| name == "anna");
+    facts.tell_claimant(|_| Home::Nowhere, |name| name == "anna", |_| true);
     Trouble { whom: Whom::of(&facts), client: facts.client.ip(), ..trouble(Cause::WrongPassword, anna()) }
 }
 

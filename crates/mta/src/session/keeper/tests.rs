@@ -40,7 +40,7 @@ fn tried(id: &str, user: &str, fault: SignInFault) -> Facts {
     let mut facts = facts(id, "192.0.2.7:1");
     facts.sign_ins.push(SignIn { user: user.into(), by: Proof::Password, fault: Some(fault), why: None });
     facts.right_name = Some("anna".into());
-    facts.tell_claimant(|_| Home::Here, |_| false);
+    facts.tell_claimant(|_| Home::Here, |_| false, |_| true);
     facts
 }
 

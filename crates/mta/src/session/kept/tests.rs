@@ -105,7 +105,7 @@ async fn one_client_has_a_share_and_no_more_whatever_names_it_claims() {
         let mut one = facts(&format!("s{number}"), "192.0.2.7:1");
         let fault = Some(SignInFault::WrongPassword);
         one.sign_ins.push(SignIn { user: format!("user{number}"), by: Proof::Password, fault, why: None });
-        one.tell_claimant(|_| Home::Here, |_| false);
+        one.tell_claimant(|_| Home::Here, |_| false, |_| true);
         written(&file, vec![Row::new(one, Some(&found(Cause::WrongPassword)), Because::Usual)], RULES).await;
     }
     assert_eq!(ids(&file, Which::default()).await.len() as u64, RULES.most / SHARE);
