@@ -155,6 +155,17 @@ fn name_servers_that_are_silent_hold_up_nobody_for_long() {
 }
 
 #[test]
+fn name_servers_that_know_our_name_is_nowhere_do_answer() {
+    let names = Names::serve(Zone::new().mx("home.test", 10, "localhost.test"));
+    let postern = Setup::new().tables(&names.table()).prepare();
+    let examined = Examined::of(&postern, &["host-name", "resolver"]);
+    examined.expect("host-name", "failed", "the name does not exist");
+    // It answers, and does not validate.
+    examined.expect("resolver", "warning", "did not call the root zone secure");
+    assert_eq!(examined.findings("resolver").len(), 1);
+}
+
+#[test]
 fn having_looked_is_nobodys_trouble() {
     let names = Names::serve(zone());
     let postern = Setup::new().tables(&names.table()).start();

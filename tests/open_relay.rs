@@ -55,6 +55,10 @@ fn every_listener_of_postern_refuses_every_form_from_an_address_that_is_not_trus
     assert!(postern.queue().is_empty());
     let (again, code) = tested(&postern, &[]);
     assert_eq!(code, Some(0), "{again:#}");
+    let cases: Value = serde_json::from_str(&postern.cli(&["trouble", "list", "--json"])).unwrap();
+    let causes = cases.as_array().unwrap().iter().map(|case| case["cause"].as_str().unwrap());
+    // Where only devices get a session, it cannot say who it is.
+    assert_eq!(causes.collect::<Vec<_>>(), ["device-unknown"], "{cases:#}");
 }
 
 #[test]

@@ -462,6 +462,8 @@ fn unopenable(path: &Path, source: io::Error) -> LedgerError {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
 
     const FILE: &str = "notes.db";
@@ -576,6 +578,19 @@ mod tests {
         fs::write(&path, "this is no database at all, however you look at it").unwrap();
         assert!(matches!(look(), Err(LedgerError::Damaged { .. })));
         assert!(fs::read_to_string(path).unwrap().starts_with("this"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn of_writes_that_fail_in_a_row_one_is_complained_about() {
+        let (tries, complaints) = (Cell::new(0), Cell::new(0));
+        let write = || {
+            tries.set(tries.get() + 1);
+            // The third goes well.
+            std::future::ready(if tries.get() == 3 { Ok(()) } else { Err("full") })
+        };
+        let end = tokio::time::sleep(Duration::from_millis(4500));
+        write_behind(Duration::from_secs(1), end, write, |_| complaints.set(complaints.get() + 1)).await;
+        assert_eq!((tries.get(), complaints.get()), (5, 2));
     }
 
     #[test]

@@ -1720,6 +1720,29 @@ fn a_loop_through_a_detail_or_another_domain_is_found() {
 }
 
 #[test]
+fn forwarding_to_others_is_told_and_within_the_house_is_not() {
+    let store = "[[connector]]\nname = \"store\"\nto = \"lmtp:unix:/run/lmtp\"\n";
+    let domain = |name: &str| format!("[[domain]]\nname = \"{name}\"\ndeliver = \"store\"\n");
+    let told = |more: &str| {
+        let text = format!("{}{}{more}\n{store}", domain("b.example"), domain("a.example"));
+        let warnings = sound(&with(&text)).warnings;
+        warnings.into_iter().map(|warning| (warning.key, warning.what)).collect::<Vec<_>>()
+    };
+    let within = "aliases = { x = [\"anna@b.example\", \"bob\"] }\ncatch_all = \"anna@b.example\"";
+    assert_eq!(told(within), []);
+    let away = told(
+        "aliases = { x = [\"anna\", \"bob@c.example\"], y = [\"anna\"] }\ncatch_all = \"eve@c.example\"",
+    );
+    let keys: Vec<&str> = away.iter().map(|(key, _)| key.as_str()).collect();
+    assert_eq!(keys, ["domain.\"a.example\".aliases", "domain.\"a.example\".catch_all"]);
+    assert!(
+        away[0].1.starts_with("aliases (1) lead") && away[0].1.ends_with("x to bob@c.example"),
+        "{away:?}"
+    );
+    assert!(away[1].1.ends_with("eve@c.example"), "{away:?}");
+}
+
+#[test]
 fn never_and_zero_switch_the_delay_warning_off() {
     for (text, expected) in [("never", None), ("0s", None), ("1h", Some(Duration::from_hours(1)))] {
         let config = sound(&with(&format!("[queue]\ndelay_warning = \"{text}\"")));

@@ -25,3 +25,22 @@ impl Facts {
 fn is_own(address: IpAddr) -> bool {
     address.is_loopback() || interface_addresses().contains(&address)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::facts;
+    use super::*;
+
+    #[test]
+    fn only_this_machine_itself_looks_and_nobody_signs_in_for_it() {
+        let of = |hello: &str, client: &str| Facts {
+            hello: Some(hello.to_owned()),
+            ..facts("s", &format!("{client}:4321"))
+        };
+        assert!(of(DOCTOR, "127.0.0.1").is_look() && of(RELAY_TEST, "[::ffff:127.8.0.2]").is_look());
+        assert!(!of(DOCTOR, "192.0.2.9").is_look(), "a stranger borrows the name");
+        assert!(!of("pc.home.test", "127.0.0.1").is_look());
+        let signed_in = Facts { user: Some("anna".into()), ..of(DOCTOR, "127.0.0.1") };
+        assert!(!signed_in.is_look());
+    }
+}
