@@ -401,6 +401,6 @@ fn the_verdict_the_rule_and_the_way_are_told_in_words() {
     assert!(text.contains("203.0.113.66 is banned until it is removed by"), "{text}");
     let text = said(&["--from", ANNA, "--to", ANNA, "--client", STRANGER, "--tls", "1.1"], 1);
     assert!(text.contains("TLS 1.0 and 1.1 are not spoken"), "{text}");
-    let text = said(&["--from", ANNA, "--to", ANNA, "--client", STRANGER, "--listener", "nowhere"], 2);
+    let text = said(&["--from", ANNA, "--to", ANNA, "--client", STRANGER, "--listener", "nowhere"], 3);
     assert!(text.contains("there is no listener nowhere; there are: mx, strict"), "{text}");
 }

@@ -73,7 +73,7 @@ fn where_every_address_is_trusted_that_is_said_and_is_no_success() {
     let postern =
         Setup::new().tables("[[relay.networks]]\nname = \"all\"\nnetworks = [\"127.0.0.0/8\"]\n").start();
     let (report, code) = tested(&postern, &[]);
-    assert_eq!(code, Some(2), "{report:#}");
+    assert_eq!(code, Some(3), "{report:#}");
     let trouble = targets(&report)[0]["trouble"].as_str().unwrap();
     assert!(trouble.contains("is trusted by the configuration"), "{trouble}");
 }
@@ -110,9 +110,9 @@ fn an_open_postfix_is_found_and_a_closed_one_is_closed() {
 fn whom_nobody_answers_is_not_called_closed() {
     let postern = Setup::new().prepare();
     let (report, code) = tested(&postern, &["--to", &unused_address().to_string()]);
-    assert_eq!(code, Some(2), "{report:#}");
+    assert_eq!(code, Some(3), "{report:#}");
     let output = run(&mut postern.command(&["doctor", "relay"]));
-    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(output.status.code(), Some(3));
     assert!(both(&output).contains("does not seem to run"), "{}", both(&output));
 }
 

@@ -126,7 +126,7 @@ fn a_case_is_shown_answered_by_mail_only_when_told_to_and_closed() {
     assert!(cases(&postern, &[]).is_empty());
     postern.terminate();
     assert_eq!(cases(&postern, &["--all"])[0]["state"]["state"], "closed");
-    assert!(postern.cli(&["trouble", "answer", "1", "--print"]).starts_with("To: anna@home.test"));
+    assert!(postern.cli(&["trouble", "answer", "1"]).starts_with("To: anna@home.test"));
     let said = fail(&mut postern.command(&["trouble", "answer", "1", "--send"]));
     assert!(said.contains("not running"), "{said}");
     let said = fail(&mut postern.command(&["trouble", "show", "99"]));

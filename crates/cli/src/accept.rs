@@ -14,16 +14,16 @@ use postern_mta::admin::{Request, Response};
 use postern_mta::event::clean;
 
 use crate::table::facts;
-use crate::{Done, admin, block_on, say, unexpected};
+use crate::{Done, admin, block_on, in_json, say, unexpected};
 
-/// The exit code when there is no answer; clap's own for a wrong command line, too.
-const NO_ANSWER: u8 = 2;
+/// The exit code when there is no answer.
+const NO_ANSWER: u8 = 3;
 
 /// Arguments of `postern accept`.
 #[derive(Args)]
 #[command(
     after_help = "Exit codes: 0: it would be accepted for all recipients. 1: it would be refused, for one at least. \
-                        2: wrong usage, or there is no answer.\n\
+                        2: wrong usage. 3: there is no answer.\n\
                         The running Postern answers, which also knows limits and bans as they stand; when none runs, the \
                         configuration does. Nothing is changed: no message is made, nothing is counted or logged."
 )]
@@ -57,7 +57,7 @@ pub(crate) struct Arguments {
     header_from: Option<String>,
     /// What stands in the Sender: field [default: there is none]
     #[arg(long, value_name = "HEADER")]
-    sender: Option<String>,
+    header_sender: Option<String>,
     /// As JSON
     #[arg(long)]
     json: bool,
@@ -73,14 +73,25 @@ pub(crate) fn run(arguments: Arguments, path: &Path) -> Done {
             return Ok(ExitCode::from(NO_ANSWER));
         }
     };
-    say(&if json { serde_json::to_string_pretty(&answer)? + "\n" } else { render(&answer) })?;
+    say(&if json { in_json(&answer)? } else { render(&answer) })?;
     Ok(if answer.accepted { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn find_out(arguments: Arguments, path: &Path) -> Result<Acceptance, Box<dyn std::error::Error>> {
-    let Arguments { from, to, client, user, listener, tls, certificate, size, header_from, sender, json: _ } =
-        arguments;
-    let (tls, header_sender) = (tls.unwrap_or_default(), sender);
+    let Arguments {
+        from,
+        to,
+        client,
+        user,
+        listener,
+        tls,
+        certificate,
+        size,
+        header_from,
+        header_sender,
+        json: _,
+    } = arguments;
+    let tls = tls.unwrap_or_default();
     let question =
         Question { from, to, client, user, listener, tls, certificate, size, header_from, header_sender };
     let admin = admin(path)?;

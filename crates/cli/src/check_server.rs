@@ -15,7 +15,7 @@ use postern_smtp::secret::Secret;
 
 use crate::ask::at_terminal;
 use crate::table::{facts, set_in};
-use crate::{Done, block_on, say};
+use crate::{Done, block_on, in_json, say};
 
 /// Arguments of `postern check-server`.
 #[derive(Args)]
@@ -30,7 +30,7 @@ asked for without showing it, and goes only over TLS to a server that proves who
 Exit codes:
   0  mail programs can be set up here
   1  they can, and something is in the way
-  2  they cannot, or the password is wrong
+  2  they cannot, or the password is wrong; wrong usage, too
   3  it could not be found out")]
 pub(crate) struct Arguments {
     /// The server's name, as it stands in the mail program
@@ -64,8 +64,7 @@ pub(crate) fn run(arguments: Arguments) -> Done {
     };
     let options = Options { ports, trust: ca, ..Options::new(host) };
     let report = block_on(check_server::check(&options, person))??;
-    let text =
-        if json { serde_json::to_string_pretty(&report)? + "\n" } else { in_words(&report, user.as_deref()) };
+    let text = if json { in_json(&report)? } else { in_words(&report, user.as_deref()) };
     say(&text)?;
     Ok(ExitCode::from(report.exit_code()))
 }

@@ -15,7 +15,7 @@ use postern_mta::doctor::{self, Check, Finding, Options, Report, Verdict};
 
 use crate::queue::count_of;
 use crate::table::set_in;
-use crate::{Done, become_owner_of, block_on, load, say};
+use crate::{Done, become_owner_of, block_on, in_json, load, say};
 
 /// It could not be found out.
 const UNKNOWN: u8 = 3;
@@ -35,7 +35,7 @@ to do about it: docs/doctor.md.
 Exit codes, as monitoring plug-ins have them:
   0  all is well
   1  something should be seen to
-  2  something is wrong, and mail suffers from it
+  2  something is wrong, and mail suffers from it; wrong usage, too
   3  nothing is wrong as far as was seen, and something could not be found out")]
 pub(crate) struct Arguments {
     #[command(subcommand)]
@@ -75,7 +75,7 @@ fn examine(arguments: &Arguments, path: &Path) -> Done {
     become_owner_of(&config.data_dir)?;
     let options = Options { only: arguments.only.clone(), time: arguments.timeout };
     let report = block_on(doctor::examine(config, &options, Timestamp::now()))??;
-    say(&if arguments.json { serde_json::to_string_pretty(&report)? + "\n" } else { in_words(&report) })?;
+    say(&if arguments.json { in_json(&report)? } else { in_words(&report) })?;
     Ok(ExitCode::from(report.exit_code()))
 }
 

@@ -4,6 +4,7 @@
 //! through [`postern_mta::admin::Admin`]; nothing here reaches deeper.
 
 mod accept;
+mod advice;
 mod ask;
 mod ban;
 mod burst;

@@ -9,21 +9,20 @@ use clap::{Args, Subcommand};
 use jiff::{SignedDuration, Timestamp};
 use postern_mta::admin::sessions::{Request, Response};
 use postern_mta::admin::{self, Admin};
-use postern_mta::cases::Settings;
+use postern_mta::cases::ServerSettings;
 use postern_mta::config::units;
 use postern_mta::diagnosis::session::Cause;
 use postern_mta::event::clean;
-use postern_mta::session::transcript::{export, in_words, sure, transcript};
+use postern_mta::session::transcript::{export, in_words, transcript};
 use postern_mta::session::{IpNet, Shown, Summary, Wanted, WatchView, Which};
 
+use crate::advice::diagnosis_in_words;
 use crate::queue::{age, until};
 use crate::table::{Line, facts, listing};
 use crate::{Done, admin, block_on, in_json, say, unexpected};
 
 /// So many sessions are listed when nothing is said.
 const USUAL: usize = 50;
-/// So long a text in JSON may be, in octets.
-const TEXT_MOST: usize = 4000;
 /// So often it is asked what was said, while somebody follows.
 const PAUSE: Duration = Duration::from_millis(300);
 
@@ -174,7 +173,7 @@ async fn show(admin: &Admin, id: String, json: bool) -> Done {
     Ok(ExitCode::SUCCESS)
 }
 
-fn whole(shown: &Shown, settings: &Settings) -> String {
+fn whole(shown: &Shown, settings: &ServerSettings) -> String {
     let Shown { facts: known, diagnosis } = shown;
     let mut text = facts(in_words(known));
     text.push('\n');
@@ -182,21 +181,11 @@ fn whole(shown: &Shown, settings: &Settings) -> String {
         text += &format!("  {line}\n");
     }
     let Some(found) = diagnosis else { return text };
-    let words = settings.words(known.account());
-    let section = found.cause.section();
-    text += &format!("\n{} ({}, {})\n\n", section.title, found.cause.token(), sure(found.confidence));
-    text += &format!("  {}\n  {}\n", clean(&found.explanation), words.fill(section.meaning));
-    text += &format!("\nWhat to do\n\n  {}\n", clean_long(&words.fill(section.remedy)));
-    text += &format!("\nWhat to tell the person\n\n  {}\n", clean_long(&found.user_sentence(&words)));
-    let remedies = found.remedies(&words);
-    if !remedies.is_empty() {
-        text += "\nIn each program\n\n";
-        text += &facts(remedies.iter().map(|(program, remedy)| (program.name(), clean_long(remedy))));
-    }
-    text
+    let user = known.account();
+    text + &diagnosis_in_words(found, settings, user)
 }
 
-async fn find(admin: &Admin, id: String) -> Result<(Shown, Settings), Box<dyn std::error::Error>> {
+async fn find(admin: &Admin, id: String) -> Result<(Shown, ServerSettings), Box<dyn std::error::Error>> {
     let none = format!("session {} is not kept; postern session list shows those that are", clean(&id));
     match ask(admin, Request::Show { id }).await? {
         Response::Shown { session, settings } => Ok((*session.ok_or(none)?, settings)),
@@ -294,10 +283,6 @@ fn spoken(text: &str) -> Result<bool, std::io::Error> {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(false),
         Err(error) => Err(error),
     }
-}
-
-fn clean_long(text: &str) -> String {
-    text.split('\n').map(|line| postern_smtp::text::clean(line, TEXT_MOST)).collect::<Vec<_>>().join("\n")
 }
 
 fn network(text: &str) -> Result<IpNet, String> {

@@ -1,7 +1,8 @@
 //! Tables for people: as plain as they can be, so that they survive a narrow terminal and a mail.
 //!
-//! [`table`] sets [`Line`]s in columns; [`facts`] sets one thing's properties below each other; [`set_in`] wraps a sentence. Neither cleans texts of others:
-//! whoever makes the cells does. What this deliberately does not do: colours, frames, or anything for programs, which
+//! [`table`] sets [`Line`]s in columns; [`facts`] sets one thing's properties below each other, [`facts_set_in`] with wrapped
+//! values; [`set_in`] wraps a sentence. None of them cleans texts of others: whoever makes the cells does, long ones with
+//! [`harmless`]. What this deliberately does not do: colours, frames, or anything for programs, which
 //! read `--json`.
 
 /// The width of running text.
@@ -66,6 +67,21 @@ pub(crate) fn facts<'a>(facts: impl IntoIterator<Item = (&'a str, String)>) -> S
     let width = facts.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
     let below = format!("\n  {:width$}  ", "");
     facts.iter().map(|(name, value)| format!("  {name:<width$}  {}\n", value.replace('\n', &below))).collect()
+}
+
+/// The same where values are sentences: they are wrapped below themselves in 100 columns.
+pub(crate) fn facts_set_in<'a>(facts: impl IntoIterator<Item = (&'a str, String)>) -> String {
+    let facts: Vec<_> = facts.into_iter().filter(|(_, value)| !value.is_empty()).collect();
+    let width = facts.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
+    facts
+        .iter()
+        .map(|(name, value)| set_in(&format!("  {name:<width$}  "), &value.replace('\n', " ")))
+        .collect()
+}
+
+/// A text of which parts are from others, fit for a terminal. It is as long as it is: who made it has bounded it.
+pub(crate) fn harmless(text: &str) -> String {
+    text.split('\n').map(|line| postern_smtp::text::clean(line, usize::MAX)).collect::<Vec<_>>().join("\n")
 }
 
 /// A text behind its lead, wrapped below itself in 100 columns.

@@ -6,12 +6,13 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use postern_mta::admin::troubles::{Request, Response};
 use postern_mta::admin::{self, Admin, sessions};
-use postern_mta::cases::{Case, Letter, Settings, State};
+use postern_mta::cases::{Case, Letter, ServerSettings, State};
 use postern_mta::event::clean;
-use postern_mta::session::transcript::{sure, transcript};
+use postern_mta::session::transcript::transcript;
 
+use crate::advice::diagnosis_in_words;
 use crate::queue::age;
-use crate::table::{Line, facts, listing};
+use crate::table::{Line, facts, harmless, listing};
 use crate::{Done, admin, block_on, in_json, say, unexpected};
 
 /// So wide a list's explanations may be.
@@ -54,10 +55,7 @@ pub(crate) struct Answer {
     /// To whom [default: the account's first address]
     #[arg(long, value_name = "ADDRESS")]
     to: Option<String>,
-    /// Print it, and send nothing; so it is done when nothing is said
-    #[arg(long, conflicts_with = "send")]
-    print: bool,
-    /// Send it
+    /// Send it; without this it is printed, and nothing is sent
     #[arg(long)]
     send: bool,
 }
@@ -116,12 +114,9 @@ async fn show(admin: &Admin, id: u64, json: bool) -> Done {
     Ok(ExitCode::SUCCESS)
 }
 
-fn in_words(case: &Case, settings: &Settings) -> String {
-    let section = case.cause.section();
-    let words = settings.words(case.user());
-    let found = case.diagnosis();
+fn in_words(case: &Case, settings: &ServerSettings) -> String {
     let addresses: Vec<String> = case.addresses.iter().map(ToString::to_string).collect();
-    let mut text = facts([
+    let text = facts([
         ("case", format!("{} ({})", case.id, state(case))),
         ("whose", clean(&case.whom.to_string())),
         ("claimed name", case.claimed.as_deref().map(clean).unwrap_or_default()),
@@ -133,16 +128,7 @@ fn in_words(case: &Case, settings: &Settings) -> String {
         ("programs", clean(&case.programs.join(", "))),
         ("answered", case.answered.map(|at| format!("{at:.0}")).unwrap_or_default()),
     ]);
-    text += &format!("\n{} ({}, {})\n\n", section.title, case.cause.token(), sure(case.confidence));
-    text += &format!("  {}\n  {}\n", clean(&case.explanation), words.fill(section.meaning));
-    text += &format!("\nWhat to do\n\n  {}\n", words.fill(section.remedy));
-    text += &format!("\nWhat to tell the person\n\n  {}\n", clean(&found.user_sentence(&words)));
-    let remedies = found.remedies(&words);
-    if !remedies.is_empty() {
-        text += "\nIn each program\n\n";
-        text += &facts(remedies.iter().map(|(program, remedy)| (program.name(), clean(remedy))));
-    }
-    text
+    text + &diagnosis_in_words(&case.diagnosis(), settings, case.user())
 }
 
 fn state(case: &Case) -> String {
@@ -180,7 +166,7 @@ async fn close(admin: &Admin, id: u64) -> Done {
 }
 
 async fn write(admin: &Admin, answer: Answer) -> Done {
-    let Answer { id, to, send, print: _ } = answer;
+    let Answer { id, to, send } = answer;
     match ask(admin, Request::Answer { id, to, send }).await? {
         Response::Answer { to, sent: Some(queued), .. } => {
             say(&format!("sent to {} as {queued}\n", clean(&to.unwrap_or_default())))?;
@@ -195,20 +181,10 @@ fn printed(to: Option<&str>, letter: &Letter) -> String {
     let to = to.map_or("(nobody is known: name an address with --to)".to_owned(), clean);
     let mut text = format!("To: {to}\nSubject: {}\n\n", clean(&letter.subject));
     for paragraph in &letter.paragraphs {
-        // A remedy for a program may be longer than what a log line bears.
-        text += &paragraph
-            .lines()
-            .map(|line| postern_smtp::text::clean(line, LETTER_MOST) + "\n")
-            .collect::<String>();
-        if paragraph.is_empty() {
-            text.push('\n');
-        }
+        text += &(harmless(paragraph) + "\n");
     }
     text
 }
-
-/// So long a paragraph of a letter may be, in octets.
-const LETTER_MOST: usize = 4000;
 
 fn none(id: u64) -> String {
     format!("there is no case {id}; postern trouble list --all shows all")

@@ -26,12 +26,14 @@ pub(crate) const LIMIT: usize = 200;
 
 /// Arguments of `postern why`.
 #[derive(Args)]
-#[command(after_help = "Exit codes: 0: something was found; 1: nothing was found, or it failed.")]
+#[command(
+    after_help = "Exit codes: 0: something was found; 1: nothing was found, or it failed; 2: wrong usage."
+)]
 pub(crate) struct Arguments {
     /// A queue id, a Message-ID, a mail address, a user's name, a session id, or a client's IP address
     #[arg(value_name = "USER|ADDRESS|MESSAGE-ID|QUEUE-ID|SESSION|CLIENT")]
     what: String,
-    /// Only what happened since, such as 2d ago
+    /// Not older than this, such as 2d
     #[arg(long, value_name = "AGE", value_parser = units::duration)]
     since: Option<std::time::Duration>,
     /// At most so many events, the newest

@@ -11,10 +11,9 @@ use clap::Args;
 use postern_mta::event::clean;
 use postern_mta::relay_test::{self, Options, Outcome, Report, Target, Tried, Verdict};
 
-use crate::{Done, become_owner_of, block_on, load, say};
+use super::UNKNOWN;
+use crate::{Done, become_owner_of, block_on, in_json, load, say};
 
-/// It could not be found out; clap's own for a wrong command line, too.
-const UNKNOWN: u8 = 2;
 /// Where servers take mail from each other.
 const SMTP: u16 = 25;
 
@@ -28,7 +27,8 @@ ask from outside. There are a few sessions at each address, each of them in orde
 Exit codes:
   0  every form was refused everywhere
   1  something was accepted: an open relay
-  2  wrong usage, or it could not be found out wholly")]
+  2  wrong usage
+  3  it could not be found out wholly")]
 pub(crate) struct Arguments {
     /// Somebody's server instead of our own listeners
     #[arg(long, value_name = "HOST[:PORT]", value_parser = host_and_port)]
@@ -48,7 +48,7 @@ pub(super) fn run(arguments: &Arguments, path: &Path) -> ExitCode {
 
 fn carry_out(arguments: &Arguments, path: &Path) -> Done {
     let report = find_out(arguments, path)?;
-    say(&if arguments.json { serde_json::to_string_pretty(&report)? + "\n" } else { in_words(&report) })?;
+    say(&if arguments.json { in_json(&report)? } else { in_words(&report) })?;
     Ok(match report.verdict() {
         Verdict::Closed => ExitCode::SUCCESS,
         Verdict::Open => ExitCode::FAILURE,

@@ -18,7 +18,7 @@ use postern_queue::{Filter, QueueId};
 use postern_smtp::address::Host;
 
 use crate::queue::{age, count_of, until};
-use crate::{Done, say, unexpected};
+use crate::{Done, in_json, say, unexpected};
 
 /// Arguments of `postern queue why`.
 #[derive(Args)]
@@ -39,7 +39,7 @@ pub(crate) async fn run(admin: &Admin, arguments: &Arguments) -> Done {
         other => return Err(unexpected(&other).into()),
     };
     if arguments.json {
-        say(&(serde_json::to_string_pretty(&waiting)? + "\n"))?;
+        say(&in_json(&waiting)?)?;
         return Ok(ExitCode::SUCCESS);
     }
     match (&arguments.what, waiting.groups.is_empty()) {

@@ -15,12 +15,12 @@ use postern_smtp::address::Mailbox;
 use crate::table::facts;
 use crate::{Done, admin, block_on, in_json, say, unexpected};
 
-/// The exit code when there is no answer; clap's own for a wrong command line, too.
-const NO_ANSWER: u8 = 2;
+/// The exit code when there is no answer.
+const NO_ANSWER: u8 = 3;
 
 /// Arguments of `postern user may-send`.
 #[derive(Args)]
-#[command(after_help = "Exit codes: 0: yes. 1: no. 2: wrong usage, or there is no answer.\n\
+#[command(after_help = "Exit codes: 0: yes. 1: no. 2: wrong usage. 3: there is no answer.\n\
                         The running Postern answers; when none runs, the configuration and the directories do.")]
 pub(crate) struct Arguments {
     /// What the user signs in as

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::past::Past;
 use super::{Failure, app_password, texts};
+use crate::in_json;
 use crate::table::facts;
 
 /// Arguments of `postern user show`.
@@ -28,7 +29,7 @@ pub(super) async fn run(arguments: &Show, admin: &Admin) -> Result<String, Failu
     if arguments.json {
         let mut shown = as_json(&person, &passwords)?;
         past.add_to(&mut shown);
-        return Ok(serde_json::to_string_pretty(&shown)? + "\n");
+        return Ok(in_json(&shown)?);
     }
     let shown = match &person {
         Person::Own(user) => facts(of_user(user, &passwords)),

@@ -6,7 +6,7 @@
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::cases::letter::Settings;
+use crate::cases::ServerSettings;
 use crate::config::{Config, Transcripts};
 use crate::daemon::Shared;
 use crate::session::{Keeper, Shown, Since, Summary, Wanted, WatchView, Which};
@@ -66,7 +66,7 @@ pub enum Response {
         /// The session. `None`: it is not kept.
         session: Option<Box<Shown>>,
         /// What people enter here.
-        settings: Settings,
+        settings: ServerSettings,
     },
     /// The recording that was begun.
     Recording(WatchView),
@@ -135,7 +135,7 @@ async fn look(keeper: &Keeper, config: &Config, request: Request) -> Result<Resp
         }
         Request::Show { id } => {
             let session = keeper.show(id).await.map_err(|error| error.to_string())?.map(Box::new);
-            Ok(Response::Shown { session, settings: Settings::of(config) })
+            Ok(Response::Shown { session, settings: ServerSettings::of(config) })
         }
         _ => Err("Postern is not running, so that there are no sessions to record or to follow".to_owned()),
     }

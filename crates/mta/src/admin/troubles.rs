@@ -8,8 +8,7 @@ use postern_queue::QueueId;
 use postern_smtp::address::Mailbox;
 use serde::{Deserialize, Serialize};
 
-use crate::cases::letter::Settings;
-use crate::cases::{Case, Letter, State};
+use crate::cases::{Case, Letter, ServerSettings, State};
 use crate::config::Config;
 use crate::daemon::Shared;
 use crate::directory::{Login, People, Users};
@@ -57,7 +56,7 @@ pub enum Response {
         /// The case.
         case: Option<Box<Case>>,
         /// What people enter here.
-        settings: Settings,
+        settings: ServerSettings,
     },
     /// The case that was closed. `None`: there is none of that number.
     Closed(Option<Box<Case>>),
@@ -89,7 +88,7 @@ pub(crate) async fn carry_out(shared: &Shared, request: Request, now: Timestamp)
                 }
                 (None, None) => None,
             };
-            let letter = Letter::about(&case, &Settings::of(&site.config));
+            let letter = Letter::about(&case, &ServerSettings::of(&site.config));
             let sent = if send { Some(send_letter(shared, to.clone(), &letter, now).await?) } else { None };
             if sent.is_some() {
                 keeper.answered(id, now);
@@ -133,7 +132,7 @@ pub(crate) async fn carry_out_alone(
                 Some(to) => Some(address(&to)?),
                 None => address_of(config, &case).await,
             };
-            let letter = Letter::about(&case, &Settings::of(config));
+            let letter = Letter::about(&case, &ServerSettings::of(config));
             Ok(Response::Answer { to: to.map(|to| to.to_string()), letter, sent: None })
         }
         request => {
@@ -152,7 +151,7 @@ fn on_cases(keeper: &Keeper, config: &Config, request: &Request, now: Timestamp)
         }
         Request::Show { id } => {
             let case = keeper.case(*id).map(Box::new);
-            Response::Shown { case, settings: Settings::of(config) }
+            Response::Shown { case, settings: ServerSettings::of(config) }
         }
         Request::Close { id } => Response::Closed(keeper.close(*id, now).map(Box::new)),
         Request::Answer { .. } => return Err("a letter is no question about cases".into()),

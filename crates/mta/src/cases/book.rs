@@ -16,8 +16,7 @@ use jiff::{SignedDuration, Timestamp};
 use postern_smtp::text::clean;
 
 use super::{
-    Case, EXAMPLES_FIRST, EXAMPLES_LAST, EXPLANATION_MOST, NAME_MOST, NAMED_MOST, State, Trouble, Whom,
-    client_net, worth,
+    Case, EXAMPLES_FIRST, EXAMPLES_LAST, EXPLANATION_MOST, NAME_MOST, NAMED_MOST, Occurrence, State, Whom, worth,
 };
 use crate::config::Role;
 use crate::diagnosis::session::{Cause, Gravity};
@@ -112,7 +111,7 @@ impl Cases {
     }
 
     /// Books a trouble.
-    pub(crate) fn note(&mut self, mut trouble: Trouble, now: Timestamp) -> Noted {
+    pub(crate) fn note(&mut self, mut trouble: Occurrence, now: Timestamp) -> Noted {
         let cause = trouble.diagnosis.cause;
         if self.is_one_of_many(&trouble) {
             trouble.whom = Whom::Many;
@@ -217,7 +216,7 @@ impl Cases {
         many && whom.is_strangers() && !self.by_key.contains_key(&(whom.clone(), cause))
     }
 
-    fn fresh(&mut self, trouble: &Trouble, now: Timestamp) -> Known {
+    fn fresh(&mut self, trouble: &Occurrence, now: Timestamp) -> Known {
         self.make_room(1);
         let id = self.next;
         self.next += 1;
@@ -333,8 +332,8 @@ impl Case {
         self.addresses.first().copied().map(network_of)
     }
 
-    fn happened(&mut self, trouble: Trouble, now: Timestamp) {
-        let Trouble { diagnosis, client, listener, way, program, session, .. } = trouble;
+    fn happened(&mut self, trouble: Occurrence, now: Timestamp) {
+        let Occurrence { diagnosis, client, listener, way, program, session, .. } = trouble;
         self.count = self.count.saturating_add(1);
         self.last = self.last.max(now);
         self.state = State::Open;

@@ -5,12 +5,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Case;
-use crate::config::{Config, Greets, Role};
-use crate::diagnosis::session::{Diagnosis, Words};
-
-/// The usual port for STARTTLS (RFC 6409 §3.1), and for TLS from the first octet (RFC 8314 §7.3).
-const PORTS: (u16, u16) = (587, 465);
+use super::{Case, ServerSettings, SignInWay, Whom};
+use crate::diagnosis::session::{Cause, Diagnosis};
+use crate::event::clean;
+use crate::config::Role;
 
 /// A mail in words.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,40 +19,6 @@ pub struct Letter {
     pub paragraphs: Vec<String>,
 }
 
-/// What people enter to send mail through this server.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Settings {
-    /// The server's name.
-    pub host: String,
-    /// The port for STARTTLS.
-    pub starttls_port: u16,
-    /// The port for TLS from the first octet.
-    pub tls_port: u16,
-}
-
-impl Settings {
-    /// Of a configuration. A listener that gets its port from the system counts as the usual one.
-    pub fn of(config: &Config) -> Self {
-        let submission = config.listeners.iter().filter(|one| one.role == Role::Submission);
-        let bound: Vec<(u16, Greets)> = submission
-            .flat_map(|one| one.bind.iter().map(|address| (address.port(), one.tls.greets(address.port()))))
-            .filter(|(port, _)| *port != 0)
-            .collect();
-        let port = |wanted: Greets| bound.iter().find(|(_, greets)| *greets == wanted).map(|(port, _)| *port);
-        Self {
-            host: config.hostname.as_str().to_owned(),
-            starttls_port: port(Greets::InClear).unwrap_or(PORTS.0),
-            tls_port: port(Greets::AfterTls).unwrap_or(PORTS.1),
-        }
-    }
-
-    /// What the places in a text about somebody stand for.
-    pub fn words<'a>(&'a self, user: Option<&'a str>) -> Words<'a> {
-        let Self { host, starttls_port, tls_port } = self;
-        Words { host, starttls_port: *starttls_port, tls_port: *tls_port, user }
-    }
-}
-
 impl Case {
     /// What was found in it, as a diagnosis of its last session.
     pub fn diagnosis(&self) -> Diagnosis {
@@ -62,7 +26,7 @@ impl Case {
             cause: self.cause,
             confidence: self.confidence,
             explanation: self.explanation.clone(),
-            user: self.claimed.clone(),
+            user: self.claimed.as_deref().map(clean),
             program: self.program,
         }
     }
@@ -74,9 +38,11 @@ impl Case {
 }
 
 impl Letter {
-    /// To the person whom a case concerns.
-    pub(crate) fn about(case: &Case, settings: &Settings) -> Self {
-        let words = settings.words(case.user());
+    /// To the person whom a case concerns. It says nothing that this server does not hold: a sentence that would name a port
+    /// where nobody listens is left out, and so are a program's steps.
+    pub(crate) fn about(case: &Case, settings: &ServerSettings) -> Self {
+        let user = case.user().map(clean);
+        let words = settings.words(user.as_deref());
         let found = case.diagnosis();
         let mut paragraphs = vec![
             "Good day,".to_owned(),
@@ -92,8 +58,11 @@ impl Letter {
                 paragraphs.extend([String::new(), format!("{}: {remedy}", program.name())]);
             }
         }
-        paragraphs.extend([String::new(), "These settings are right:".to_owned(), String::new()]);
-        paragraphs.extend(right_settings(settings, case.user()));
+        // What is for people is not for printers.
+        if case.ways.iter().any(|way| *way != Role::Device) {
+            paragraphs.extend([String::new(), "These settings are right:".to_owned(), String::new()]);
+            paragraphs.extend(right_settings(case, settings));
+        }
         paragraphs.extend([
             String::new(),
             "If it still does not work, please answer this mail, with the words that your program shows."
@@ -111,14 +80,48 @@ fn often(case: &Case) -> String {
     }
 }
 
-fn right_settings(settings: &Settings, user: Option<&str>) -> Vec<String> {
-    let Settings { host, starttls_port, tls_port } = settings;
-    vec![
-        format!("  Server (SMTP, outgoing mail): {host}"),
-        format!("  Port {tls_port} with SSL/TLS, or port {starttls_port} with STARTTLS"),
-        "  Sign-in: normal password".to_owned(),
-        format!("  User name: {}", user.unwrap_or("as for reading your mail")),
-    ]
+fn right_settings(case: &Case, settings: &ServerSettings) -> Vec<String> {
+    let mut lines = vec![format!("  Server (SMTP, outgoing mail): {}", settings.host)];
+    lines.extend(match (settings.tls_port, settings.starttls_port) {
+        (Some(tls), Some(starttls)) => {
+            Some(format!("  Port {tls} with SSL/TLS, or port {starttls} with STARTTLS"))
+        }
+        (Some(tls), None) => Some(format!("  Port {tls} with SSL/TLS")),
+        (None, Some(starttls)) => Some(format!("  Port {starttls} with STARTTLS")),
+        (None, None) => None,
+    });
+    lines.extend(sign_in(case.cause, &settings.sign_in).map(|way| format!("  Sign-in: {way}")));
+    lines.push(format!("  User name: {}", user_name(case)));
+    lines
+}
+
+/// `None`: nobody can sign in here.
+fn sign_in(cause: Cause, ways: &[SignInWay]) -> Option<String> {
+    let usual = ways.first()?;
+    Some(match cause {
+        Cause::AppPasswordNeeded => {
+            let password = ways.iter().find(|way| **way == SignInWay::Password).unwrap_or(usual);
+            format!("{password}; enter an app password, not the password of your account")
+        }
+        Cause::TokenRejected if ways.contains(&SignInWay::OAuth) => SignInWay::OAuth.to_string(),
+        Cause::CertificateOfNobody | Cause::ClientCertificateNeeded | Cause::ClientCertificateUnproved
+            if ways.contains(&SignInWay::Certificate) =>
+        {
+            SignInWay::Certificate.to_string()
+        }
+        Cause::ClientCertificateNeeded | Cause::ClientCertificateUnproved => {
+            format!("{usual}, and the certificate that you were given")
+        }
+        _ => usual.to_string(),
+    })
+}
+
+fn user_name(case: &Case) -> String {
+    match (case.user(), case.cause) {
+        (Some(name), Cause::NameWithoutDomain) if !name.contains('@') => "your whole mail address".to_owned(),
+        (Some(_), Cause::NameWithWrongDomain) | (None, _) => "as for reading your mail".to_owned(),
+        (Some(name), _) => clean(name),
+    }
 }
 
 #[cfg(test)]

@@ -5,13 +5,15 @@
 //! - [`Case`]: what is known of one: whose, which cause, how often, since when, with which programs, and its [`State`].
 //! - [`Whom`]: whose it is. A name counts only if it is somebody's; a name that is nobody's counts as its address, so that
 //!   strangers cannot fill the list with names of their own making.
-//! - `Cases`: the book of them, bounded, the worst first. `letter`: a mail to the person whom it concerns.
+//! - `Cases`: the book of them, bounded, the worst first. [`Letter`]: a mail to the person whom it concerns, with the
+//!   [`ServerSettings`] that are right.
 //!
 //! A case is solved by itself when whom it concerns sends a message the same way later. What it deliberately does not do:
 //! find a cause (see [`diagnosis::session`](crate::diagnosis::session)), keep transcripts, or write to anybody unasked.
 
 mod book;
-pub(crate) mod letter;
+mod letter;
+mod settings;
 
 use std::fmt;
 use std::net::IpAddr;
@@ -21,7 +23,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use book::{Cases, Changes, Noted};
-pub use letter::{Letter, Settings};
+pub use letter::Letter;
+pub use settings::{ServerSettings, SignInWay};
 
 use crate::config::Role;
 use crate::diagnosis::session::{Cause, Confidence, Diagnosis, Gravity, Program};
@@ -111,9 +114,9 @@ pub enum State {
     },
 }
 
-/// Something that went wrong once.
+/// A trouble that happened once.
 #[derive(Debug, Clone)]
-pub(crate) struct Trouble {
+pub(crate) struct Occurrence {
     pub(crate) diagnosis: Diagnosis,
     pub(crate) whom: Whom,
     pub(crate) client: IpAddr,
@@ -124,7 +127,7 @@ pub(crate) struct Trouble {
     pub(crate) session: Option<String>,
 }
 
-impl Trouble {
+impl Occurrence {
     /// What was found in a session.
     pub(crate) fn of(facts: &Facts, diagnosis: Diagnosis) -> Self {
         Self {

@@ -22,7 +22,7 @@ by the same tokens.
 
 In what is said to people, `{host}` stands for the server's name, `{starttls_port}` for 587, `{tls_port}` for 465, `{user}` for
 the user name, `{login}` for the words \"user name\" with it and `{account}` for \"the account\" with it;
-`postern explain TOKEN --user` fills in those of your configuration. What each reply means by itself stands in
+`postern explain TOKEN --sentence` fills in those of your configuration. What each reply means by itself stands in
 [replies](replies.md).
 
 ## By what the mail program shows

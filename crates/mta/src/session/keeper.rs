@@ -19,7 +19,7 @@ use super::Facts;
 use super::kept::{Because, File, News, Pending, Row, Summary, Which, names, oldest};
 use super::transcript;
 use super::watch::{Heard, Live, Since, Wanted, WatchView, Watches, Who};
-use crate::cases::{Case, Cases, Noted, Trouble, Whom};
+use crate::cases::{Case, Cases, Noted, Occurrence, Whom};
 use crate::config::{KeptSessions, Transcripts};
 use crate::daemon::{Phase, Shared};
 use crate::diagnosis::session::{Diagnosis, diagnose};
@@ -170,7 +170,7 @@ impl Keeper {
         }
         let found = match diagnosis {
             Some(diagnosis) if rules.transcripts != Transcripts::Off => {
-                let noted = state.cases.note(Trouble::of(&facts, diagnosis.clone()), now);
+                let noted = state.cases.note(Occurrence::of(&facts, diagnosis.clone()), now);
                 Some(Found { diagnosis: diagnosis.clone(), noted })
             }
             _ => None,
@@ -193,7 +193,7 @@ impl Keeper {
             return;
         }
         if let Some(diagnosis) = diagnose(facts) {
-            let trouble = Trouble { session: None, ..Trouble::of(facts, diagnosis) };
+            let trouble = Occurrence { session: None, ..Occurrence::of(facts, diagnosis) };
             self.state().cases.note(trouble, now);
         }
     }

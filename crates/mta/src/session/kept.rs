@@ -54,7 +54,7 @@ const LAYOUT: Layout = Layout {
         seq   INTEGER PRIMARY KEY REFERENCES session ON DELETE CASCADE,
         facts TEXT NOT NULL            -- JSON
     ) STRICT;
-    CREATE TABLE trouble (
+    CREATE TABLE cases (
         id    INTEGER PRIMARY KEY,
         value TEXT NOT NULL            -- JSON
     ) STRICT;
@@ -275,7 +275,7 @@ impl File {
 
     /// All cases. One that makes no sense to this version is left out.
     pub(crate) async fn cases(&self) -> Result<Vec<Case>, LedgerError> {
-        let sql = "SELECT value FROM trouble";
+        let sql = "SELECT value FROM cases";
         let read: Vec<String> = self
             .0
             .read(move |transaction| transaction.prepare(sql)?.query_map([], |row| row.get(0))?.collect())
@@ -318,12 +318,12 @@ fn write(
     rules: &KeptSessions,
     now: Timestamp,
 ) -> rusqlite::Result<()> {
-    let mut put = transaction.prepare_cached("INSERT OR REPLACE INTO trouble VALUES (?, ?)")?;
+    let mut put = transaction.prepare_cached("INSERT OR REPLACE INTO cases VALUES (?, ?)")?;
     for case in &news.cases.written {
         // What we made ourselves can be written.
         put.execute(params![signed(case.id), serde_json::to_string(case).unwrap_or_default()])?;
     }
-    let mut delete = transaction.prepare_cached("DELETE FROM trouble WHERE id = ?")?;
+    let mut delete = transaction.prepare_cached("DELETE FROM cases WHERE id = ?")?;
     for id in &news.cases.gone {
         delete.execute([signed(*id)])?;
     }

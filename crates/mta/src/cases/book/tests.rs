@@ -19,13 +19,13 @@ fn of_gravity(gravity: Gravity) -> Cause {
     *Cause::ALL.iter().find(|cause| cause.section().gravity == gravity).unwrap()
 }
 
-fn trouble(cause: Cause, whom: Whom) -> Trouble {
+fn trouble(cause: Cause, whom: Whom) -> Occurrence {
     let user = match &whom {
         Whom::User(name) => Some(name.clone()),
         _ => None,
     };
     let explanation = format!("{} happened", cause.token());
-    Trouble {
+    Occurrence {
         diagnosis: Diagnosis { cause, confidence: Confidence::Likely, explanation, user, program: None },
         whom,
         client: "192.0.2.7".parse().unwrap(),

@@ -92,12 +92,14 @@ impl Diagnosis {
         words.fill(self.cause.section().remedy)
     }
 
-    /// What to do in the programs: in the one that it probably is first.
+    /// What to do in the programs: in the one that it probably is first. Those are left out whose steps name a port that is not
+    /// there.
     pub fn remedies(&self, words: &Words<'_>) -> Vec<(Program, String)> {
         let steps = self.cause.section().programs;
         let (first, others): (Vec<_>, Vec<_>) =
             steps.iter().copied().partition(|(program, _)| Some(*program) == self.program);
-        first.into_iter().chain(others).map(|(program, step)| (program, words.fill(step))).collect()
+        let filled = |(program, step): (Program, &str)| Some((program, words.step(step)?));
+        first.into_iter().chain(others).filter_map(filled).collect()
     }
 }
 

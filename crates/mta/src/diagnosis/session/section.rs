@@ -130,18 +130,38 @@ impl fmt::Display for Program {
 pub struct Words<'a> {
     /// The server name that people enter, which a certificate bears.
     pub host: &'a str,
-    /// The port for STARTTLS: 587, unless it is moved.
-    pub starttls_port: u16,
-    /// The port for TLS from the first octet: 465, unless it is moved.
-    pub tls_port: u16,
+    /// The port for STARTTLS: 587, unless it is moved. `None`: there is none, and no sentence that names it is told.
+    pub starttls_port: Option<u16>,
+    /// The port for TLS from the first octet: 465, unless it is moved. `None`: as above.
+    pub tls_port: Option<u16>,
     /// Whose account it concerns, never what a client claims. Without one, sentences say "your account" and "your user name", and
     /// commands `NAME`, as they do where the name could mean something to a shell.
     pub user: Option<&'a str>,
 }
 
 impl Words<'_> {
-    /// Fills a text's places. What stands for a place is never looked at for further places.
+    /// Fills a text's places; sentences that name a port that is not there are left out.
     pub fn fill(&self, text: &str) -> String {
+        if self.holds(text) {
+            return self.filled(text);
+        }
+        let sentences: Vec<&str> =
+            text.split_inclusive(". ").filter(|sentence| self.holds(sentence)).collect();
+        self.filled(sentences.concat().trim_end())
+    }
+
+    /// Fills the places of what is of use as a whole only. `None`: it names a port that is not there.
+    pub fn step(&self, text: &str) -> Option<String> {
+        self.holds(text).then(|| self.filled(text))
+    }
+
+    fn holds(&self, text: &str) -> bool {
+        (self.starttls_port.is_some() || !text.contains("{starttls_port}"))
+            && (self.tls_port.is_some() || !text.contains("{tls_port}"))
+    }
+
+    /// What stands for a place is never looked at for further places.
+    fn filled(&self, text: &str) -> String {
         let mut filled = String::with_capacity(text.len() + 32);
         let mut rest = text;
         let mut stands = Stands::InWords;
@@ -165,8 +185,8 @@ impl Words<'_> {
     fn value(&self, name: &str, stands: Stands) -> Option<String> {
         match name {
             "host" => Some(self.host.to_owned()),
-            "starttls_port" => Some(self.starttls_port.to_string()),
-            "tls_port" => Some(self.tls_port.to_string()),
+            "starttls_port" => self.starttls_port.map(|port| port.to_string()),
+            "tls_port" => self.tls_port.map(|port| port.to_string()),
             "user" => Some(self.name(stands)),
             "login" => Some(self.about("user name", "your user name")),
             "account" => Some(self.about("the account", "your account")),
@@ -222,8 +242,12 @@ fn is_plain(name: &str) -> bool {
 mod tests {
     use super::*;
 
-    const WORDS: Words<'_> =
-        Words { host: "mail.example.org", starttls_port: 587, tls_port: 465, user: Some("{host}") };
+    const WORDS: Words<'_> = Words {
+        host: "mail.example.org",
+        starttls_port: Some(587),
+        tls_port: Some(465),
+        user: Some("{host}"),
+    };
 
     #[test]
     fn places_are_filled_once_and_braces_of_others_stay() {
@@ -261,6 +285,15 @@ mod tests {
         for name in ["", "--json", "-rf", "a b", "a$b", "a\u{202e}b", "ü", "a'b", "a\\b", ".x"] {
             assert!(!is_plain(name), "{name}");
         }
+    }
+
+    #[test]
+    fn a_sentence_that_names_a_port_that_is_not_there_is_left_out_and_a_step_wholly() {
+        let words = Words { starttls_port: None, ..WORDS };
+        let text = "It is set wrongly. Choose STARTTLS with port {starttls_port}. Or ask {host}.";
+        assert_eq!(words.fill(text), "It is set wrongly. Or ask mail.example.org.");
+        assert_eq!(words.step(text), None);
+        assert_eq!(words.step("Port {tls_port}.").as_deref(), Some("Port 465."));
     }
 
     #[test]

@@ -9,7 +9,8 @@ use std::path::Path;
 use super::*;
 use crate::config::{Greets, Otherwise};
 
-const WORDS: Words<'_> = Words { host: "mail.example.org", starttls_port: 587, tls_port: 465, user: None };
+const WORDS: Words<'_> =
+    Words { host: "mail.example.org", starttls_port: Some(587), tls_port: Some(465), user: None };
 
 /// A name and what was recorded.
 fn recorded() -> Vec<(String, Facts)> {

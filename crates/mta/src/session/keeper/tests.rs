@@ -126,9 +126,9 @@ async fn cases_outlive_a_restart_and_a_write_that_failed_is_made_up_for() {
         let other = rusqlite::Connection::open(path).unwrap();
         other.execute_batch(&format!("ALTER TABLE {from} RENAME TO {to}")).unwrap();
     };
-    rename("trouble", "elsewhere");
+    rename("cases", "elsewhere");
     keeper.write(RULES, now(2)).await.unwrap_err();
-    rename("elsewhere", "trouble");
+    rename("elsewhere", "cases");
     keeper.close(1, now(3)).unwrap();
     keeper.write(RULES, now(3)).await.unwrap();
     let again = Keeper::open_for_reading(folder.path(), now(4)).await.unwrap();

@@ -173,7 +173,7 @@ async fn what_cannot_be_written_is_handed_back() {
 async fn a_case_that_makes_no_sense_is_left_out() {
     let file = File::in_memory();
     let write = |transaction: &Transaction<'_>| {
-        transaction.execute("INSERT INTO trouble VALUES (1, '{\"cause\":\"of-the-future\"}')", [])
+        transaction.execute("INSERT INTO cases VALUES (1, '{\"cause\":\"of-the-future\"}')", [])
     };
     file.0.write(write).await.unwrap();
     assert!(Cases::of(file.cases().await.unwrap()).worst_first().is_empty());

@@ -9,7 +9,7 @@ use crate::session::TlsStood;
 use crate::session::tests::facts;
 
 const WORDS: Words<'_> =
-    Words { host: "mail.example.org", starttls_port: 587, tls_port: 465, user: Some("anna") };
+    Words { host: "mail.example.org", starttls_port: Some(587), tls_port: Some(465), user: Some("anna") };
 
 /// Facts with this dialogue, as they are read from the file.
 fn with_lines(lines: &Value) -> Facts {
