@@ -16,7 +16,7 @@ use clap::{Command, CommandFactory as _};
 use crate::Arguments;
 
 /// What a placeholder can stand for: a name, an address, a message of the queue, a form. One of them is to fit.
-const FILLINGS: [&str; 4] = ["mail", "anna@example.org", "0CMW7ZA8527RP", "pem"];
+const FILLINGS: [&str; 5] = ["mail", "anna@example.org", "0CMW7ZA8527RP", "pem", "7"];
 /// Stands in a command for what is filled in later.
 const BLANK: &str = "\0";
 
