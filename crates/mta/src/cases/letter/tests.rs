@@ -139,7 +139,7 @@ fn the_user_name_is_told_only_if_it_is_somebodys() {
 
 #[test]
 fn a_device_is_not_told_the_settings_of_people() {
-    let device = Case { ways: vec![Way::Device], ..case(Cause::DeviceSender, Whom::Many) };
+    let device = Case { ways: vec![Role::Device], ..case(Cause::DeviceSender, Whom::Many) };
     assert!(!written(&device, &settings()).contains("These settings are right"));
 }
 
