@@ -6,7 +6,6 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use jiff::{SignedDuration, Timestamp};
 use postern_mta::admin::sessions::{Request, Response};
 use postern_mta::admin::{self, Admin};
 use postern_mta::cases::ServerSettings;
@@ -19,6 +18,7 @@ use postern_mta::session::{IpNet, Shown, Summary, Wanted, WatchView, Which};
 use crate::advice::diagnosis_in_words;
 use crate::queue::{age, until};
 use crate::table::{Line, facts, listing};
+use crate::why::moment_before;
 use crate::{Done, admin, block_on, in_json, say, unexpected};
 
 /// So many sessions are listed when nothing is said.
@@ -132,9 +132,8 @@ impl Of {
 
 async fn list(admin: &Admin, which: List) -> Done {
     let List { of, cause, since, limit, json } = which;
-    let Wanted { address, user, listener, troubled } = of.wanted();
-    let since = since.map(|age| Timestamp::now().checked_sub(SignedDuration::try_from(age)?)).transpose()?;
-    let which = Which { troubled, user, address, listener, cause, since, limit };
+    let since = since.map(moment_before).transpose()?;
+    let which = Which { of: of.wanted(), cause, since, limit };
     let (sessions, keeps) = match ask(admin, Request::List(which)).await? {
         Response::Listed { sessions, keeps } => (sessions, keeps),
         other => return Err(unexpected(&other).into()),
@@ -285,7 +284,8 @@ fn spoken(text: &str) -> Result<bool, std::io::Error> {
     }
 }
 
-fn network(text: &str) -> Result<IpNet, String> {
+/// An address, or a network.
+pub(crate) fn network(text: &str) -> Result<IpNet, String> {
     if let Ok(address) = text.parse::<IpAddr>() {
         return Ok(address.to_canonical().into());
     }

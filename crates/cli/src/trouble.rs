@@ -2,34 +2,34 @@
 
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use postern_mta::admin::troubles::{Request, Response};
 use postern_mta::admin::{self, Admin, sessions};
-use postern_mta::cases::{Case, Letter, ServerSettings, State};
+use postern_mta::cases::{Case, Letter, ServerSettings, State, WhichCases};
+use postern_mta::config::units;
 use postern_mta::event::clean;
+use postern_mta::session::IpNet;
 use postern_mta::session::transcript::transcript;
 
 use crate::advice::diagnosis_in_words;
 use crate::queue::age;
+use crate::session::network;
 use crate::table::{Line, facts, harmless, listing};
+use crate::why::moment_before;
 use crate::{Done, admin, block_on, in_json, say, unexpected};
 
 /// So wide a list's explanations may be.
 const SHORT: usize = 60;
+/// So many cases are listed when nothing is said.
+const USUAL: usize = 200;
 
 /// Subcommands of `postern trouble`.
 #[derive(Subcommand)]
 pub(crate) enum Command {
     /// List open cases, the worst first: troubles of one user or address with the same cause
-    List {
-        /// Solved and closed ones, too
-        #[arg(long)]
-        all: bool,
-        /// As JSON
-        #[arg(long)]
-        json: bool,
-    },
+    List(List),
     /// Show a case: what it is, what to do about it, in each program, and the transcripts that show it
     Show {
         /// Its number
@@ -45,6 +45,29 @@ pub(crate) enum Command {
     },
     /// Print a mail to the person, ready to be sent: what went wrong, what to do, and the right settings
     Answer(Answer),
+}
+
+/// Which cases.
+#[derive(Args)]
+pub(crate) struct List {
+    /// Solved and closed ones, too
+    #[arg(long)]
+    all: bool,
+    /// Of this user, or with this name
+    #[arg(long, value_name = "NAME")]
+    user: Option<String>,
+    /// From this address or network
+    #[arg(long, value_name = "ADDRESS", value_parser = network)]
+    address: Option<IpNet>,
+    /// That happened not longer ago than this, such as 2h
+    #[arg(long, value_name = "AGE", value_parser = units::duration)]
+    since: Option<Duration>,
+    /// So many, the worst ones
+    #[arg(long, value_name = "NUMBER", default_value_t = USUAL)]
+    limit: usize,
+    /// As JSON
+    #[arg(long)]
+    json: bool,
 }
 
 /// A letter to be written.
@@ -68,20 +91,28 @@ pub(crate) fn run(command: Command, path: &Path) -> Done {
 
 async fn carry_out(command: Command, admin: &Admin) -> Done {
     match command {
-        Command::List { all, json } => list(admin, all, json).await,
+        Command::List(which) => list(admin, which).await,
         Command::Show { id, json } => show(admin, id, json).await,
         Command::Close { id } => close(admin, id).await,
         Command::Answer(answer) => write(admin, answer).await,
     }
 }
 
-async fn list(admin: &Admin, all: bool, json: bool) -> Done {
-    let cases = match ask(admin, Request::List { all }).await? {
+async fn list(admin: &Admin, which: List) -> Done {
+    let List { all, user, address, since, limit, json } = which;
+    let narrowed = user.is_some() || address.is_some() || since.is_some();
+    let since = since.map(moment_before).transpose()?;
+    let which = WhichCases { all, user, address, since, limit: Some(limit) };
+    let cases = match ask(admin, Request::List(which)).await? {
         Response::Listed(cases) => cases,
         other => return Err(unexpected(&other).into()),
     };
     let head = ["case", "whose", "times", "last", "what", "state"];
-    let none = if all { "there are no cases" } else { "there is nothing open" };
+    let none = match (narrowed, all) {
+        (true, _) => "there is no such case",
+        (false, true) => "there are no cases",
+        (false, false) => "there is nothing open",
+    };
     say(&if json { in_json(&cases)? } else { listing(&cases, none, head, row) })?;
     Ok(ExitCode::SUCCESS)
 }

@@ -61,7 +61,8 @@ pub(crate) fn run(arguments: &Arguments, path: &Path) -> Done {
     Ok(if found { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn moment_before(age: std::time::Duration) -> Result<Timestamp, Box<dyn std::error::Error>> {
+/// So long ago.
+pub(crate) fn moment_before(age: std::time::Duration) -> Result<Timestamp, Box<dyn std::error::Error>> {
     Ok(Timestamp::now().checked_sub(SignedDuration::try_from(age)?)?)
 }
 
@@ -118,10 +119,10 @@ fn render(answer: &Answer) -> String {
 
 fn troubles(text: &mut String, answer: &Answer) {
     if let Some(why) = &answer.troubles_unknown {
-        let _ = writeln!(text, "\nopen troubles are not known: {}", clean(why));
+        let _ = writeln!(text, "\nopen cases are not known: {}", clean(why));
     }
     if !answer.troubles.is_empty() {
-        let _ = writeln!(text, "\nopen troubles:");
+        let _ = writeln!(text, "\nopen cases:");
     }
     for case in &answer.troubles {
         let times = count_of(case.count, "time", "times");

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::why::Waiting;
 use super::{Admin, Error, Request, Response, troubles};
-use crate::cases::{Case, Whom};
+use crate::cases::{Case, WhichCases, Whom};
 use crate::directory::Person;
 use crate::history::{Kept, Key, Range, Reader, What};
 use crate::ledger::LedgerError;
@@ -119,7 +119,7 @@ impl Admin {
 
     /// The open cases of these users, clients and sessions.
     async fn open_cases(&self, keys: &[Key]) -> Result<Vec<Case>, Error> {
-        match self.call(Request::Troubles(troubles::Request::List { all: false })).await? {
+        match self.call(Request::Troubles(troubles::Request::List(WhichCases::default()))).await? {
             Response::Troubles(troubles::Response::Listed(cases)) => {
                 Ok(cases.into_iter().filter(|case| keys.iter().any(|key| concerns(case, key))).collect())
             }

@@ -8,10 +8,10 @@ use postern_queue::QueueId;
 use postern_smtp::address::Mailbox;
 use serde::{Deserialize, Serialize};
 
-use crate::cases::{Case, Letter, ServerSettings, State};
+use crate::cases::{Case, Letter, ServerSettings, WhichCases};
 use crate::config::Config;
 use crate::daemon::Shared;
-use crate::directory::{Login, People, Users};
+use crate::directory::{People, Users};
 use crate::postmaster;
 use crate::session::Keeper;
 
@@ -20,10 +20,7 @@ use crate::session::Keeper;
 #[serde(rename_all = "kebab-case")]
 pub enum Request {
     /// Which cases are there?
-    List {
-        /// Settled ones, too.
-        all: bool,
-    },
+    List(WhichCases),
     /// Everything about one.
     Show {
         /// Its number.
@@ -79,16 +76,7 @@ pub(crate) async fn carry_out(shared: &Shared, request: Request, now: Timestamp)
     let (keeper, site) = (&shared.keeper, shared.site.load_full());
     let response = match request {
         Request::Answer { id, to, send } => {
-            let case = keeper.case(id).ok_or_else(|| no_case(id))?;
-            let to = match (to, case.user().and_then(Login::new)) {
-                (Some(to), _) => Some(address(&to)?),
-                (None, Some(login)) => {
-                    let found = site.directories.look_up(&login).await.ok().flatten();
-                    found.and_then(|person| person.addresses.first().cloned())
-                }
-                (None, None) => None,
-            };
-            let letter = Letter::about(&case, &ServerSettings::of(&site.config));
+            let (to, letter) = letter(keeper, &site.config, id, to).await?;
             let sent = if send { Some(send_letter(shared, to.clone(), &letter, now).await?) } else { None };
             if sent.is_some() {
                 keeper.answered(id, now);
@@ -127,12 +115,7 @@ pub(crate) async fn carry_out_alone(
         }
         Request::Answer { id, to, send: false } => {
             let keeper = Keeper::open_for_reading(&config.data_dir, now).await.map_err(in_words)?;
-            let case = keeper.case(id).ok_or_else(|| no_case(id))?;
-            let to = match to {
-                Some(to) => Some(address(&to)?),
-                None => address_of(config, &case).await,
-            };
-            let letter = Letter::about(&case, &ServerSettings::of(config));
+            let (to, letter) = letter(&keeper, config, id, to).await?;
             Ok(Response::Answer { to: to.map(|to| to.to_string()), letter, sent: None })
         }
         request => {
@@ -144,10 +127,9 @@ pub(crate) async fn carry_out_alone(
 
 fn on_cases(keeper: &Keeper, config: &Config, request: &Request, now: Timestamp) -> Result<Response, String> {
     Ok(match request {
-        Request::List { all } => {
-            let mut cases = keeper.cases();
-            cases.retain(|case| *all || case.state == State::Open);
-            Response::Listed(cases)
+        Request::List(which) => {
+            let cases = keeper.cases().into_iter().filter(|case| which.holds(case));
+            Response::Listed(cases.take(which.limit.unwrap_or(usize::MAX)).collect())
         }
         Request::Show { id } => {
             let case = keeper.case(*id).map(Box::new);
@@ -169,6 +151,21 @@ async fn send_letter(
     let letter = postmaster::Letter { kind: "answer to a case", subject, paragraphs };
     let site = shared.site.load_full();
     postmaster::write(shared, &site, vec![to], letter, now).await.map_err(|error| error.to_string())
+}
+
+/// The letter about a case, and to whom: as it was said, else to the person whom it concerns.
+async fn letter(
+    keeper: &Keeper,
+    config: &Config,
+    id: u64,
+    to: Option<String>,
+) -> Result<(Option<Mailbox>, Letter), String> {
+    let case = keeper.case(id).ok_or_else(|| no_case(id))?;
+    let to = match to {
+        Some(to) => Some(address(&to)?),
+        None => address_of(config, &case).await,
+    };
+    Ok((to, Letter::about(&case, &ServerSettings::of(config))))
 }
 
 /// The first address of the person whom a case concerns, as far as a directory says it.

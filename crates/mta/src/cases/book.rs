@@ -132,11 +132,18 @@ impl Cases {
         noted
     }
 
-    /// Somebody got a message through: his open cases where he came in the same way are solved.
-    pub(crate) fn sent(&mut self, whom: &Whom, way: Role, now: Timestamp) {
+    /// Somebody got a message through: his open cases where he came in the same way are solved. Behind one address there may be
+    /// several people: there the program has to call itself the same, too, where that is known.
+    pub(crate) fn sent(&mut self, whom: &Whom, way: Role, hello: Option<&str>, now: Timestamp) {
         let Some(ids) = self.open.get(whom).cloned() else { return };
+        let hello = hello.map(|hello| clean(hello, NAME_MOST));
+        let same = |case: &Case| {
+            whom.is_known()
+                || case.programs.is_empty()
+                || hello.as_ref().is_none_or(|hello| case.programs.contains(hello))
+        };
         for id in ids {
-            if self.known.get(&id).is_some_and(|known| known.case.ways.contains(&way)) {
+            if self.known.get(&id).is_some_and(|known| known.case.ways.contains(&way) && same(&known.case)) {
                 self.change(id, |case| case.state = State::Solved { at: now });
             }
         }

@@ -6,9 +6,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Case, ServerSettings, SignInWay, Whom};
+use crate::config::Role;
 use crate::diagnosis::session::{Cause, Diagnosis};
 use crate::event::clean;
-use crate::config::Role;
 
 /// A mail in words.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -28,7 +28,8 @@ pub use settings::{ServerSettings, SignInWay};
 
 use crate::config::Role;
 use crate::diagnosis::session::{Cause, Confidence, Diagnosis, Gravity, Program};
-use crate::directory::key_of;
+use crate::directory::{Login, key_of};
+use crate::limits::client_net;
 use crate::session::{Claimant, ClaimedFrom, Facts};
 
 /// So many listeners, programs and addresses of a case are told by name.
@@ -96,6 +97,21 @@ pub enum Whom {
     Many,
 }
 
+/// Which cases; all conditions must hold.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WhichCases {
+    /// Settled ones, too.
+    pub all: bool,
+    /// Of this user, or in which this name was claimed the last time.
+    pub user: Option<String>,
+    /// That came from there.
+    pub address: Option<IpNet>,
+    /// That happened then or later.
+    pub since: Option<Timestamp>,
+    /// At most so many, the worst ones.
+    pub limit: Option<usize>,
+}
+
 /// Whether anything is to be done about a case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "lowercase")]
@@ -142,6 +158,23 @@ impl Occurrence {
     }
 }
 
+impl WhichCases {
+    /// Whether this is one of them, whatever the limit.
+    pub(crate) fn holds(&self, case: &Case) -> bool {
+        let named = |user: &String| {
+            let key = key_of(user);
+            case.user().is_some_and(|name| key_of(name) == key)
+                || case.claimed.as_deref().is_some_and(|name| key_of(name) == key)
+        };
+        (self.all || case.state == State::Open)
+            && self.user.as_ref().is_none_or(named)
+            && self.since.is_none_or(|since| case.last >= since)
+            && self.address.is_none_or(|network| {
+                case.addresses.iter().any(|address| network.contains(&address.to_canonical()))
+            })
+    }
+}
+
 impl Whom {
     /// Whom a session concerns: who signed in, else the last one who tried and has an account, else the address.
     pub(crate) fn of(facts: &Facts) -> Self {
@@ -167,13 +200,6 @@ impl Whom {
     pub fn is_known(&self) -> bool {
         matches!(self, Self::User(_))
     }
-}
-
-/// The client that an address counts as.
-pub(crate) fn client_net(address: IpAddr) -> IpNet {
-    let address = address.to_canonical();
-    let bits = if address.is_ipv4() { 32 } else { 64 };
-    IpNet::new(address, bits).map_or(IpNet::from(address), |network| network.trunc())
 }
 
 impl Case {

@@ -117,7 +117,7 @@ fn judge_queue(status: &Status, old: usize, oldest: Option<Timestamp>) -> Vec<Fi
 
 /// Open cases of people who cannot send.
 pub(super) async fn troubles(room: &Room) -> Vec<Finding> {
-    let listing = troubles::Request::List { all: false };
+    let listing = troubles::Request::List(crate::cases::WhichCases::default());
     match room.admin.call(Request::Troubles(listing)).await {
         Ok(Response::Troubles(troubles::Response::Listed(cases))) => judge_troubles(&cases),
         Ok(_) => vec![untold("the running Postern answered something else")],

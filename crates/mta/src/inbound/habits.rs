@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::listener::client_of;
+use crate::limits::client_of;
 
 /// So many habits are remembered at most, and so many clients that begin as they should.
 const HABITS_MOST: usize = 10_000;

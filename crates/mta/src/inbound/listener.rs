@@ -10,7 +10,7 @@
 //! What it deliberately does not do: bind and accept (the daemon does, see `daemon::bind`), or speak SMTP.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use postern_pki::{Challenges, ClientCertificates, MinimumVersion, ServerOptions, server_config};
@@ -22,6 +22,7 @@ use super::connection;
 use crate::config::{self, SessionLimits};
 use crate::daemon::Accepted;
 use crate::device::{self, Admitted};
+use crate::limits::client_of;
 use crate::session::Entrance;
 
 /// A configured listener, ready to serve sessions.
@@ -203,15 +204,6 @@ impl Count {
                 self.by_client.remove(&client);
             }
         }
-    }
-}
-
-/// What counts as one client: an IPv4 address, or the IPv6 network of 64 bits, in which every machine can take any
-/// address (RFC 4291 §2.5.4).
-pub(crate) fn client_of(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),
-        address @ IpAddr::V4(_) => address,
     }
 }
 

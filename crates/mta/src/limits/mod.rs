@@ -37,7 +37,7 @@ pub use bans::{Ban, BannedBy};
 pub use bursts::Burst;
 pub use operations::{Lifted, Request, Response};
 pub use subject::Subject;
-pub(crate) use subject::network_of;
+pub(crate) use subject::{client_net, client_of, network_of};
 
 pub(crate) use bursts::Fate;
 pub(crate) use guess::{Attempt, Evidence, Home};

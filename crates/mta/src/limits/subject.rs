@@ -11,7 +11,6 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::directory::Login;
-use crate::inbound::listener::client_of;
 
 /// Whom a ban is about.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -33,8 +32,14 @@ pub(super) fn network_key(address: IpAddr) -> String {
     network_of(address).to_string()
 }
 
+/// What counts as one client: an IPv4 address, or the IPv6 network of 64 bits, in which every machine can take any
+/// address (RFC 4291 §2.5.4).
+pub(crate) fn client_of(address: IpAddr) -> IpAddr {
+    client_net(address).addr()
+}
+
 /// The client that an address counts as, as a network.
-pub(super) fn client_net(address: IpAddr) -> IpNet {
+pub(crate) fn client_net(address: IpAddr) -> IpNet {
     match address.to_canonical() {
         address @ IpAddr::V4(_) => address.into(),
         address @ IpAddr::V6(_) => cut(address, 64),

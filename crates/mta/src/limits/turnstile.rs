@@ -17,7 +17,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
 
 use super::guess::Lane;
-use crate::inbound::listener::client_of;
+use super::subject::client_of;
 
 /// So many sign-ins wait for a turn or are judged in one lane of the whole daemon,
 const WAITING_MOST: usize = 512;

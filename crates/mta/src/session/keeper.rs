@@ -26,6 +26,7 @@ use crate::diagnosis::session::{Diagnosis, diagnose};
 use crate::directory::{Principal, address_key, key_of};
 use crate::event::Event;
 use crate::ledger::{LedgerError, write_behind};
+use crate::limits::client_net;
 
 /// So often what came together is carried to disk: a crash loses no more than that.
 const FLUSH: Duration = Duration::from_secs(1);
@@ -200,16 +201,16 @@ impl Keeper {
 
     /// A message came through: what kept the same person, or the same address, from that is solved.
     pub(crate) fn sent(&self, facts: &Facts, principal: Option<&Principal>, now: Timestamp) {
-        let way = facts.place.role;
+        let (way, hello) = (facts.place.role, facts.hello.as_deref());
         let mut state = self.state();
         if let Some(principal) = principal {
             let addresses = principal.addresses.iter().map(address_key);
             for name in std::iter::once(key_of(&principal.name)).chain(addresses) {
                 state.cases.sent_elsewhere(&name, way, facts.client.ip(), now);
-                state.cases.sent(&Whom::User(name), way, now);
+                state.cases.sent(&Whom::User(name), way, hello, now);
             }
         }
-        state.cases.sent(&Whom::Address(crate::cases::client_net(facts.client.ip())), way, now);
+        state.cases.sent(&Whom::Address(client_net(facts.client.ip())), way, hello, now);
     }
 
     /// What was said in a session since those who follow heard of it last.

@@ -13,17 +13,18 @@ use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
-use ipnet::IpNet;
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::{OptionalExtension as _, Row as Found, Transaction, params};
 use serde::{Deserialize, Serialize};
 
 use super::Facts;
-use crate::cases::{Case, Changes, Whom, client_net, worth};
+use super::watch::Wanted;
+use crate::cases::{Case, Changes, Whom, worth};
 use crate::config::KeptSessions;
 use crate::diagnosis::session::{Cause, Diagnosis};
 use crate::directory::key_of;
 use crate::ledger::{Layout, Ledger, LedgerError, Opened};
+use crate::limits::client_net;
 
 const LAYOUT: Layout = Layout {
     file: "sessions.db",
@@ -105,14 +106,8 @@ pub struct Summary {
 /// Which sessions; all conditions must hold.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Which {
-    /// Only those in which something went wrong.
-    pub troubled: bool,
-    /// In which this name signed in, or tried to.
-    pub user: Option<String>,
-    /// Of clients there.
-    pub address: Option<IpNet>,
-    /// On this listener.
-    pub listener: Option<String>,
+    /// Whose, from where, and on which listener.
+    pub of: Wanted,
     /// With this cause.
     pub cause: Option<Cause>,
     /// That began then or later.
@@ -422,16 +417,16 @@ fn list(transaction: &Transaction<'_>, which: &Which) -> rusqlite::Result<Vec<Su
         AND (?5 IS NULL OR instr(names, ?5) > 0) ORDER BY began DESC, seq DESC";
     let since = which.since.map_or(i64::MIN, Timestamp::as_millisecond);
     let cause = which.cause.map(Cause::token);
-    let name = which.user.as_deref().map(|user| format!("\n{}\n", key_of(user)));
+    let name = which.of.user.as_deref().map(|user| format!("\n{}\n", key_of(user)));
     let mut statement = transaction.prepare_cached(sql)?;
-    let mut rows = statement.query(params![since, which.listener, cause, which.troubled, name])?;
+    let mut rows = statement.query(params![since, which.of.listener, cause, which.of.troubled, name])?;
     let mut found = Vec::new();
     while found.len() < which.limit.min(LISTED_MOST)
         && let Some(row) = rows.next()?
     {
         let Some(summary) = Summary::of_row(row)? else { continue };
         let address: IpAddr = summary.client.ip().to_canonical();
-        if which.address.as_ref().is_none_or(|network| network.contains(&address)) {
+        if which.of.address.as_ref().is_none_or(|network| network.contains(&address)) {
             found.push(summary);
         }
     }

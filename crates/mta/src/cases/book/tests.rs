@@ -3,11 +3,11 @@
 use std::net::IpAddr;
 
 use super::*;
-use crate::cases::client_net;
+use crate::cases::WhichCases;
 use crate::diagnosis::session::{Confidence, Diagnosis};
 use crate::directory::SignInFault;
 use crate::event::Proof;
-use crate::limits::Home;
+use crate::limits::{Home, client_net};
 use crate::session::SignIn;
 use crate::session::tests::facts;
 
@@ -78,17 +78,45 @@ fn the_log_hears_of_a_case_once_a_minute_with_its_count() {
 fn a_case_is_solved_by_a_message_the_same_way_and_open_again_when_it_happens_again() {
     let mut cases = Cases::of(Vec::new());
     let id = cases.note(trouble(Cause::WrongPassword, anna()), now(0)).id;
-    cases.sent(&anna(), Role::Relay, now(1));
-    cases.sent(&Whom::User("berta".into()), Role::Submission, now(1));
+    cases.sent(&anna(), Role::Relay, None, now(1));
+    cases.sent(&Whom::User("berta".into()), Role::Submission, None, now(1));
     assert_eq!(cases.find(id).unwrap().state, State::Open);
-    cases.sent(&anna(), Role::Submission, now(2));
+    cases.sent(&anna(), Role::Submission, None, now(2));
     assert_eq!(cases.find(id).unwrap().state, State::Solved { at: now(2) });
     assert_eq!(cases.note(trouble(Cause::WrongPassword, anna()), now(3)).count, 2);
     assert_eq!(cases.find(id).unwrap().state, State::Open);
     assert_eq!(cases.close(id, now(4)).unwrap().state, State::Closed { at: now(4) });
-    cases.sent(&anna(), Role::Submission, now(5));
+    cases.sent(&anna(), Role::Submission, None, now(5));
     assert_eq!(cases.find(id).unwrap().state, State::Closed { at: now(4) });
     assert!(cases.close(99, now(5)).is_none());
+}
+
+#[test]
+fn behind_one_address_only_the_program_that_failed_solves_a_case_by_sending() {
+    let mut cases = Cases::of(Vec::new());
+    let id = cases.note(trouble(Cause::SignInNotUsed, stranger(1)), now(0)).id;
+    cases.sent(&stranger(1), Role::Submission, Some("printer"), now(1));
+    assert_eq!(cases.find(id).unwrap().state, State::Open);
+    cases.sent(&stranger(1), Role::Relay, Some("laptop"), now(2));
+    assert_eq!(cases.find(id).unwrap().state, State::Open);
+    cases.sent(&stranger(1), Role::Submission, Some("laptop"), now(3));
+    assert_eq!(cases.find(id).unwrap().state, State::Solved { at: now(3) });
+}
+
+#[test]
+fn cases_are_found_by_user_address_and_age() {
+    let mut cases = Cases::of(Vec::new());
+    let id = cases.note(trouble(Cause::WrongPassword, anna()), now(5)).id;
+    let case = cases.find(id).unwrap().clone();
+    let holds = |which: WhichCases| which.holds(&case);
+    let user = |name: &str| WhichCases { user: Some(name.into()), ..WhichCases::default() };
+    assert!(holds(user("Anna")) && !holds(user("berta")));
+    let from = |network: &str| WhichCases { address: network.parse().ok(), ..WhichCases::default() };
+    assert!(holds(from("192.0.2.0/24")) && !holds(from("192.0.2.8/32")));
+    let since = |second| WhichCases { since: Some(now(second)), ..WhichCases::default() };
+    assert!(holds(since(5)) && !holds(since(6)));
+    let closed = cases.close(id, now(6)).unwrap();
+    assert!(!user("anna").holds(&closed) && WhichCases { all: true, ..user("anna") }.holds(&closed));
 }
 
 #[test]
@@ -275,7 +303,7 @@ fn every_list_agrees_after_whatever_happened() {
             _ => stranger(random(60)),
         };
         match random(6) {
-            0 => cases.sent(&whom, Role::Submission, now(step)),
+            0 => cases.sent(&whom, Role::Submission, None, now(step)),
             1 => drop(cases.close(u64::from(random(300)), now(step))),
             2 => cases.prune(now(step - 400)),
             _ => drop(cases.note(trouble(cause, whom), now(step))),

@@ -11,7 +11,7 @@ use std::sync::{Mutex, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::inbound::listener::client_of;
+use crate::limits::client_of;
 
 /// So many requests of one client in
 const MOST: u32 = 30;

@@ -143,12 +143,34 @@ async fn sessions_are_found_by_what_is_asked_for() {
     let of = |which: Which| ids(&file, which);
     let all = Which::default;
     assert_eq!(of(all()).await, ["old", "anna", "fine"]);
-    assert_eq!(of(Which { troubled: true, ..all() }).await, ["old", "anna"]);
-    assert_eq!(of(Which { user: Some("anna@example.org".into()), ..all() }).await, ["anna"]);
-    assert!(of(Which { user: Some("nna@example.org".into()), ..all() }).await.is_empty());
-    assert_eq!(of(Which { address: Some("2001:db8::/64".parse().unwrap()), ..all() }).await, ["fine"]);
+    assert_eq!(
+        of(Which { of: Wanted { troubled: true, ..Wanted::default() }, ..all() }).await,
+        ["old", "anna"]
+    );
+    assert_eq!(
+        of(Which { of: Wanted { user: Some("anna@example.org".into()), ..Wanted::default() }, ..all() })
+            .await,
+        ["anna"]
+    );
+    assert!(
+        of(Which { of: Wanted { user: Some("nna@example.org".into()), ..Wanted::default() }, ..all() })
+            .await
+            .is_empty()
+    );
+    assert_eq!(
+        of(Which {
+            of: Wanted { address: Some("2001:db8::/64".parse().unwrap()), ..Wanted::default() },
+            ..all()
+        })
+        .await,
+        ["fine"]
+    );
     assert_eq!(of(Which { cause: Some(Cause::RelayDenied), ..all() }).await, ["old"]);
-    assert!(of(Which { listener: Some("mx".into()), ..all() }).await.is_empty());
+    assert!(
+        of(Which { of: Wanted { listener: Some("mx".into()), ..Wanted::default() }, ..all() })
+            .await
+            .is_empty()
+    );
     let since = now().checked_sub(SignedDuration::from_hours(1)).ok();
     assert_eq!(of(Which { since, ..all() }).await, ["anna", "fine"]);
     let last = file.list(Which { limit: 1, ..all() }).await.unwrap();
