@@ -14,11 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::{Config, Greets, Listener, Role};
 use crate::diagnosis::session::Words;
-
-/// The usual port for STARTTLS (RFC 6409 §3.1).
-const SUBMISSION: u16 = 587;
-/// The usual port for TLS from the first octet (RFC 8314 §7.3).
-const SUBMISSIONS: u16 = 465;
+use crate::ports::{SUBMISSION, SUBMISSIONS};
 
 /// What people enter to send mail through this server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
