@@ -16,10 +16,12 @@ use jiff::{SignedDuration, Timestamp};
 use postern_smtp::text::clean;
 
 use super::{
-    Case, EXAMPLES_FIRST, EXAMPLES_LAST, EXPLANATION_MOST, NAME_MOST, NAMED_MOST, Occurrence, State, Whom, worth,
+    Case, EXAMPLES_FIRST, EXAMPLES_LAST, EXPLANATION_MOST, NAME_MOST, NAMED_MOST, Occurrence, State, Whom,
+    worth,
 };
 use crate::config::Role;
 use crate::diagnosis::session::{Cause, Gravity};
+use crate::limits::client_net;
 use crate::limits::network_of;
 
 /// So many cases are known, settled ones among them.
@@ -211,7 +213,7 @@ impl Cases {
     }
 
     /// A stranger that has no case yet, where there are many such.
-    fn is_one_of_many(&self, trouble: &Trouble) -> bool {
+    fn is_one_of_many(&self, trouble: &Occurrence) -> bool {
         let (whom, cause) = (&trouble.whom, trouble.diagnosis.cause);
         let most = match cause.section().gravity {
             Gravity::Noise => STRANGERS_NOISE,

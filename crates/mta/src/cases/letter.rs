@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Case, ServerSettings, SignInWay, Whom};
+use super::{Case, ServerSettings, SignInWay};
 use crate::config::Role;
 use crate::diagnosis::session::{Cause, Diagnosis};
 use crate::event::clean;

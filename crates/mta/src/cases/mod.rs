@@ -28,7 +28,7 @@ pub use settings::{ServerSettings, SignInWay};
 
 use crate::config::Role;
 use crate::diagnosis::session::{Cause, Confidence, Diagnosis, Gravity, Program};
-use crate::directory::{Login, key_of};
+use crate::directory::key_of;
 use crate::limits::client_net;
 use crate::session::{Claimant, ClaimedFrom, Facts};
 

