@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::*;
-use crate::cases::State;
+use crate::cases::{State, Whom};
 use crate::config::Role;
 use crate::diagnosis::session::{Cause, Confidence};
 
