@@ -122,7 +122,7 @@ fn a_configuration_that_would_be_an_open_relay_neither_checks_nor_starts() {
         ("[[relay.networks]]\nname = \"x\"\nnetworks = [\"0.0.0.0/0\"]\n", "this is an open relay"),
         ("[[relay.networks]]\nname = \"x\"\nnetworks = [\"2000::/3\"]\n", "this is an open relay"),
         (
-            "[[relay.networks]]\nname = \"x\"\nnetworks = [\"1.0.0.0/8\", \"2.0.0.0/8\", \"3.0.0.0/8\"]\n",
+            "[[relay.networks]]\nname = \"x\"\nbecause = \"x\"\nnetworks = [\"3.1.0.0/16\", \"3.3.0.0/16\", \"3.5.0.0/16\", \"3.7.0.0/16\", \"3.9.0.0/16\"]\n",
             "a large part of the Internet",
         ),
         (

@@ -7,6 +7,7 @@
 //!
 //! What it deliberately does not do: verify anything itself, or know of mechanisms beyond the form of their claims.
 
+use postern_smtp::address::Domain;
 use postern_smtp::reply::{Reply, catalogue};
 use postern_smtp::sasl::{Claim, Credential, ScramHash, ScramProof};
 use postern_smtp::server::Verdict;
@@ -108,7 +109,7 @@ impl Gate {
         let site = self.site();
         let own = site.config.domains.iter().map(|domain| domain.name.as_str());
         let served = site.config.directories.iter().flat_map(|directory| &directory.domains);
-        let mut all = own.chain(served.map(|domain| domain.as_str()));
+        let mut all = own.chain(served.map(Domain::as_str));
         name.rsplit_once('@').is_some_and(|(_, domain)| all.any(|ours| ours.eq_ignore_ascii_case(domain)))
     }
 

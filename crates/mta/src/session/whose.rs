@@ -64,6 +64,7 @@ pub(crate) fn shortened(name: &str) -> String {
 }
 
 /// What is known of names.
+#[derive(Clone, Copy)]
 struct Known<'a> {
     home: &'a dyn Fn(&str) -> Home,
     is_own: &'a dyn Fn(&str) -> bool,

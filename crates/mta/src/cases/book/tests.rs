@@ -225,7 +225,7 @@ fn a_flood_of_one_kind_pushes_out_only_its_own_kind() {
         .map(|(cause, whom)| cases.note(trouble(cause, whom), now(0)).id)
         .collect();
     ours.extend((0..5).map(|number| cases.note(trouble(noise, stranger(300 * number)), now(0)).id));
-    for number in 0..STRANGERS as u32 {
+    for number in 0..u32::try_from(STRANGERS).unwrap() {
         let mut flood = trouble(person, stranger(70_000 + 300 * number));
         flood.client = IpAddr::from((0x0b00_0000 + 300 * number).to_be_bytes());
         cases.note(flood, now(1 + i64::from(number)));
@@ -247,7 +247,7 @@ fn who_guesses_elsewhere_has_a_case_of_its_own_that_her_mail_leaves_open() {
     let hers = cases.note(trouble(Cause::WrongPassword, anna()), now(0)).id;
     assert!(cases.find(hers).unwrap().programs.iter().all(|program| program != "guesser"));
     let office: IpAddr = [192, 0, 2, 7].into();
-    cases.sent(&anna(), Role::Submission, now(1));
+    cases.sent(&anna(), Role::Submission, None, now(1));
     cases.sent_elsewhere("anna", Role::Submission, office, now(1));
     assert_eq!(cases.find(hers).unwrap().state, State::Solved { at: now(1) });
     assert_eq!(cases.find(guessed).unwrap().state, State::Open);

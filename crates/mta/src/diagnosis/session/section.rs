@@ -202,9 +202,8 @@ impl Words<'_> {
     fn name(&self, stands: Stands) -> String {
         match (stands, self.user) {
             (Stands::InCommand, Some(user)) if is_plain(user) => user.to_owned(),
-            (Stands::InCommand, _) => "NAME".to_owned(),
             (Stands::InWords, Some(user)) => in_words(user),
-            (Stands::InWords, None) => "NAME".to_owned(),
+            (Stands::InCommand, _) | (_, None) => "NAME".to_owned(),
         }
     }
 }

@@ -50,7 +50,7 @@ use crate::inbound::listener::ServerTls;
 use crate::inbound::opening::Start;
 use crate::session::{Closing, End, Entrance, Facts, Keeping, Opening, Recorder, TlsBegun, TlsStood};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 const HOSTNAME: &str = "mail.example.org";
 /// Who comes, in every recording.
 const CLIENT: &str = "192.0.2.7:50000";
@@ -259,8 +259,8 @@ impl Inside {
         self.record.as_mut().unwrap().event(event);
     }
 
-    fn answer(&mut self, question: Question) -> Verdict {
-        let (at, address) = match &question {
+    fn answer(&mut self, question: &Question) -> Verdict {
+        let (at, address) = match question {
             Question::Connect => ("connect", None),
             Question::Hello(_) => ("EHLO", None),
             Question::Mail(mail) => ("MAIL", mail.from.mailbox().map(ToString::to_string)),
@@ -270,7 +270,7 @@ impl Inside {
         };
         if let Some((reply, why)) = self.decided(at, address.as_deref()) {
             let (token, one_line) = (reply.help_token(), reply.one_line());
-            let (client, why) = (self.client().ip(), why.map(str::to_owned));
+            let (client, why) = (Self::client().ip(), why.map(str::to_owned));
             self.tell(&Event::Refused { at, address, client, policy: None, why, token, reply: one_line });
             return Verdict::Refuse(reply);
         }
@@ -308,20 +308,20 @@ impl Inside {
             self.tell(&Event::SignedIn { user: user.clone(), by });
             return Verdict::SignedIn { user };
         };
-        let client = self.client().ip();
+        let client = Self::client().ip();
         let one_line = reply.one_line();
         self.tell(&Event::SignInFailed { user, by, fault, client, why: None, reply: one_line });
         Verdict::Refuse(reply)
     }
 
-    fn client(&self) -> SocketAddr {
+    fn client() -> SocketAddr {
         CLIENT.parse().unwrap()
     }
 }
 
 impl Policy for House {
     async fn answer(&mut self, question: Question) -> Verdict {
-        self.0.lock().unwrap().answer(question)
+        self.0.lock().unwrap().answer(&question)
     }
 
     async fn content(&mut self, _: Bytes) {}

@@ -505,7 +505,7 @@ fn devices() -> Vec<Scene> {
     let (sender, own) = (path.parse().unwrap(), tim.parse().unwrap());
     let recipient = "<anna@example.net>".parse().unwrap();
     let hello = Do::Say("EHLO NPI1A2B3C");
-    let steps = || in_clear(&[&[hello.clone()], &message()[..]].concat());
+    let steps = || in_clear(&[std::slice::from_ref(&hello), &message()[..]].concat());
     vec![
         scene("device-unknown--other-address", "relay", in_clear(&[hello.clone(), QUIT]))
             .no_at("connect", catalogue::device_unknown(&"192.0.2.7".parse().unwrap())),
