@@ -192,8 +192,11 @@ const TABLE: &[Row] = &[
     Row {
         name: "465, in clear",
         setting: to(Port::Submissions, Clear),
-        usually: refused(&["starttls-on-tls-port"]),
-        but: &[],
+        usually: refused(&["starttls-not-used"]),
+        but: &[
+            (LEAVES_WITHOUT_AUTH, refused(&["starttls-hidden"])),
+            (SAYS_AUTH_ANYWAY, refused(&["auth-in-clear"])),
+        ],
     },
     Row { name: "25, STARTTLS, signing in", setting: to(Port::Relay, StartTls), usually: SERVED, but: &[] },
     Row {

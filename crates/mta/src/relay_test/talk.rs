@@ -13,7 +13,7 @@ use base64::engine::general_purpose::STANDARD;
 use postern_pki::{ClientTls, PeerPolicy, TrustAnchors};
 use postern_smtp::extension::Capabilities;
 use postern_smtp::outcome::{Step, Trouble};
-use postern_smtp::reply::Reply;
+use postern_smtp::reply::{Enhanced, Reply};
 use postern_smtp::text::without_os_code;
 use postern_smtp::tls::TlsRequirement;
 
@@ -112,6 +112,8 @@ impl Answer {
     fn of(reply: &Reply) -> Self {
         match reply.code {
             _ if reply.is_positive() => Self::Yes,
+            // Postfix says no to strangers so, unless it is told otherwise: "Relay access denied". Nobody asks to come again so.
+            454 if reply.enhanced == Some(Enhanced::new(4, 7, 1)) => Self::No,
             400..500 => Self::Later,
             _ => Self::No,
         }
@@ -403,6 +405,7 @@ mod tests {
             ("450 later", "550 no", Verdict::Unknown, Outcome::Postponed),
             ("250 ok", "451 later", Verdict::Unknown, Outcome::Postponed),
             ("250 ok", "550 no", Verdict::Closed, Outcome::Refused),
+            ("250 ok", "454 4.7.1 Relay access denied", Verdict::Closed, Outcome::Refused),
             ("550 no", "250 ok", Verdict::Closed, Outcome::Refused),
             ("250 ok", "250 ok", Verdict::Open, Outcome::Accepted),
         ] {

@@ -15,6 +15,7 @@ bind = ["[::1]:587"]
 [[domain]]
 name = "example.org"
 deliver = "mx"
+backup = true
 mailboxes = ["anna", "ben"]
 aliases = { office = ["front"], front = ["anna"], team = ["anna", "ben"], self = ["self", "ben"] }
 [[directory]]
