@@ -1,7 +1,7 @@
 //! Mail programs that are set to the wrong one of "SSL/TLS" and "STARTTLS" are served all the same, those that are set right
 //! wait for nothing, and nobody sends anything in clear.
 //!
-//! The silences are those of the product: a second, and ten. Where one has to pass, it passes for real; times are only compared
+//! The silences are those of the product: one second, three, and ten. Where one has to pass, it passes for real; times are only compared
 //! with bounds that lie far from either.
 
 use std::process::Command;

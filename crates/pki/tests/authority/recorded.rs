@@ -29,7 +29,7 @@ fn serial_in(line: &str) -> Option<String> {
 }
 
 #[test]
-#[ignore = "the other process of tests in this file"]
+#[ignore = "run as a child process by other tests in this file, with its folder and count in the environment"]
 fn issues_for_another_test() {
     let (folder, count) = (std::env::var_os(FOLDER).unwrap(), std::env::var(COUNT).unwrap());
     let authority = Authority::open(Path::new(&folder), now()).unwrap();
